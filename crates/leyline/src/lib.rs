@@ -1,0 +1,33 @@
+//! The contract that Esper's subsystems speak: generated bindings, checked identifiers, and the two kinds of time.
+//!
+//! [`v1`] holds the bindings of `proto/leyline.proto`, names as they are on the wire. The identifiers ([`SeedId`],
+//! [`SlotId`], [`BlueprintId`], [`CommandId`], [`TrainingRunId`]) are strings that have been checked once, so that
+//! nothing behind the edge has to ask again. [`Monotonic`] and [`UnixTime`] are plain numbers: no crate of the lower
+//! floors reads a clock, time always comes in as an argument.
+//!
+//! ```
+//! use kasmina_leyline::{SeedId, v1::{AdaptationCommand, CommandType}};
+//! use prost::Message;
+//!
+//! let command = AdaptationCommand {
+//!     command_id: "cmd-1".into(),
+//!     command_type: CommandType::CommandSeed.into(),
+//!     target_seed_id: "seed-7".into(),
+//!     ..Default::default()
+//! };
+//! let wire = command.encode_to_vec();
+//! let back = AdaptationCommand::decode(wire.as_slice())?;
+//! let seed = SeedId::new(back.target_seed_id)?;
+//! assert_eq!(seed.as_str(), "seed-7");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod id;
+mod time;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated; the contract is documented in proto/leyline.proto")]
+#[rustfmt::skip]
+pub mod v1;
+
+pub use id::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, TrainingRunId, MAX_ID_BYTES};
+pub use time::{Monotonic, UnixTime};
