@@ -1,1 +1,66 @@
-fn main() {}
+//! Kasmina's tools, run as `cargo xtask <command>` from anywhere in the workspace.
+
+mod bench;
+mod codegen;
+mod demo;
+mod failure;
+mod stopwatch;
+mod test;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+
+/// Kasmina's tools. Each command exits with 0 when all is well, 1 when something failed, 2 when it was called wrongly.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Grow real networks on real images, beside control runs that never had a seed, and draw what happened
+    Demo(demo::Args),
+    /// Run all tests, count them, and name what was skipped and why
+    Test(test::Args),
+    /// Check everything that must hold before a commit; changes no file
+    Verify(verify::Args),
+    /// Measure what has a budget and print it beside that budget
+    Bench(bench::Args),
+    /// Generate the Leyline bindings from proto/leyline.proto
+    Codegen(codegen::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Codegen(args) => codegen::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

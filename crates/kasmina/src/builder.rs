@@ -1,0 +1,100 @@
+//! Wiring a manager up.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kasmina_isolation::ViolationLog;
+use kasmina_kernel_load::{KernelLibrary, KernelLoader, NoKernels};
+use kasmina_leyline::TrainingRunId;
+use kasmina_registry::Registry;
+use kasmina_safety::{Breaker, Clock, SystemClock};
+use kasmina_security::{RejectAll, Verifier};
+use kasmina_telemetry::Sink;
+
+use crate::{GraftBackend, SeedManager, Settings, manager::Breakers, report::Reporter};
+
+/// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
+pub struct SeedManagerBuilder {
+    run: TrainingRunId,
+    settings: Settings,
+    verifier: Box<dyn Verifier>,
+    library: Box<dyn KernelLibrary>,
+    clock: Arc<dyn Clock>,
+    sinks: Vec<Box<dyn Sink>>,
+}
+
+impl SeedManagerBuilder {
+    pub(crate) fn new(run: TrainingRunId) -> Self {
+        Self {
+            run,
+            settings: Settings::default(),
+            verifier: Box::new(RejectAll),
+            library: Box::new(NoKernels),
+            clock: Arc::new(SystemClock::new()),
+            sinks: Vec::new(),
+        }
+    }
+
+    /// Settings; the defaults where this is not called.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who says which commands are authentic; nobody's are where this is not called.
+    #[must_use]
+    pub fn verifier(mut self, verifier: impl Verifier + 'static) -> Self {
+        self.verifier = Box::new(verifier);
+        self
+    }
+
+    /// Where kernels come from; there are none where this is not called.
+    #[must_use]
+    pub fn kernels(mut self, library: impl KernelLibrary + 'static) -> Self {
+        self.library = Box::new(library);
+        self
+    }
+
+    /// The clock; the system's where this is not called.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Adds a receiver of telemetry packets.
+    #[must_use]
+    pub fn sink(mut self, sink: impl Sink + 'static) -> Self {
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// The manager, for hosts on `device`.
+    #[must_use]
+    pub fn build<B: GraftBackend>(self, device: &B::Device) -> SeedManager<B> {
+        let Self { run, settings, verifier, library, clock, sinks } = self;
+        let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
+        let kernels =
+            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits.clone());
+        SeedManager {
+            reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
+            violations: ViolationLog::default(),
+            breakers: Breakers {
+                isolation: Breaker::new(settings.isolation_breaker.clone()),
+                kernels: Breaker::new(settings.kernel_breaker.clone()),
+            },
+            run,
+            device: device.clone(),
+            clock,
+            verifier,
+            kernels,
+            settings,
+            registry: Registry::default(),
+            seeds: BTreeMap::new(),
+            shapes: BTreeMap::new(),
+            fossils: Vec::new(),
+            validation: Vec::new(),
+            step: 0,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What can go wrong, by who is to blame.
+
+use kasmina_blending::BlendRefusal;
+use kasmina_gates::Verdict;
+use kasmina_kernel_load::LoadError;
+use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, v1::SeedLifecycleStage};
+use kasmina_lifecycle::IllegalTransition;
+use kasmina_registry::RegistryError;
+use kasmina_security::Rejection;
+
+/// Why a command had no effect.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command is not authentic, not fresh, or a replay. Nothing in it was looked at.
+    #[error("command rejected: {0}")]
+    Rejected(#[from] Rejection),
+    /// The command is authentic but cannot be carried out.
+    #[error("command {command} refused: {refusal}")]
+    Refused {
+        /// Which command.
+        command: CommandId,
+        /// Why.
+        #[source]
+        refusal: Box<Refusal>,
+    },
+}
+
+impl CommandError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.reason(),
+            Self::Refused { refusal, .. } => refusal.reason(),
+        }
+    }
+}
+
+/// Why an authentic command, or a call of the trainer, was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// An identifier in the command is not well-formed.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// The command lacks what its type needs, or carries a number that cannot be meant.
+    #[error("{field}: {cause}")]
+    Malformed {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The command came after its own deadline.
+    #[error("its deadline of {deadline_ms} ms ran out {late_ms} ms ago")]
+    DeadlineExceeded {
+        /// The deadline, in milliseconds after `issued_at`.
+        deadline_ms: u32,
+        /// How late it was.
+        late_ms: u64,
+    },
+    /// The command is for another training run.
+    #[error("it is for run {got}, this is run {expected}")]
+    WrongRun {
+        /// This manager's run.
+        expected: String,
+        /// The command's.
+        got: String,
+    },
+    /// No such seed is registered.
+    #[error("seed {0} is not registered")]
+    UnknownSeed(SeedId),
+    /// A seed of this name is registered already.
+    #[error("seed {0} is registered already")]
+    SeedExists(SeedId),
+    /// The move is not in the table.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+    /// The seed has no kernel, or is not in a stage in which the command means something.
+    #[error("{seed} is in {stage:?}: {cause}")]
+    WrongStage {
+        /// Which seed.
+        seed: SeedId,
+        /// Where it stands.
+        stage: SeedLifecycleStage,
+        /// What would have been needed.
+        cause: &'static str,
+    },
+    /// Alpha has not reached 1 yet.
+    #[error("{seed} is at alpha {alpha}: blending is not complete")]
+    BlendingIncomplete {
+        /// Which seed.
+        seed: SeedId,
+        /// How far.
+        alpha: f32,
+    },
+    /// A gate said no. Where the stage allows it the seed has been culled.
+    #[error("gate {:?} refused: {}", .0.gate, .0.reason)]
+    GateFailed(Box<Verdict>),
+    /// The annotations do not describe a blend.
+    #[error(transparent)]
+    Blend(#[from] BlendRefusal),
+    /// The kernel could not be had. The seed has been culled.
+    #[error("kernel {blueprint}: {cause}")]
+    Kernel {
+        /// Of which blueprint.
+        blueprint: BlueprintId,
+        /// Why.
+        cause: Box<LoadError>,
+    },
+    /// The kernel does not fit its slot. The seed has been culled.
+    #[error("kernel {blueprint} does not fit slot {slot}: {cause}")]
+    Misfit {
+        /// Of which blueprint.
+        blueprint: BlueprintId,
+        /// Which slot.
+        slot: SlotId,
+        /// What differs, expected and got.
+        cause: String,
+    },
+    /// A parameter of the kernel belongs to somebody else. The seed has been culled.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The breaker that guards this operation is open.
+    #[error("the {breaker} breaker is open")]
+    BreakerOpen {
+        /// Which breaker.
+        breaker: &'static str,
+    },
+    /// The command is understood and not offered.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+}
+
+impl Refusal {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidId(_) => "invalid_id",
+            Self::Malformed { .. } => "malformed_command",
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::WrongRun { .. } => "wrong_training_run",
+            Self::UnknownSeed(_) => "unknown_seed",
+            Self::SeedExists(_) => "seed_exists",
+            Self::Illegal(illegal) => illegal.reason(),
+            Self::WrongStage { .. } => "wrong_stage",
+            Self::BlendingIncomplete { .. } => "blending_incomplete",
+            Self::GateFailed(verdict) => verdict.reason,
+            Self::Blend(refusal) => refusal.reason(),
+            Self::Kernel { cause, .. } => cause.reason(),
+            Self::Misfit { .. } => "slot_contract",
+            Self::Registry(error) => error.reason(),
+            Self::BreakerOpen { .. } => "breaker_open",
+            Self::Unsupported(_) => "unsupported",
+        }
+    }
+}
+
+/// Why a training step was not taken. The host, its optimizer and every seed are as they were before the call, but for
+/// seeds that were culled on the way.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The host's own loss is not a number. Nothing was stepped.
+    #[error("the host's loss is {loss} at step {step}")]
+    NonFiniteLoss {
+        /// The loss.
+        loss: f32,
+        /// The step that was not taken.
+        step: u64,
+    },
+}

@@ -1,0 +1,337 @@
+//! Every setting and every default, in one place.
+
+use std::{fs, path::Path, path::PathBuf, time::Duration};
+
+use kasmina_gates::GatePolicy;
+use kasmina_kernel_load::ArtifactLimits;
+use kasmina_safety::BreakerSettings;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// The prefix of environment variables that override settings: `KASMINA_TRAINING__SAMPLE_EVERY=5` sets
+/// `training.sample_every`.
+pub const ENVIRONMENT_PREFIX: &str = "KASMINA_";
+
+/// Everything about Kasmina that can be set. Absent keys take the defaults given here; unknown keys are refused.
+///
+/// ```
+/// use kasmina::Settings;
+///
+/// let settings = Settings::from_toml("[lifecycle]\nembargo_seconds = 5")?
+///     .overlay([("KASMINA_TRAINING__SAMPLE_EVERY".into(), "2".into())])?;
+/// assert_eq!(settings.lifecycle.embargo_seconds, 5);
+/// assert_eq!(settings.training.sample_every, 2);
+/// assert!(Settings::from_toml("[lifecycle]\nembargo_secs = 5").is_err());
+/// # Ok::<(), kasmina::SettingsError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Stages and what may move a seed between them.
+    pub lifecycle: LifecycleSettings,
+    /// The training step.
+    pub training: TrainingSettings,
+    /// Blending.
+    pub blending: BlendingSettings,
+    /// What the gates demand.
+    pub gates: GatePolicy,
+    /// The breaker that isolation violations open.
+    pub isolation_breaker: BreakerSettings,
+    /// The breaker that failed kernel loads open.
+    pub kernel_breaker: BreakerSettings,
+    /// Kernels.
+    pub kernels: KernelSettings,
+    /// Telemetry.
+    pub telemetry: TelemetrySettings,
+}
+
+/// Stages and what may move a seed between them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LifecycleSettings {
+    /// How long a culled seed's slot rests, in seconds of monotonic time. Default 30, Esper's contract.
+    pub embargo_seconds: u64,
+    /// Whether GERMINATE goes on to TRAINING as soon as the kernel is ready. Default true, Esper's fast path.
+    pub fast_path: bool,
+    /// Who moves seeds forward. Default: signed commands alone.
+    pub advance: Advance,
+}
+
+/// Who moves seeds forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "mode")]
+pub enum Advance {
+    /// Commands alone.
+    #[default]
+    Manual,
+    /// After the given number of steps in a stage the seed is put before the next gate, whose verdict holds as if a
+    /// command had asked. Commands are still obeyed.
+    Automatic {
+        /// Steps in TRAINING.
+        training_steps: u64,
+        /// Steps in SHADOWING.
+        shadowing_steps: u64,
+        /// Steps in PROBATIONARY.
+        probationary_steps: u64,
+    },
+}
+
+/// The training step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSettings {
+    /// The seeds' learning rate as a multiple of the host's. Default 1: no opinion. `lr_scale` of GERMINATE multiplies it.
+    pub learning_rate_scale: f64,
+    /// Gradient norms are read from the device every so many steps. Default 10: one read costs about as much as the
+    /// whole of the other checks, and the gates look at windows of steps.
+    pub sample_every: u64,
+    /// SHADOWING and PROBATIONARY seeds are probed every so many steps. Default 4: a probe is a forward pass, so this
+    /// adds less than a tenth to a step.
+    pub probe_every: u64,
+    /// Whether the backend's random numbers are seeded anew before each pass, from `rng_seed`, the step and the pass, so
+    /// that the passes of seeds take none from the host's. Default true; without it a host with stochastic layers
+    /// (dropout) is disturbed by its seeds.
+    pub reseed: bool,
+    /// Where the seeding starts from. Default 0.
+    pub rng_seed: u64,
+}
+
+/// Blending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlendingSettings {
+    /// Batches from alpha 0 to alpha 1 where the command names no `alpha_total_steps`. Default 1000, our choice: a few
+    /// epochs of a small data set.
+    pub total_steps: u64,
+    /// The most entries of `alpha_vec`. Default 64, Esper's contract.
+    pub max_alpha_vec: usize,
+}
+
+/// Kernels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelSettings {
+    /// The cache's budget in bytes. Default 256 MiB, our choice: hundreds of kernels of the usual size.
+    pub cache_bytes: u64,
+    /// How long a kernel stays cached, in seconds. Default 3600, our choice: a kernel's content never changes, so this
+    /// only bounds memory.
+    pub cache_ttl_seconds: u64,
+    /// What an artifact may be at most.
+    pub limits: ArtifactLimits,
+}
+
+/// Telemetry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetrySettings {
+    /// The `source_subsystem` of every packet. Default `kasmina`.
+    pub source: String,
+    /// Events that one seed may have waiting within a step. Default 64, our choice: a step makes a handful.
+    pub pending_events: usize,
+}
+
+/// Why settings were refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file could not be read.
+    #[error("settings file {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is no TOML, a key is unknown, or a value has the wrong type; the message has the place.
+    #[error("settings: {0}")]
+    Malformed(#[from] toml::de::Error),
+    /// An environment variable names no section, or its value does not fit.
+    #[error("environment variable {variable}: {cause}")]
+    Environment {
+        /// Which variable.
+        variable: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A value is outside what makes sense.
+    #[error("{key} = {value}: {demand}")]
+    OutOfRange {
+        /// Which setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        demand: &'static str,
+    },
+}
+
+impl Settings {
+    /// Reads settings from TOML text.
+    ///
+    /// # Errors
+    /// [`SettingsError::Malformed`] for text that is no TOML, unknown keys and wrong types;
+    /// [`SettingsError::OutOfRange`] for senseless values.
+    pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
+        let settings: Self = toml::from_str(text)?;
+        settings.check()
+    }
+
+    /// Reads settings from a TOML file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Unreadable`], and those of [`from_toml`](Self::from_toml).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        Self::from_toml(&text)
+    }
+
+    /// These settings with overrides from environment variables, usually `std::env::vars()`. Variables without
+    /// [`ENVIRONMENT_PREFIX`] are passed over; a double underscore goes one section down; values are TOML values, and
+    /// text that is none is taken as a string.
+    ///
+    /// # Errors
+    /// [`SettingsError::Environment`] naming the variable for unknown settings and wrong types.
+    pub fn overlay(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+        let mut settings = self;
+        for (variable, text) in variables {
+            let Some(path) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            let refuse = |cause: String| SettingsError::Environment { variable: variable.clone(), cause };
+            let mut table = Table::try_from(&settings).map_err(|error| refuse(error.to_string()))?;
+            let path = path.to_lowercase();
+            set(&mut table, &path, parse_value(&text)).map_err(refuse)?;
+            settings = table.try_into().map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
+        }
+        settings.check()
+    }
+
+    fn check(self) -> Result<Self, SettingsError> {
+        let demand = |holds: bool, key, value: &dyn ToString, demand| {
+            if holds { Ok(()) } else { Err(SettingsError::OutOfRange { key, value: value.to_string(), demand }) }
+        };
+        let training = &self.training;
+        let scale = training.learning_rate_scale;
+        demand(scale.is_finite() && scale > 0.0, "training.learning_rate_scale", &scale, "must be finite and above 0")?;
+        demand(training.sample_every > 0, "training.sample_every", &training.sample_every, "must be at least 1")?;
+        demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
+        demand(self.blending.total_steps > 0, "blending.total_steps", &self.blending.total_steps, "must be at least 1")?;
+        Ok(self)
+    }
+}
+
+/// Sets the value at `path`, sections divided by `__`.
+fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
+    match path.split_once("__") {
+        None => {
+            table.insert(path.to_owned(), value);
+            Ok(())
+        }
+        Some((section, rest)) => match table.get_mut(section) {
+            Some(Value::Table(inner)) => set(inner, rest, value),
+            Some(_) => Err(format!("{section} is a value, not a section")),
+            None => Err(format!("there is no section {section}")),
+        },
+    }
+}
+
+fn parse_value(text: &str) -> Value {
+    format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
+}
+
+impl LifecycleSettings {
+    /// The embargo as a duration.
+    #[must_use]
+    pub const fn embargo(&self) -> Duration {
+        Duration::from_secs(self.embargo_seconds)
+    }
+}
+
+impl Default for LifecycleSettings {
+    fn default() -> Self {
+        Self { embargo_seconds: 30, fast_path: true, advance: Advance::default() }
+    }
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self { learning_rate_scale: 1.0, sample_every: 10, probe_every: 4, reseed: true, rng_seed: 0 }
+    }
+}
+
+impl Default for BlendingSettings {
+    fn default() -> Self {
+        Self { total_steps: 1000, max_alpha_vec: 64 }
+    }
+}
+
+impl Default for KernelSettings {
+    fn default() -> Self {
+        Self { cache_bytes: 256 << 20, cache_ttl_seconds: 3600, limits: ArtifactLimits::default() }
+    }
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { source: "kasmina".to_owned(), pending_events: 64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlay(variable: &str, value: &str) -> Result<Settings, SettingsError> {
+        Settings::default().overlay([(variable.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn the_defaults_survive_toml() {
+        let text = toml::to_string(&Settings::default()).unwrap();
+        assert_eq!(Settings::from_toml(&text).unwrap(), Settings::default());
+        assert_eq!(Settings::from_toml("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = Settings::from_toml("[training]\nsample_evry = 3").unwrap_err();
+        assert!(error.to_string().contains("sample_evry"), "{error}");
+        let error = overlay("KASMINA_TRAINING__SAMPLE_EVRY", "3").unwrap_err();
+        assert!(error.to_string().contains("KASMINA_TRAINING__SAMPLE_EVRY"), "{error}");
+        assert!(error.to_string().contains("sample_evry"), "{error}");
+        let error = overlay("KASMINA_TRAINNG__SAMPLE_EVERY", "3").unwrap_err();
+        assert!(error.to_string().contains("no section trainng"), "{error}");
+    }
+
+    #[test]
+    fn wrong_types_and_senseless_values_are_refused() {
+        assert!(matches!(overlay("KASMINA_TRAINING__SAMPLE_EVERY", "often"), Err(SettingsError::Environment { .. })));
+        assert!(matches!(
+            Settings::from_toml("[training]\nprobe_every = 0"),
+            Err(SettingsError::OutOfRange { key: "training.probe_every", .. })
+        ));
+        assert!(matches!(
+            overlay("KASMINA_TRAINING__LEARNING_RATE_SCALE", "nan"),
+            Err(SettingsError::OutOfRange { key: "training.learning_rate_scale", .. })
+        ));
+        assert!(matches!(Settings::from_file("no/such/file.toml"), Err(SettingsError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn the_environment_reaches_every_depth() {
+        let settings = overlay("KASMINA_TELEMETRY__SOURCE", "kasmina-7").unwrap();
+        assert_eq!(settings.telemetry.source, "kasmina-7");
+        let settings = overlay(
+            "KASMINA_LIFECYCLE__ADVANCE",
+            "{ mode = 'automatic', training_steps = 1, shadowing_steps = 2, probationary_steps = 3 }",
+        )
+        .unwrap();
+        let expected = Advance::Automatic { training_steps: 1, shadowing_steps: 2, probationary_steps: 3 };
+        assert_eq!(settings.lifecycle.advance, expected);
+        assert_eq!(overlay("PATH", "x").unwrap(), Settings::default());
+    }
+}

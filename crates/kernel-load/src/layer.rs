@@ -1,0 +1,180 @@
+//! The vocabulary of layers.
+
+use serde::{Deserialize, Serialize};
+
+/// The most channels that a layer may have. Our choice: eight times the widest hidden layer of current transformers.
+pub const MAX_CHANNELS: usize = 1 << 16;
+
+/// The largest kernel side and the largest dilation of a convolution. Our choice: twice the largest kernels in use (31).
+pub const MAX_KERNEL: usize = 64;
+
+/// The epsilon of every norm: the default of Burn and of PyTorch. Fixed, so that a manifest holds whole numbers only.
+pub const NORM_EPSILON: f64 = 1e-5;
+
+/// One layer of a kernel. The vocabulary is closed: a file that names anything else is refused.
+///
+/// *Channels* are the last axis on ranks 2 and 3, and axis 1 on rank 4. Tensors are 32-bit floats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum LayerSpec {
+    /// `y = x W + b` on ranks 2 and 3. Tensors: `weight [channels_in, channels_out]`, `bias [channels_out]`.
+    Linear {
+        /// Channels of the input.
+        channels_in: usize,
+        /// Channels of the output.
+        channels_out: usize,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// A two-dimensional convolution of stride 1 on rank 4.
+    ///
+    /// Tensors: `weight [channels_out, channels_in / groups, kernel[0], kernel[1]]`, `bias [channels_out]`. Pairs are
+    /// `[height, width]`. Padding is zeros on both sides, at most `dilation * (kernel - 1)`.
+    Conv2d {
+        /// Channels of the input.
+        channels_in: usize,
+        /// Channels of the output.
+        channels_out: usize,
+        /// Size of the kernel, each side at most [`MAX_KERNEL`].
+        kernel: [usize; 2],
+        /// Zeros on each side.
+        padding: [usize; 2],
+        /// Distance between the kernel's taps, at most [`MAX_KERNEL`].
+        dilation: [usize; 2],
+        /// Independent groups; divides both channel counts. Depthwise: as many as channels.
+        groups: usize,
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// Normalises over the channels of each position, ranks 2 and 3. Tensors: `gamma [channels]`, `beta [channels]`.
+    LayerNorm {
+        /// Channels.
+        channels: usize,
+    },
+    /// Normalises over groups of channels of each sample, rank 4. Tensors: `gamma [channels]`, `beta [channels]`.
+    GroupNorm {
+        /// Channels.
+        channels: usize,
+        /// Groups; divides the channels.
+        groups: usize,
+    },
+    /// An elementwise function, any rank. No tensors.
+    Activation(Activation),
+    /// `y = x + f(x)`, where `f` is the inner layers and keeps the shape. Any rank.
+    Residual {
+        /// The inner layers.
+        layers: Vec<LayerSpec>,
+    },
+    /// `y = x * sigmoid(expand(relu(reduce(mean(x)))))` per channel, the mean over every axis between batch and channels
+    /// or behind them. Any rank. Tensors: those of the linear layers `reduce` (to `hidden`) and `expand` (back).
+    SqueezeExcite {
+        /// Channels.
+        channels: usize,
+        /// Width of the bottleneck.
+        hidden: usize,
+    },
+    /// Multi-head self-attention over `[batch, tokens, channels]`, no mask, no dropout, scores scaled by
+    /// `1 / sqrt(channels / heads)`. Tensors: those of the linear layers `query`, `key`, `value` and `output`.
+    Attention {
+        /// Channels.
+        channels: usize,
+        /// Heads; divides the channels.
+        heads: usize,
+    },
+    /// `y = (x D) U`, a linear map of low rank on ranks 2 and 3. Tensors: the weights of the linear layers `down`
+    /// (`[channels_in, rank]`) and `up` (`[rank, channels_out]`); no bias.
+    LowRank {
+        /// Channels of the input.
+        channels_in: usize,
+        /// Channels of the output.
+        channels_out: usize,
+        /// Width of the bottleneck.
+        rank: usize,
+    },
+    /// `y = x`, any rank. No tensors.
+    Identity {},
+}
+
+/// An elementwise function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x * Phi(x)`, by the error function, not by its tanh approximation.
+    Gelu,
+    /// `x * sigmoid(x)`, also known, and accepted, as `swish`.
+    #[serde(alias = "swish")]
+    Silu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+}
+
+impl LayerSpec {
+    /// Every name that a layer can have in a manifest.
+    pub const NAMES: [&'static str; 10] = [
+        "linear",
+        "conv2d",
+        "layer_norm",
+        "group_norm",
+        "activation",
+        "residual",
+        "squeeze_excite",
+        "attention",
+        "low_rank",
+        "identity",
+    ];
+
+    /// The layer's name in a manifest.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Linear { .. } => "linear",
+            Self::Conv2d { .. } => "conv2d",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::Activation(_) => "activation",
+            Self::Residual { .. } => "residual",
+            Self::SqueezeExcite { .. } => "squeeze_excite",
+            Self::Attention { .. } => "attention",
+            Self::LowRank { .. } => "low_rank",
+            Self::Identity {} => "identity",
+        }
+    }
+
+    /// A linear layer with a bias.
+    #[must_use]
+    pub fn linear(channels_in: usize, channels_out: usize) -> Self {
+        Self::Linear { channels_in, channels_out, bias: true }
+    }
+
+    /// A convolution with a 1x1 kernel and a bias: a linear layer for rank 4.
+    #[must_use]
+    pub fn pointwise(channels_in: usize, channels_out: usize) -> Self {
+        Self::Conv2d {
+            channels_in,
+            channels_out,
+            kernel: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+            bias: true,
+        }
+    }
+
+    /// A convolution of each channel for itself, with a bias, that keeps height and width where `kernel` is odd.
+    #[must_use]
+    pub fn depthwise(channels: usize, kernel: usize) -> Self {
+        Self::Conv2d {
+            channels_in: channels,
+            channels_out: channels,
+            kernel: [kernel; 2],
+            padding: [kernel / 2; 2],
+            dilation: [1, 1],
+            groups: channels,
+            bias: true,
+        }
+    }
+}

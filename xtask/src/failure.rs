@@ -1,0 +1,51 @@
+//! Why a command failed, in one line.
+
+use std::{io, path::Path, path::PathBuf};
+
+use crate::demo::{DigitsError, PictureError};
+
+/// Why a command failed. Every message is one line that says what to look at.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    /// A program could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start { program: String, source: io::Error },
+    /// A program ran and failed; it has said why itself.
+    #[error("{command} failed ({status})")]
+    Command { command: String, status: std::process::ExitStatus },
+    /// A program or file says something that cannot be understood.
+    #[error("cannot understand {what}: {source}")]
+    Json { what: String, source: serde_json::Error },
+    /// Cargo does not accept the workspace.
+    #[error("cargo: {0}")]
+    Workspace(String),
+    /// Tests failed, or none ran.
+    #[error("{0}")]
+    Tests(String),
+    /// Checks of `verify` failed.
+    #[error("{} of {of} checks failed: {}", .names.len(), .names.join(", "))]
+    Checks { names: Vec<&'static str>, of: usize },
+    /// Measurements are over budget or missing.
+    #[error("{0}")]
+    Budget(String),
+    /// The digits could not be read.
+    #[error("data/digits.csv.gz: {0}")]
+    Digits(#[from] DigitsError),
+    /// A picture could not be drawn.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// The demo's training failed.
+    #[error("demo: {0}")]
+    Demo(String),
+}
+
+impl Failure {
+    /// For `map_err` on file operations: `fs::read(path).map_err(Failure::file("read", path))`.
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}
