@@ -25,6 +25,9 @@ pub(crate) enum Failure {
     /// Tests failed, or none ran.
     #[error("{0}")]
     Tests(String),
+    /// ARCHITECTURE.md and the workspace say different things; each has been printed.
+    #[error("{0}")]
+    Architecture(String),
     /// Checks of `verify` failed.
     #[error("{} of {of} checks failed: {}", .names.len(), .names.join(", "))]
     Checks { names: Vec<&'static str>, of: usize },

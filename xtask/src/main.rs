@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod failure;
+mod progress;
 mod stopwatch;
 mod test;
 mod verify;
@@ -12,7 +13,6 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use failure::Failure;
 
 /// Kasmina's tools. Each command exits with 0 when all is well, 1 when something failed, 2 when it was called wrongly.
 #[derive(Parser)]

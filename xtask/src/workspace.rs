@@ -4,11 +4,12 @@ mod metadata;
 
 use std::{
     ffi::OsStr,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
-pub(crate) use metadata::{DependencyKind, Metadata, Package};
+pub(crate) use metadata::{DependencyKind, Metadata, Package, SPECIAL_FEATURES};
 
 use crate::failure::Failure;
 
@@ -36,6 +37,25 @@ pub(crate) fn capture(command: &mut Command) -> Result<(bool, String, String), F
     let output = command.output().map_err(|source| Failure::Start { program: words(command), source })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+}
+
+/// Runs a command and hands over each line as it comes, standard output and standard error in their real order.
+pub(crate) fn follow(mut command: Command, mut on_line: impl FnMut(&str)) -> Result<ExitStatus, Failure> {
+    let program = words(&command);
+    let mut run = || {
+        let (reader, writer) = io::pipe()?;
+        let mut child = command.env("CARGO_TERM_COLOR", "never").stdout(writer.try_clone()?).stderr(writer).spawn()?;
+        // Closes this side's ends of the pipe, so that reading ends when the program does.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            on_line(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+            line.clear();
+        }
+        child.wait()
+    };
+    run().map_err(|source| Failure::Start { program, source })
 }
 
 /// The command as a person would type it, but for its environment.

@@ -1,1 +1,74 @@
-//! stub
+//! Kernels: the file they travel in, its verification, the module they become, and the libraries they come from.
+//!
+//! An artifact is one safetensors file whose metadata holds a [`Manifest`]: a list of layers out of a closed vocabulary
+//! ([`LayerSpec`]) and the [`SlotContract`] that they keep. It holds numbers and no code. [`verify`] checks all of it
+//! against the [`Digests`] of a catalogue before one weight reaches a device, and says which check failed. A
+//! [`VerifiedArtifact`] builds [`KernelModule`]s; a [`KernelLoader`] gets artifacts out of a [`KernelLibrary`] and keeps
+//! them for a while. Where something is wrong there is an error, never another kernel.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use burn::{backend::Flex, tensor::Tensor};
+//! use kasmina_kernel_load::{
+//!     Activation, DirectoryLibrary, Initialisation, KernelLoader, LayerSpec, Manifest, SlotContract, initialise,
+//! };
+//! use kasmina_leyline::{BlueprintId, Monotonic, v1::BlueprintDescriptor};
+//!
+//! let blueprint = BlueprintId::new("bottleneck-8")?;
+//! let layers = vec![
+//!     LayerSpec::linear(8, 4),
+//!     LayerSpec::Activation(Activation::Relu),
+//!     LayerSpec::linear(4, 8),
+//! ];
+//! let manifest = Manifest::new(blueprint.clone(), SlotContract::f32(2, 8, 8), layers)?;
+//! let artifact = initialise(&manifest, &Initialisation { seed: 7, zero_last: true })?;
+//!
+//! let directory = tempfile::tempdir()?;
+//! let mut library = DirectoryLibrary::open_or_create(directory.path())?;
+//! let descriptor = BlueprintDescriptor { blueprint_id: "bottleneck-8".into(), ..Default::default() };
+//! library.publish(&artifact, descriptor)?;
+//!
+//! let mut loader = KernelLoader::new(library, 64 << 20, Duration::from_secs(3600));
+//! let verified = loader.load(&blueprint, Monotonic::ORIGIN)?;
+//! let kernel = verified.build::<Flex>(&Default::default());
+//! let x = Tensor::<Flex, 2>::ones([3, 8], &Default::default());
+//! let y = kernel.forward(x)?;
+//! assert_eq!(y.to_data().to_vec::<f32>()?, vec![0.0; 3 * 8]); // `zero_last`: grafted, it changes nothing yet
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod artifact;
+mod blocks;
+mod catalogue;
+mod check;
+mod digest;
+mod directory;
+#[cfg(feature = "doubles")]
+pub mod doubles;
+mod error;
+mod header;
+mod layer;
+mod library;
+mod limits;
+mod loader;
+mod manifest;
+mod module;
+mod nested;
+mod plan;
+mod shape;
+mod write;
+
+pub use artifact::{MANIFEST_KEY, VerifiedArtifact, verify};
+pub use digest::{Digest, Digests, InvalidDigest};
+pub use directory::DirectoryLibrary;
+pub use error::{ArtifactError, ManifestError};
+pub use layer::{Activation, LayerSpec, MAX_CHANNELS, MAX_KERNEL, NORM_EPSILON};
+pub use library::{Fetched, KernelLibrary, LibraryError, NoKernels};
+pub use limits::ArtifactLimits;
+pub use loader::{KernelLoader, LoadError};
+pub use manifest::{FORMAT_VERSION, KernelDtype, Manifest, SlotContract};
+pub use module::KernelModule;
+pub use plan::TensorSpec;
+pub use shape::ShapeError;
+pub use write::{Initialisation, initialise, write_artifact};

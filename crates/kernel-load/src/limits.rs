@@ -1,7 +1,10 @@
 //! How large an artifact may be.
 
+use serde::{Deserialize, Serialize};
+
 /// Sizes beyond which an artifact is refused unread. The defaults are our choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct ArtifactLimits {
     /// Bytes of the file. Default 256 MiB: 64 Mi parameters of four bytes, more than any seed needs.
     pub max_bytes: usize,

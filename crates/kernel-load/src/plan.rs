@@ -17,6 +17,7 @@ pub struct TensorSpec {
 /// What a fresh tensor holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fill {
+    /// Uniform in `±1 / sqrt(fan_in)`.
     Uniform { fan_in: usize },
     Ones,
     Zeros,
@@ -27,6 +28,28 @@ pub(crate) fn tensors(layers: &[LayerSpec]) -> Vec<TensorSpec> {
     let mut plan = Vec::new();
     collect(layers, "", &mut plan);
     plan
+}
+
+/// The path of the last linear map that adds to the output, so that zeros there make the layer that holds it give zeros.
+///
+/// Squeeze-excite only scales, so it is passed over. `None` where no layer has such a map.
+pub(crate) fn last_map(layers: &[LayerSpec]) -> Option<String> {
+    fn find(layers: &[LayerSpec], prefix: &str) -> Option<String> {
+        layers.iter().enumerate().rev().find_map(|(index, layer)| {
+            let path = |layer: &str| format!("{prefix}layers.{index}.{layer}.");
+            match layer {
+                LayerSpec::Linear { .. } => Some(path("Linear")),
+                LayerSpec::Conv2d { .. } => Some(path("Conv2d")),
+                LayerSpec::LayerNorm { .. } => Some(path("LayerNorm")),
+                LayerSpec::GroupNorm { .. } => Some(path("GroupNorm")),
+                LayerSpec::Residual { layers } => find(layers, &path("Residual")),
+                LayerSpec::Attention { .. } => Some(path("Attention.output")),
+                LayerSpec::LowRank { .. } => Some(path("LowRank.up")),
+                LayerSpec::SqueezeExcite { .. } | LayerSpec::Activation(_) | LayerSpec::Identity {} => None,
+            }
+        })
+    }
+    find(layers, "")
 }
 
 fn collect(layers: &[LayerSpec], prefix: &str, plan: &mut Vec<TensorSpec>) {

@@ -1,1 +1,63 @@
-//! stub
+//! The life of a seed: eleven stages, the moves between them, and the gates on the way.
+//!
+//! [`TABLE`] says which moves exist and which gate guards each. Moves without a gate are [`Lifecycle::advance`]. A guarded
+//! move is one of the [move types](GuardedMove), and the only way to make it is to let a [`Gatekeeper`] judge *this* seed
+//! for *this* move: [`Approach::judge`] asks for the finding, writes the verdict and moves the seed in one call that borrows
+//! the seed exclusively. There is no way to bring the verdict of another seed, another gate or another day.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kasmina_leyline::{Monotonic, SeedId, v1::SeedLifecycleStage};
+//! use kasmina_lifecycle::{Finding, Gatekeeper, Germinate, Lifecycle, Subject};
+//!
+//! struct Budget(u64);
+//!
+//! impl Gatekeeper<Germinate> for Budget {
+//!     type Evidence = u64;
+//!     fn judge(&self, _: &Subject<'_>, wanted: &u64) -> Finding {
+//!         if *wanted <= self.0 { Finding::pass() } else { Finding::refuse("over_budget").with("wanted", wanted) }
+//!     }
+//! }
+//!
+//! let now = Monotonic::ORIGIN;
+//! let mut seed = Lifecycle::new(SeedId::new("seed-1")?, Duration::from_secs(30));
+//! seed.advance(SeedLifecycleStage::SeedStageDormant, now)?;
+//!
+//! let refused = seed.approach::<Germinate>()?.judge(&Budget(10), &20, now);
+//! assert!(refused.is_err_and(|verdict| verdict.reason == "over_budget"));
+//! assert_eq!(seed.stage(), SeedLifecycleStage::SeedStageDormant);
+//!
+//! let passed = seed.approach::<Germinate>()?.judge(&Budget(10), &5, now);
+//! assert!(passed.is_ok());
+//! assert_eq!(seed.stage(), SeedLifecycleStage::SeedStageGerminated);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A gatekeeper for one move is none for another:
+//!
+//! ```compile_fail,E0277
+//! # use kasmina_leyline::Monotonic;
+//! # use kasmina_lifecycle::{Finding, Fossilize, Gatekeeper, Germinate, Lifecycle, Subject};
+//! # struct Lenient;
+//! # impl Gatekeeper<Germinate> for Lenient {
+//! #     type Evidence = ();
+//! #     fn judge(&self, _: &Subject<'_>, (): &()) -> Finding { Finding::pass() }
+//! # }
+//! # fn grow(mut seed: Lifecycle) -> Result<(), Box<dyn std::error::Error>> {
+//! seed.approach::<Fossilize>()?.judge(&Lenient, &(), Monotonic::ORIGIN);
+//! # Ok(())
+//! # }
+//! ```
+
+mod gatekeeper;
+mod machine;
+mod moves;
+mod table;
+mod verdict;
+
+pub use gatekeeper::{Gatekeeper, NoGatekeeper, Subject};
+pub use machine::{Approach, IllegalTransition, Lifecycle, Transition};
+pub use moves::{Evaluate, Fossilize, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining};
+pub use table::{Move, TABLE};
+pub use verdict::{Finding, Verdict};

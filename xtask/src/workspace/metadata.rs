@@ -31,6 +31,14 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) dependencies: Vec<Dependency>,
     features: BTreeMap<String, Vec<String>>,
+    targets: Vec<Target>,
+}
+
+/// One thing that cargo can build from a package.
+#[derive(Debug, Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
 }
 
 /// One declared dependency.
@@ -135,6 +143,14 @@ impl Metadata {
             .filter(|package| ids.contains(&package.id))
             .map(|package| (package.name.as_str(), package))
             .collect()
+    }
+}
+
+impl Package {
+    /// The names of its `[[bench]]` targets.
+    pub(crate) fn benches(&self) -> impl Iterator<Item = &str> {
+        let bench = |target: &&Target| target.kind.iter().any(|kind| kind == "bench");
+        self.targets.iter().filter(bench).map(|target| target.name.as_str())
     }
 }
 

@@ -1,0 +1,58 @@
+//! Trend and oscillation of the losses in a window.
+
+/// What a window of losses shows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) mean: f32,
+    /// The mean of the second half over that of the first, minus one.
+    pub(crate) rise: f32,
+    /// The mean absolute step over the mean.
+    pub(crate) oscillation: f32,
+}
+
+impl Window {
+    /// Of the last `size` losses; `None` for fewer than two. Losses are taken as they are: check for NaN first.
+    pub(crate) fn of(losses: &[f32], size: usize) -> Option<Self> {
+        let losses = &losses[losses.len().saturating_sub(size)..];
+        if losses.len() < 2 {
+            return None;
+        }
+        let (early, late) = losses.split_at(losses.len() / 2);
+        let steps = losses.iter().zip(&losses[1..]).map(|(before, after)| f64::from((after - before).abs()));
+        let step = steps.sum::<f64>() / (losses.len() - 1) as f64;
+        let scale = mean(losses).abs().max(f64::MIN_POSITIVE);
+        Some(Self {
+            mean: mean(losses) as f32,
+            rise: ((mean(late) - mean(early)) / mean(early).abs().max(f64::MIN_POSITIVE)) as f32,
+            oscillation: (step / scale) as f32,
+        })
+    }
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_up_in_the_middle_is_a_rise_of_its_height() {
+        let window = Window::of(&[9.0, 1.0, 1.0, 2.0, 2.0], 4).unwrap();
+        assert_eq!(window, Window { mean: 1.5, rise: 1.0, oscillation: 1.0 / 3.0 / 1.5 });
+    }
+
+    #[test]
+    fn too_little_shows_nothing() {
+        assert_eq!(Window::of(&[], 8), None);
+        assert_eq!(Window::of(&[1.0], 8), None);
+        assert_eq!(Window::of(&[1.0, 2.0], 1), None);
+    }
+
+    #[test]
+    fn zeros_divide_nothing() {
+        let window = Window::of(&[0.0; 8], 8).unwrap();
+        assert_eq!((window.rise, window.oscillation), (0.0, 0.0));
+    }
+}

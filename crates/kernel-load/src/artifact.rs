@@ -1,0 +1,178 @@
+//! Reading an artifact: every check, then the parameters.
+
+use std::fmt;
+
+use burn::tensor::backend::Backend;
+
+use crate::check::{self, Spatial};
+use crate::header::{self, Header, excerpt};
+use crate::plan::TensorSpec;
+use crate::{ArtifactError, ArtifactLimits, Digest, Digests, KernelModule, Manifest};
+
+/// The key of the header's metadata under which the manifest stands.
+pub const MANIFEST_KEY: &str = "kasmina.manifest";
+
+/// The name that safetensors has for the element type of every parameter.
+pub(crate) const DTYPE: &str = "F32";
+/// Bytes of one parameter.
+pub(crate) const WIDTH: usize = size_of::<f32>();
+
+/// An artifact that passed every check of [`verify`]; there is no other way to one.
+///
+/// It holds the parameters, not the file: `4 * parameter_count` bytes.
+#[derive(Clone, PartialEq)]
+pub struct VerifiedArtifact {
+    manifest: Manifest,
+    digests: Digests,
+    spatial: Spatial,
+    /// All tensors one behind the other, in the order in which the module visits them.
+    parameters: Vec<f32>,
+}
+
+impl VerifiedArtifact {
+    /// What the kernel is made of and where it fits.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The digests that the artifact was verified against.
+    #[must_use]
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// Bytes of the parameters: four for each.
+    #[must_use]
+    pub fn parameters_bytes(&self) -> u64 {
+        (self.parameters.len() * WIDTH) as u64
+    }
+
+    /// The module, on `device`. Every call gives new parameters with new ids, initialised at once and requiring
+    /// gradients; nothing is drawn from the backend's random numbers.
+    #[must_use]
+    pub fn build<B: Backend>(&self, device: &B::Device) -> KernelModule<B> {
+        KernelModule::new(&self.manifest, self.spatial, &self.parameters, device)
+    }
+}
+
+impl fmt::Debug for VerifiedArtifact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedArtifact")
+            .field("manifest", &self.manifest)
+            .field("digests", &self.digests)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Digests {
+    /// The digests of an artifact, for a catalogue. Of the file only what precedes the tensors is read.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] where there is no manifest to be found.
+    pub fn of(bytes: &[u8], limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
+        let (header, _) = header::split(bytes, limits)?;
+        let guard_digest = manifest(&header::parse(header)?)?.guard_digest();
+        Ok(Self { checksum: Digest::of(bytes), guard_digest })
+    }
+}
+
+/// Checks `bytes` against the digests that the catalogue gives, and takes the parameters out of them.
+///
+/// The checks run in this order, and the first that fails is the error: size, checksum, header, manifest, guard digest,
+/// then over all tensors their presence, shape, dtype, place in the file, and that every weight is finite. Nothing is
+/// executed and nothing reaches a device. A wrong yes would put a stranger's weights into training; a wrong no costs
+/// one graft.
+///
+/// # Errors
+/// One variant of [`ArtifactError`] for each check.
+pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Result<VerifiedArtifact, ArtifactError> {
+    if bytes.len() > limits.max_bytes {
+        return Err(ArtifactError::Oversized { limit: limits.max_bytes, got: bytes.len() });
+    }
+    let got = Digest::of(bytes);
+    if got != digests.checksum {
+        return Err(ArtifactError::Checksum { expected: digests.checksum, got });
+    }
+    let (text, data) = header::split(bytes, limits)?;
+    let header = header::parse(text)?;
+    let manifest = manifest(&header)?;
+    let checked = check::manifest(&manifest, limits)?;
+    let got = manifest.guard_digest();
+    if got != digests.guard_digest {
+        return Err(ArtifactError::GuardDigest { expected: digests.guard_digest, got });
+    }
+    describe(&header, &checked.plan)?;
+    let end = lay_out(&header)?;
+    let (expected, got) = (bytes.len() - data.len() + end, bytes.len());
+    if got < expected {
+        return Err(ArtifactError::Truncated { expected, got });
+    }
+    if got > expected {
+        return Err(ArtifactError::TrailingBytes { expected, got });
+    }
+    let parameters = decode(&header, &checked.plan, data)?;
+    Ok(VerifiedArtifact { manifest, digests: *digests, spatial: checked.spatial, parameters })
+}
+
+fn manifest(header: &Header) -> Result<Manifest, ArtifactError> {
+    let text = header.metadata.get(MANIFEST_KEY).ok_or(ArtifactError::ManifestMissing)?;
+    Ok(Manifest::from_json(text)?)
+}
+
+/// Checks that the header names exactly the planned tensors, with their shapes and dtype.
+fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
+    let missing = |spec: &TensorSpec| ArtifactError::TensorMissing { name: excerpt(&spec.name) };
+    let entries: Vec<_> = plan
+        .iter()
+        .map(|spec| header.tensors.get(&spec.name).map(|entry| (spec, entry)).ok_or_else(|| missing(spec)))
+        .collect::<Result<_, _>>()?;
+    if header.tensors.len() > plan.len() {
+        let planned: std::collections::BTreeSet<_> = plan.iter().map(|spec| &spec.name).collect();
+        if let Some(name) = header.tensors.keys().find(|name| !planned.contains(name)) {
+            return Err(ArtifactError::TensorUnknown { name: excerpt(name) });
+        }
+    }
+    for (spec, entry) in &entries {
+        if entry.shape != spec.shape {
+            let (expected, got) = (spec.shape.clone(), entry.shape.iter().copied().take(8).collect());
+            return Err(ArtifactError::TensorShape { name: excerpt(&spec.name), expected, got });
+        }
+    }
+    for (spec, entry) in &entries {
+        if entry.dtype != DTYPE {
+            let (name, got) = (excerpt(&spec.name), excerpt(&entry.dtype));
+            return Err(ArtifactError::TensorDtype { name, expected: DTYPE, got });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the tensors lie one behind the other in some order, and gives the end of the last.
+fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
+    let mut entries: Vec<_> = header.tensors.iter().collect();
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    entries.into_iter().try_fold(0_usize, |begin, (name, entry)| {
+        let bytes = entry.shape.iter().fold(WIDTH, |product, &axis| product.saturating_mul(axis));
+        let expected = [begin, begin.saturating_add(bytes)];
+        let (name, got) = (excerpt(name), entry.data_offsets);
+        if got == expected { Ok(expected[1]) } else { Err(ArtifactError::TensorLayout { name, expected, got }) }
+    })
+}
+
+/// The weights in the plan's order, all finite.
+fn decode(header: &Header, plan: &[TensorSpec], data: &[u8]) -> Result<Vec<f32>, ArtifactError> {
+    let mut parameters = Vec::with_capacity(data.len() / WIDTH);
+    for spec in plan {
+        let missing = || ArtifactError::TensorMissing { name: excerpt(&spec.name) };
+        let [begin, end] = header.tensors.get(&spec.name).ok_or_else(missing)?.data_offsets;
+        let first = parameters.len();
+        let bytes = data.get(begin..end).ok_or_else(missing)?.as_chunks::<WIDTH>().0;
+        parameters.extend(bytes.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        if let Some(index) = parameters[first..].iter().position(|weight| !weight.is_finite()) {
+            let (name, got) = (excerpt(&spec.name), parameters[first + index]);
+            return Err(ArtifactError::NonFinite { name, index, got });
+        }
+    }
+    Ok(parameters)
+}

@@ -1,0 +1,201 @@
+//! The layers of a kernel as Burn modules. Shapes are not checked here: the manifest and the input have been.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::Conv2d;
+use burn::nn::{GroupNorm, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
+use burn::tensor::activation::{gelu, relu, sigmoid, silu, softmax};
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+
+use crate::LayerSpec;
+use crate::layer::{Activation, NORM_EPSILON};
+use crate::nested::Layers;
+
+/// One layer. The variants' names are part of the tensors' names.
+#[derive(Module, Debug)]
+pub(crate) enum Layer<B: Backend> {
+    Linear(Linear<B>),
+    Conv2d(Conv2d<B>),
+    LayerNorm(LayerNorm<B>),
+    GroupNorm(GroupNorm<B>),
+    Elementwise(Elementwise),
+    Residual(Residual<B>),
+    SqueezeExcite(SqueezeExcite<B>),
+    Attention(Attention<B>),
+    LowRank(LowRank<B>),
+}
+
+/// An elementwise function; `None` is the identity.
+#[derive(Module, Clone, Debug)]
+pub(crate) struct Elementwise {
+    function: Option<Activation>,
+}
+
+/// `x + f(x)`.
+#[derive(Module, Debug)]
+pub(crate) struct Residual<B: Backend> {
+    layers: Layers<B>,
+}
+
+/// `x * sigmoid(expand(relu(reduce(mean(x)))))`.
+#[derive(Module, Debug)]
+pub(crate) struct SqueezeExcite<B: Backend> {
+    reduce: Linear<B>,
+    expand: Linear<B>,
+}
+
+/// Multi-head self-attention.
+#[derive(Module, Debug)]
+pub(crate) struct Attention<B: Backend> {
+    query: Linear<B>,
+    key: Linear<B>,
+    value: Linear<B>,
+    output: Linear<B>,
+    heads: usize,
+}
+
+/// `(x D) U`.
+#[derive(Module, Debug)]
+pub(crate) struct LowRank<B: Backend> {
+    down: Linear<B>,
+    up: Linear<B>,
+}
+
+impl<B: Backend> Layers<B> {
+    pub(crate) fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        self.0.iter().fold(x, |x, layer| layer.forward(x))
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        match self {
+            Self::Linear(layer) => layer.forward(x),
+            Self::Conv2d(layer) => with_rank(layer.forward(with_rank(x))),
+            Self::LayerNorm(layer) => layer.forward(x),
+            Self::GroupNorm(layer) => layer.forward(x),
+            Self::Elementwise(layer) => layer.forward(x),
+            Self::Residual(layer) => x.clone() + layer.layers.forward(x),
+            Self::SqueezeExcite(layer) => layer.forward(x),
+            Self::Attention(layer) => with_rank(layer.forward(with_rank(x))),
+            Self::LowRank(layer) => layer.up.forward(layer.down.forward(x)),
+        }
+    }
+}
+
+impl Elementwise {
+    fn forward<B: Backend, const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        match self.function {
+            None => x,
+            Some(Activation::Relu) => relu(x),
+            Some(Activation::Gelu) => gelu(x),
+            Some(Activation::Silu) => silu(x),
+            Some(Activation::Tanh) => x.tanh(),
+            Some(Activation::Sigmoid) => sigmoid(x),
+        }
+    }
+}
+
+impl<B: Backend> SqueezeExcite<B> {
+    fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        let channel_axis = if D == 3 { 2 } else { 1 };
+        let mean = (1..D).filter(|&axis| axis != channel_axis).fold(x.clone(), Tensor::mean_dim);
+        let shape = mean.dims();
+        let squeezed = mean.reshape([shape[0], shape[channel_axis]]);
+        let gate = sigmoid(self.expand.forward(relu(self.reduce.forward(squeezed))));
+        x * gate.reshape(shape)
+    }
+}
+
+impl<B: Backend> Attention<B> {
+    fn forward(&self, x: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [batch, tokens, channels] = x.dims();
+        let width = channels / self.heads;
+        let split = |linear: &Linear<B>| {
+            let x: Tensor<B, 3> = linear.forward(x.clone());
+            x.reshape([batch, tokens, self.heads, width]).swap_dims(1, 2)
+        };
+        let scores = split(&self.query).matmul(split(&self.key).transpose()) / (width as f64).sqrt();
+        let mixed = softmax(scores, 3).matmul(split(&self.value));
+        self.output.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, channels]))
+    }
+}
+
+/// The same tensor where `D` and `E` are equal at run time, which the types do not know.
+fn with_rank<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>) -> Tensor<B, E> {
+    Tensor::from_primitive(x.into_primitive())
+}
+
+/// The parameters that are still to be handed out, in the plan's order.
+pub(crate) struct Weights<'a, B: Backend> {
+    pub(crate) parameters: &'a [f32],
+    pub(crate) device: &'a B::Device,
+}
+
+impl<B: Backend> Weights<'_, B> {
+    pub(crate) fn layers(&mut self, specs: &[LayerSpec]) -> Layers<B> {
+        Layers(specs.iter().map(|spec| self.layer(spec)).collect())
+    }
+
+    fn layer(&mut self, spec: &LayerSpec) -> Layer<B> {
+        match spec {
+            LayerSpec::Linear { channels_in, channels_out, bias } => {
+                Layer::Linear(self.linear(*channels_in, *channels_out, *bias))
+            }
+            LayerSpec::Conv2d { channels_in, channels_out, kernel, padding, dilation, groups, bias } => {
+                Layer::Conv2d(Conv2d {
+                    weight: self.take([*channels_out, channels_in / groups, kernel[0], kernel[1]]),
+                    bias: bias.then(|| self.take([*channels_out])),
+                    stride: [1, 1],
+                    kernel_size: *kernel,
+                    dilation: *dilation,
+                    groups: *groups,
+                    padding: PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]),
+                })
+            }
+            LayerSpec::LayerNorm { channels } => {
+                // The epsilon is private; what `init` makes besides it is lazy and never comes to be.
+                let mut norm = LayerNormConfig::new(*channels).with_epsilon(NORM_EPSILON).init(self.device);
+                norm.gamma = self.take([*channels]);
+                norm.beta = Some(self.take([*channels]));
+                Layer::LayerNorm(norm)
+            }
+            LayerSpec::GroupNorm { channels, groups } => Layer::GroupNorm(GroupNorm {
+                gamma: Some(self.take([*channels])),
+                beta: Some(self.take([*channels])),
+                num_groups: *groups,
+                num_channels: *channels,
+                epsilon: NORM_EPSILON,
+                affine: true,
+            }),
+            LayerSpec::Activation(function) => Layer::Elementwise(Elementwise { function: Some(*function) }),
+            LayerSpec::Residual { layers } => Layer::Residual(Residual { layers: self.layers(layers) }),
+            LayerSpec::SqueezeExcite { channels, hidden } => Layer::SqueezeExcite(SqueezeExcite {
+                reduce: self.linear(*channels, *hidden, true),
+                expand: self.linear(*hidden, *channels, true),
+            }),
+            LayerSpec::Attention { channels, heads } => Layer::Attention(Attention {
+                query: self.linear(*channels, *channels, true),
+                key: self.linear(*channels, *channels, true),
+                value: self.linear(*channels, *channels, true),
+                output: self.linear(*channels, *channels, true),
+                heads: *heads,
+            }),
+            LayerSpec::LowRank { channels_in, channels_out, rank } => Layer::LowRank(LowRank {
+                down: self.linear(*channels_in, *rank, false),
+                up: self.linear(*rank, *channels_out, false),
+            }),
+            LayerSpec::Identity {} => Layer::Elementwise(Elementwise { function: None }),
+        }
+    }
+
+    fn linear(&mut self, channels_in: usize, channels_out: usize, bias: bool) -> Linear<B> {
+        Linear { weight: self.take([channels_in, channels_out]), bias: bias.then(|| self.take([channels_out])) }
+    }
+
+    fn take<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<B, D>> {
+        let (weights, rest) = self.parameters.split_at(shape.iter().product());
+        self.parameters = rest;
+        let data = TensorData::new(weights.to_vec(), shape);
+        Param::from_tensor(Tensor::from_data(data, (self.device, DType::F32)))
+    }
+}

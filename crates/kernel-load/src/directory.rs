@@ -1,0 +1,175 @@
+//! The library in a directory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use kasmina_leyline::{BlueprintId, v1::BlueprintDescriptor};
+
+use crate::catalogue::{self, Catalogue, Entry};
+use crate::{ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryError, verify};
+
+/// The catalogue's file name.
+const CATALOGUE: &str = "catalogue.json";
+/// The largest catalogue in bytes. Our choice: room for some 20,000 blueprints.
+const MAX_CATALOGUE_BYTES: usize = 16 << 20;
+
+/// A library of artifacts in one directory, with a `catalogue.json` beside them.
+///
+/// The catalogue is an object from blueprint id to
+/// `{"artifact", "checksum", "guard_digest", "name", "tier", "allowed_parameters", "risk", "stage", "quarantine_only",
+/// "approval_required", "description"}`: `artifact` is the name of a file in the directory, the digests are as
+/// [`Digests`] describes them, the rest are the fields of the descriptor, with `tier` one of `unspecified`, `safe`,
+/// `experimental` and `high_risk`. `allowed_parameters`, `stage` and `description` may be left out.
+///
+/// Only regular files of the directory itself are read, never a path or a link. The catalogue is read once, by
+/// [`open`](Self::open).
+#[derive(Debug)]
+pub struct DirectoryLibrary {
+    directory: PathBuf,
+    catalogue: Catalogue,
+    limits: ArtifactLimits,
+}
+
+impl DirectoryLibrary {
+    /// Opens the library in `directory`.
+    ///
+    /// # Errors
+    /// [`LibraryError`] where the catalogue is missing, larger than 16 MiB, not a regular file, malformed, or holds an
+    /// invalid name or descriptor.
+    pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
+        let directory = directory.into();
+        let path = directory.join(CATALOGUE);
+        let catalogue = catalogue::parse(&read(&path, MAX_CATALOGUE_BYTES)?)
+            .map_err(|error| error.unwrap_or_else(|detail| LibraryError::Catalogue { path, detail }))?;
+        Ok(Self { directory, catalogue, limits: ArtifactLimits::default() })
+    }
+
+    /// Opens the library in `directory`; where there is none, makes the directory and an empty catalogue.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`LibraryError::Io`] where the directory or the catalogue cannot be written.
+    pub fn open_or_create(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
+        let directory = directory.into();
+        if fs::symlink_metadata(directory.join(CATALOGUE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            fs::create_dir_all(&directory).map_err(|error| refused(&directory, &error))?;
+            let library =
+                Self { directory: directory.clone(), catalogue: Catalogue::new(), limits: ArtifactLimits::default() };
+            library.write_catalogue(&library.catalogue)?;
+        }
+        Self::open(directory)
+    }
+
+    /// The same library with other limits: `max_bytes` bounds what is read, all of them what is published.
+    #[must_use]
+    pub fn with_limits(mut self, limits: ArtifactLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The blueprints in the catalogue, in the order of their names.
+    pub fn blueprints(&self) -> impl Iterator<Item = &BlueprintId> {
+        self.catalogue.keys()
+    }
+
+    /// Adds a kernel, or replaces the one of the same blueprint. The artifact is verified first.
+    ///
+    /// The artifact's file is named after its checksum. Each of the two files is replaced as a whole, the catalogue last,
+    /// so that whoever opens the library sees it with or without the kernel, never half of it. There must be one
+    /// publisher at a time; a replaced artifact's file stays.
+    ///
+    /// # Errors
+    /// [`LibraryError::Artifact`] where the artifact does not verify, [`LibraryError::Descriptor`] where the descriptor
+    /// is of another blueprint or holds a number that is not one, [`LibraryError::Io`] where writing fails. The
+    /// catalogue is as before then.
+    pub fn publish(&mut self, artifact: &[u8], descriptor: BlueprintDescriptor) -> Result<Digests, LibraryError> {
+        let digests = Digests::of(artifact, &self.limits)?;
+        let verified = verify(artifact, &digests, &self.limits)?;
+        let blueprint = &verified.manifest().blueprint_id;
+        if descriptor.blueprint_id != blueprint.as_str() {
+            let detail = format!("the artifact is of {blueprint}");
+            return Err(LibraryError::Descriptor { blueprint: descriptor.blueprint_id, detail });
+        }
+        let file = format!("{}.safetensors", digests.checksum);
+        let mut catalogue = self.catalogue.clone();
+        catalogue.insert(blueprint.clone(), Entry::new(file.clone(), digests, descriptor)?);
+        self.write(&file, artifact)?;
+        self.write_catalogue(&catalogue)?;
+        self.catalogue = catalogue;
+        Ok(digests)
+    }
+
+    fn entry(&self, blueprint: &BlueprintId) -> Result<&Entry, LibraryError> {
+        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
+        self.catalogue.get(blueprint).ok_or_else(unknown)
+    }
+
+    fn write_catalogue(&self, catalogue: &Catalogue) -> Result<(), LibraryError> {
+        let path = || self.directory.join(CATALOGUE);
+        let json = catalogue::write(catalogue)
+            .map_err(|error| LibraryError::Catalogue { path: path(), detail: error.to_string() })?;
+        if json.len() > MAX_CATALOGUE_BYTES {
+            return Err(LibraryError::TooLarge { path: path(), limit: MAX_CATALOGUE_BYTES });
+        }
+        self.write(CATALOGUE, &json)
+    }
+
+    /// Replaces a file as a whole.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LibraryError> {
+        let path = self.directory.join(name);
+        let replace = || -> io::Result<()> {
+            let mut file = temporary(&self.directory)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        replace().map_err(|error| refused(&path, &error))
+    }
+}
+
+impl KernelLibrary for DirectoryLibrary {
+    fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
+        Ok(self.entry(blueprint)?.descriptor(blueprint))
+    }
+
+    fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
+        let entry = self.entry(blueprint)?;
+        let bytes = read(&self.directory.join(&entry.artifact), self.limits.max_bytes)?;
+        Ok(Fetched { bytes, digests: entry.digests() })
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes.
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, LibraryError> {
+    let refused = |error: io::Error| refused(path, &error);
+    if !fs::symlink_metadata(path).map_err(refused)?.is_file() {
+        return Err(LibraryError::NotAFile { path: path.into() });
+    }
+    let mut bytes = Vec::new();
+    let most = (limit as u64).saturating_add(1);
+    File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() > limit {
+        return Err(LibraryError::TooLarge { path: path.into(), limit });
+    }
+    Ok(bytes)
+}
+
+/// A temporary file that others may read once it has its name, as far as the umask lets them.
+fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    let builder = {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(fs::Permissions::from_mode(0o666))
+    };
+    builder.tempfile_in(directory)
+}
+
+fn refused(path: &Path, error: &io::Error) -> LibraryError {
+    let path = path.to_owned();
+    if error.kind() == io::ErrorKind::NotFound {
+        return LibraryError::Missing { path };
+    }
+    LibraryError::Io { path, detail: error.to_string() }
+}

@@ -1,0 +1,78 @@
+//! The module that a verified artifact becomes.
+
+use burn::module::Module;
+use burn::tensor::{DType, Tensor, backend::Backend};
+
+use crate::artifact::DTYPE;
+use crate::blocks::Weights;
+use crate::check::Spatial;
+use crate::nested::Layers;
+use crate::{Manifest, ShapeError, SlotContract};
+
+/// A kernel that can run and learn, built from a manifest at run time by
+/// [`VerifiedArtifact::build`](crate::VerifiedArtifact::build).
+///
+/// A Burn module like any other: it trains on `Autodiff<B>`, `valid()` gives its twin without a graph, a clone shares
+/// its parameters' ids, and stores name its tensors as [`Manifest::tensors`] does.
+#[derive(Module, Debug)]
+pub struct KernelModule<B: Backend> {
+    layers: Layers<B>,
+    contract: SlotContract,
+    smallest: [usize; 2],
+}
+
+impl<B: Backend> KernelModule<B> {
+    /// `parameters` holds what a checked manifest calls for, in the plan's order.
+    pub(crate) fn new(manifest: &Manifest, spatial: Spatial, parameters: &[f32], device: &B::Device) -> Self {
+        let mut weights = Weights { parameters, device };
+        Self {
+            layers: weights.layers(&manifest.layers),
+            contract: manifest.contract,
+            smallest: spatial.smallest(),
+        }
+    }
+
+    /// What the kernel takes and gives.
+    #[must_use]
+    pub fn contract(&self) -> SlotContract {
+        self.contract
+    }
+
+    /// The kernel's output for `x`.
+    ///
+    /// `x` is `[batch, channels_in]`, `[batch, tokens, channels_in]` or `[batch, channels_in, height, width]` after the
+    /// contract's rank, and lies on the kernel's device. The output has the same layout with `channels_out` channels;
+    /// height and width change only where convolutions pad less or more than they reach.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where `x` has another rank, number of channels or dtype than the contract, an axis of length
+    /// zero, or fewer pixels than the convolutions need. Nothing is computed then.
+    pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Result<Tensor<B, D>, ShapeError> {
+        self.admit(&x)?;
+        Ok(self.layers.forward(x))
+    }
+
+    fn admit<const D: usize>(&self, x: &Tensor<B, D>) -> Result<(), ShapeError> {
+        let SlotContract { rank, channels_in, .. } = self.contract;
+        if D != rank {
+            return Err(ShapeError::Rank { expected: rank, got: D });
+        }
+        let axis = self.contract.channel_axis();
+        let dims = x.dims();
+        if dims[axis] != channels_in {
+            return Err(ShapeError::Channels { axis, expected: channels_in, got: dims[axis] });
+        }
+        if x.dtype() != DType::F32 {
+            return Err(ShapeError::Dtype { expected: DTYPE, got: format!("{:?}", x.dtype()) });
+        }
+        if let Some(axis) = dims.iter().position(|&length| length == 0) {
+            return Err(ShapeError::Empty { axis });
+        }
+        if let [_, _, height, width] = dims[..]
+            && (height < self.smallest[0] || width < self.smallest[1])
+        {
+            return Err(ShapeError::TooSmall { least: self.smallest, got: [height, width] });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! Every pair of stages, and random walks over them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use kasmina_leyline::{
+    Monotonic, SeedId,
+    v1::{
+        GateEvent, SeedLifecycleGate,
+        SeedLifecycleStage::{self, *},
+    },
+};
+use kasmina_lifecycle::*;
+use proptest::prelude::*;
+
+const EMBARGO: Duration = Duration::from_secs(30);
+const NOW: Monotonic = Monotonic::from_millis(1_000);
+
+struct Open;
+
+impl<M: GuardedMove> Gatekeeper<M> for Open {
+    type Evidence = ();
+    fn judge(&self, _: &Subject<'_>, (): &()) -> Finding {
+        Finding::pass()
+    }
+}
+
+/// Every stage that the contract knows, found by asking for ever higher numbers.
+fn stages() -> Vec<SeedLifecycleStage> {
+    (0..1_000).filter_map(|number| SeedLifecycleStage::try_from(number).ok()).collect()
+}
+
+fn entry(from: SeedLifecycleStage, to: SeedLifecycleStage) -> Option<Move> {
+    TABLE.into_iter().find(|entry| (entry.from, entry.to) == (from, to))
+}
+
+/// Brings the seed before whichever gate lies between the two stages.
+fn pass(seed: &mut Lifecycle, to: SeedLifecycleStage, keeper_passes: bool, now: Monotonic) -> Option<Result<(Transition, Verdict), Verdict>> {
+    fn judge<M: GuardedMove>(seed: &mut Lifecycle, passes: bool, now: Monotonic) -> Option<Result<(Transition, Verdict), Verdict>> {
+        let approach = seed.approach::<M>().ok()?;
+        Some(if passes { approach.judge(&Open, &(), now) } else { approach.judge(&NoGatekeeper, &(), now) })
+    }
+    macro_rules! try_moves {
+        ($($guarded:ty),*) => {$(
+            if (seed.stage(), to) == (<$guarded>::FROM, <$guarded>::TO) {
+                return judge::<$guarded>(seed, keeper_passes, now);
+            }
+        )*};
+    }
+    try_moves!(Germinate, StartTraining, StartGrafting, Stabilize, Evaluate, Fossilize, Reset);
+    None
+}
+
+/// A seed led to `stage` along the table's first path there.
+fn seed_in(stage: SeedLifecycleStage) -> Lifecycle {
+    let mut paths: Vec<Vec<SeedLifecycleStage>> = vec![vec![SeedStageUnknown]];
+    let mut seen = BTreeSet::from([SeedStageUnknown as i32]);
+    let path = loop {
+        let path = paths.remove(0);
+        let last = path[path.len() - 1];
+        if last == stage {
+            break path;
+        }
+        for entry in TABLE.iter().filter(|entry| entry.from == last) {
+            if seen.insert(entry.to as i32) {
+                paths.push(path.iter().copied().chain([entry.to]).collect());
+            }
+        }
+    };
+    let mut seed = Lifecycle::new(SeedId::new("seed-1").unwrap(), EMBARGO);
+    for to in &path[1..] {
+        let moved = seed.advance(*to, Monotonic::ORIGIN.after(EMBARGO * 2 * (seed.stage() == SeedStageEmbargoed) as u32));
+        if moved.is_err() {
+            pass(&mut seed, *to, true, Monotonic::ORIGIN).unwrap().unwrap();
+        }
+    }
+    assert_eq!(seed.stage(), stage);
+    seed
+}
+
+#[test]
+fn the_contract_has_the_twelve_stages_that_the_table_was_written_for() {
+    assert_eq!(stages().len(), 12);
+    let mentioned: BTreeSet<i32> = TABLE.iter().flat_map(|entry| [entry.from as i32, entry.to as i32]).collect();
+    assert_eq!(mentioned.len(), 12, "a stage is in no move");
+}
+
+#[test]
+fn all_144_pairs_do_what_the_table_says() {
+    let late = NOW.after(EMBARGO);
+    for from in stages() {
+        for to in stages() {
+            let mut seed = seed_in(from);
+            let before = seed.clone();
+            let advanced = seed.advance(to, late);
+            match entry(from, to) {
+                None => {
+                    let refused = advanced.unwrap_err();
+                    assert_eq!(refused.reason(), "illegal_transition", "{from:?} {to:?}");
+                    assert_eq!(seed, before);
+                    assert!(pass(&mut seed, to, true, late).is_none());
+                    assert_eq!(seed, before);
+                }
+                Some(Move { gate: None, .. }) => {
+                    let transition = advanced.unwrap();
+                    assert_eq!((transition.from, transition.to, transition.gate, transition.at), (from, to, None, late));
+                    assert_eq!((seed.stage(), seed.since()), (to, late));
+                }
+                Some(Move { gate: Some(gate), .. }) => {
+                    assert_eq!(advanced.unwrap_err().reason(), "gate_required");
+                    assert_eq!(seed, before);
+                    let refused = pass(&mut seed, to, false, late).unwrap().unwrap_err();
+                    assert_eq!((refused.passed, refused.gate, refused.reason), (false, gate, "no_gatekeeper"));
+                    assert_eq!(seed, before);
+                    let (transition, verdict) = pass(&mut seed, to, true, late).unwrap().unwrap();
+                    assert_eq!((transition.from, transition.to, transition.gate), (from, to, Some(gate)));
+                    assert_eq!((verdict.passed, verdict.gate, &verdict.seed_id), (true, gate, seed.seed_id()));
+                    assert_eq!(seed.stage(), to);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_before_the_wrong_gate_is_turned_away() {
+    let mut seed = seed_in(SeedStageTraining);
+    let refused = seed.approach::<Fossilize>().map(|_| ()).unwrap_err();
+    assert_eq!(refused.to_string(), "seed-1 cannot go from SEED_STAGE_TRAINING to SEED_STAGE_FOSSILIZED");
+    assert_eq!(seed.stage(), SeedStageTraining);
+}
+
+#[test]
+fn the_embargo_runs_by_the_injected_clock() {
+    let mut seed = seed_in(SeedStageCulled);
+    seed.advance(SeedStageEmbargoed, NOW).unwrap();
+    let until = NOW.after(EMBARGO);
+    assert_eq!(seed.embargo_until(), Some(until));
+    let early = Monotonic::from_nanos(until.as_nanos() - 1);
+    assert_eq!(
+        seed.advance(SeedStageResetting, early),
+        Err(IllegalTransition::Embargoed { seed_id: seed.seed_id().clone(), now: early, until })
+    );
+    assert_eq!(seed.stage(), SeedStageEmbargoed);
+    seed.advance(SeedStageResetting, until).unwrap();
+    assert_eq!(seed.embargo_until(), None);
+}
+
+#[test]
+fn a_seed_can_be_terminated_while_embargoed() {
+    let mut seed = seed_in(SeedStageEmbargoed);
+    assert!(seed.advance(SeedStageTerminated, Monotonic::ORIGIN).is_ok());
+}
+
+#[test]
+fn a_verdict_goes_on_the_wire_as_a_gate_event() {
+    let finding = Finding::refuse("slot_taken").with("slot", "mid");
+    let verdict = finding.into_verdict(&SeedId::new("seed-1").unwrap(), SeedLifecycleGate::SeedGateG0Sanity);
+    let event = GateEvent::from(&verdict);
+    assert_eq!((event.seed_id.as_str(), event.gate(), event.passed), ("seed-1", verdict.gate, false));
+    assert_eq!((event.reason.as_str(), event.attributes["slot"].as_str()), ("slot_taken", "mid"));
+}
+
+proptest! {
+    /// Whatever is asked in whatever order, the seed only ever makes moves of the table, a guarded one only with its
+    /// gate's pass, and leaves the embargo only after its end.
+    #[test]
+    fn a_random_walk_stays_on_the_table(
+        steps in prop::collection::vec((0..12_i32, any::<bool>(), any::<bool>(), 0..40_000_u64), 1..120),
+    ) {
+        let mut seed = Lifecycle::new(SeedId::new("seed-1").unwrap(), EMBARGO);
+        let mut now = Monotonic::ORIGIN;
+        for (to, at_gate, passes, wait) in steps {
+            now = now.after(Duration::from_millis(wait));
+            let to = SeedLifecycleStage::try_from(to).unwrap();
+            let before = seed.clone();
+            let moved = if at_gate {
+                pass(&mut seed, to, passes, now).and_then(Result::ok).map(|(transition, _)| transition)
+            } else {
+                seed.advance(to, now).ok()
+            };
+            match moved {
+                None => prop_assert_eq!(&seed, &before),
+                Some(transition) => {
+                    let row = entry(transition.from, transition.to).unwrap();
+                    prop_assert_eq!(transition.from, before.stage());
+                    prop_assert_eq!(transition.gate, row.gate);
+                    prop_assert_eq!(row.gate.is_some(), at_gate && passes);
+                    prop_assert!(before.embargo_until().is_none_or(|until| to == SeedStageTerminated || now >= until));
+                    prop_assert_eq!((seed.stage(), seed.since()), (to, now));
+                }
+            }
+        }
+    }
+}

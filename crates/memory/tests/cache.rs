@@ -1,0 +1,161 @@
+//! The cache against a list that is searched from end to end, and its counts against sums.
+
+use std::time::Duration;
+
+use kasmina_leyline::Monotonic;
+use kasmina_memory::{Cache, CacheLimits, Evicted, TooLarge};
+use proptest::prelude::*;
+
+const LIMITS: CacheLimits = CacheLimits { bytes: 10, ttl: Duration::from_millis(20) };
+
+fn at(millis: u64) -> Monotonic {
+    Monotonic::from_millis(millis)
+}
+
+#[test]
+fn the_least_recently_used_goes_first() {
+    let mut cache = Cache::new(LIMITS);
+    for key in ["a", "b"] {
+        cache.insert(key, (), 5, at(0)).unwrap();
+    }
+    assert!(cache.get("a", at(1)).is_some());
+    let evicted = cache.insert("c", (), 5, at(2)).unwrap();
+    assert_eq!(evicted, Evicted { displaced: 1, bytes: 5, ..Evicted::default() });
+    assert!(cache.contains("a", at(3)) && !cache.contains("b", at(3)));
+}
+
+#[test]
+fn the_expired_go_before_the_living() {
+    let mut cache = Cache::new(LIMITS);
+    cache.insert("old but used", (), 5, at(0)).unwrap();
+    cache.insert("young", (), 5, at(15)).unwrap();
+    cache.get("old but used", at(19));
+    let evicted = cache.insert("new", (), 5, at(20)).unwrap();
+    assert_eq!(evicted, Evicted { expired: 1, bytes: 5, ..Evicted::default() });
+    assert!(cache.contains("young", at(20)));
+}
+
+#[test]
+fn asking_does_not_prolong_life() {
+    let mut cache = Cache::new(LIMITS);
+    cache.insert("a", (), 1, at(0)).unwrap();
+    assert!(cache.get("a", at(19)).is_some());
+    assert!(cache.get("a", at(20)).is_none());
+    assert_eq!(cache.stats().total.evicted.expired, 1);
+}
+
+#[test]
+fn what_cannot_fit_is_refused_and_nothing_goes_for_it() {
+    let mut cache = Cache::new(LIMITS);
+    cache.insert("a", 1, 4, at(0)).unwrap();
+    assert_eq!(cache.insert("a", 2, 11, at(0)), Err(TooLarge { bytes: 11, limit: 10 }));
+    assert_eq!(cache.get("a", at(0)), Some(&1));
+    assert_eq!(cache.stats().total.refusals, 1);
+}
+
+#[test]
+fn an_interval_begins_where_the_last_was_taken() {
+    let mut cache = Cache::new(LIMITS);
+    cache.insert("a", (), 1, at(0)).unwrap();
+    cache.get("a", at(0));
+    assert_eq!(cache.take_interval().hits, 1);
+    cache.get("a", at(0));
+    cache.get("b", at(0));
+    let stats = cache.stats();
+    assert_eq!((stats.interval.hits, stats.interval.misses, stats.total.hits), (1, 1, 2));
+    assert_eq!(cache.purge(), Evicted { purged: 1, bytes: 1, ..Evicted::default() });
+    assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Wait(u64),
+    Insert(u8, u64),
+    Get(u8),
+    Remove(u8),
+    Collect,
+    Purge,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..15_u64).prop_map(Step::Wait),
+        4 => (0..6_u8, 0..12_u64).prop_map(|(key, bytes)| Step::Insert(key, bytes)),
+        4 => (0..6_u8).prop_map(Step::Get),
+        1 => (0..6_u8).prop_map(Step::Remove),
+        1 => Just(Step::Collect),
+        1 => Just(Step::Purge),
+    ]
+}
+
+/// Least recently used first: key, value, bytes, expiry.
+type Model = Vec<(u8, usize, u64, u64)>;
+
+fn bytes(model: &Model) -> u64 {
+    model.iter().map(|entry| entry.2).sum()
+}
+
+proptest! {
+    #[test]
+    fn behaves_like_a_list(steps in prop::collection::vec(step(), 0..80)) {
+        let mut cache = Cache::new(LIMITS);
+        let mut model = Model::new();
+        let (mut now, mut taken_in, mut evicted, mut removed) = (0, 0, 0, 0);
+        for (value, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Wait(millis) => now += millis,
+                Step::Insert(key, weight) => {
+                    let fits = weight <= LIMITS.bytes;
+                    let outcome = cache.insert(key, value, weight, at(now));
+                    prop_assert_eq!(outcome.is_ok(), fits);
+                    if fits {
+                        let held = model.len();
+                        model.retain(|entry| entry.0 != key);
+                        removed += held - model.len();
+                        let held = model.len();
+                        if bytes(&model) + weight > LIMITS.bytes {
+                            model.retain(|entry| entry.3 > now);
+                        }
+                        while bytes(&model) + weight > LIMITS.bytes {
+                            model.remove(0);
+                        }
+                        prop_assert_eq!(outcome.unwrap().entries(), (held - model.len()) as u64);
+                        evicted += held - model.len();
+                        model.push((key, value, weight, now + 20));
+                        taken_in += 1;
+                    }
+                }
+                Step::Get(key) => {
+                    let held = model.len();
+                    model.retain(|entry| entry.0 != key || entry.3 > now);
+                    evicted += held - model.len();
+                    let found = model.iter().position(|entry| entry.0 == key).map(|index| model.remove(index));
+                    prop_assert_eq!(cache.get(&key, at(now)).copied(), found.map(|entry| entry.1));
+                    model.extend(found);
+                }
+                Step::Remove(key) => {
+                    let found = model.iter().position(|entry| entry.0 == key).map(|index| model.remove(index));
+                    prop_assert_eq!(cache.remove(&key), found.map(|entry| entry.1));
+                    removed += usize::from(found.is_some());
+                }
+                Step::Collect => {
+                    let held = model.len();
+                    model.retain(|entry| entry.3 > now);
+                    prop_assert_eq!(cache.collect(at(now)).expired, (held - model.len()) as u64);
+                    evicted += held - model.len();
+                }
+                Step::Purge => {
+                    prop_assert_eq!(cache.purge().purged, model.len() as u64);
+                    evicted += model.len();
+                    model.clear();
+                }
+            }
+            let stats = cache.stats();
+            prop_assert_eq!((stats.entries, stats.bytes), (model.len() as u64, bytes(&model)));
+            prop_assert!(stats.bytes <= LIMITS.bytes);
+            prop_assert_eq!(stats.total.evicted.entries(), evicted as u64);
+            prop_assert_eq!(stats.total.insertions, taken_in);
+            prop_assert_eq!(taken_in, (model.len() + evicted + removed) as u64);
+        }
+    }
+}

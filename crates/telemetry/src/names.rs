@@ -1,0 +1,91 @@
+//! The public contract of names: every event and every metric that Kasmina emits.
+
+use kasmina_leyline::v1::TelemetryLevel;
+
+/// A kind of event. Only those declared here exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventName {
+    /// Its name on the wire, in the event's `description`.
+    pub name: &'static str,
+    /// How grave it is.
+    pub level: TelemetryLevel,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+/// A kind of metric. Only those declared here exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricName {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Its unit on the wire: `1` for pure numbers.
+    pub unit: &'static str,
+    /// What it measures.
+    pub meaning: &'static str,
+}
+
+macro_rules! events {
+    ($($constant:ident: $name:literal, $level:ident, $meaning:literal;)*) => {
+        /// Every kind of event.
+        pub const EVENTS: &[EventName] = &[$($constant),*];
+        $(
+            #[doc = $meaning]
+            pub const $constant: EventName = EventName { name: $name, level: TelemetryLevel::$level, meaning: $meaning };
+        )*
+    };
+}
+
+macro_rules! metrics {
+    ($($constant:ident: $name:literal, $unit:literal, $meaning:literal;)*) => {
+        /// Every kind of metric.
+        pub const METRICS: &[MetricName] = &[$($constant),*];
+        $(
+            #[doc = $meaning]
+            pub const $constant: MetricName = MetricName { name: $name, unit: $unit, meaning: $meaning };
+        )*
+    };
+}
+
+events! {
+    SEED_STATE: "seed_state", Info, "A seed left a stage and entered another.";
+    GATE_EVENT: "gate_event", Info, "A gate let a seed pass.";
+    GATE_FAILURE: "gate_failure", Critical, "A gate refused a seed.";
+    EMBARGO_START: "embargo_start", Info, "A culled seed's embargo began.";
+    EMBARGO_END: "embargo_end", Info, "An embargo ran out.";
+    SEED_CULLED: "seed_culled", Warning, "A seed was taken out of its slot, and why.";
+    COMMAND_ACCEPTED: "command_accepted", Info, "A command was carried out.";
+    COMMAND_REJECTED: "command_rejected", Critical, "A command was not authentic, not fresh, or a replay.";
+    COMMAND_REFUSED: "command_refused", Warning, "An authentic command could not be carried out.";
+    BLEND_CONFIG: "blend_config", Info, "How a seed will be blended in.";
+    PAUSE: "pause", Info, "A seed was paused: its slot is the identity.";
+    RESUME: "resume", Info, "A paused seed was resumed.";
+    BREAKER_OPEN: "breaker_open", Critical, "A breaker opened.";
+    BREAKER_HALF_OPEN: "breaker_half_open", Warning, "A breaker lets trials through, or one succeeded.";
+    BREAKER_CLOSED: "breaker_closed", Info, "A breaker closed.";
+    ISOLATION_VIOLATION: "isolation_violation", Critical, "A gradient was where none may be. Its update was discarded.";
+    GRAFT_FAULT: "graft_fault", Critical, "A kernel could not do its part in a pass. The host went on without it.";
+    STEP_REFUSED: "step_refused", Critical, "A training step was not taken.";
+    MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
+    SEED_QUEUE_DROPPED: "seed_queue_dropped", Warning, "Events that were not critical were dropped, and how many.";
+}
+
+metrics! {
+    SEED_LOSS: "kasmina.seed.loss", "1", "The loss of the pass that the seed took part in.";
+    SEED_ALPHA: "kasmina.seed.alpha", "1", "The seed's alpha, 0 to 1.";
+    SEED_GRADIENT_NORM: "kasmina.seed.gradient_norm", "1", "The L2 norm of the seed's gradient, where it was sampled.";
+    SEED_LEARNING_RATE: "kasmina.seed.learning_rate", "1", "The learning rate of the seed's last optimizer step.";
+    HOST_LOSS: "kasmina.host.loss", "1", "The host's own loss on the batch.";
+    HOST_PASS_MS: "kasmina.host.pass_ms", "ms", "The host's forward and backward pass.";
+    SEED_PASSES_MS: "kasmina.seed.passes_ms", "ms", "The passes of seeds.";
+    ISOLATION_VERIFY_MS: "kasmina.isolation.verify_ms", "ms", "The isolation and registry checks of a step.";
+    ISOLATION_VIOLATIONS: "kasmina.isolation.violations_total", "1", "Isolation violations of the seed so far.";
+    KERNEL_LOAD_MS: "kasmina.kernel.load_ms", "ms", "Fetching, verifying and building a kernel.";
+    PREWARM_MS: "kasmina.prewarm.latency_ms", "ms", "The first passes of a kernel, before it takes part in any step.";
+    CACHE_HITS: "kasmina.cache.hits_total", "1", "Kernels found in the cache.";
+    CACHE_MISSES: "kasmina.cache.misses_total", "1", "Kernels not found in the cache.";
+    CACHE_BYTES: "kasmina.cache.bytes", "By", "Bytes of kernels in the cache.";
+    BREAKER_STATE: "kasmina.breaker.state", "1", "A breaker's state, as CircuitBreakerState's number.";
+    NONCE_LEDGER_SIZE: "kasmina.nonce_ledger.size", "1", "Nonces remembered.";
+    NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", "Nonces that the cap pushed out while still in their window.";
+    NONCE_LEDGER_TTL: "kasmina.nonce_ledger.ttl_seconds", "s", "How long nonces are remembered.";
+}
