@@ -39,3 +39,32 @@ impl Drop for Progress {
         self.0.finish_and_clear();
     }
 }
+
+/// Whether cargo only says what it is doing.
+pub(crate) fn only_progress(line: &str) -> bool {
+    const VERBS: [&str; 9] = [
+        "Blocking",
+        "Checking",
+        "Compiling",
+        "Documenting",
+        "Downloaded",
+        "Downloading",
+        "Finished",
+        "Locking",
+        "Updating",
+    ];
+    line.starts_with(' ') && line.split_whitespace().next().is_some_and(|word| VERBS.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::only_progress;
+
+    #[test]
+    fn only_what_cargo_is_doing_is_progress() {
+        assert!(only_progress("   Compiling kasmina v0.1.0 (/work)"));
+        assert!(!only_progress("error: Compiling failed"));
+        assert!(!only_progress("   --> src/lib.rs:1:1"));
+        assert!(!only_progress(""));
+    }
+}

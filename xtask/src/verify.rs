@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::{
     codegen,
     failure::Failure,
-    progress::Progress,
+    progress::{Progress, only_progress},
     stopwatch::Stopwatch,
     test,
     workspace::{Metadata, cargo, follow, words},
@@ -29,13 +29,34 @@ const CUDA: &str = "cuda";
 
 /// In the order in which they run: the quick ones first.
 const CHECKS: [Check; 7] = [
-    Check { name: "format", run: |_| quietly(cargo(["fmt", "--all", "--check"])) },
-    Check { name: "architecture", run: architecture::check },
-    Check { name: "codegen", run: |_| quietly(codegen::generator(true)) },
-    Check { name: "clippy", run: clippy },
-    Check { name: "tests", run: |metadata| test::run_filtered(metadata, &[]) },
-    Check { name: "docs", run: docs },
-    Check { name: CUDA, run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])) },
+    Check {
+        name: "format",
+        run: |_| quietly(cargo(["fmt", "--all", "--check"])),
+    },
+    Check {
+        name: "architecture",
+        run: architecture::check,
+    },
+    Check {
+        name: "codegen",
+        run: |_| quietly(codegen::generator(true)),
+    },
+    Check {
+        name: "clippy",
+        run: clippy,
+    },
+    Check {
+        name: "tests",
+        run: |metadata| test::run_filtered(metadata, &[]),
+    },
+    Check {
+        name: "docs",
+        run: docs,
+    },
+    Check {
+        name: CUDA,
+        run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])),
+    },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -43,7 +64,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut failed = Vec::new();
     for check in &CHECKS {
         if args.no_cuda && check.name == CUDA {
-            println!("SKIPPED  {:<13} --no-cuda was given: nobody knows whether the feature still compiles", check.name);
+            println!(
+                "SKIPPED  {:<13} --no-cuda was given: nobody knows whether the feature still compiles",
+                check.name
+            );
             continue;
         }
         let watch = Stopwatch::start();
@@ -55,7 +79,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             failed.push(check.name);
         }
     }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Checks { names: failed, of: CHECKS.len() }) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Checks {
+            names: failed,
+            of: CHECKS.len(),
+        })
+    }
 }
 
 fn clippy(metadata: &Metadata) -> Result<(), Failure> {
@@ -84,30 +115,8 @@ fn quietly(command: Command) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    for line in said.iter().filter(|line| !is_progress(line)) {
+    for line in said.iter().filter(|line| !only_progress(line)) {
         progress.print(line);
     }
     Err(Failure::Command { command: name, status })
-}
-
-/// Whether cargo only says what it is doing.
-fn is_progress(line: &str) -> bool {
-    const VERBS: [&str; 9] = [
-        "Blocking", "Checking", "Compiling", "Documenting", "Downloaded", "Downloading", "Finished", "Locking",
-        "Updating",
-    ];
-    line.starts_with(' ') && line.split_whitespace().next().is_some_and(|word| VERBS.contains(&word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_progress;
-
-    #[test]
-    fn only_what_cargo_is_doing_is_left_out() {
-        assert!(is_progress("   Compiling kasmina v0.1.0 (/work)"));
-        assert!(!is_progress("error: Compiling failed"));
-        assert!(!is_progress("   --> src/lib.rs:1:1"));
-        assert!(!is_progress(""));
-    }
 }

@@ -7,8 +7,8 @@ use kasmina_leyline::BlueprintId;
 use kasmina_leyline::v1::{BlueprintDescriptor, BlueprintTier};
 
 use crate::{
-    Activation, ArtifactError, ArtifactLimits, Digests, Fetched, Initialisation, KernelLibrary, LayerSpec, LibraryError,
-    Manifest, ManifestError, SlotContract, initialise,
+    Activation, ArtifactError, ArtifactLimits, Digests, Fetched, Initialisation, KernelLibrary, LayerSpec,
+    LibraryError, Manifest, ManifestError, SlotContract, initialise,
 };
 
 /// A kernel for `[batch, channels]`: a bottleneck of two linear layers behind a norm.
@@ -34,7 +34,11 @@ pub fn sample_attention(blueprint: BlueprintId, channels: usize) -> Result<Manif
     let layers = vec![
         LayerSpec::LayerNorm { channels },
         LayerSpec::Attention { channels, heads: 1 },
-        LayerSpec::LowRank { channels_in: channels, channels_out: channels, rank: 1 },
+        LayerSpec::LowRank {
+            channels_in: channels,
+            channels_out: channels,
+            rank: 1,
+        },
     ];
     Manifest::new(blueprint, SlotContract::f32(3, channels, channels), layers)
 }
@@ -48,7 +52,10 @@ pub fn sample_conv(blueprint: BlueprintId, channels: usize) -> Result<Manifest, 
         LayerSpec::depthwise(channels, 3),
         LayerSpec::GroupNorm { channels, groups: 1 },
         LayerSpec::Activation(Activation::Silu),
-        LayerSpec::SqueezeExcite { channels, hidden: channels.div_ceil(4) },
+        LayerSpec::SqueezeExcite {
+            channels,
+            hidden: channels.div_ceil(4),
+        },
         LayerSpec::pointwise(channels, channels),
     ];
     Manifest::new(blueprint, SlotContract::f32(4, channels, channels), layers)
@@ -93,7 +100,11 @@ impl MemoryLibrary {
     pub fn add(&self, manifest: &Manifest, initialisation: &Initialisation) -> Result<Digests, ArtifactError> {
         let bytes = initialise(manifest, initialisation)?;
         let digests = Digests::of(&bytes, &ArtifactLimits::default())?;
-        self.put(sample_descriptor(&manifest.blueprint_id), &manifest.blueprint_id, Fetched { bytes, digests });
+        self.put(
+            sample_descriptor(&manifest.blueprint_id),
+            &manifest.blueprint_id,
+            Fetched { bytes, digests },
+        );
         Ok(digests)
     }
 
@@ -125,8 +136,14 @@ impl MemoryLibrary {
 impl KernelLibrary for MemoryLibrary {
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
         let state = self.state();
-        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
-        state.kernels.get(blueprint).map(|(descriptor, _)| descriptor.clone()).ok_or_else(unknown)
+        let unknown = || LibraryError::UnknownBlueprint {
+            blueprint: blueprint.clone(),
+        };
+        state
+            .kernels
+            .get(blueprint)
+            .map(|(descriptor, _)| descriptor.clone())
+            .ok_or_else(unknown)
     }
 
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
@@ -135,8 +152,14 @@ impl KernelLibrary for MemoryLibrary {
         if let Some(error) = state.failures.get(blueprint) {
             return Err(error.clone());
         }
-        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
-        state.kernels.get(blueprint).map(|(_, fetched)| fetched.clone()).ok_or_else(unknown)
+        let unknown = || LibraryError::UnknownBlueprint {
+            blueprint: blueprint.clone(),
+        };
+        state
+            .kernels
+            .get(blueprint)
+            .map(|(_, fetched)| fetched.clone())
+            .ok_or_else(unknown)
     }
 }
 
@@ -157,16 +180,37 @@ pub fn conformance<L: KernelLibrary>(build: impl FnOnce(&[(Vec<u8>, BlueprintDes
     let library = build(&kernels);
     for (artifact, descriptor) in &kernels {
         let blueprint = BlueprintId::new(&descriptor.blueprint_id);
-        assert_eq!(blueprint.as_ref().map(|id| library.descriptor(id)), Ok(Ok(descriptor.clone())), "the descriptor");
+        assert_eq!(
+            blueprint.as_ref().map(|id| library.descriptor(id)),
+            Ok(Ok(descriptor.clone())),
+            "the descriptor"
+        );
         for attempt in 0..2 {
             let fetched = blueprint.as_ref().map(|id| library.fetch(id));
-            let expected = Digests::of(artifact, &limits).map(|digests| Fetched { bytes: artifact.clone(), digests });
-            assert_eq!(fetched, Ok(expected.map_err(LibraryError::from)), "the artifact, attempt {attempt}");
+            let expected = Digests::of(artifact, &limits).map(|digests| Fetched {
+                bytes: artifact.clone(),
+                digests,
+            });
+            assert_eq!(
+                fetched,
+                Ok(expected.map_err(LibraryError::from)),
+                "the artifact, attempt {attempt}"
+            );
         }
     }
     if let Ok(blueprint) = BlueprintId::new("conformance-unknown") {
-        let unknown = LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
-        assert_eq!(library.descriptor(&blueprint).as_ref(), Err(&unknown), "the descriptor of an unknown blueprint");
-        assert_eq!(library.fetch(&blueprint).as_ref(), Err(&unknown), "an unknown blueprint");
+        let unknown = LibraryError::UnknownBlueprint {
+            blueprint: blueprint.clone(),
+        };
+        assert_eq!(
+            library.descriptor(&blueprint).as_ref(),
+            Err(&unknown),
+            "the descriptor of an unknown blueprint"
+        );
+        assert_eq!(
+            library.fetch(&blueprint).as_ref(),
+            Err(&unknown),
+            "an unknown blueprint"
+        );
     }
 }

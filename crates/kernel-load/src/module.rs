@@ -60,10 +60,17 @@ impl<B: Backend> KernelModule<B> {
         let axis = self.contract.channel_axis();
         let dims = x.dims();
         if dims[axis] != channels_in {
-            return Err(ShapeError::Channels { axis, expected: channels_in, got: dims[axis] });
+            return Err(ShapeError::Channels {
+                axis,
+                expected: channels_in,
+                got: dims[axis],
+            });
         }
         if x.dtype() != DType::F32 {
-            return Err(ShapeError::Dtype { expected: DTYPE, got: format!("{:?}", x.dtype()) });
+            return Err(ShapeError::Dtype {
+                expected: DTYPE,
+                got: format!("{:?}", x.dtype()),
+            });
         }
         if let Some(axis) = dims.iter().position(|&length| length == 0) {
             return Err(ShapeError::Empty { axis });
@@ -71,7 +78,10 @@ impl<B: Backend> KernelModule<B> {
         if let [_, _, height, width] = dims[..]
             && (height < self.smallest[0] || width < self.smallest[1])
         {
-            return Err(ShapeError::TooSmall { least: self.smallest, got: [height, width] });
+            return Err(ShapeError::TooSmall {
+                least: self.smallest,
+                got: [height, width],
+            });
         }
         Ok(())
     }

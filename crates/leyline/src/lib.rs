@@ -3,7 +3,7 @@
 //! [`v1`] holds the bindings of `proto/leyline.proto`, names as they are on the wire. The identifiers ([`SeedId`],
 //! [`SlotId`], [`BlueprintId`], [`CommandId`], [`TrainingRunId`]) are strings that have been checked once, so that
 //! nothing behind the edge has to ask again. [`Monotonic`] and [`UnixTime`] are plain numbers: no crate of the lower
-//! floors reads a clock, time always comes in as an argument.
+//! floors reads a clock, time always comes in as an argument. [`wire`] finds the bytes that a command's signature is of.
 //!
 //! ```
 //! use kasmina_leyline::{SeedId, v1::{AdaptationCommand, CommandType}};
@@ -24,6 +24,7 @@
 
 mod id;
 mod time;
+pub mod wire;
 
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated; the contract is documented in proto/leyline.proto")]
 #[rustfmt::skip]

@@ -48,7 +48,10 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), Failure> {
 /// The crates under crates/ by the names of their directories.
 fn facts(metadata: &Metadata) -> BTreeMap<String, Facts> {
     let members = metadata.members();
-    let crates: BTreeMap<&str, &str> = members.keys().filter_map(|name| Some((*name, directory(name)?))).collect();
+    let crates: BTreeMap<&str, &str> = members
+        .keys()
+        .filter_map(|name| Some((*name, directory(name)?)))
+        .collect();
     let facts = |package: &Package| Facts {
         knows: package
             .dependencies
@@ -58,19 +61,31 @@ fn facts(metadata: &Metadata) -> BTreeMap<String, Facts> {
             .collect(),
         linked: metadata.linked_into(package).into_iter().map(str::to_owned).collect(),
     };
-    members.values().filter_map(|package| Some((directory(&package.name)?.to_owned(), facts(package)))).collect()
+    members
+        .values()
+        .filter_map(|package| Some((directory(&package.name)?.to_owned(), facts(package))))
+        .collect()
 }
 
 /// Where under crates/ a package lives; none for the tools.
 fn directory(package: &str) -> Option<&str> {
-    if package == "kasmina" { Some(package) } else { package.strip_prefix("kasmina-") }
+    if package == "kasmina" {
+        Some(package)
+    } else {
+        package.strip_prefix("kasmina-")
+    }
 }
 
 /// One line for each thing to change.
 fn violations(text: &str, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let document = match Document::parse(text) {
         Ok(document) => document,
-        Err(problems) => return problems.into_iter().map(|problem| format!("{FILE}: {problem}")).collect(),
+        Err(problems) => {
+            return problems
+                .into_iter()
+                .map(|problem| format!("{FILE}: {problem}"))
+                .collect();
+        }
     };
     let mut found = map(&document.paths, facts, exists);
     found.extend(floors(&document.rows, facts));
@@ -78,10 +93,17 @@ fn violations(text: &str, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str)
 }
 
 fn map(paths: &BTreeSet<String>, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let wanted = facts.keys().map(|name| format!("crates/{name}")).chain([XTASK.to_owned()]);
-    let missing = wanted.filter(|path| !paths.contains(path)).map(|path| format!("{FILE}: the map lacks {path}"));
+    let wanted = facts
+        .keys()
+        .map(|name| format!("crates/{name}"))
+        .chain([XTASK.to_owned()]);
+    let missing = wanted
+        .filter(|path| !paths.contains(path))
+        .map(|path| format!("{FILE}: the map lacks {path}"));
     let gone = paths.iter().filter(|path| !exists(path));
-    missing.chain(gone.map(|path| format!("{FILE}: the map lists {path}, which does not exist"))).collect()
+    missing
+        .chain(gone.map(|path| format!("{FILE}: the map lists {path}, which does not exist")))
+        .collect()
 }
 
 fn floors(rows: &[Row], facts: &BTreeMap<String, Facts>) -> Vec<String> {
@@ -90,7 +112,9 @@ fn floors(rows: &[Row], facts: &BTreeMap<String, Facts>) -> Vec<String> {
     for row in rows {
         let name = row.name.as_str();
         if name != XTASK && !facts.contains_key(name) {
-            found.push(format!("{FILE}: the table lists `{name}`, but there is no crates/{name}"));
+            found.push(format!(
+                "{FILE}: the table lists `{name}`, but there is no crates/{name}"
+            ));
         } else if listed.insert(name, row).is_some() {
             found.push(format!("{FILE}: the table lists `{name}` twice"));
         }
@@ -114,9 +138,10 @@ fn knowledge(row: &Row, facts: &Facts) -> Vec<String> {
     let unsaid = facts.knows.difference(&row.knows).map(|other| {
         format!("{FILE}: `{name}` depends on `{other}`: add it to `knows`, or drop it from crates/{name}/Cargo.toml")
     });
-    let untrue = row.knows.difference(&facts.knows).map(|other| {
-        format!("{FILE}: `{name}` does not depend on `{other}`: drop it from `knows`")
-    });
+    let untrue = row
+        .knows
+        .difference(&facts.knows)
+        .map(|other| format!("{FILE}: `{name}` does not depend on `{other}`: drop it from `knows`"));
     unsaid.chain(untrue).collect()
 }
 
@@ -133,7 +158,11 @@ fn edges(row: &Row, facts: &Facts, listed: &BTreeMap<&str, &Row>) -> Vec<String>
             } else {
                 return None;
             };
-            let Row { name: below, floor: there, .. } = other;
+            let Row {
+                name: below,
+                floor: there,
+                ..
+            } = other;
             Some(format!(
                 "crates/{name}/Cargo.toml: drop `{below}` (floor {there}) from floor {floor}, or move one: {problem}"
             ))

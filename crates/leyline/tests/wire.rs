@@ -1,0 +1,167 @@
+//! The walk over signed bytes: what it refuses, and what it keeps.
+
+use std::collections::BTreeMap;
+
+use kasmina_leyline::{
+    v1::{AdaptationCommand, CommandOptimizerAdjustment, CommandSeedOperation, adaptation_command::Payload},
+    wire::{self, MAX_DEPTH, MAX_SIGNED_BYTES, Malformed, MapOrder, SignedBytes},
+};
+use proptest::prelude::*;
+use prost::Message;
+
+/// A length-delimited field with a short number and payload.
+fn field(number: u8, payload: &[u8]) -> Vec<u8> {
+    let mut tag = vec![];
+    prost::encoding::encode_key(number.into(), prost::encoding::WireType::LengthDelimited, &mut tag);
+    prost::encoding::encode_varint(payload.len() as u64, &mut tag);
+    [tag, payload.to_vec()].concat()
+}
+
+fn annotation(key: &str, value: &str) -> Vec<u8> {
+    field(20, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat())
+}
+
+fn refused(bytes: &[u8]) -> Malformed {
+    SignedBytes::parse(bytes).map(|_| ()).unwrap_err()
+}
+
+#[test]
+fn the_signature_alone_is_taken_out() {
+    let bytes = [field(2, b"cmd-1"), annotation("b", "1"), annotation("signature", "xyz"), annotation("a", "")].concat();
+    let signed = SignedBytes::parse(&bytes).unwrap();
+    assert_eq!(signed.signature(), Some(&b"xyz"[..]));
+    let as_received = [field(2, b"cmd-1"), annotation("b", "1"), annotation("a", "")].concat();
+    assert_eq!(signed.in_order(MapOrder::AsReceived), as_received);
+    let sorted = [field(2, b"cmd-1"), annotation("a", ""), annotation("b", "1")].concat();
+    assert_eq!(signed.in_order(MapOrder::Bytewise), sorted);
+}
+
+#[test]
+fn a_parameter_named_signature_is_no_signature() {
+    let parameter = field(3, &[field(1, b"signature"), vec![0x15, 0, 0, 0, 0]].concat());
+    let bytes = field(10, &parameter);
+    let signed = SignedBytes::parse(&bytes).unwrap();
+    assert_eq!(signed.signature(), None);
+    assert_eq!(signed.in_order(MapOrder::Upb), bytes);
+}
+
+#[test]
+fn prefixes_go_last_in_upb_order_and_first_in_bytewise_order() {
+    let long_first = [annotation("alpha_vec_len", "2"), annotation("alpha_vec", "1,2"), annotation("b", "")].concat();
+    let short_first = [annotation("alpha_vec", "1,2"), annotation("alpha_vec_len", "2"), annotation("b", "")].concat();
+    for bytes in [&long_first, &short_first] {
+        let signed = SignedBytes::parse(bytes).unwrap();
+        assert_eq!(signed.in_order(MapOrder::Upb), long_first);
+        assert_eq!(signed.in_order(MapOrder::Bytewise), short_first);
+    }
+}
+
+#[test]
+fn everything_else_stays_as_it_is() {
+    let unknown = [vec![0xf8, 0x07, 0x01], field(99, b"\xff\xff opaque"), vec![0xd5, 0x06, 1, 2, 3, 4]].concat();
+    let bytes = [annotation("b", ""), annotation("a", ""), unknown.clone()].concat();
+    let signed = SignedBytes::parse(&bytes).unwrap();
+    assert_eq!(signed.in_order(MapOrder::Upb), [annotation("a", ""), annotation("b", ""), unknown].concat());
+}
+
+#[test]
+fn whatever_could_be_read_in_two_ways_is_refused() {
+    assert_eq!(refused(&[annotation("signature", "a"), annotation("signature", "b")].concat()), Malformed::DuplicateKey { field: 20 });
+    assert_eq!(refused(&[annotation("a", "1"), annotation("a", "1")].concat()), Malformed::DuplicateKey { field: 20 });
+    let scattered = [annotation("a", "1"), field(2, b"cmd"), annotation("b", "1")].concat();
+    assert_eq!(refused(&scattered), Malformed::ScatteredMap { field: 20 });
+    let two_keys = field(20, &[field(1, b"a"), field(1, b"b")].concat());
+    assert_eq!(refused(&two_keys), Malformed::Entry { field: 20 });
+    let third_part = field(20, &[field(1, b"a"), field(3, b"b")].concat());
+    assert_eq!(refused(&third_part), Malformed::Entry { field: 20 });
+    assert_eq!(refused(&[0x80, 0x00]), Malformed::Varint { at: 0 });
+    assert_eq!(refused(&[0x12, 0x81, 0x00, 0]), Malformed::Varint { at: 1 });
+    assert_eq!(refused(&[0xff; 12]), Malformed::Varint { at: 0 });
+    assert_eq!(refused(&[0x00, 0x01]), Malformed::Tag { tag: 0 });
+    assert_eq!(refused(&[0x13, 0x14]), Malformed::WireType { field: 2, wire_type: 3 });
+    assert_eq!(refused(&[0xa0, 0x01, 0x01]), Malformed::WireType { field: 20, wire_type: 0 });
+    assert_eq!(refused(&[0x12, 0x05, b'a']), Malformed::Truncated { at: 0 });
+    assert_eq!(refused(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Malformed::Truncated { at: 0 });
+    let too_long = MAX_SIGNED_BYTES + 1;
+    assert_eq!(refused(&vec![0; too_long]), Malformed::TooLong { got: too_long });
+}
+
+#[test]
+fn depth_is_bounded() {
+    // Struct in value in struct: three messages of the schema a round, counted with the command itself.
+    let nest = |rounds: usize| {
+        let mut inner = Vec::new();
+        for _ in 0..rounds {
+            inner = field(1, &[field(1, b"k"), field(2, &field(5, &inner))].concat());
+        }
+        field(13, &inner)
+    };
+    assert!(SignedBytes::parse(&nest(MAX_DEPTH / 2 - 1)).is_ok());
+    assert_eq!(refused(&nest(MAX_DEPTH / 2 + 1)), Malformed::TooDeep);
+    assert_eq!(refused(&nest(400)), Malformed::TooDeep);
+    assert_eq!(wire::deterministic(&nest(400)), Err(Malformed::TooDeep));
+}
+
+fn map(value: impl Strategy<Value = f32>) -> impl Strategy<Value = BTreeMap<String, f32>> {
+    prop::collection::btree_map("[a-c_é]{0,4}", value, 0..6)
+}
+
+fn command() -> impl Strategy<Value = AdaptationCommand> {
+    let payload = prop_oneof![
+        Just(None),
+        map(prop_oneof![Just(0.0), -1.0..1.0_f32]).prop_map(|parameters| {
+            Some(Payload::SeedOperation(CommandSeedOperation { parameters, ..Default::default() }))
+        }),
+        map(Just(0.0)).prop_map(|hyperparameters| {
+            Some(Payload::OptimizerAdjustment(CommandOptimizerAdjustment { hyperparameters, ..Default::default() }))
+        }),
+    ];
+    let annotations = prop::collection::btree_map("[a-c_é]{0,4}", "[a-z]{0,3}", 0..8);
+    ("[a-z]{0,8}", payload, annotations).prop_map(|(command_id, payload, annotations)| AdaptationCommand {
+        command_id,
+        payload,
+        annotations,
+        ..Default::default()
+    })
+}
+
+proptest! {
+    /// The deterministic bytes decode to the same command, are a fixed point, and are what a receiver finds in upb order.
+    #[test]
+    fn deterministic_bytes_mean_the_same(command in command()) {
+        let signed = wire::deterministic(&command.encode_to_vec()).unwrap();
+        prop_assert_eq!(&AdaptationCommand::decode(signed.as_slice()).unwrap(), &command);
+        prop_assert_eq!(&wire::deterministic(&signed).unwrap(), &signed);
+        let sent = wire::with_signature(&signed, "c2ln");
+        let received = SignedBytes::parse(&sent).unwrap();
+        prop_assert_eq!(received.signature(), Some(&b"c2ln"[..]));
+        prop_assert_eq!(received.in_order(MapOrder::AsReceived), signed.clone());
+        prop_assert_eq!(received.in_order(MapOrder::Upb), signed);
+    }
+
+    /// Permuting changes no length, and nothing panics on bytes from anywhere.
+    #[test]
+    fn any_bytes_are_walked_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(signed) = SignedBytes::parse(&bytes) {
+            let length = signed.in_order(MapOrder::AsReceived).len();
+            for order in MapOrder::ALL {
+                prop_assert_eq!(signed.in_order(order).len(), length);
+            }
+        }
+        let _ = wire::deterministic(&bytes);
+    }
+
+    /// The same for bytes that are nearly a command.
+    #[test]
+    fn spoilt_commands_are_walked_or_refused(command in command(), at: prop::sample::Index, to: u8) {
+        let mut bytes = wire::with_signature(&wire::deterministic(&command.encode_to_vec()).unwrap(), "c2ln");
+        let at = at.index(bytes.len());
+        bytes[at] = to;
+        if let Ok(signed) = SignedBytes::parse(&bytes) {
+            for order in MapOrder::ALL {
+                prop_assert!(signed.in_order(order).len() <= bytes.len());
+            }
+        }
+        let _ = wire::deterministic(&bytes);
+    }
+}

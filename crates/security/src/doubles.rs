@@ -1,0 +1,34 @@
+//! Test doubles for the crates above.
+
+use std::collections::VecDeque;
+
+use kasmina_leyline::{Monotonic, UnixTime, v1::AdaptationCommand};
+use prost::Message;
+
+use crate::{LedgerGauges, Rejection, Verified, Verifier};
+
+/// Verifies everything that decodes, except where a rejection was scripted.
+#[derive(Clone, Debug, Default)]
+pub struct AcceptAll {
+    rejections: VecDeque<Rejection>,
+}
+
+impl AcceptAll {
+    /// The next command is rejected for this.
+    pub fn reject_next(&mut self, rejection: Rejection) {
+        self.rejections.push_back(rejection);
+    }
+}
+
+impl Verifier for AcceptAll {
+    fn verify(&mut self, wire: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
+        match self.rejections.pop_front() {
+            Some(rejection) => Err(rejection),
+            None => Ok(Verified(AdaptationCommand::decode(wire)?)),
+        }
+    }
+
+    fn gauges(&self) -> LedgerGauges {
+        LedgerGauges::default()
+    }
+}

@@ -1,0 +1,99 @@
+//! Shared secrets.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// A secret that senders and receivers share. It is wiped from memory when dropped and never shown.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+/// An empty secret, which would let everybody sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secret is empty")]
+pub struct EmptySecret;
+
+impl Secret {
+    /// A secret of these bytes: the UTF-8 of `ESPER_LEYLINE_SECRET` where Esper's senders are on the other side.
+    ///
+    /// # Errors
+    /// [`EmptySecret`].
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, EmptySecret> {
+        let bytes = bytes.as_ref();
+        if bytes.is_empty() { Err(EmptySecret) } else { Ok(Self(Zeroizing::new(bytes.to_vec()))) }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        // HMAC takes keys of any length.
+        match Hmac::new_from_slice(&self.0) {
+            Ok(hmac) => Key(hmac),
+            Err(_) => unreachable!("RFC 2104, section 3"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A secret made ready to sign with. Wiped when dropped.
+#[derive(Clone)]
+pub(crate) struct Key(Hmac<Sha256>);
+
+impl Key {
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 32] {
+        self.0.clone().chain_update(bytes).finalize().into_bytes().into()
+    }
+
+    /// Takes the same time for every wrong signature.
+    pub(crate) fn made(&self, signature: &[u8; 32], bytes: &[u8]) -> bool {
+        self.0.clone().chain_update(bytes).verify(signature.into()).is_ok()
+    }
+}
+
+/// The secrets that are good at present, by id. In a rotation the old and the new one are both in it for a while.
+#[derive(Clone, Default)]
+pub struct KeyRing(Vec<(String, Key)>);
+
+impl KeyRing {
+    /// A ring of one.
+    #[must_use]
+    pub fn of(id: impl Into<String>, secret: Secret) -> Self {
+        let mut ring = Self::default();
+        ring.add(id, secret);
+        ring
+    }
+
+    /// Adds a secret, in place of the one with the same id. The newest is tried first.
+    pub fn add(&mut self, id: impl Into<String>, secret: Secret) {
+        let id = id.into();
+        self.remove(&id);
+        self.0.insert(0, (id, secret.key()));
+    }
+
+    /// Takes a secret out; whether it was there.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let held = self.0.len();
+        self.0.retain(|(other, _)| other != id);
+        self.0.len() < held
+    }
+
+    /// The ids, newest first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(id, _)| id.as_str())
+    }
+
+    pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[u8]) -> bool {
+        self.0.iter().any(|(_, key)| key.made(signature, bytes))
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.ids()).finish()
+    }
+}

@@ -1,0 +1,120 @@
+//! Which commands have been seen.
+
+use std::{collections::VecDeque, time::Duration};
+
+use kasmina_leyline::{CommandId, Monotonic, UnixTime};
+
+#[expect(clippy::disallowed_types, reason = "nothing iterates over it; lookups must not slow down as it fills")]
+type Seen = std::collections::HashSet<CommandId>;
+
+/// Remembers command ids for a while, and makes sure that what it has forgotten cannot come back.
+///
+/// It forgets an id when its time to live is over or when the cap is reached. Whenever it forgets one, the oldest time of
+/// issue that it still admits moves past that command's: a replay is either remembered or too old, whatever the wall clock
+/// does. Every call takes O(1) amortised.
+///
+/// A wrong yes lets a captured command be obeyed twice; a wrong no costs its sender one more signature.
+#[derive(Clone, Debug)]
+pub struct NonceLedger {
+    ttl: Duration,
+    capacity: usize,
+    seen: Seen,
+    /// In the order of their arrival.
+    order: VecDeque<Entry>,
+    /// Commands issued at or before this are too old.
+    watermark: Option<UnixTime>,
+    evictions: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    id: CommandId,
+    issued_at: UnixTime,
+    forget_at: Monotonic,
+}
+
+/// Why an id is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceRefusal {
+    /// It was seen before.
+    Replayed,
+    /// It was issued before ids that have been forgotten, so it may have been seen.
+    Forgotten,
+}
+
+/// How the ledger stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerGauges {
+    /// Ids remembered.
+    pub size: usize,
+    /// Ids that the cap pushed out before their time.
+    pub evictions_total: u64,
+    /// How long ids are remembered.
+    pub ttl: Duration,
+}
+
+impl NonceLedger {
+    /// Esper's contract: an id is remembered for 300 s.
+    pub const TTL: Duration = Duration::from_secs(300);
+    /// Esper's contract: at most 10,000 ids are remembered.
+    pub const CAPACITY: usize = 10_000;
+
+    /// An empty ledger. A capacity of 0 counts as 1.
+    #[must_use]
+    pub fn new(ttl: Duration, capacity: usize) -> Self {
+        Self {
+            ttl,
+            capacity: capacity.max(1),
+            seen: Seen::default(),
+            order: VecDeque::new(),
+            watermark: None,
+            evictions: 0,
+        }
+    }
+
+    /// Admits an id once, and remembers it.
+    ///
+    /// # Errors
+    /// [`NonceRefusal`]; nothing is remembered.
+    pub fn admit(&mut self, id: &CommandId, issued_at: UnixTime, now: Monotonic) -> Result<(), NonceRefusal> {
+        while self.order.front().is_some_and(|entry| entry.forget_at <= now) {
+            self.forget();
+        }
+        if self.seen.contains(id) {
+            return Err(NonceRefusal::Replayed);
+        }
+        if self.watermark.is_some_and(|watermark| issued_at <= watermark) {
+            return Err(NonceRefusal::Forgotten);
+        }
+        if self.order.len() == self.capacity {
+            self.forget();
+            self.evictions += 1;
+            // The one that had to go may have been issued after this one.
+            if self.watermark.is_some_and(|watermark| issued_at <= watermark) {
+                return Err(NonceRefusal::Forgotten);
+            }
+        }
+        self.seen.insert(id.clone());
+        self.order.push_back(Entry { id: id.clone(), issued_at, forget_at: now.after(self.ttl) });
+        Ok(())
+    }
+
+    /// How the ledger stands.
+    #[must_use]
+    pub fn gauges(&self) -> LedgerGauges {
+        LedgerGauges { size: self.order.len(), evictions_total: self.evictions, ttl: self.ttl }
+    }
+
+    fn forget(&mut self) {
+        if let Some(entry) = self.order.pop_front() {
+            self.seen.remove(&entry.id);
+            self.watermark = self.watermark.max(Some(entry.issued_at));
+        }
+    }
+}
+
+impl Default for NonceLedger {
+    fn default() -> Self {
+        Self::new(Self::TTL, Self::CAPACITY)
+    }
+}

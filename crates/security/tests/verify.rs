@@ -1,0 +1,165 @@
+//! Commands of the stock Python runtime, of the Rust signer, and of nobody.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kasmina_leyline::{
+    CommandId, Monotonic, UnixTime,
+    v1::{AdaptationCommand, CommandSeedOperation, adaptation_command::Payload},
+};
+use kasmina_security::*;
+use proptest::prelude::*;
+
+const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
+const NOW: Monotonic = Monotonic::ORIGIN;
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text).unwrap()
+}
+
+fn verifier() -> CommandVerifier {
+    CommandVerifier::new(KeyRing::of("k1", secret("secret one")))
+}
+
+fn command(id: &str, issued_at: UnixTime) -> AdaptationCommand {
+    let mut command = AdaptationCommand {
+        command_id: id.into(),
+        issued_at: Some(issued_at.into()),
+        payload: Some(Payload::SeedOperation(CommandSeedOperation {
+            parameters: [("lr_scale".into(), 0.0), (String::new(), 1.0)].into(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    for key in ["alpha_vec", "alpha_vec_len", "", "resume"] {
+        command.annotations.insert(key.into(), String::new());
+    }
+    command
+}
+
+fn signed(command: &AdaptationCommand) -> Vec<u8> {
+    Signer::new(&secret("secret one")).sign(command).unwrap()
+}
+
+fn reason(outcome: Result<Verified<AdaptationCommand>, Rejection>) -> &'static str {
+    outcome.map_or_else(|rejection| rejection.reason(), |_| "ok")
+}
+
+#[test]
+fn every_vector_of_the_stock_runtime_gets_its_verdict() {
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("data/signed_commands.json")).unwrap();
+    let vectors = vectors.as_array().unwrap();
+    for vector in vectors {
+        let text = |key: &str| vector[key].as_str().unwrap();
+        let mut verifier = CommandVerifier::new(KeyRing::of("k1", secret(text("secret"))));
+        let wire = STANDARD.decode(text("wire")).unwrap();
+        let wall = UnixTime::from_millis(vector["now_unix_ms"].as_i64().unwrap());
+        assert_eq!(reason(verifier.verify(&wire, wall, NOW)), text("expect"), "{} ({})", text("name"), text("runtime"));
+    }
+    assert_eq!(vectors.len(), 100);
+}
+
+#[test]
+fn freshness_ends_where_the_contract_says() {
+    let seconds = |s: i64| WALL.as_nanos() + s * 1_000_000_000;
+    let verdict = |nanos| reason(verifier().verify(&signed(&command("c", UnixTime::from_nanos(nanos))), WALL, NOW));
+    assert_eq!(verdict(seconds(5)), "ok");
+    assert_eq!(verdict(seconds(5) + 1), "issued_in_future");
+    assert_eq!(verdict(seconds(-60)), "ok");
+    assert_eq!(verdict(seconds(-60) - 1), "stale_command");
+    assert_eq!(verdict(i64::MAX), "issued_in_future");
+    assert_eq!(verdict(i64::MIN), "stale_command");
+}
+
+#[test]
+fn a_replay_is_refused_and_a_refused_command_uses_no_nonce_up() {
+    let mut verifier = verifier();
+    let wire = signed(&command("c", WALL));
+    assert_eq!(reason(verifier.verify(&wire, WALL.after(Duration::from_secs(61)), NOW)), "stale_command");
+    assert_eq!(reason(verifier.verify(&wire, WALL, NOW)), "ok");
+    assert_eq!(reason(verifier.verify(&wire, WALL, NOW)), "nonce_replayed");
+    assert_eq!(verifier.gauges().size, 1);
+}
+
+#[test]
+fn keys_rotate_without_a_gap() {
+    let mut verifier = verifier();
+    let sign = |key: &str, id: &str| Signer::new(&secret(key)).sign(&command(id, WALL)).unwrap();
+    verifier.keys_mut().add("k2", secret("secret two"));
+    assert_eq!(reason(verifier.verify(&sign("secret one", "a"), WALL, NOW)), "ok");
+    assert_eq!(reason(verifier.verify(&sign("secret two", "b"), WALL, NOW)), "ok");
+    assert!(verifier.keys_mut().remove("k1") && !verifier.keys_mut().remove("k1"));
+    assert_eq!(reason(verifier.verify(&sign("secret one", "c"), WALL, NOW)), "invalid_signature");
+    assert_eq!(reason(verifier.verify(&sign("secret two", "d"), WALL, NOW)), "ok");
+}
+
+#[test]
+fn secrets_are_not_shown_and_not_empty() {
+    assert_eq!(Secret::new("").err(), Some(EmptySecret));
+    let ring = KeyRing::of("k1", secret("hush"));
+    let shown = format!("{:?} {ring:?} {:?} {:?}", secret("hush"), Signer::new(&secret("hush")), CommandVerifier::new(ring.clone()));
+    assert!(!shown.contains("hush") && shown.contains("k1"), "{shown}");
+}
+
+#[test]
+fn without_a_verifier_or_a_key_nothing_is_obeyed() {
+    let wire = signed(&command("c", WALL));
+    assert_eq!(reason(RejectAll.verify(&wire, WALL, NOW)), "no_verifier");
+    assert_eq!(reason(CommandVerifier::new(KeyRing::default()).verify(&wire, WALL, NOW)), "invalid_signature");
+}
+
+#[test]
+fn no_flipped_bit_is_accepted() {
+    let wire = signed(&command("c", WALL));
+    for bit in 0..wire.len() * 8 {
+        let mut spoilt = wire.clone();
+        spoilt[bit / 8] ^= 1 << (bit % 8);
+        assert_ne!(reason(verifier().verify(&spoilt, WALL, NOW)), "ok", "bit {bit}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert_ne!(reason(verifier().verify(&bytes, WALL, NOW)), "ok");
+    }
+
+    /// Over any sequence of commands, times and capacities, with clocks that jump, no command is accepted twice.
+    #[test]
+    fn no_command_is_admitted_twice(
+        ttl in 0..20_u64,
+        capacity in 0..6_usize,
+        steps in prop::collection::vec((0..12_u8, -15..15_i64, 0..6_u64), 0..150),
+    ) {
+        let mut ledger = NonceLedger::new(Duration::from_secs(ttl), capacity);
+        // A command's time of issue is signed: an id always comes with the same one.
+        let issued = |id: u8| UnixTime::from_millis(i64::from(id) * 700);
+        let (mut admitted, mut wall, mut now) = (BTreeSet::new(), 0_i64, NOW);
+        for (id, jump, passed) in steps {
+            wall += jump;
+            now = now.after(Duration::from_secs(passed));
+            let _ = wall; // the ledger does not look at the wall clock, so no jump of it can matter
+            let name = CommandId::new(format!("c{id}")).unwrap();
+            match ledger.admit(&name, issued(id), now) {
+                Ok(()) => prop_assert!(admitted.insert(id), "{} twice", id),
+                Err(NonceRefusal::Replayed) => prop_assert!(admitted.contains(&id)),
+                Err(NonceRefusal::Forgotten) => {}
+            }
+            prop_assert!(ledger.gauges().size <= capacity.max(1));
+        }
+    }
+}
+
+#[test]
+fn the_cap_moves_the_oldest_acceptable_time_up() {
+    let mut ledger = NonceLedger::new(NonceLedger::TTL, 2);
+    let id = |name: &str| CommandId::new(name).unwrap();
+    let at = |millis| UnixTime::from_millis(millis);
+    ledger.admit(&id("a"), at(10), NOW).unwrap();
+    ledger.admit(&id("b"), at(20), NOW).unwrap();
+    ledger.admit(&id("c"), at(30), NOW).unwrap();
+    assert_eq!(ledger.admit(&id("a"), at(10), NOW), Err(NonceRefusal::Forgotten));
+    assert_eq!(ledger.admit(&id("d"), at(9), NOW), Err(NonceRefusal::Forgotten));
+    assert_eq!(ledger.admit(&id("b"), at(20), NOW), Err(NonceRefusal::Replayed));
+    assert_eq!(ledger.gauges(), LedgerGauges { size: 2, evictions_total: 1, ttl: NonceLedger::TTL });
+}
