@@ -177,6 +177,7 @@ pub fn conformance<L: KernelLibrary>(build: impl FnOnce(&[(Vec<u8>, BlueprintDes
             Some((artifact, sample_descriptor(&blueprint)))
         })
         .collect();
+    assert_eq!(kernels.len(), 2, "the samples are valid");
     let library = build(&kernels);
     for (artifact, descriptor) in &kernels {
         let blueprint = BlueprintId::new(&descriptor.blueprint_id);

@@ -1,4 +1,5 @@
 //! Every kind of layer against a plain f64 reference, and every input that does not fit.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;
 #[path = "common/reference.rs"]

@@ -1,4 +1,5 @@
 //! Libraries and the loader.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;
 

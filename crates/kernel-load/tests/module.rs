@@ -1,4 +1,5 @@
 //! The module as Burn sees it: ids, names, records, gradients, twins.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Alone in its process, because the backend's random numbers belong to the process.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every way in which a file can fail to be the artifact that was promised, each with its own error.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;
 
@@ -203,9 +204,10 @@ fn headers_that_are_none() {
     );
     assert_eq!(changed(&put_together("{}", &[])), "manifest_missing");
     assert_eq!(
-        changed(&edit(
-            |header, _| _ = header["__metadata__"].as_object_mut().unwrap().clear()
-        )),
+        changed(&edit(|header, _| header["__metadata__"]
+            .as_object_mut()
+            .unwrap()
+            .clear())),
         "manifest_missing"
     );
 }

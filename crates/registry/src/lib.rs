@@ -1,1 +1,33 @@
-//! stub
+//! Who owns which parameter, and who may update it.
+//!
+//! A parameter belongs to the host, to one seed, or to a teacher. [`Registry::validate_update`] is asked before every
+//! optimizer step: nobody updates what is not theirs, and nobody updates the teacher. The registry holds ids and learning
+//! rates, never a tensor.
+//!
+//! ```
+//! use burn::{backend::{Autodiff, Flex}, nn::LinearConfig};
+//! use kasmina_leyline::SeedId;
+//! use kasmina_registry::{Owner, Registry, parameter_ids};
+//!
+//! let host = LinearConfig::new(4, 4).init::<Autodiff<Flex>>(&Default::default());
+//! let kernel = LinearConfig::new(4, 4).init::<Autodiff<Flex>>(&Default::default());
+//! let seed = SeedId::new("seed-1")?;
+//!
+//! let mut registry = Registry::default();
+//! registry.register_host(parameter_ids(&host))?;
+//! registry.register_seed(&seed, parameter_ids(&kernel), 1.0)?;
+//!
+//! let by_seed = Owner::Seed(seed);
+//! assert!(registry.validate_update(&by_seed, parameter_ids(&kernel)).is_ok());
+//! let refused = registry.validate_update(&by_seed, parameter_ids(&host));
+//! assert_eq!(refused.map_err(|refusal| refusal.reason()), Err("cross_seed"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod parameters;
+mod registry;
+
+pub use error::{RegistryError, UpdateRefusal};
+pub use parameters::parameter_ids;
+pub use registry::{Owner, Registry};

@@ -1,6 +1,7 @@
 //! Draws what happened to one grown network, on one time axis. Knows plain data alone.
 
 mod canvas;
+mod palette;
 mod panels;
 mod stack;
 

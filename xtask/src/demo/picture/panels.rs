@@ -1,5 +1,7 @@
 //! The panels, from top to bottom: accuracy, alpha, stages, gates, all on one time axis.
 
+mod life;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use plotters::{backend::DrawingBackend, style::RGBColor};
@@ -7,6 +9,7 @@ use plotters::{backend::DrawingBackend, style::RGBColor};
 use super::{
     Curve, PictureError, StageSpan, Story,
     canvas::{Anchor, Canvas, SIZE},
+    palette::{ALPHA, CONTROL, FAINT_INK, FRAME, GRID, GROWN, INK, LARGE, NORMAL, SMALL, STAGES, TITLE},
     stack::{Axis, apart, hang},
 };
 
@@ -22,38 +25,8 @@ const BAR_HEIGHT: f64 = 30.0;
 const LABEL_ROW: f64 = 17.0;
 /// One gate.
 const LANE: f64 = 24.0;
-/// Half of a verdict's mark.
-const MARK: f64 = 5.5;
 /// Around text in and beside something.
 const PADDING: f64 = 5.0;
-
-const TITLE: f64 = 25.0;
-const LARGE: f64 = 18.0;
-const NORMAL: f64 = 15.5;
-const SMALL: f64 = 13.5;
-
-const INK: RGBColor = RGBColor(34, 34, 34);
-const FAINT_INK: RGBColor = RGBColor(95, 95, 95);
-const GRID: RGBColor = RGBColor(226, 226, 226);
-const FRAME: RGBColor = RGBColor(150, 150, 150);
-
-// Okabe and Ito's palette for lines and marks, Tol's light one for areas: both are told apart without seeing red or green.
-const CONTROL: RGBColor = RGBColor(100, 100, 100);
-const GROWN: RGBColor = RGBColor(0, 114, 178);
-const ALPHA: RGBColor = RGBColor(204, 121, 167);
-const PASSED: RGBColor = RGBColor(0, 158, 115);
-const REFUSED: RGBColor = RGBColor(213, 94, 0);
-const STAGES: [RGBColor; 9] = [
-    RGBColor(221, 221, 221),
-    RGBColor(153, 221, 255),
-    RGBColor(238, 221, 136),
-    RGBColor(238, 136, 102),
-    RGBColor(119, 170, 221),
-    RGBColor(187, 204, 51),
-    RGBColor(68, 187, 153),
-    RGBColor(255, 170, 187),
-    RGBColor(170, 170, 0),
-];
 
 /// Draws the whole story.
 pub(super) fn draw<B: DrawingBackend>(story: &Story, canvas: &Canvas<'_, B>) -> Result<(), PictureError> {
@@ -255,104 +228,6 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
         self.panel("alpha", &self.alpha, 2.0)?;
         self.canvas
             .line(&self.places(&self.alpha, self.story.alpha.iter().copied()), 2.6, ALPHA)
-    }
-
-    fn stages(&self) -> Result<(), PictureError> {
-        let (top, bottom) = (self.stages, self.stages + BAR_HEIGHT);
-        if !self.story.stages.is_empty() {
-            self.name("stage", (top + bottom) / 2.0)?;
-        }
-        for stage in &self.story.stages {
-            let (from, to) = (self.time.at(stage.from), self.time.at(stage.to));
-            self.canvas.rectangle(
-                [(from, top), (to.max(from + 1.5), bottom)],
-                self.colour(&stage.name),
-                1.0,
-            )?;
-            self.canvas
-                .line(&[(from, top), (from, bottom)], 1.0, RGBColor(255, 255, 255))?;
-            if self.canvas.width(&stage.name, SMALL) + 2.0 * PADDING <= to - from {
-                let middle = ((from + to) / 2.0, (top + bottom) / 2.0);
-                self.canvas.text(&stage.name, middle, SMALL, INK, Anchor::Middle)?;
-            }
-        }
-        for (name, x, row) in &self.hung {
-            let y = bottom + LABEL_ROW * (*row as f64 + 0.65);
-            self.canvas.line(&[(*x, bottom), (*x, y + 5.0)], 1.0, FAINT_INK)?;
-            self.canvas.text(name, (x + 4.0, y), SMALL, INK, Anchor::Left)?;
-        }
-        Ok(())
-    }
-
-    fn gates(&self) -> Result<(), PictureError> {
-        for (index, gate) in self.lanes.iter().enumerate() {
-            let top = self.gates + LANE * index as f64;
-            if index % 2 == 0 {
-                self.canvas.rectangle([(LEFT, top), (RIGHT, top + LANE)], GRID, 0.4)?;
-            }
-            self.lane(gate, top + LANE / 2.0)?;
-        }
-        if self.lanes.is_empty() {
-            return Ok(());
-        }
-        let top = self.gates + LANE / 2.0;
-        self.name("gates", top)?;
-        for (index, (passed, word)) in [(true, "passed"), (false, "refused")].into_iter().enumerate() {
-            let y = top + LANE * (index as f64 + 1.0);
-            self.mark((20.0, y), passed)?;
-            self.canvas.text(word, (31.0, y), SMALL, INK, Anchor::Left)?;
-        }
-        Ok(())
-    }
-
-    /// One gate's verdicts. A reason stands to the right of its mark or, where the next one is too near, to the left.
-    fn lane(&self, gate: &str, y: f64) -> Result<(), PictureError> {
-        self.canvas.text(gate, (LEFT - 8.0, y), SMALL, INK, Anchor::Right)?;
-        let mut marks: Vec<_> = self.story.verdicts.iter().filter(|mark| mark.gate == gate).collect();
-        marks.sort_by(|a, b| a.epoch.total_cmp(&b.epoch));
-        let mut free_from = LEFT;
-        for (index, mark) in marks.iter().enumerate() {
-            let x = self.time.at(mark.epoch);
-            self.mark((x, y), mark.passed)?;
-            let colour = if mark.passed { FAINT_INK } else { REFUSED };
-            let next = marks
-                .get(index + 1)
-                .map_or(f64::from(SIZE.0), |next| self.time.at(next.epoch) - MARK);
-            let (before, after) = (x - MARK - free_from, next - x - MARK - 2.0 * PADDING);
-            free_from = x + MARK;
-            if let Some(text) = self.shortened(&mark.reason, after, 1.0) {
-                self.canvas
-                    .text(&text, (x + MARK + PADDING, y), SMALL, colour, Anchor::Left)?;
-                free_from += 2.0 * PADDING + self.canvas.width(&text, SMALL);
-            } else if let Some(text) = self.shortened(&mark.reason, before - 2.0 * PADDING, 0.3) {
-                self.canvas
-                    .text(&text, (x - MARK - PADDING, y), SMALL, colour, Anchor::Right)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn mark(&self, (x, y): (f64, f64), passed: bool) -> Result<(), PictureError> {
-        if passed {
-            return self.canvas.disc((x, y), MARK, PASSED);
-        }
-        for rise in [-MARK, MARK] {
-            self.canvas
-                .line(&[(x - MARK, y - rise), (x + MARK, y + rise)], 2.6, REFUSED)?;
-        }
-        Ok(())
-    }
-
-    /// The text, or as many of its first words as there is room for; nothing if they are less than `least` of it.
-    fn shortened(&self, text: &str, room: f64, least: f64) -> Option<String> {
-        let fits = |text: &str| self.canvas.width(text, SMALL) <= room;
-        if fits(text) {
-            return Some(text.to_owned());
-        }
-        let cuts = text.char_indices().rev().filter(|(_, character)| *character == ' ');
-        let cuts = cuts.take_while(|(cut, _)| *cut as f64 >= least * text.len() as f64);
-        cuts.map(|(cut, _)| format!("{} ...", text[..cut].trim_end()))
-            .find(|text| fits(text))
     }
 
     fn places(&self, axis: &Axis, points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {

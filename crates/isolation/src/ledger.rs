@@ -1,0 +1,92 @@
+//! Whose parameters got a gradient in a pass.
+
+use std::collections::BTreeSet;
+
+use burn::{
+    module::{AutodiffModule, Module, ModuleVisitor, Param, ParamId},
+    optim::GradientsParams,
+    tensor::{Tensor, backend::AutodiffBackend},
+};
+
+/// The gradients of one backward pass, handed out module by module.
+///
+/// Every question costs a lookup per parameter and no tensor arithmetic.
+pub struct GradientLedger<B: AutodiffBackend> {
+    gradients: B::Gradients,
+    /// Parameters whose gradients have been handed out.
+    taken: BTreeSet<ParamId>,
+}
+
+impl<B: AutodiffBackend> GradientLedger<B> {
+    /// The ledger of `loss.backward()`.
+    #[must_use]
+    pub const fn new(gradients: B::Gradients) -> Self {
+        Self { gradients, taken: BTreeSet::new() }
+    }
+
+    /// The module's parameters that have a gradient here.
+    #[must_use]
+    pub fn present<M: Module<B>>(&self, module: &M) -> BTreeSet<ParamId> {
+        let mut present = Present::<B> { gradients: &self.gradients, found: BTreeSet::new() };
+        module.visit(&mut present);
+        present.found
+    }
+
+    /// Hands out the module's gradients. Nobody gets them after that: asked for the gradients of a module that shares a
+    /// tensor with one asked for before, [`present`](Self::present) is missing that parameter.
+    ///
+    /// # Errors
+    /// The parameters that belong, by their ids, to a module asked for before; nothing is handed out.
+    pub fn take<M: AutodiffModule<B>>(&mut self, module: &M) -> Result<GradientsParams, BTreeSet<ParamId>> {
+        let present = self.present(module);
+        let shared: BTreeSet<_> = present.intersection(&self.taken).copied().collect();
+        if !shared.is_empty() {
+            return Err(shared);
+        }
+        self.taken.extend(present);
+        Ok(GradientsParams::from_module(&mut self.gradients, module))
+    }
+
+    /// Hands out the gradients of `module`, unless it shares a parameter, by id or by tensor, with `protected`, which keeps
+    /// its gradients for later.
+    ///
+    /// # Errors
+    /// The shared parameters, by the ids that they have in `protected`. The gradients of shared tensors are gone: the pass
+    /// is spoilt.
+    pub fn take_apart_from<M, P>(&mut self, module: &M, protected: &P) -> Result<GradientsParams, BTreeSet<ParamId>>
+    where
+        M: AutodiffModule<B>,
+        P: Module<B>,
+    {
+        let before = self.present(protected);
+        let by_id: BTreeSet<_> = self.present(module).intersection(&before).copied().collect();
+        if !by_id.is_empty() {
+            return Err(by_id);
+        }
+        let gradients = self.take(module)?;
+        let after = self.present(protected);
+        if after.len() < before.len() {
+            return Err(before.difference(&after).copied().collect());
+        }
+        Ok(gradients)
+    }
+}
+
+impl<B: AutodiffBackend> std::fmt::Debug for GradientLedger<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GradientLedger").field("taken", &self.taken).finish_non_exhaustive()
+    }
+}
+
+struct Present<'a, B: AutodiffBackend> {
+    gradients: &'a B::Gradients,
+    found: BTreeSet<ParamId>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Present<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if param.val().grad(self.gradients).is_some() {
+            self.found.insert(param.id);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Gradients where none may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::ParamId;
+use kasmina_leyline::SeedId;
+
+/// In which pass a violation was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The host's: a TRAINING seed shares a parameter with it.
+    Host,
+    /// The seed's own: somebody else got a gradient.
+    Seed,
+}
+
+/// A gradient was where none may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// Which seed is to blame.
+    pub seed: SeedId,
+    /// In which pass.
+    pub pass: Pass,
+    /// The parameters that got a gradient which is not theirs to get.
+    pub shared: BTreeSet<ParamId>,
+    /// The cosine similarity between the host's gradient without the seed and what the seed added to it, over the shared
+    /// parameters; `None` where one of the two is not known or zero.
+    pub cosine: Option<f32>,
+}
+
+/// Counts violations per seed.
+#[derive(Clone, Debug, Default)]
+pub struct ViolationLog {
+    counts: BTreeMap<SeedId, u64>,
+}
+
+impl ViolationLog {
+    /// So many violations are no accident: Esper's contract.
+    pub const ESCALATION: u64 = 3;
+
+    /// Counts one more. Whether the count has reached [`ESCALATION`](Self::ESCALATION).
+    pub fn record(&mut self, seed: &SeedId) -> bool {
+        let count = self.counts.entry(seed.clone()).or_default();
+        *count += 1;
+        *count >= Self::ESCALATION
+    }
+
+    /// The seed's violations so far.
+    #[must_use]
+    pub fn count(&self, seed: &SeedId) -> u64 {
+        self.counts.get(seed).copied().unwrap_or_default()
+    }
+
+    /// Forgets the seed's violations.
+    pub fn clear(&mut self, seed: &SeedId) {
+        self.counts.remove(seed);
+    }
+}

@@ -1,0 +1,146 @@
+//! Real gradients of real passes: kept apart where modules are apart, and caught where they share something.
+
+use std::collections::BTreeSet;
+
+use burn::{
+    backend::{Autodiff, Flex},
+    module::{AutodiffModule, Module, ModuleMapper, Param, ParamId},
+    nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig},
+    optim::GradientsParams,
+    tensor::{Distribution, Tensor, TensorData, backend::Backend},
+};
+use kasmina_isolation::*;
+use kasmina_leyline::SeedId;
+
+type B = Autodiff<Flex>;
+
+#[derive(Module, Debug)]
+struct Net<B: Backend> {
+    linear: Linear<B>,
+    norm: BatchNorm<B>,
+}
+
+impl<B: Backend> Net<B> {
+    fn init() -> Self {
+        let device = Default::default();
+        Self { linear: LinearConfig::new(4, 3).init(&device), norm: BatchNormConfig::new(3).init(&device) }
+    }
+
+    fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let h: Tensor<B, 3> = self.linear.forward(x).unsqueeze_dim(2);
+        self.norm.forward(h).squeeze_dim(2)
+    }
+
+    /// The running mean and variance.
+    fn running(&self) -> Vec<TensorData> {
+        vec![self.norm.running_mean.value_sync().into_data(), self.norm.running_var.value_sync().into_data()]
+    }
+}
+
+fn batch() -> Tensor<B, 2> {
+    Tensor::random([8, 4], Distribution::Normal(0.0, 1.0), &Default::default())
+}
+
+/// Replaces the weight by another parameter, id and all.
+struct Share(Param<Tensor<B, 2>>);
+
+impl ModuleMapper<B> for Share {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if param.val().dims()[..] != self.0.val().dims()[..] {
+            return param;
+        }
+        let shared = Tensor::from_primitive(self.0.val().into_primitive());
+        Param::initialized(self.0.id, shared)
+    }
+}
+
+fn linear() -> Linear<B> {
+    LinearConfig::new(4, 3).init(&Default::default())
+}
+
+#[test]
+fn modules_that_are_apart_get_their_own() {
+    let (host, kernel) = (linear(), linear());
+    let loss = (host.forward(batch()) * kernel.forward(batch())).mean();
+    let mut ledger = GradientLedger::new(loss.backward());
+    assert_eq!(ledger.present(&host).len(), 2);
+    let seed = ledger.take_apart_from(&kernel, &host).unwrap();
+    let host_gradients = ledger.take(&host).unwrap();
+    assert_eq!((seed.len(), host_gradients.len()), (2, 2));
+    assert!(ledger.present(&host).is_empty() && ledger.present(&kernel).is_empty());
+}
+
+#[test]
+fn a_shared_parameter_is_caught_by_its_id_and_by_its_tensor() {
+    let host = linear();
+    let by_id = linear().map(&mut Share(host.weight.clone()));
+    let other_id = Param::initialized(ParamId::new(), host.weight.val());
+    let by_tensor = linear().map(&mut Share(other_id));
+    for kernel in [by_id, by_tensor] {
+        let loss = (host.forward(batch()) * kernel.forward(batch())).mean();
+        let mut ledger = GradientLedger::new(loss.backward());
+        let shared = ledger.take_apart_from(&kernel, &host).unwrap_err();
+        assert_eq!(shared, BTreeSet::from([host.weight.id]));
+    }
+}
+
+#[test]
+fn two_modules_with_one_id_cannot_both_take_it() {
+    let host = linear();
+    let kernel = linear().map(&mut Share(Param::initialized(host.weight.id, linear().weight.val())));
+    let loss = (host.forward(batch()) * kernel.forward(batch())).mean();
+    let mut ledger = GradientLedger::new(loss.backward());
+    ledger.take(&host).unwrap();
+    assert_eq!(ledger.take(&kernel).unwrap_err(), BTreeSet::from([host.weight.id]));
+}
+
+#[test]
+fn a_frozen_twin_gets_no_gradient_and_moves_no_statistics() {
+    let host: Net<B> = Net::init();
+    host.forward(batch());
+    let (twin, kernel) = (frozen_twin(&host), linear());
+    let before = host.running();
+    let x = kernel.weight.val().slice([0..4, 0..1]).transpose() + batch();
+    let loss = twin.forward(x).powi_scalar(3).mean();
+    let ledger = GradientLedger::new(loss.backward());
+    assert_eq!(ledger.present(&kernel).len(), 1, "the gradient passes through the twin");
+    assert!(ledger.present(&host).is_empty() && ledger.present(&twin).is_empty());
+    assert_eq!(host.running(), before);
+    assert_ne!(twin.running(), before, "the twin's own statistics do move");
+    let (x, host, twin) = (batch().inner(), host.valid(), frozen_twin(&host).valid());
+    assert_eq!(host.forward(x.clone()).into_data(), twin.forward(x).into_data());
+}
+
+#[test]
+fn norm_and_cosine_are_those_of_the_gradients() {
+    let module = linear();
+    let gradients = |scale: f32, bias: f32| {
+        let mut gradients = GradientsParams::new();
+        let weight = Tensor::<Flex, 2>::full([4, 3], scale, &Default::default());
+        gradients.register(module.weight.id, weight);
+        gradients.register(module.bias.as_ref().unwrap().id, Tensor::<Flex, 1>::full([3], bias, &Default::default()));
+        gradients
+    };
+    let (a, b) = (gradients(2.0, 1.0), gradients(-3.0, 1.0));
+    // 12 weights of 2 and 3 biases of 1
+    assert!((gradient_norm::<B, _>(&module, &a) - 51_f32.sqrt()).abs() < 1e-5);
+    assert_eq!(gradient_norm::<B, _>(&module, &GradientsParams::new()), 0.0);
+    let weight = BTreeSet::from([module.weight.id]);
+    let all = BTreeSet::from([module.weight.id, module.bias.as_ref().unwrap().id]);
+    assert!((cosine_similarity::<B, _>(&module, &a, &b, &weight).unwrap() + 1.0).abs() < 1e-6);
+    let expected = (12.0 * 2.0 * -3.0 + 3.0) / (51_f32.sqrt() * 111_f32.sqrt());
+    assert!((cosine_similarity::<B, _>(&module, &a, &b, &all).unwrap() - expected).abs() < 1e-6);
+    assert_eq!(cosine_similarity::<B, _>(&module, &a, &gradients(0.0, 0.0), &all), None);
+    assert_eq!(cosine_similarity::<B, _>(&module, &a, &GradientsParams::new(), &all), None);
+}
+
+#[test]
+fn three_violations_escalate() {
+    let (a, b) = (SeedId::new("a").unwrap(), SeedId::new("b").unwrap());
+    let mut log = ViolationLog::default();
+    assert!(!log.record(&a) && !log.record(&a) && !log.record(&b));
+    assert!(log.record(&a) && log.record(&a));
+    assert_eq!((log.count(&a), log.count(&b)), (4, 1));
+    log.clear(&a);
+    assert!(!log.record(&a));
+}

@@ -1,0 +1,170 @@
+//! The registry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use burn::module::ParamId;
+use kasmina_leyline::SeedId;
+
+use crate::{RegistryError, UpdateRefusal};
+
+/// Whose a parameter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The host's.
+    Host,
+    /// This seed's, fossilised or not.
+    Seed(SeedId),
+    /// The teacher's: nobody updates it.
+    Teacher,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the host"),
+            Self::Seed(seed) => write!(f, "{seed}"),
+            Self::Teacher => f.write_str("the teacher"),
+        }
+    }
+}
+
+/// Who owns which parameter. Every call is idempotent.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    owners: BTreeMap<ParamId, Owner>,
+    seeds: BTreeMap<SeedId, Group>,
+}
+
+/// A seed's parameters and how fast they learn.
+#[derive(Clone, Debug)]
+struct Group {
+    parameters: BTreeSet<ParamId>,
+    learning_rate_scale: f64,
+}
+
+impl Registry {
+    /// Makes these parameters the host's.
+    ///
+    /// # Errors
+    /// [`RegistryError::Owned`] where one is a seed's or the teacher's.
+    pub fn register_host(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
+        self.register(&parameters.into_iter().collect(), &Owner::Host)
+    }
+
+    /// Makes these parameters the seed's, in place of those it had. They learn at `learning_rate_scale` times the host's
+    /// rate.
+    ///
+    /// # Errors
+    /// [`RegistryError::Owned`] where one is somebody else's; [`RegistryError::LearningRateScale`].
+    pub fn register_seed(
+        &mut self,
+        seed: &SeedId,
+        parameters: impl IntoIterator<Item = ParamId>,
+        learning_rate_scale: f64,
+    ) -> Result<(), RegistryError> {
+        check_scale(learning_rate_scale)?;
+        let parameters: BTreeSet<_> = parameters.into_iter().collect();
+        let owner = Owner::Seed(seed.clone());
+        self.nobody_elses(&parameters, &owner)?;
+        self.release_seed(seed);
+        self.register(&parameters, &owner)?;
+        self.seeds.insert(seed.clone(), Group { parameters, learning_rate_scale });
+        Ok(())
+    }
+
+    /// Makes these parameters the teacher's.
+    ///
+    /// # Errors
+    /// [`RegistryError::Owned`] where one is the host's or a seed's.
+    pub fn register_teacher(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
+        self.register(&parameters.into_iter().collect(), &Owner::Teacher)
+    }
+
+    /// Forgets the seed and its parameters. Gives their number.
+    pub fn release_seed(&mut self, seed: &SeedId) -> usize {
+        let released = self.seeds.remove(seed).map(|group| group.parameters).unwrap_or_default();
+        for parameter in &released {
+            self.owners.remove(parameter);
+        }
+        released.len()
+    }
+
+    /// Forgets the teacher's parameters. Gives their number.
+    pub fn drop_teacher(&mut self) -> usize {
+        let held = self.owners.len();
+        self.owners.retain(|_, owner| *owner != Owner::Teacher);
+        held - self.owners.len()
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whose a parameter is.
+    #[must_use]
+    pub fn owner(&self, parameter: ParamId) -> Option<&Owner> {
+        self.owners.get(&parameter)
+    }
+
+    /// The seed's parameters.
+    pub fn parameters_of(&self, seed: &SeedId) -> impl Iterator<Item = ParamId> {
+        self.seeds.get(seed).into_iter().flat_map(|group| group.parameters.iter().copied())
+    }
+
+    /// The seed's learning rate as a multiple of the host's.
+    #[must_use]
+    pub fn learning_rate_scale(&self, seed: &SeedId) -> Option<f64> {
+        self.seeds.get(seed).map(|group| group.learning_rate_scale)
+    }
+
+    /// Sets the seed's learning rate as a multiple of the host's.
+    ///
+    /// # Errors
+    /// [`RegistryError::UnknownSeed`], [`RegistryError::LearningRateScale`].
+    pub fn set_learning_rate_scale(&mut self, seed: &SeedId, scale: f64) -> Result<(), RegistryError> {
+        check_scale(scale)?;
+        let group = self.seeds.get_mut(seed).ok_or_else(|| RegistryError::UnknownSeed(seed.clone()))?;
+        group.learning_rate_scale = scale;
+        Ok(())
+    }
+
+    /// Whether `by` may update these parameters. O(log n) each.
+    ///
+    /// # Errors
+    /// [`UpdateRefusal`] for the first that it may not.
+    pub fn validate_update(
+        &self,
+        by: &Owner,
+        parameters: impl IntoIterator<Item = ParamId>,
+    ) -> Result<(), UpdateRefusal> {
+        parameters.into_iter().try_for_each(|parameter| match self.owner(parameter) {
+            None => Err(UpdateRefusal::Unregistered { parameter }),
+            Some(Owner::Teacher) => Err(UpdateRefusal::Teacher { parameter }),
+            Some(owner) if owner == by => Ok(()),
+            Some(owner) => Err(UpdateRefusal::CrossSeed { parameter, owner: owner.clone(), by: by.clone() }),
+        })
+    }
+
+    fn register(&mut self, parameters: &BTreeSet<ParamId>, owner: &Owner) -> Result<(), RegistryError> {
+        self.nobody_elses(parameters, owner)?;
+        self.owners.extend(parameters.iter().map(|parameter| (*parameter, owner.clone())));
+        Ok(())
+    }
+
+    fn nobody_elses(&self, parameters: &BTreeSet<ParamId>, owner: &Owner) -> Result<(), RegistryError> {
+        parameters.iter().try_for_each(|parameter| match self.owners.get(parameter) {
+            Some(other) if other != owner => {
+                Err(RegistryError::Owned { parameter: *parameter, owner: other.clone() })
+            }
+            Some(_) | None => Ok(()),
+        })
+    }
+}
+
+fn check_scale(got: f64) -> Result<(), RegistryError> {
+    if got.is_finite() && got > 0.0 { Ok(()) } else { Err(RegistryError::LearningRateScale { got }) }
+}
