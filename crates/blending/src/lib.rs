@@ -1,1 +1,60 @@
-//! stub
+//! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), in which way ([`BlendConfig`]), and the tensor
+//! operations themselves.
+//!
+//! [`straight_through`] lets a seed learn behind the host, whose value passes untouched. [`barrier_blend`] mixes a live seed
+//! in; the operation *is* the gradient barrier, for the host is no part of the graph behind it. [`committed_blend`] is for a
+//! seed that has become part of the host: both learn.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use burn::backend::{Autodiff, Flex};
+//! use burn::tensor::Tensor;
+//! use kasmina_blending::{AlphaSchedule, BlendConfig, barrier_blend};
+//!
+//! type B = Autodiff<Flex>;
+//!
+//! let annotations = BTreeMap::from([("blend_mode".to_owned(), "convex".to_owned())]);
+//! let config = BlendConfig::from_annotations(&annotations, BlendConfig::DEFAULT_MAX_ALPHA_VEC)?;
+//! let alpha = AlphaSchedule::Linear { total_steps: 4 }.at(1);
+//!
+//! let host = Tensor::<B, 2>::from_floats([[1.0, 2.0]], &Default::default()).require_grad();
+//! let seed = Tensor::<B, 2>::from_floats([[5.0, 6.0]], &Default::default()).require_grad();
+//! let out = barrier_blend(host.clone(), seed.clone(), &config, alpha, None)?;
+//! assert_eq!(out.to_data().to_vec::<f32>().unwrap(), [2.0, 3.0]);
+//!
+//! let grads = out.sum().backward();
+//! assert!(host.grad(&grads).is_none());
+//! assert_eq!(seed.grad(&grads).unwrap().to_data().to_vec::<f32>().unwrap(), [0.25, 0.25]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | backend | how |
+//! |---|---|
+//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel where it pays; other element types in plain operations |
+//! | CUDA (feature `cuda`) | plain operations, which Burn's fusion makes one kernel |
+//! | [`Autodiff`](burn::backend::Autodiff) over any of them | its own backward pass |
+//! | another | `impl BlendBackend for Another {}` |
+
+mod alpha;
+mod autodiff;
+mod backend;
+mod blend;
+mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod error;
+mod flex;
+mod gate;
+mod refusal;
+mod schedule;
+mod stats;
+
+pub use alpha::{Alpha, InvalidAlpha};
+pub use backend::{BlendBackend, GraftBackend, Weights};
+pub use blend::{barrier_blend, channel_axis, committed_blend, straight_through};
+pub use config::{BlendConfig, BlendMode};
+pub use error::BlendError;
+pub use refusal::BlendRefusal;
+pub use schedule::AlphaSchedule;
+pub use stats::{BlendStats, stats};

@@ -75,7 +75,7 @@ impl SeedManagerBuilder {
         let Self { run, settings, verifier, library, clock, sinks } = self;
         let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
         let kernels =
-            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits.clone());
+            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
         SeedManager {
             reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
             violations: ViolationLog::default(),
@@ -95,6 +95,7 @@ impl SeedManagerBuilder {
             fossils: Vec::new(),
             validation: Vec::new(),
             step: 0,
+            epoch: 0,
         }
     }
 }

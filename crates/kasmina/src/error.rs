@@ -1,11 +1,10 @@
 //! What can go wrong, by who is to blame.
 
 use kasmina_blending::BlendRefusal;
-use kasmina_gates::Verdict;
 use kasmina_kernel_load::LoadError;
 use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, v1::SeedLifecycleStage};
-use kasmina_lifecycle::IllegalTransition;
-use kasmina_registry::RegistryError;
+use kasmina_lifecycle::{IllegalTransition, Verdict};
+use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_security::Rejection;
 
 /// Why a command had no effect.
@@ -95,6 +94,14 @@ pub enum Refusal {
         /// How far.
         alpha: f32,
     },
+    /// What the gate must be shown has not been measured yet. The seed stays where it is: ask again some batches later.
+    #[error("{seed} cannot be judged yet: {what} have not been measured often enough")]
+    NotMeasured {
+        /// Which seed.
+        seed: SeedId,
+        /// What is missing.
+        what: &'static str,
+    },
     /// A gate said no. Where the stage allows it the seed has been culled.
     #[error("gate {:?} refused: {}", .0.gate, .0.reason)]
     GateFailed(Box<Verdict>),
@@ -147,6 +154,7 @@ impl Refusal {
             Self::Illegal(illegal) => illegal.reason(),
             Self::WrongStage { .. } => "wrong_stage",
             Self::BlendingIncomplete { .. } => "blending_incomplete",
+            Self::NotMeasured { .. } => "not_measured",
             Self::GateFailed(verdict) => verdict.reason,
             Self::Blend(refusal) => refusal.reason(),
             Self::Kernel { cause, .. } => cause.reason(),
@@ -171,4 +179,22 @@ pub enum StepError {
         /// The step that was not taken.
         step: u64,
     },
+    /// A parameter of the host belongs to somebody else. Nothing was stepped.
+    #[error("the host cannot be trained: {0}")]
+    Host(#[from] RegistryError),
+    /// The host's gradients are not the host's to apply. Nothing was stepped.
+    #[error("the host cannot be trained: {0}")]
+    Update(#[from] UpdateRefusal),
+}
+
+impl StepError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NonFiniteLoss { .. } => "non_finite_loss",
+            Self::Host(error) => error.reason(),
+            Self::Update(refusal) => refusal.reason(),
+        }
+    }
 }

@@ -181,12 +181,12 @@ impl<B: BlendBackend> fmt::Debug for Grafts<B> {
 }
 
 impl Activation {
-    fn of<B: BlendBackend, const D: usize>(tensor: &Tensor<B, D>) -> Self {
+    pub(crate) fn of<B: BlendBackend, const D: usize>(tensor: &Tensor<B, D>) -> Self {
         Self { dims: tensor.dims().to_vec(), dtype: tensor.dtype() }
     }
 }
 
-/// The name that a manifest gives a data type; `None` for those that no kernel has.
+/// The name that a manifest gives a data type.
 pub(crate) fn dtype_name(dtype: DType) -> String {
     format!("{dtype:?}").to_lowercase()
 }

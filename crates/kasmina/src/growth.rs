@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
-use kasmina_gates::Verdict;
-use kasmina_isolation::gradient_norm;
-use kasmina_kernel_load::KernelModule;
-use kasmina_leyline::{BlueprintId, SeedId, v1::SeedLifecycleStage::{self, *}};
+use kasmina_gates::GatePolicy;
+use kasmina_leyline::{
+    BlueprintId, Monotonic, SeedId,
+    v1::SeedLifecycleStage::{
+        SeedStageCulled, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary, SeedStageResetting,
+    },
+};
 use kasmina_lifecycle::{
     Evaluate, Fossilize, Gatekeeper, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining, Transition,
 };
+use kasmina_safety::BreakerOpen;
 
 use crate::{
-    Advance, GraftBackend, Refusal, SeedManager,
-    seed::{Attached, Seed, Vitals},
+    GraftBackend, Refusal, SeedManager,
+    seed::{Attached, Seed},
 };
 
 impl<B: GraftBackend> SeedManager<B> {
@@ -22,34 +25,235 @@ impl<B: GraftBackend> SeedManager<B> {
     /// every command does this first.
     pub fn tick(&mut self) -> Vec<Transition> {
         let now = self.clock.monotonic();
-        let due: Vec<SeedId> = self
-            .seeds
-            .values()
-            .filter(|seed| seed.lifecycle.embargo_until().is_some_and(|until| until <= now))
-            .map(|seed| seed.id.clone())
-            .collect();
-        due.iter().flat_map(|seed| self.end_embargo(seed)).collect()
+        let due = |seed: &&Seed<B>| seed.lifecycle.embargo_until().is_some_and(|until| until <= now);
+        let due: Vec<SeedId> = self.seeds.values().filter(due).map(|seed| seed.id.clone()).collect();
+        due.iter().flat_map(|seed| self.end_embargo(seed, now)).collect()
     }
 
-    /// DORMANT -> GERMINATED and, on the fast path, on to TRAINING.
+    /// DORMANT to GERMINATED and, on the fast path, on to TRAINING.
     pub(crate) fn germinate(
         &mut self,
         id: &SeedId,
         blueprint: &BlueprintId,
-        parameters: &BTreeMap<String, f32>,
-        lr_scale: f64,
+        parameters: BTreeMap<String, f32>,
+        learning_rate_scale: f64,
     ) -> Result<Vec<Transition>, Refusal> {
-        self.seed(id)?;
-        self.breaker_allows()?;
+        self.expect_before::<Germinate>(id)?;
+        self.breakers_allow()?;
         let evidence = self.sanity(id, blueprint, parameters)?;
-        let mut transitions = self.pass::<Germinate>(id, &evidence)?;
-        self.load(id, blueprint, lr_scale).inspect_err(|refusal| {
-            // The graft has failed, not the command's form: the slot rests like after any other cull.
-            let _ = self.cull(id, refusal.reason());
-        })?;
+        let mut transitions = vec![self.pass_gate::<Germinate>(id, &evidence)?];
+        if let Err(refusal) = self.attach(id, blueprint, learning_rate_scale) {
+            // The graft has failed, so the seed rests like after any other cull.
+            self.cull(id, refusal.reason())?;
+            return Err(refusal);
+        }
         if self.settings.lifecycle.fast_path {
             transitions.extend(self.start_training(id)?);
         }
         Ok(transitions)
+    }
+
+    /// GERMINATED to TRAINING.
+    pub(crate) fn start_training(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        self.expect_before::<StartTraining>(id)?;
+        let evidence = self.gradient_health(id)?;
+        Ok(vec![self.pass_gate::<StartTraining>(id, &evidence)?])
+    }
+
+    /// TRAINING to BLENDING.
+    pub(crate) fn start_grafting(
+        &mut self,
+        id: &SeedId,
+        blend: BlendConfig,
+        schedule: AlphaSchedule,
+    ) -> Result<Vec<Transition>, Refusal> {
+        self.expect_before::<StartGrafting>(id)?;
+        self.fits_channels(id, &blend)?;
+        let needed = self.settings.gates.stability.min_losses;
+        if self.grafted(id)?.vitals.losses.len() < needed {
+            return Err(Refusal::NotMeasured { seed: id.clone(), what: "its losses in TRAINING" });
+        }
+        let evidence = self.stability(id)?;
+        let transition = self.pass_gate::<StartGrafting>(id, &evidence)?;
+        self.reporter.blend_config(id, &blend, &schedule);
+        let attached = self.grafted_mut(id)?;
+        (attached.blend, attached.schedule) = (blend, schedule);
+        (attached.blended, attached.alpha) = (0, Alpha::ZERO);
+        Ok(vec![transition])
+    }
+
+    /// BLENDING to SHADOWING.
+    pub(crate) fn stabilize(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        self.expect_before::<Stabilize>(id)?;
+        let attached = self.grafted(id)?;
+        if !attached.blending_complete() {
+            return Err(Refusal::BlendingIncomplete { seed: id.clone(), alpha: attached.alpha.get() });
+        }
+        let evidence = self.interface(id)?;
+        Ok(vec![self.pass_gate::<Stabilize>(id, &evidence)?])
+    }
+
+    /// SHADOWING to PROBATIONARY.
+    pub(crate) fn evaluate(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        self.expect_before::<Evaluate>(id)?;
+        let evidence = self.system_impact(id)?;
+        Ok(vec![self.pass_gate::<Evaluate>(id, &evidence)?])
+    }
+
+    /// PROBATIONARY to FOSSILIZED: from here on the kernel is part of the host.
+    pub(crate) fn fossilize(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        self.expect_before::<Fossilize>(id)?;
+        let mut evidence = self.system_impact(id)?;
+        evidence.metrics.extend(self.validation.iter().map(Into::into));
+        let transition = self.pass_gate::<Fossilize>(id, &evidence)?;
+        self.fossils.push(id.clone());
+        Ok(vec![transition])
+    }
+
+    /// Takes a seed out of its slot, without a trace in the host, and embargoes it.
+    pub(crate) fn cull(&mut self, id: &SeedId, why: &str) -> Result<Vec<Transition>, Refusal> {
+        let now = self.clock.monotonic();
+        let seed = self.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))?;
+        let culled = seed.lifecycle.advance(SeedStageCulled, now)?;
+        seed.attached = None;
+        let embargoed = seed.lifecycle.advance(SeedStageEmbargoed, now)?;
+        self.registry.release_seed(id);
+        self.reporter.culled(id, why);
+        self.reporter.transition(&culled);
+        self.reporter.transition(&embargoed);
+        Ok(vec![culled, embargoed])
+    }
+
+    pub(crate) fn pause(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        if self.seed(id)?.stage() == SeedStageFossilized {
+            return Err(self.wrong_stage(id, "a fossil is part of the host"));
+        }
+        self.grafted_mut(id)?.paused = true;
+        self.reporter.paused(id);
+        Ok(Vec::new())
+    }
+
+    /// Reverses a pause, past G1 again. A seed that fails is culled.
+    pub(crate) fn resume(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        if !self.grafted(id)?.paused {
+            return Err(self.wrong_stage(id, "it is not paused"));
+        }
+        let evidence = self.gradient_health(id)?;
+        let subject = self.seed(id)?.lifecycle.subject();
+        let finding = Gatekeeper::<StartTraining>::judge(&self.settings.gates, &subject, &evidence);
+        let verdict = finding.into_verdict(id, StartTraining::GATE);
+        self.reporter.verdict(&verdict);
+        if !verdict.passed {
+            self.cull(id, verdict.reason)?;
+            return Err(Refusal::GateFailed(Box::new(verdict)));
+        }
+        self.grafted_mut(id)?.paused = false;
+        self.reporter.resumed(id);
+        Ok(Vec::new())
+    }
+
+    /// G2 again, as after every step of BLENDING. A seed that fails is culled.
+    pub(crate) fn recheck_stability(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+        let mut evidence = self.stability(id)?;
+        let seed = self.seed(id)?;
+        evidence.expected_stage = seed.stage();
+        let finding = Gatekeeper::<StartGrafting>::judge(&self.settings.gates, &seed.lifecycle.subject(), &evidence);
+        if finding.passed() {
+            return Ok(Vec::new());
+        }
+        let verdict = finding.into_verdict(id, StartGrafting::GATE);
+        self.reporter.verdict(&verdict);
+        self.cull(id, verdict.reason)
+    }
+
+    /// Allows the seed's own optimizer `steps` more steps in PROBATIONARY.
+    pub(crate) fn fine_tune(&mut self, id: &SeedId, steps: u64) -> Result<Vec<Transition>, Refusal> {
+        if self.seed(id)?.stage() != SeedStageProbationary {
+            return Err(self.wrong_stage(id, "FINE_TUNE works in PROBATIONARY"));
+        }
+        self.grafted_mut(id)?.fine_tune = steps;
+        Ok(Vec::new())
+    }
+
+    fn end_embargo(&mut self, id: &SeedId, now: Monotonic) -> Vec<Transition> {
+        let Some(Ok(resetting)) = self.seeds.get_mut(id).map(|seed| seed.lifecycle.advance(SeedStageResetting, now))
+        else {
+            return Vec::new();
+        };
+        self.violations.clear(id);
+        self.reporter.embargo_ended(&resetting);
+        let evidence = self.reset_evidence(id);
+        let reset = self.pass_gate::<Reset>(id, &evidence);
+        std::iter::once(resetting).chain(reset).collect()
+    }
+
+    /// Lets the gate of `M` judge. A seed that fails is culled, where its stage can be.
+    fn pass_gate<M: GuardedMove>(
+        &mut self,
+        id: &SeedId,
+        evidence: &<GatePolicy as Gatekeeper<M>>::Evidence,
+    ) -> Result<Transition, Refusal>
+    where
+        GatePolicy: Gatekeeper<M>,
+    {
+        let now = self.clock.monotonic();
+        let seed = self.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))?;
+        match seed.lifecycle.approach::<M>()?.judge(&self.settings.gates, evidence, now) {
+            Ok((transition, verdict)) => {
+                if let Some(attached) = &mut seed.attached {
+                    attached.vitals.enter_stage();
+                }
+                self.reporter.verdict(&verdict);
+                self.reporter.transition(&transition);
+                self.reporter.count_packets_anew(id);
+                Ok(transition)
+            }
+            Err(verdict) => {
+                self.reporter.verdict(&verdict);
+                // DORMANT and RESETTING cannot be culled: nothing is grafted there.
+                let _ = self.cull(id, verdict.reason);
+                Err(Refusal::GateFailed(Box::new(verdict)))
+            }
+        }
+    }
+
+    fn expect_before<M: GuardedMove>(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let seed = self.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))?;
+        let _ = seed.lifecycle.approach::<M>()?;
+        Ok(())
+    }
+
+    fn breakers_allow(&mut self) -> Result<(), Refusal> {
+        let now = self.clock.monotonic();
+        let breakers = [("isolation", &mut self.breakers.isolation), ("kernels", &mut self.breakers.kernels)];
+        for (name, breaker) in breakers {
+            match breaker.allow(now) {
+                Ok(None) => {}
+                Ok(Some(event)) => self.reporter.breaker(name, event),
+                Err(BreakerOpen { .. }) => return Err(Refusal::BreakerOpen { breaker: name }),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn seed(&self, id: &SeedId) -> Result<&Seed<B>, Refusal> {
+        self.seeds.get(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))
+    }
+
+    /// The kernel of a seed that has one.
+    pub(crate) fn grafted(&self, id: &SeedId) -> Result<&Attached<B>, Refusal> {
+        self.seed(id)?.attached.as_ref().ok_or_else(|| self.wrong_stage(id, "it has no kernel"))
+    }
+
+    pub(crate) fn grafted_mut(&mut self, id: &SeedId) -> Result<&mut Attached<B>, Refusal> {
+        self.grafted(id)?;
+        self.attached_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))
+    }
+
+    pub(crate) fn wrong_stage(&self, id: &SeedId, cause: &'static str) -> Refusal {
+        match self.seeds.get(id) {
+            Some(seed) => Refusal::WrongStage { seed: id.clone(), stage: seed.stage(), cause },
+            None => Refusal::UnknownSeed(id.clone()),
+        }
     }
 }

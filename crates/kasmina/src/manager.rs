@@ -2,20 +2,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use burn::module::{AutodiffModule, ParamId};
-use kasmina_blending::Alpha;
-use kasmina_isolation::{Part, View, ViolationLog, frozen_twin, part};
-use kasmina_kernel_load::{KernelLibrary, KernelLoader};
-use kasmina_leyline::{Monotonic, SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage};
-use kasmina_lifecycle::{Lifecycle, Transition};
-use kasmina_registry::Registry;
+use burn::module::AutodiffModule;
+use kasmina_blending::{Alpha, AlphaSchedule};
+use kasmina_isolation::{ViolationLog, frozen_twin};
+use kasmina_kernel_load::{KernelLibrary, KernelLoader, SlotContract};
+use kasmina_leyline::{
+    BlueprintId, Monotonic, SeedId, SlotId, TrainingRunId,
+    v1::{SeedLifecycleStage, SeedState},
+};
+use kasmina_lifecycle::Lifecycle;
+use kasmina_registry::{Registry, parameter_ids};
 use kasmina_safety::{Breaker, Clock};
 use kasmina_security::Verifier;
+use kasmina_telemetry::{Metric, names};
 
 use crate::{
     GraftBackend, Refusal, Settings,
     builder::SeedManagerBuilder,
-    grafts::{Graft, Grafts, Role},
+    grafts::{Grafts, dtype_name},
     report::Reporter,
     seed::{Attached, Seed},
     slot::SlotShape,
@@ -42,6 +46,7 @@ pub struct SeedManager<B: GraftBackend> {
     pub(crate) fossils: Vec<SeedId>,
     pub(crate) validation: Vec<Validation>,
     pub(crate) step: u64,
+    pub(crate) epoch: u64,
 }
 
 /// The breakers that guard the manager's operations.
@@ -81,7 +86,7 @@ impl<B: GraftBackend> SeedManager<B> {
         if self.seeds.contains_key(&seed) {
             return Err(Refusal::SeedExists(seed));
         }
-        let mut lifecycle = Lifecycle::new(seed.clone()).with_embargo(self.settings.lifecycle.embargo());
+        let mut lifecycle = Lifecycle::new(seed.clone(), self.settings.lifecycle.embargo());
         let transition = lifecycle.advance(SeedLifecycleStage::SeedStageDormant, self.clock.monotonic())?;
         self.seeds.insert(seed.clone(), Seed { id: seed, slot, lifecycle, attached: None });
         self.reporter.transition(&transition);
@@ -91,15 +96,113 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Looks at the host: brings its lazy parameters into being, remembers which they are, and learns its slots by running
     /// `forward` once without effect on it. [`train_batch`](Self::train_batch) does the same on its first batch; call
     /// this where seeds shall germinate before it.
-    pub fn attach_host<H: AutodiffModule<B>, R>(&mut self, host: &H, forward: impl FnOnce(&H, &mut Grafts<B>) -> R) {
-        self.register_host(host);
+    ///
+    /// # Errors
+    /// [`Refusal::Registry`] where a parameter of the host belongs to a seed.
+    pub fn attach_host<H: AutodiffModule<B>, R>(
+        &mut self,
+        host: &H,
+        forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
+    ) -> Result<(), Refusal> {
+        self.registry.register_host(parameter_ids(host))?;
         let mut grafts = Grafts::none();
         forward(&frozen_twin(host), &mut grafts);
         self.remember_shapes(grafts);
+        Ok(())
     }
 
-    pub(crate) fn register_host<H: AutodiffModule<B>>(&mut self, host: &H) {
-        self.registry.register_host(kasmina_registry::parameter_ids(host));
+    /// Fetches the blueprint's kernel, builds it and puts it into the seed's slot, where it does nothing yet.
+    pub(crate) fn attach(
+        &mut self,
+        id: &SeedId,
+        blueprint: &BlueprintId,
+        learning_rate_scale: f64,
+    ) -> Result<(), Refusal> {
+        let started = self.clock.monotonic();
+        let loaded = self.kernels.load(blueprint, started);
+        let now = self.clock.monotonic();
+        let event = if loaded.is_ok() {
+            self.breakers.kernels.record_success(now)
+        } else {
+            self.breakers.kernels.record_failure(now)
+        };
+        if let Some(event) = event {
+            self.reporter.breaker("kernels", event);
+        }
+        self.reporter.cache(&self.kernels.stats());
+        let artifact =
+            loaded.map_err(|cause| Refusal::Kernel { blueprint: blueprint.clone(), cause: Box::new(cause) })?;
+        let contract = artifact.manifest().contract;
+        self.fits(id, blueprint, &contract)?;
+        let kernel = artifact.build::<B>(&self.device);
+        self.registry.register_seed(id, parameter_ids(&kernel), learning_rate_scale)?;
+        let schedule = AlphaSchedule::Sigmoid {
+            total_steps: self.settings.blending.total_steps,
+            temperature: AlphaSchedule::DEFAULT_TEMPERATURE,
+        };
+        let epoch = self.epoch;
+        let seed = self.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))?;
+        seed.attached = Some(Attached::new(blueprint.clone(), contract, kernel, schedule, epoch));
+        let elapsed = self.clock.monotonic().since(started);
+        self.reporter.metric(Some(id), Metric::new(names::KERNEL_LOAD_MS, elapsed.as_secs_f64() * 1e3));
+        Ok(())
+    }
+
+    /// Whether a kernel of this contract fits what the slot has shown.
+    fn fits(&self, id: &SeedId, blueprint: &BlueprintId, contract: &SlotContract) -> Result<(), Refusal> {
+        let slot = &self.seed(id)?.slot;
+        let dtype = format!("{:?}", contract.dtype).to_lowercase();
+        let kernel = format!("rank {}, {} to {} channels, {dtype}", contract.rank, contract.channels_in, contract.channels_out);
+        let shows = self.shapes.get(slot).map_or_else(String::new, |SlotShape { input, output }| {
+            let dtype = dtype_name(output.dtype);
+            format!("rank {}, {} to {} channels, {dtype}", output.rank(), input.channels(), output.channels())
+        });
+        if kernel == shows {
+            return Ok(());
+        }
+        let cause = format!("the kernel takes {kernel}; the slot has {shows}");
+        Err(Refusal::Misfit { blueprint: blueprint.clone(), slot: slot.clone(), cause })
+    }
+
+    /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older.
+    pub fn end_epoch(&mut self) {
+        self.epoch += 1;
+        if self.epoch.is_multiple_of(self.settings.kernels.collect_every_epochs) {
+            let evicted = self.kernels.collect(self.clock.monotonic());
+            self.reporter.collected(&evicted);
+        }
+    }
+
+    /// The states of all seeds, as Leyline's state packets carry them, by id. `learning_rate` is that of the seed's last
+    /// optimizer step; `metrics` are `alpha`, `loss` and `parameter_tensors`, where they are known.
+    #[must_use]
+    pub fn export_seed_states(&self) -> Vec<SeedState> {
+        self.seeds.values().map(|seed| self.export(seed)).collect()
+    }
+
+    fn export(&self, seed: &Seed<B>) -> SeedState {
+        let mut state = SeedState {
+            seed_id: seed.id.to_string(),
+            stage: seed.stage().into(),
+            ..SeedState::default()
+        };
+        if let Some(attached) = &seed.attached {
+            let vitals = &attached.vitals;
+            state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
+            state.learning_rate = vitals.learning_rate as f32;
+            state.age_epochs = u32::try_from(self.epoch - attached.epoch).unwrap_or(u32::MAX);
+            state.risk_score = self.kernels.descriptor(&attached.blueprint).map_or(0.0, |descriptor| descriptor.risk);
+            state.metrics.insert("alpha".to_owned(), attached.alpha.get());
+            state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
+            let parameters = self.registry.parameters_of(&seed.id).count();
+            state.metrics.insert("parameter_tensors".to_owned(), parameters as f32);
+        }
+        state
+    }
+
+    /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
+    pub fn flush_telemetry(&mut self) {
+        self.reporter.flush(self.step);
     }
 
     pub(crate) fn remember_shapes(&mut self, grafts: Grafts<B>) {
@@ -156,5 +259,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     pub(crate) fn attached_mut(&mut self, seed: &SeedId) -> Option<&mut Attached<B>> {
         self.seeds.get_mut(seed).and_then(|seed| seed.attached.as_mut())
+    }
+}
+
+impl<B: GraftBackend> Drop for SeedManager<B> {
+    /// What has not been told yet is told now.
+    fn drop(&mut self) {
+        self.flush_telemetry();
     }
 }

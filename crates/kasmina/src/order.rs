@@ -6,12 +6,17 @@ use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_leyline::{
     BlueprintId, CommandId, SeedId, UnixTime,
     v1::{
-        AdaptationCommand, CircuitBreakerState, CommandSeedOperation, CommandType, SeedLifecycleStage, SeedOperation,
+        AdaptationCommand, CircuitBreakerState, CommandSeedOperation, CommandType, SeedOperation,
+        SeedLifecycleStage::{
+            SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
+            SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing, SeedStageTerminated,
+            SeedStageTraining, SeedStageUnknown,
+        },
         adaptation_command::Payload,
     },
 };
 use kasmina_lifecycle::Transition;
-use kasmina_security::Verified;
+use kasmina_security::{Rejection, Verified};
 
 use crate::{CommandError, GraftBackend, Refusal, SeedManager};
 
@@ -76,16 +81,16 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CommandError::Refused`].
     pub fn execute(&mut self, command: &Verified<AdaptationCommand>) -> Result<Receipt, CommandError> {
-        let id = CommandId::new(&command.command_id)
-            .map_err(|error| refused(&command.command_id, error.into()))?;
+        // A verified command has an id: it was the nonce.
+        let id = CommandId::new(&command.command_id).map_err(|error| CommandError::Rejected(Rejection::MissingCommandId(error)))?;
         let done = self.check(command).and_then(|()| self.understand(command)).and_then(|order| self.carry_out(order));
         match done {
             Ok(transitions) => {
-                self.reporter.accepted(&id, command);
+                self.reporter.accepted(command);
                 Ok(Receipt { command: id, transitions })
             }
             Err(refusal) => {
-                self.reporter.refused(&id, command, &refusal);
+                self.reporter.refused(command, &refusal);
                 Err(CommandError::Refused { command: id, refusal: Box::new(refusal) })
             }
         }
@@ -182,7 +187,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn carry_out(&mut self, order: Order) -> Result<Vec<Transition>, Refusal> {
         match order {
             Order::Germinate { seed, blueprint, parameters, lr_scale } => {
-                self.germinate(&seed, &blueprint, &parameters, lr_scale)
+                self.germinate(&seed, &blueprint, parameters, lr_scale)
             }
             Order::StartTraining { seed } => self.start_training(&seed),
             Order::StartGrafting { seed, blend, schedule } => self.start_grafting(&seed, blend, schedule),
@@ -191,19 +196,13 @@ impl<B: GraftBackend> SeedManager<B> {
             Order::Fossilize { seed } => self.fossilize(&seed),
             Order::Cull { seed } => self.cull(&seed, "command"),
             Order::Cancel { seed } => match self.seed(&seed)?.stage() {
-                SeedLifecycleStage::SeedStageGerminated | SeedLifecycleStage::SeedStageTraining => {
-                    self.cull(&seed, "cancelled")
-                }
-                _ => Err(self.wrong_stage(&seed, "CANCEL works before BLENDING; CULL works until FOSSILIZED")),
+                SeedStageGerminated | SeedStageTraining => self.cull(&seed, "cancelled"),
+                SeedStageUnknown | SeedStageDormant | SeedStageBlending | SeedStageShadowing | SeedStageProbationary
+                | SeedStageFossilized | SeedStageCulled | SeedStageEmbargoed | SeedStageResetting
+                | SeedStageTerminated => Err(self.wrong_stage(&seed, "CANCEL works before BLENDING; CULL works until FOSSILIZED")),
             },
-            Order::FineTune { seed, steps } => {
-                if self.seed(&seed)?.stage() != SeedLifecycleStage::SeedStageProbationary {
-                    return Err(self.wrong_stage(&seed, "FINE_TUNE works in PROBATIONARY"));
-                }
-                self.grafted(&seed)?.fine_tune = steps;
-                Ok(Vec::new())
-            }
-            Order::Pause { seed } => self.pause(&seed).map(|()| Vec::new()),
+            Order::FineTune { seed, steps } => self.fine_tune(&seed, steps),
+            Order::Pause { seed } => self.pause(&seed),
             Order::Resume { seed } => self.resume(&seed),
             Order::Optimizer { seed, lr_scale } => {
                 self.grafted(&seed)?;
@@ -221,7 +220,8 @@ impl<B: GraftBackend> SeedManager<B> {
                 Ok(Vec::new())
             }
             Order::Emergency { include_teacher } => {
-                self.kernels.purge();
+                let evicted = self.kernels.purge();
+                self.reporter.collected(&evicted);
                 if include_teacher {
                     self.registry.drop_teacher();
                 }

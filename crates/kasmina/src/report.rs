@@ -1,22 +1,211 @@
 //! From what happens in the manager to telemetry.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use kasmina_gates::Verdict;
+use kasmina_blending::{AlphaSchedule, BlendConfig};
+use kasmina_isolation::Violation;
 use kasmina_leyline::{
-    CommandId, SeedId, TrainingRunId,
-    v1::{AdaptationCommand, SeedLifecycleStage, TelemetryLevel},
+    SeedId, TrainingRunId,
+    v1::{
+        AdaptationCommand,
+        CircuitBreakerState::{CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
+        SeedLifecycleStage::SeedStageEmbargoed,
+        TelemetryPacket,
+    },
 };
-use kasmina_lifecycle::Transition;
+use kasmina_lifecycle::{Transition, Verdict};
+use kasmina_memory::{CacheStats, Evicted};
 use kasmina_safety::{BreakerEvent, Clock};
 use kasmina_security::Rejection;
-use kasmina_telemetry::{Assembler, Event, Metric, Sink, names};
+use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Sink, names};
 
-use crate::{Fault, Refusal, settings::TelemetrySettings};
+use crate::{Fault, Refusal, StepError, settings::TelemetrySettings};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks.
 pub(crate) struct Reporter {
     assembler: Assembler,
     clock: Arc<dyn Clock>,
-    sinks: Vec<Box<dyn Sink>>,
+    outlets: Vec<Outlet>,
+    /// Packets made about each seed since it was last counted anew.
+    due: BTreeMap<SeedId, u64>,
+}
+
+/// A sink and what is on its way there.
+struct Outlet {
+    lanes: Lanes,
+    sink: Box<dyn Sink>,
+    /// Packets about each seed that the sink has taken since the seed was last counted anew.
+    delivered: BTreeMap<SeedId, u64>,
+}
+
+impl Reporter {
+    pub(crate) fn new(
+        settings: &TelemetrySettings,
+        run: &TrainingRunId,
+        clock: Arc<dyn Clock>,
+        sinks: Vec<Box<dyn Sink>>,
+    ) -> Self {
+        let outlet = |sink| Outlet { lanes: Lanes::new(settings.pending_packets), sink, delivered: BTreeMap::new() };
+        Self {
+            assembler: Assembler::new(&settings.source, run.clone(), settings.pending_events),
+            clock,
+            outlets: sinks.into_iter().map(outlet).collect(),
+            due: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the packets of the step and hands them to the sinks, with what those did not take before.
+    pub(crate) fn flush(&mut self, step: u64) {
+        for packet in self.assembler.assemble(step, self.clock.unix()) {
+            if let Some(seed) = seed_of(&packet) {
+                *self.due.entry(seed).or_default() += 1;
+            }
+            for outlet in &mut self.outlets {
+                outlet.lanes.push(packet.clone());
+            }
+        }
+        for outlet in &mut self.outlets {
+            let drained = outlet.lanes.drain(&mut *outlet.sink);
+            for seed in drained.delivered.iter().filter_map(seed_of) {
+                *outlet.delivered.entry(seed).or_default() += 1;
+            }
+        }
+    }
+
+    /// Packets about the seed that were due since it was last counted anew, and those that every sink has taken.
+    pub(crate) fn packets(&self, seed: &SeedId) -> (u64, u64) {
+        let due = self.due.get(seed).copied().unwrap_or_default();
+        let delivered = |outlet: &Outlet| outlet.delivered.get(seed).copied().unwrap_or_default();
+        (due, self.outlets.iter().map(delivered).min().unwrap_or(due))
+    }
+
+    pub(crate) fn count_packets_anew(&mut self, seed: &SeedId) {
+        self.due.remove(seed);
+        for outlet in &mut self.outlets {
+            outlet.delivered.remove(seed);
+        }
+    }
+
+    pub(crate) fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
+        self.assembler.metric(seed, metric);
+    }
+
+    pub(crate) fn transition(&mut self, transition: &Transition) {
+        let Transition { seed_id, from, to, .. } = transition;
+        let event = Event::new(names::SEED_STATE).with("from", from.as_str_name()).with("to", to.as_str_name());
+        self.assembler.event(Some(seed_id), event);
+        if *to == SeedStageEmbargoed {
+            self.assembler.event(Some(seed_id), Event::new(names::EMBARGO_START));
+        }
+    }
+
+    pub(crate) fn embargo_ended(&mut self, transition: &Transition) {
+        self.assembler.event(Some(&transition.seed_id), Event::new(names::EMBARGO_END));
+        self.transition(transition);
+    }
+
+    pub(crate) fn verdict(&mut self, verdict: &Verdict) {
+        let name = if verdict.passed { names::GATE_EVENT } else { names::GATE_FAILURE };
+        let event = Event::new(name).with("gate", verdict.gate.as_str_name()).with("reason", verdict.reason);
+        let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
+        self.assembler.event(Some(&verdict.seed_id), event);
+    }
+
+    pub(crate) fn culled(&mut self, seed: &SeedId, why: &str) {
+        self.assembler.event(Some(seed), Event::new(names::SEED_CULLED).with("reason", why));
+    }
+
+    pub(crate) fn blend_config(&mut self, seed: &SeedId, blend: &BlendConfig, schedule: &AlphaSchedule) {
+        let event = Event::new(names::BLEND_CONFIG)
+            .with("mode", blend.mode().as_str())
+            .with("source", blend.source().unwrap_or("default"))
+            .with("schedule", format_args!("{schedule:?}"));
+        self.assembler.event(Some(seed), event);
+    }
+
+    pub(crate) fn paused(&mut self, seed: &SeedId) {
+        self.assembler.event(Some(seed), Event::new(names::PAUSE));
+    }
+
+    pub(crate) fn resumed(&mut self, seed: &SeedId) {
+        self.assembler.event(Some(seed), Event::new(names::RESUME));
+    }
+
+    pub(crate) fn breaker(&mut self, breaker: &str, event: BreakerEvent) {
+        let name = match event.to {
+            CircuitStateOpen | CircuitStateUnknown => names::BREAKER_OPEN,
+            CircuitStateHalfOpen => names::BREAKER_HALF_OPEN,
+            CircuitStateClosed => names::BREAKER_CLOSED,
+        };
+        let told = Event::new(name).with("breaker", breaker).with("cause", event.cause.reason());
+        self.assembler.event(None, told);
+        self.metric(None, Metric::new(names::BREAKER_STATE, i32::from(event.to)));
+    }
+
+    pub(crate) fn violation(&mut self, violation: &Violation) {
+        let cosine = violation.cosine.map_or_else(|| "unknown".to_owned(), |cosine| cosine.to_string());
+        let event = Event::new(names::ISOLATION_VIOLATION)
+            .with("pass", format_args!("{:?}", violation.pass))
+            .with("shared_parameters", violation.shared.len())
+            .with("cosine_similarity", cosine);
+        self.assembler.event(Some(&violation.seed), event);
+    }
+
+    pub(crate) fn fault(&mut self, fault: &Fault) {
+        let event = Event::new(names::GRAFT_FAULT)
+            .with("slot", &fault.slot)
+            .with("reason", fault.reason)
+            .with("detail", &fault.detail);
+        self.assembler.event(Some(&fault.seed), event);
+    }
+
+    pub(crate) fn step_refused(&mut self, error: &StepError) {
+        let event = Event::new(names::STEP_REFUSED).with("reason", error.reason()).with("detail", error);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn cache(&mut self, stats: &CacheStats) {
+        for (name, value) in [
+            (names::CACHE_HITS, stats.total.hits),
+            (names::CACHE_MISSES, stats.total.misses),
+            (names::CACHE_BYTES, stats.bytes),
+        ] {
+            self.metric(None, Metric::new(name, value as f64));
+        }
+    }
+
+    pub(crate) fn collected(&mut self, evicted: &Evicted) {
+        let event = Event::new(names::MEMORY_GC).with("entries", evicted.entries()).with("bytes", evicted.bytes);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn rejected(&mut self, rejection: &Rejection) {
+        let id = rejection.command_id().map_or("", |id| id.as_str());
+        let event = Event::new(names::COMMAND_REJECTED).with("reason", rejection.reason()).with("command_id", id);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn accepted(&mut self, command: &AdaptationCommand) {
+        self.assembler.event(target(command).as_ref(), about(names::COMMAND_ACCEPTED, command));
+    }
+
+    pub(crate) fn refused(&mut self, command: &AdaptationCommand, refusal: &Refusal) {
+        let event = about(names::COMMAND_REFUSED, command).with("reason", refusal.reason()).with("detail", refusal);
+        self.assembler.event(target(command).as_ref(), event);
+    }
+}
+
+fn about(name: kasmina_telemetry::EventName, command: &AdaptationCommand) -> Event {
+    Event::new(name)
+        .with("command_id", &command.command_id)
+        .with("command_type", command.command_type().as_str_name())
+        .with("issued_by", &command.issued_by)
+}
+
+fn target(command: &AdaptationCommand) -> Option<SeedId> {
+    SeedId::new(&command.target_seed_id).ok()
+}
+
+fn seed_of(packet: &TelemetryPacket) -> Option<SeedId> {
+    packet.system_health.as_ref()?.indicators.get("seed_id").and_then(|seed| SeedId::new(seed).ok())
 }

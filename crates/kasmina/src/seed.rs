@@ -1,9 +1,8 @@
 //! One seed: where it stands, and what it holds while it is grafted.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use burn::{
-    module::ParamId,
     optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
 };
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
@@ -33,10 +32,11 @@ pub(crate) struct Attached<B: GraftBackend> {
     pub(crate) blueprint: BlueprintId,
     pub(crate) contract: SlotContract,
     pub(crate) kernel: KernelModule<B>,
-    pub(crate) parameters: Vec<ParamId>,
     pub(crate) optimizer: OptimizerAdaptor<AdamW, KernelModule<B>, B>,
     pub(crate) blend: BlendConfig,
     pub(crate) schedule: AlphaSchedule,
+    /// The epoch in which it was attached.
+    pub(crate) epoch: u64,
     /// Batches that alpha has advanced.
     pub(crate) blended: u64,
     pub(crate) alpha: Alpha,
@@ -51,17 +51,17 @@ impl<B: GraftBackend> Attached<B> {
         blueprint: BlueprintId,
         contract: SlotContract,
         kernel: KernelModule<B>,
-        parameters: Vec<ParamId>,
         schedule: AlphaSchedule,
+        epoch: u64,
     ) -> Self {
         Self {
             blueprint,
             contract,
             kernel,
-            parameters,
             optimizer: AdamWConfig::new().init(),
             blend: BlendConfig::default(),
             schedule,
+            epoch,
             blended: 0,
             alpha: Alpha::ZERO,
             paused: false,
@@ -72,11 +72,13 @@ impl<B: GraftBackend> Attached<B> {
 
     /// One optimizer step on the kernel.
     pub(crate) fn learn(&mut self, rate: f64, gradients: GradientsParams) {
+        self.vitals.learning_rate = rate;
         self.kernel = self.optimizer.step(rate, self.kernel.clone(), gradients);
     }
 
     /// The next alpha of the schedule, for the batch about to be blended.
     pub(crate) fn advance_alpha(&mut self) {
+        self.vitals.last_alpha = Some(self.alpha);
         self.blended += 1;
         self.alpha = self.schedule.at(self.blended);
     }
@@ -86,17 +88,19 @@ impl<B: GraftBackend> Attached<B> {
     }
 }
 
-/// What has been measured of a grafted seed since it entered its stage.
+/// What has been measured of a grafted seed.
 #[derive(Debug, Default)]
 pub(crate) struct Vitals {
+    /// Since it entered its stage.
     pub(crate) steps: u64,
+    /// Of the last passes that it took part in, oldest first.
     pub(crate) losses: VecDeque<f32>,
     pub(crate) gradient_norm: Option<f32>,
+    pub(crate) learning_rate: f64,
     pub(crate) last_alpha: Option<Alpha>,
-    pub(crate) blend_latency: std::time::Duration,
-    pub(crate) verify_latency: std::time::Duration,
-    pub(crate) packets: u64,
-    pub(crate) pause_proven: bool,
+    pub(crate) blend_latency: Latencies,
+    pub(crate) verify_latency: Latencies,
+    /// Since it entered its stage.
     pub(crate) probe: Probe,
 }
 
@@ -110,12 +114,42 @@ impl Vitals {
         }
         self.losses.push_back(loss);
     }
+
+    /// What is counted by stage begins anew. The losses go on: at alpha 0 a blended seed has the loss of its host.
+    pub(crate) fn enter_stage(&mut self) {
+        self.steps = 0;
+        self.probe = Probe::default();
+        self.last_alpha = None;
+    }
+}
+
+/// The last durations of something that is done in every step.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies(VecDeque<Duration>);
+
+impl Latencies {
+    /// Enough for a median that one interruption by the system does not move.
+    const WINDOW: usize = 32;
+
+    pub(crate) fn record(&mut self, latency: Duration) {
+        if self.0.len() == Self::WINDOW {
+            self.0.pop_front();
+        }
+        self.0.push_back(latency);
+    }
+
+    /// Zero before the first.
+    pub(crate) fn median(&self) -> Duration {
+        let mut sorted: Vec<_> = self.0.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
 }
 
 /// Losses of the host alone and of the host with the seed, on the same batches.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probe {
-    pub(crate) batches: u64,
+    batches: u64,
     host: f64,
     seed: f64,
 }

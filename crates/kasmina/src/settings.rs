@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
+use kasmina_blending::BlendConfig;
 use kasmina_gates::GatePolicy;
 use kasmina_kernel_load::ArtifactLimits;
 use kasmina_safety::BreakerSettings;
@@ -49,7 +50,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleSettings {
-    /// How long a culled seed's slot rests, in seconds of monotonic time. Default 30, Esper's contract.
+    /// How long a culled seed rests, in seconds of monotonic time. Default 30, Esper's contract.
     pub embargo_seconds: u64,
     /// Whether GERMINATE goes on to TRAINING as soon as the kernel is ready. Default true, Esper's fast path.
     pub fast_path: bool,
@@ -103,8 +104,33 @@ pub struct BlendingSettings {
     /// Batches from alpha 0 to alpha 1 where the command names no `alpha_total_steps`. Default 1000, our choice: a few
     /// epochs of a small data set.
     pub total_steps: u64,
+    /// How seeds are blended in by [`Advance::Automatic`]: `CONVEX` or `RESIDUAL`, the modes that need nothing more. Default
+    /// `CONVEX`, Esper's contract for commands that name none.
+    pub mode: AutomaticMode,
     /// The most entries of `alpha_vec`. Default 64, Esper's contract.
     pub max_alpha_vec: usize,
+}
+
+/// How seeds are blended in by [`Advance::Automatic`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AutomaticMode {
+    /// `(1 - a) h + a s`.
+    #[default]
+    Convex,
+    /// `h + a s`.
+    Residual,
+}
+
+impl BlendingSettings {
+    /// The configuration of automatic blends.
+    #[must_use]
+    pub fn mode(&self) -> BlendConfig {
+        match self.mode {
+            AutomaticMode::Convex => BlendConfig::convex(),
+            AutomaticMode::Residual => BlendConfig::residual(),
+        }
+    }
 }
 
 /// Kernels.
@@ -116,6 +142,8 @@ pub struct KernelSettings {
     /// How long a kernel stays cached, in seconds. Default 3600, our choice: a kernel's content never changes, so this
     /// only bounds memory.
     pub cache_ttl_seconds: u64,
+    /// Expired kernels are evicted every so many epochs. Default 5, Esper's contract.
+    pub collect_every_epochs: u64,
     /// What an artifact may be at most.
     pub limits: ArtifactLimits,
 }
@@ -128,6 +156,9 @@ pub struct TelemetrySettings {
     pub source: String,
     /// Events that one seed may have waiting within a step. Default 64, our choice: a step makes a handful.
     pub pending_events: usize,
+    /// Packets that may wait for a sink that refuses them; critical ones wait beside them without bound. Default 1000, our
+    /// choice: a few hundred steps.
+    pub pending_packets: usize,
 }
 
 /// Why settings were refused.
@@ -215,6 +246,8 @@ impl Settings {
         demand(scale.is_finite() && scale > 0.0, "training.learning_rate_scale", &scale, "must be finite and above 0")?;
         demand(training.sample_every > 0, "training.sample_every", &training.sample_every, "must be at least 1")?;
         demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
+        let epochs = self.kernels.collect_every_epochs;
+        demand(epochs > 0, "kernels.collect_every_epochs", &epochs, "must be at least 1")?;
         demand(self.blending.total_steps > 0, "blending.total_steps", &self.blending.total_steps, "must be at least 1")?;
         Ok(self)
     }
@@ -265,19 +298,19 @@ impl Default for TrainingSettings {
 
 impl Default for BlendingSettings {
     fn default() -> Self {
-        Self { total_steps: 1000, max_alpha_vec: 64 }
+        Self { total_steps: 1000, mode: AutomaticMode::Convex, max_alpha_vec: 64 }
     }
 }
 
 impl Default for KernelSettings {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, cache_ttl_seconds: 3600, limits: ArtifactLimits::default() }
+        Self { cache_bytes: 256 << 20, cache_ttl_seconds: 3600, collect_every_epochs: 5, limits: ArtifactLimits::default() }
     }
 }
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { source: "kasmina".to_owned(), pending_events: 64 }
+        Self { source: "kasmina".to_owned(), pending_events: 64, pending_packets: 1000 }
     }
 }
 

@@ -6,7 +6,10 @@ use burn::module::AutodiffModule;
 use kasmina_blending::{Alpha, BlendBackend};
 use kasmina_isolation::{Part, View, frozen_twin, part};
 use kasmina_kernel_load::KernelModule;
-use kasmina_leyline::{SeedId, v1::SeedLifecycleStage};
+use kasmina_leyline::{
+    SeedId,
+    v1::SeedLifecycleStage::{SeedStageBlending, SeedStageFossilized},
+};
 
 use crate::{
     GraftBackend, SeedManager,
@@ -18,7 +21,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// The pass that trains the host: fossils as structure, TRAINING seeds riding along straight-through.
     #[must_use]
     pub fn host_view(&self) -> Grafts<B> {
-        self.view(&View::Host, |attached, _| attached.kernel.clone())
+        self.host_view_without(&[])
     }
 
     /// The pass in which `seed` learns or is probed: everything but its kernel is frozen. Goes with
@@ -27,6 +30,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn seed_view(&self, seed: &SeedId) -> Grafts<B> {
         self.view(&View::Seed(seed.clone()), |attached, part| match part {
             Part::Learning => attached.kernel.clone(),
+            Part::Probed if attached.fine_tune > 0 => attached.kernel.clone(),
             Part::Absent | Part::Committed | Part::StraightThrough | Part::Context | Part::Probed => {
                 frozen_twin(&attached.kernel)
             }
@@ -49,7 +53,7 @@ impl<B: GraftBackend> SeedManager<B> {
         })
     }
 
-    /// The host's pass again without the riders in `without`.
+    /// The host's pass without the riders in `without`.
     pub(crate) fn host_view_without(&self, without: &[SeedId]) -> Grafts<B> {
         self.assemble(|seed| {
             let (attached, part) = self.part(seed, &View::Host)?;
@@ -69,7 +73,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// The seed's kernel and its part in the view; `None` where it has none.
-    fn part<'a>(&self, seed: &'a Seed<B>, view: &View) -> Option<(&'a Attached<B>, Part)> {
+    pub(crate) fn part<'a>(&self, seed: &'a Seed<B>, view: &View) -> Option<(&'a Attached<B>, Part)> {
         let attached = seed.attached.as_ref()?;
         let part = part(seed.stage(), &seed.id, view);
         // A paused seed is the identity: its slot passes the host's activation on.
@@ -81,8 +85,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn assemble<C: BlendBackend>(&self, graft: impl Fn(&Seed<B>) -> Option<Graft<C>>) -> Grafts<C> {
         let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let fossils = self.fossils.iter().filter_map(|id| self.seeds.get(id));
-        let under_trial =
-            self.seeds.values().filter(|seed| seed.stage() != SeedLifecycleStage::SeedStageFossilized);
+        let under_trial = self.seeds.values().filter(|seed| seed.stage() != SeedStageFossilized);
         for seed in fossils.chain(under_trial) {
             if let Some(graft) = graft(seed) {
                 slots.entry(seed.slot.clone()).or_default().push(graft);
@@ -92,7 +95,8 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 }
 
-fn graft<B: GraftBackend, C: BlendBackend>(
+/// The kernel as it takes part in one pass.
+pub(crate) fn graft<B: GraftBackend, C: BlendBackend>(
     seed: &Seed<B>,
     attached: &Attached<B>,
     part: Part,
@@ -103,9 +107,6 @@ fn graft<B: GraftBackend, C: BlendBackend>(
         Part::Learning | Part::Probed => Role::Barrier,
         Part::Absent | Part::Committed | Part::Context => Role::Structure,
     };
-    let alpha = match seed.stage() {
-        SeedLifecycleStage::SeedStageBlending => attached.alpha,
-        _ => Alpha::ONE,
-    };
+    let alpha = if seed.stage() == SeedStageBlending { attached.alpha } else { Alpha::ONE };
     Graft { seed: seed.id.clone(), kernel, role, blend: attached.blend.clone(), alpha }
 }

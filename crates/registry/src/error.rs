@@ -70,6 +70,16 @@ pub enum UpdateRefusal {
 }
 
 impl UpdateRefusal {
+    /// The parameter in question.
+    #[must_use]
+    pub const fn parameter(&self) -> ParamId {
+        match self {
+            Self::Unregistered { parameter } | Self::CrossSeed { parameter, .. } | Self::Teacher { parameter } => {
+                *parameter
+            }
+        }
+    }
+
     /// The machine-readable name.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

@@ -1,0 +1,55 @@
+//! How much of the seed is in the blend.
+
+/// The share of the seed in a blend: a number in [0, 1], never NaN. Without a unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Alpha(f32);
+
+impl Alpha {
+    /// The host alone.
+    pub const ZERO: Self = Self(0.0);
+    /// The seed alone (in RESIDUAL: the whole seed on top of the host).
+    pub const ONE: Self = Self(1.0);
+
+    /// Takes a number in [0, 1]; -0.0 is read as 0.0.
+    ///
+    /// # Errors
+    /// NaN, infinities and everything outside [0, 1].
+    pub fn new(value: f32) -> Result<Self, InvalidAlpha> {
+        if (0.0..=1.0).contains(&value) {
+            Ok(Self(value.abs()))
+        } else {
+            Err(InvalidAlpha { got: value })
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> f32 {
+        self.0
+    }
+
+    /// The nearest alpha to a number that a schedule computed; NaN becomes [`ZERO`](Self::ZERO).
+    pub(crate) fn nearest(value: f64) -> Self {
+        if value > 0.0 {
+            Self(value.min(1.0) as f32)
+        } else {
+            Self::ZERO
+        }
+    }
+}
+
+/// A number that is no [`Alpha`].
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("alpha must lie in [0, 1], got {got}")]
+pub struct InvalidAlpha {
+    /// What was given.
+    pub got: f32,
+}
+
+impl InvalidAlpha {
+    /// A machine-readable reason.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        "invalid_alpha"
+    }
+}

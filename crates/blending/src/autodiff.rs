@@ -1,0 +1,121 @@
+//! The gradients of the blend.
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+
+use crate::backend::complement;
+use crate::{BlendBackend, Weights};
+
+impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
+    fn mix(host: FloatTensor<Self>, seed: FloatTensor<Self>, weights: Weights<Self>) -> FloatTensor<Self> {
+        let weights = without_graph(weights);
+        match Mix.prepare::<C>([host.node, seed.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(weights.clone(), B::mix(host.primitive, seed.primitive, weights)),
+            OpsKind::UnTracked(prep) => prep.finish(B::mix(host.primitive, seed.primitive, weights)),
+        }
+    }
+
+    fn mix_behind_barrier(
+        host: FloatTensor<Self>,
+        seed: FloatTensor<Self>,
+        weights: Weights<Self>,
+    ) -> FloatTensor<Self> {
+        let weights = without_graph(weights);
+        let mix = |weights| B::mix_behind_barrier(host.primitive, seed.primitive, weights);
+        match MixBehindBarrier.prepare::<C>([seed.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(weights.clone(), mix(weights)),
+            OpsKind::UnTracked(prep) => prep.finish(mix(weights)),
+        }
+    }
+
+    fn straight_through(host: FloatTensor<Self>, seed: FloatTensor<Self>) -> FloatTensor<Self> {
+        let value = B::straight_through(host.primitive, seed.primitive);
+        StraightThrough
+            .prepare::<C>([host.node, seed.node])
+            .compute_bound()
+            .stateless(value)
+    }
+}
+
+fn without_graph<B: Backend, C: CheckpointStrategy>(weights: Weights<Autodiff<B, C>>) -> Weights<B> {
+    match weights {
+        Weights::Convex(alpha) => Weights::Convex(alpha),
+        Weights::Residual(alpha) => Weights::Residual(alpha),
+        Weights::Each(weight) => Weights::Each(weight.primitive),
+    }
+}
+
+#[derive(Debug)]
+struct MixBehindBarrier;
+
+impl<B: Backend> Backward<B, 1> for MixBehindBarrier {
+    type State = Weights<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let [seed] = ops.parents;
+        if let Some(seed) = seed {
+            grads.register::<B>(seed.id, seed_grad::<B>(grad, ops.state));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Mix;
+
+impl<B: Backend> Backward<B, 2> for Mix {
+    type State = Weights<B>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let [host, seed] = ops.parents;
+        if let Some(host) = host {
+            grads.register::<B>(host.id, host_grad::<B>(grad.clone(), ops.state.clone()));
+        }
+        if let Some(seed) = seed {
+            grads.register::<B>(seed.id, seed_grad::<B>(grad, ops.state));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct StraightThrough;
+
+impl<B: Backend> Backward<B, 2> for StraightThrough {
+    type State = ();
+
+    fn backward(self, ops: Ops<(), 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        for parent in ops.parents.into_iter().flatten() {
+            grads.register::<B>(parent.id, grad.clone());
+        }
+    }
+}
+
+fn host_grad<B: Backend>(grad: FloatTensor<B>, weights: Weights<B>) -> FloatTensor<B> {
+    match weights {
+        Weights::Convex(alpha) => scaled::<B>(grad, 1.0 - alpha),
+        Weights::Residual(_) => grad,
+        Weights::Each(weight) => B::float_mul(grad, complement::<B>(weight)),
+    }
+}
+
+fn seed_grad<B: Backend>(grad: FloatTensor<B>, weights: Weights<B>) -> FloatTensor<B> {
+    match weights {
+        Weights::Convex(alpha) | Weights::Residual(alpha) => scaled::<B>(grad, alpha),
+        Weights::Each(weight) => B::float_mul(grad, weight),
+    }
+}
+
+fn scaled<B: Backend>(grad: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
+    if factor == 1.0 {
+        grad
+    } else {
+        B::float_mul_scalar(grad, factor.into())
+    }
+}

@@ -1,0 +1,72 @@
+//! The blend as an operation of a backend.
+
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::FloatTensor;
+
+/// How much of host and of seed is in the blend. Every number lies in [0, 1]; none ever gets a gradient.
+#[derive(Clone, Debug)]
+pub enum Weights<B: Backend> {
+    /// `(1 - a) host + a seed`.
+    Convex(f32),
+    /// `host + a seed`.
+    Residual(f32),
+    /// `(1 - w) host + w seed`, with a tensor w of the host's rank and dtype that broadcasts to the host's shape.
+    Each(FloatTensor<B>),
+}
+
+/// A backend that can blend. The bodies given here are plain operations of the backend and right for every one of them; a
+/// backend overrides [`mix`](Self::mix) where it can do it in one pass, and the autodiff backend overrides all.
+///
+/// Host and seed have the same shape, dtype and device in all three; what happens otherwise is up to the backend, panics
+/// included. [`barrier_blend`](crate::barrier_blend) and its neighbours check before they call.
+pub trait BlendBackend: Backend {
+    /// The blend. With autodiff, host and seed get the gradients of the formula.
+    ///
+    /// At [`Convex(0)`](Weights::Convex) and [`Residual(0)`](Weights::Residual) the value is the host itself, at `Convex(1)`
+    /// the seed itself, bit for bit, whatever the other holds, NaN included.
+    fn mix(host: FloatTensor<Self>, seed: FloatTensor<Self>, weights: Weights<Self>) -> FloatTensor<Self> {
+        plain_mix::<Self>(host, seed, weights)
+    }
+
+    /// The value of [`mix`](Self::mix). With autodiff, the seed alone gets a gradient: the host is not part of the graph
+    /// behind this operation. A wrong override lets a live seed move its host.
+    fn mix_behind_barrier(
+        host: FloatTensor<Self>,
+        seed: FloatTensor<Self>,
+        weights: Weights<Self>,
+    ) -> FloatTensor<Self> {
+        Self::mix(host, seed, weights)
+    }
+
+    /// The host's own tensor. With autodiff, host and seed get the same gradient.
+    fn straight_through(host: FloatTensor<Self>, _seed: FloatTensor<Self>) -> FloatTensor<Self> {
+        host
+    }
+}
+
+/// What grafts need of a backend: autodiff, and the blend with and without it.
+pub trait GraftBackend: AutodiffBackend<InnerBackend: BlendBackend> + BlendBackend {}
+
+impl<B> GraftBackend for B where B: AutodiffBackend<InnerBackend: BlendBackend> + BlendBackend {}
+
+/// The blend in plain operations.
+pub(crate) fn plain_mix<B: Backend>(host: FloatTensor<B>, seed: FloatTensor<B>, weights: Weights<B>) -> FloatTensor<B> {
+    match weights {
+        Weights::Convex(0.0) | Weights::Residual(0.0) => host,
+        Weights::Convex(1.0) => seed,
+        Weights::Convex(alpha) => B::float_add(
+            B::float_mul_scalar(host, (1.0 - alpha).into()),
+            B::float_mul_scalar(seed, alpha.into()),
+        ),
+        Weights::Residual(alpha) => B::float_add(host, B::float_mul_scalar(seed, alpha.into())),
+        Weights::Each(weight) => {
+            let rest = complement::<B>(weight.clone());
+            B::float_add(B::float_mul(host, rest), B::float_mul(seed, weight))
+        }
+    }
+}
+
+/// `1 - w`.
+pub(crate) fn complement<B: Backend>(weight: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_add_scalar(B::float_neg(weight), 1.0_f32.into())
+}

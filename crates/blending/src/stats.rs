@@ -1,0 +1,96 @@
+//! What telemetry says of a blend.
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use crate::blend::check_logits;
+use crate::config::Recipe;
+use crate::{Alpha, BlendConfig, BlendError, BlendMode};
+
+/// The weights of one blend in a few numbers, none with a unit. "A weight" is the share of the seed: the one alpha in CONVEX
+/// and RESIDUAL, that of each channel in CHANNEL, that of each sample in CONFIDENCE.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BlendStats {
+    /// The mode.
+    pub mode: BlendMode,
+    /// The mean weight; 0 for an empty batch.
+    pub alpha_mean: f32,
+    /// The 95th percentile of the weights (nearest rank); 0 for an empty batch.
+    pub alpha_p95: f32,
+    /// The share of weights that are exactly 0.
+    pub sparsity: f32,
+    /// The share of samples whose weight `lo` or `hi` has changed, those without a margin included; 0 outside CONFIDENCE.
+    pub clamped_fraction: f32,
+    /// The mean opening of the gate, before alpha and bounds, over the samples that have a margin; none outside CONFIDENCE
+    /// and where no sample has one.
+    pub gate_mean: Option<f32>,
+}
+
+/// The numbers of one blend, worked out on the CPU; the tensors themselves are not needed.
+///
+/// In CONFIDENCE this reads the logits back from their device, which waits for it: sample it, rather than calling it on every
+/// step of a GPU.
+///
+/// # Errors
+/// [`BlendError::LogitsMissing`], `LogitsClasses`, `LogitsUnreadable`, all in CONFIDENCE alone.
+pub fn stats<B: Backend>(
+    config: &BlendConfig,
+    alpha: Alpha,
+    logits: Option<Tensor<B, 2>>,
+) -> Result<BlendStats, BlendError> {
+    let alpha = alpha.get();
+    let mode = config.mode();
+    match &config.recipe {
+        Recipe::Convex | Recipe::Residual => Ok(summary(mode, vec![alpha], 0, None)),
+        Recipe::Channel(alpha_vec) => Ok(summary(
+            mode,
+            alpha_vec.iter().map(|factor| alpha * factor).collect(),
+            0,
+            None,
+        )),
+        Recipe::Confidence(gate) => {
+            let logits = check_logits(logits, None)?;
+            let [_, classes] = logits.dims();
+            let unreadable = |detail: String| BlendError::LogitsUnreadable { detail };
+            let data = logits
+                .try_into_data()
+                .map_err(|error| unreadable(format!("{error:?}")))?;
+            let logits = data
+                .convert::<f32>()
+                .into_vec::<f32>()
+                .map_err(|error| unreadable(format!("{error:?}")))?;
+            let openings: Vec<Option<f32>> = logits.chunks_exact(classes).map(|row| gate.opening(row)).collect();
+            let (mut weights, mut clamped) = (Vec::with_capacity(openings.len()), 0);
+            for opening in &openings {
+                let wanted = opening.map(|opening| alpha * opening);
+                let weight = wanted.map_or(gate.lo, |wanted| wanted.clamp(gate.lo, gate.hi));
+                clamped += usize::from(wanted != Some(weight));
+                weights.push(weight);
+            }
+            Ok(summary(mode, weights, clamped, mean(openings.into_iter().flatten())))
+        }
+    }
+}
+
+fn summary(mode: BlendMode, mut weights: Vec<f32>, clamped: usize, gate_mean: Option<f32>) -> BlendStats {
+    weights.sort_by(f32::total_cmp);
+    let count = weights.len();
+    let share = |some: usize| if count == 0 { 0.0 } else { some as f32 / count as f32 };
+    BlendStats {
+        mode,
+        alpha_mean: mean(weights.iter().copied()).unwrap_or(0.0),
+        alpha_p95: weights
+            .get((count * 95).div_ceil(100).saturating_sub(1))
+            .copied()
+            .unwrap_or(0.0),
+        sparsity: share(weights.iter().filter(|weight| **weight == 0.0).count()),
+        clamped_fraction: share(clamped),
+        gate_mean,
+    }
+}
+
+fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let (count, sum) = values.fold((0_u32, 0.0), |(count, sum), value| (count + 1, sum + f64::from(value)));
+    (count > 0).then(|| (sum / f64::from(count)) as f32)
+}

@@ -1,0 +1,139 @@
+//! The one pass on Flex against the same expression in plain operations, bit for bit.
+#![allow(clippy::unwrap_used, reason = "a test helper may fail the test")]
+
+mod common;
+
+use burn::backend::Flex;
+use burn::tensor::{DType, Tensor, TensorData};
+use common::{bits, noise, tensor};
+use kasmina_blending::{Alpha, BlendConfig, barrier_blend, channel_axis};
+
+const ALPHA: f32 = 0.37;
+
+/// Blends in every mode and compares; `gate` is what CONFIDENCE computes from `logits`.
+fn compare<const D: usize>(host: &Tensor<Flex, D>, seed: &Tensor<Flex, D>) {
+    let shape = host.dims();
+    let (axis, alpha) = (channel_axis(D).unwrap(), Alpha::new(ALPHA).unwrap());
+    let (h, s) = (|| host.clone(), || seed.clone());
+    let blend = |config: &BlendConfig, logits| barrier_blend(h(), s(), config, alpha, logits).unwrap();
+    let along = |axis: usize, weight: Vec<f32>| {
+        let mut weight_shape = [1; D];
+        weight_shape[axis] = weight.len();
+        let weight = TensorData::new(weight, weight_shape).convert_dtype(host.dtype());
+        let weight = Tensor::<Flex, D>::from_data(weight, (&host.device(), host.dtype()));
+        h() * (-weight.clone() + 1.0) + s() * weight
+    };
+    let same = |got: Tensor<Flex, D>, want: Tensor<Flex, D>, mode: &str| {
+        assert_eq!(got.dims(), shape);
+        assert_eq!(got.dtype(), want.dtype());
+        let (got, want) = (got.cast(DType::F32), want.cast(DType::F32));
+        assert!(bits(&got) == bits(&want), "{mode} differs on {shape:?}");
+    };
+
+    same(
+        blend(&BlendConfig::convex(), None),
+        h() * (1.0 - ALPHA) + s() * ALPHA,
+        "CONVEX",
+    );
+    same(blend(&BlendConfig::residual(), None), h() + s() * ALPHA, "RESIDUAL");
+
+    let factors: Vec<f32> = noise(shape[axis], 3).iter().map(|value| value.abs() / 2.0).collect();
+    let weight = factors.iter().map(|factor| ALPHA * factor).collect();
+    same(
+        blend(&BlendConfig::channel(factors).unwrap(), None),
+        along(axis, weight),
+        "CHANNEL",
+    );
+
+    // With k = 0 the gate is half open for everyone; what varies comes from clamping nobody or from a NaN: lo.
+    let mut logits = noise(shape[0] * 3, 5);
+    logits.iter_mut().step_by(9).for_each(|logit| *logit = f32::NAN);
+    let weight = (0..shape[0])
+        .map(|sample| if sample % 3 == 0 { 0.125 } else { ALPHA * 0.5 })
+        .collect();
+    let logits = Tensor::from_data(TensorData::new(logits, [shape[0], 3]), &host.device());
+    let config = BlendConfig::confidence(0.0, 0.0, 0.125, 0.875).unwrap();
+    same(blend(&config, Some(logits)), along(0, weight), "CONFIDENCE");
+}
+
+#[test]
+fn around_the_block_and_the_thread_border() {
+    for size in [1, 2, 63, 64, 65, 127, 128, 129, 5_003] {
+        compare(&tensor([1, size], 1), &tensor([1, size], 2));
+        compare(&tensor([size, 1], 1), &tensor([size, 1], 2));
+    }
+    for size in [524_287, 524_288, 524_289, 524_352, 600_011] {
+        compare(&tensor([1, size], 1), &tensor([1, size], 2));
+    }
+    for shape in [[2, 3, 5], [7, 9, 11], [16, 64, 600], [3, 2_333, 77], [1, 1, 700_001]] {
+        compare(&tensor(shape, 1), &tensor(shape, 2));
+    }
+    for shape in [
+        [2, 3, 1, 1],
+        [2, 3, 7, 7],
+        [9, 64, 32, 32],
+        [5, 117, 31, 29],
+        [600_011, 1, 1, 1],
+        [3, 1, 5, 5],
+        [0, 3, 4, 4],
+    ] {
+        compare(&tensor(shape, 1), &tensor(shape, 2));
+    }
+}
+
+#[test]
+fn views() {
+    for size in [6, 40] {
+        let shape = [size, size + 1, size, size];
+        let (host, seed) = (tensor::<Flex, 4>(shape, 1), tensor::<Flex, 4>(shape, 2));
+        compare(&host.clone().swap_dims(0, 2), &seed.clone().swap_dims(0, 2));
+        compare(
+            &host.clone().permute([0, 2, 3, 1]),
+            &tensor([size, size, size, size + 1], 3),
+        );
+        compare(
+            &host.clone().slice([1..size, 2..size]),
+            &seed.clone().slice([0..size - 1, 1..size - 1]),
+        );
+        compare(&host.clone().narrow(0, 2, 3), &seed.clone().narrow(0, 1, 3));
+        compare(&host.clone().flip([1]), &seed.clone().flip([3]));
+        let row = tensor::<Flex, 4>([1, size + 1, 1, 1], 4);
+        compare(&host, &row.expand(shape));
+    }
+    compare(
+        &tensor::<Flex, 2>([7, 300], 1).transpose(),
+        &tensor::<Flex, 2>([300, 7], 2),
+    );
+    compare(
+        &tensor::<Flex, 3>([7, 30, 50], 1).swap_dims(1, 2),
+        &tensor::<Flex, 3>([7, 50, 30], 2),
+    );
+}
+
+#[test]
+fn inputs_stay_as_they_are() {
+    let (host, seed) = (tensor::<Flex, 2>([300, 300], 1), tensor::<Flex, 2>([300, 300], 2));
+    let (host_before, seed_before) = (bits(&host), bits(&seed));
+    compare(&host, &seed);
+    assert_eq!((bits(&host), bits(&seed)), (host_before, seed_before));
+}
+
+#[test]
+fn other_element_types_take_the_plain_way() {
+    let (host, seed) = (tensor::<Flex, 4>([2, 3, 4, 5], 1), tensor::<Flex, 4>([2, 3, 4, 5], 2));
+    for dtype in [DType::F64, DType::F16, DType::BF16] {
+        let (host, seed) = (host.clone().cast(dtype), seed.clone().cast(dtype));
+        let (convex, half) = (BlendConfig::convex(), Alpha::new(0.5).unwrap());
+        let out = barrier_blend(host.clone(), seed.clone(), &convex, half, None).unwrap();
+        assert_eq!(out.dtype(), dtype);
+        let want = host.clone() * 0.5 + seed.clone() * 0.5;
+        assert_eq!(out.to_data(), want.to_data());
+        let channel = BlendConfig::channel(vec![0.5; 3]).unwrap();
+        let out = barrier_blend(host.clone(), seed.clone(), &channel, Alpha::ONE, None).unwrap();
+        assert_eq!(out.to_data(), want.to_data());
+        let confidence = BlendConfig::confidence(0.0, 0.0, 0.0, 1.0).unwrap();
+        let logits = tensor::<Flex, 2>([2, 3], 3);
+        let out = barrier_blend(host, seed, &confidence, Alpha::ONE, Some(logits)).unwrap();
+        assert_eq!(out.to_data(), want.to_data());
+    }
+}

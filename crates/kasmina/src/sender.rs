@@ -1,0 +1,111 @@
+//! Commands of senders in Rust.
+
+use std::collections::BTreeMap;
+
+use kasmina_leyline::{
+    BlueprintId, SeedId, UnixTime,
+    v1::{AdaptationCommand, CommandSeedOperation, CommandType, SeedOperation, adaptation_command::Payload},
+    wire::Malformed,
+};
+use kasmina_security::{Secret, Signer};
+
+/// Writes and signs commands: what comes out goes over the bus, or straight into
+/// [`SeedManager::submit`](crate::SeedManager::submit).
+///
+/// Command ids are the sender's name, its time and a count, so no two of them are the same unless two senders of one name
+/// have the same clock.
+#[derive(Debug)]
+pub struct CommandSender {
+    signer: Signer,
+    issued_by: String,
+    sent: u64,
+}
+
+impl CommandSender {
+    /// A sender of this name (at most 80 characters, so that its command ids are valid) that shares `secret` with the
+    /// receiver.
+    #[must_use]
+    pub fn new(secret: &Secret, issued_by: impl Into<String>) -> Self {
+        Self { signer: Signer::new(secret), issued_by: issued_by.into(), sent: 0 }
+    }
+
+    /// GERMINATE: graft the blueprint's kernel.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn germinate(
+        &mut self,
+        seed: &SeedId,
+        blueprint: &BlueprintId,
+        now: UnixTime,
+    ) -> Result<Vec<u8>, Malformed> {
+        let operation = CommandSeedOperation {
+            operation: SeedOperation::SeedOpGerminate.into(),
+            blueprint_id: blueprint.to_string(),
+            ..CommandSeedOperation::default()
+        };
+        self.send(self.command(seed, operation), now)
+    }
+
+    /// A seed operation that needs nothing but its seed, or what `parameters` and `annotations` say.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn operate<const P: usize, const A: usize>(
+        &mut self,
+        seed: &SeedId,
+        operation: SeedOperation,
+        parameters: [(&str, f32); P],
+        annotations: [(&str, &str); A],
+        now: UnixTime,
+    ) -> Result<Vec<u8>, Malformed> {
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value)).into();
+        let operation =
+            CommandSeedOperation { operation: operation.into(), parameters, ..CommandSeedOperation::default() };
+        let mut command = self.command(seed, operation);
+        command.annotations = texts(annotations);
+        self.send(command, now)
+    }
+
+    /// PAUSE, or with `resume` its reversal.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn pause(&mut self, seed: &SeedId, resume: bool, now: UnixTime) -> Result<Vec<u8>, Malformed> {
+        let command = AdaptationCommand {
+            command_type: CommandType::CommandPause.into(),
+            target_seed_id: seed.to_string(),
+            annotations: texts([("resume", if resume { "true" } else { "false" })]),
+            ..AdaptationCommand::default()
+        };
+        self.send(command, now)
+    }
+
+    /// Any command. Its version, id, sender and time are filled in, in place of what it has there.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn send(&mut self, command: AdaptationCommand, now: UnixTime) -> Result<Vec<u8>, Malformed> {
+        self.sent += 1;
+        self.signer.sign(&AdaptationCommand {
+            version: 1,
+            command_id: format!("{}-{}-{}", self.issued_by, now.as_nanos(), self.sent),
+            issued_at: Some(now.into()),
+            issued_by: self.issued_by.clone(),
+            ..command
+        })
+    }
+
+    fn command(&self, seed: &SeedId, operation: CommandSeedOperation) -> AdaptationCommand {
+        AdaptationCommand {
+            command_type: CommandType::CommandSeed.into(),
+            target_seed_id: seed.to_string(),
+            payload: Some(Payload::SeedOperation(operation)),
+            ..AdaptationCommand::default()
+        }
+    }
+}
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
