@@ -10,7 +10,10 @@ use kasmina::{Settings, leyline::v1::{SeedLifecycleStage::*, SeedOperation::*}};
 /// 50 steps: TRAINING, BLENDING, SHADOWING, PROBATIONARY, culled.
 fn a_culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str, mode: &str) {
     let mut control = twin(&host);
-    let mut world = World::new(Settings::default());
+    // This is about bytes: ten steps of blending make no good seed, and G4 would say so.
+    let mut settings = Settings::default();
+    settings.gates.system_impact.relative_tolerance = 10.0;
+    let mut world = World::new(settings);
     world.attach(&host);
     let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
     assert_eq!(bytes(&host), bytes(&control));
