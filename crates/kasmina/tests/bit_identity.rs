@@ -4,7 +4,7 @@
 mod common;
 
 use burn::module::AutodiffModule;
-use common::{B, Cnn, Host, Mlp, World, bytes, control_step, optimizer, twin};
+use common::{determined, B, Cnn, Host, Mlp, World, bytes, control_step, optimizer, twin};
 use kasmina::{Settings, leyline::v1::{SeedLifecycleStage::*, SeedOperation::*}};
 
 /// 50 steps: TRAINING, BLENDING, SHADOWING, PROBATIONARY, culled.
@@ -39,12 +39,12 @@ fn a_culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(mut host: M, ke
 
 #[test]
 fn mlp_convex() {
-    a_culled_seed_leaves_no_trace(Mlp::init(), "mlp", "CONVEX");
+    a_culled_seed_leaves_no_trace(determined(Mlp::init()), "mlp", "CONVEX");
 }
 
 #[test]
 fn mlp_residual() {
-    a_culled_seed_leaves_no_trace(Mlp::init(), "mlp", "RESIDUAL");
+    a_culled_seed_leaves_no_trace(determined(Mlp::init()), "mlp", "RESIDUAL");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn cnn_with_batch_normalisation() {
 /// The test above can fail: a host that a seed is fossilised into does differ.
 #[test]
 fn a_fossil_does_leave_a_trace() {
-    let mut host = Mlp::init();
+    let mut host = determined(Mlp::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.attach(&host);

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Noisy, World, bytes, optimizer, twin};
+use common::{determined, Noisy, World, bytes, optimizer, twin};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
 fn a_host_with_dropout_draws_what_it_would_have_drawn() {
-    let mut host = Noisy::init();
+    let mut host = determined(Noisy::init());
     let mut control = twin(&host);
     let (mut world, mut other) = (World::new(Settings::default()), World::new(Settings::default()));
     world.attach(&host);

@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-use common::{B, Mlp, World, bytes, control_step, optimizer, refused, seed, twin};
+use common::{determined, B, Mlp, World, bytes, control_step, optimizer, refused, seed, twin};
 use kasmina::{
     Settings,
     isolation::Pass,
@@ -39,7 +39,7 @@ fn share(world: &mut World, host: &Mlp<B>, how: How) {
 }
 
 fn caught_at_once(how: How, blending: bool) {
-    let mut host = Mlp::<B>::init();
+    let mut host = determined(Mlp::<B>::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.publish("same-shape", SlotContract::f32(2, 16, 6), vec![LayerSpec::linear(16, 6)]);

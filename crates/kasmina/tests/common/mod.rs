@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use burn::{
     backend::{Autodiff, Flex},
-    module::{AutodiffModule, Module, ModuleVisitor, Param},
+    module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param},
     nn::{
         BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
@@ -103,6 +103,23 @@ impl<B: BlendBackend> Host<B> for Noisy<B> {
     fn forward(&self, x: Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 2> {
         self.mlp.forward(self.dropout.forward(x), grafts)
     }
+}
+
+/// The module with weights that are the same in every run, whatever other tests draw at the same time.
+pub fn determined<M: Module<B>>(module: M) -> M {
+    struct Determined(u64);
+    impl ModuleMapper<B> for Determined {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let dims = param.val().dims();
+            let mut next = || {
+                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (self.0 >> 40) as f32 / 2_f32.powi(24) - 0.5
+            };
+            let values: Vec<f32> = (0..dims.iter().product()).map(|_: usize| next()).collect();
+            param.map(|tensor| Tensor::from_data(TensorData::new(values, dims), &tensor.device()).require_grad())
+        }
+    }
+    module.map(&mut Determined(7))
 }
 
 /// Batches that differ from step to step and are the same in every run.

@@ -1,0 +1,82 @@
+//! `cargo xtask demo`: networks that are too small for what they are to learn grow a seed each, beside the same networks
+//! that never had one.
+
+mod digits;
+mod growth;
+mod hosts;
+mod picture;
+mod plan;
+mod report;
+
+use std::{fs, path::PathBuf};
+
+pub(crate) use digits::DigitsError;
+pub(crate) use picture::PictureError;
+
+use crate::{
+    demo::{
+        digits::{Digits, Split},
+        growth::Run,
+        hosts::{Cnn, Mlp},
+        plan::{HostName, Plan},
+        report::{HostReport, Report},
+    },
+    failure::Failure,
+    progress::Progress,
+    stopwatch::Stopwatch,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// One network instead of five of each kind: for a first look, and for CI
+    #[arg(long)]
+    quick: bool,
+    /// The first network starts from this random seed, the next from the one after it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Where report.json, the pictures and the telemetry go
+    #[arg(long, value_name = "DIR", default_value = "out/demo")]
+    out: PathBuf,
+    /// Which networks
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = ["mlp", "cnn"])]
+    hosts: Vec<HostName>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let stopwatch = Stopwatch::start();
+    let digits = Digits::read()?;
+    let (train, test) = digits.split();
+    println!("{} digits to learn from, {} to be judged by", train.labels.len(), test.labels.len());
+    fs::create_dir_all(&args.out).map_err(Failure::file("create", &args.out))?;
+    let seeds: Vec<u64> = (args.seed..).take(if args.quick { 1 } else { 5 }).collect();
+    let mut hosts = Vec::new();
+    for name in &args.hosts {
+        hosts.push(grow(*name, &seeds, args, &train, &test)?);
+    }
+    let report = Report { seeds, train: train.labels.len(), test: test.labels.len(), hosts };
+    let path = args.out.join("report.json");
+    let text = serde_json::to_string_pretty(&report).map_err(|source| Failure::Json { what: "the report".into(), source })?;
+    fs::write(&path, text).map_err(Failure::file("write", &path))?;
+    println!("\n{}\nreport    {}\n{:.0} s", report.table(), path.display(), stopwatch.seconds());
+    Ok(())
+}
+
+fn grow(name: HostName, seeds: &[u64], args: &Args, train: &Split, test: &Split) -> Result<HostReport, Failure> {
+    let plan = Plan::of(name);
+    println!("\n{}", plan.title);
+    let mut runs: Vec<Run> = Vec::new();
+    for seed in seeds {
+        let progress = Progress::start(format_args!("{name} from seed {seed}"));
+        let directory = args.out.join(format!("{name}-{seed}"));
+        let run = match name {
+            HostName::Mlp => growth::run(&plan, Mlp::init, *seed, (train, test), &directory, &progress),
+            HostName::Cnn => growth::run(&plan, Cnn::init, *seed, (train, test), &directory, &progress),
+        };
+        runs.push(run.map_err(|cause| Failure::Demo(cause.to_string()))?);
+    }
+    let report = HostReport::of(&plan, runs);
+    for path in picture::draw(&report.story(&plan), &args.out, &name.to_string())? {
+        println!("picture   {}", path.display());
+    }
+    Ok(report)
+}

@@ -1,0 +1,361 @@
+//! One network, twice from the same start and on the same batches: once in plain Burn, once with a seed.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
+
+use burn::{
+    backend::{Autodiff, Flex},
+    module::{AutodiffModule, Module, ModuleVisitor, Param},
+    nn::loss::CrossEntropyLossConfig,
+    optim::{AdamWConfig, GradientsParams, Optimizer},
+    tensor::{Int, Tensor, TensorData, backend::Backend},
+};
+use kasmina::{
+    CommandSender, Grafts, Receipt, SeedManager, Validation,
+    blending::BlendBackend,
+    kernel_load::{DirectoryLibrary, Initialisation, Manifest, initialise},
+    leyline::{
+        BlueprintId, SeedId, SlotId, TrainingRunId,
+        v1::{BlueprintDescriptor, BlueprintTier, SeedOperation, TelemetryEvent},
+    },
+    safety::{Clock, SystemClock},
+    security::{CommandVerifier, KeyRing, Secret},
+    telemetry::{JsonLinesSink, MemorySink},
+};
+use serde::Serialize;
+
+use super::{
+    digits::Split,
+    hosts::{Host, SLOT},
+    plan::{BATCH, Plan},
+};
+use crate::{progress::Progress, stopwatch::Stopwatch};
+
+type B = Autodiff<Flex>;
+
+/// What happened to one network.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) seed: u64,
+    /// Accuracy on the test images after each epoch, 0 to 1.
+    pub(crate) control: Vec<f64>,
+    /// The same with the seed, as the live view has it.
+    pub(crate) grown: Vec<f64>,
+    /// Alpha after each epoch.
+    pub(crate) alpha: Vec<f64>,
+    pub(crate) stages: Vec<Moved>,
+    pub(crate) verdicts: Vec<Judged>,
+    /// The last step after which host and control were the same, byte for byte.
+    pub(crate) identical_until_step: u64,
+    /// The mean time of a step in each stage over that of the control's steps.
+    pub(crate) step_time_ratios: BTreeMap<String, f64>,
+    /// The mean time of the control's steps, in milliseconds.
+    pub(crate) control_step_ms: f64,
+}
+
+/// A stage was entered.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Moved {
+    pub(crate) stage: String,
+    pub(crate) step: u64,
+    pub(crate) epoch: f64,
+    /// Since the run's start.
+    pub(crate) seconds: f64,
+}
+
+/// A gate has spoken.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Judged {
+    pub(crate) gate: String,
+    pub(crate) passed: bool,
+    pub(crate) reason: String,
+    pub(crate) step: u64,
+    pub(crate) epoch: f64,
+}
+
+/// Trains `init`'s network from `seed`, with and without growth.
+pub(crate) fn run<H>(
+    plan: &Plan,
+    init: impl Fn(&<B as burn::tensor::backend::BackendTypes>::Device) -> H,
+    seed: u64,
+    (train, test): (&Split, &Split),
+    directory: &Path,
+    progress: &Progress,
+) -> Result<Run, Box<dyn Error>>
+where
+    H: Host<B> + AutodiffModule<B>,
+    H::InnerModule: Host<Flex>,
+{
+    let device = Default::default();
+    B::seed(&device, seed);
+    let mut host = init(&device);
+    // Every parameter is drawn before anything else is.
+    bytes(&host);
+    let mut control = H::from_inner(host.valid());
+    let (mut host_optimizer, mut control_optimizer) = (AdamWConfig::new().init(), AdamWConfig::new().init());
+    let mut world = World::new(plan, seed, directory)?;
+    world.manager.attach_host(&host, |host, grafts| loss(host, &batch(train, &[0]), grafts))?;
+    world.manager.register_seed(world.seed.clone(), SlotId::new(SLOT)?)?;
+
+    let mut order: Vec<usize> = (0..train.labels.len()).collect();
+    let mut shuffle = Shuffle(seed.wrapping_mul(77).wrapping_add(1));
+    let steps_per_epoch = steps_per_epoch(train);
+    let test_batch = batch(test, &(0..test.labels.len()).collect::<Vec<_>>());
+    let mut log = Log::new(seed, plan);
+    for epoch in 0..plan.epochs {
+        world.command(plan, epoch, steps_per_epoch, progress)?;
+        shuffle.shuffle(&mut order);
+        for chunk in order.chunks(BATCH) {
+            let batch = batch(train, chunk);
+            let timer = Stopwatch::start();
+            let gradients = loss(&control, &batch, &mut Grafts::none()).backward();
+            let gradients = GradientsParams::from_grads(gradients, &control);
+            control = control_optimizer.step(plan.learning_rate, control, gradients);
+            log.time("control", timer.elapsed());
+
+            let stage = world.stage();
+            let timer = Stopwatch::start();
+            let report = world.manager.train_batch(&mut host, &mut host_optimizer, plan.learning_rate, |host, grafts| {
+                loss(host, &batch, grafts)
+            })?;
+            log.time(&stage, timer.elapsed());
+            if log.run.identical_until_step + 1 == report.step && bytes(&host) == bytes(&control) {
+                log.run.identical_until_step = report.step;
+            }
+            log.events(world.events(), report.step, steps_per_epoch, progress);
+        }
+        world.manager.end_epoch();
+        let committed = accuracy(&host.valid(), &test_batch, world.manager.committed_view());
+        let live = accuracy(&host.valid(), &test_batch, world.manager.live_view());
+        let without = accuracy(&control.valid(), &test_batch, Grafts::none());
+        world.manager.report_validation(vec![Validation {
+            name: "validation_accuracy".to_owned(),
+            host: committed,
+            live,
+            higher_is_better: true,
+        }]);
+        let alpha = world.manager.alpha(&world.seed).map_or(0.0, |alpha| f64::from(alpha.get()));
+        log.epoch(without, live, alpha);
+        progress.show(format_args!(
+            "epoch {}/{}  control {:.1} %  grown {:.1} %",
+            epoch + 1,
+            plan.epochs,
+            100.0 * without,
+            100.0 * live
+        ));
+    }
+    Ok(log.finish())
+}
+
+/// The manager of a run and what it is wired to.
+struct World {
+    manager: SeedManager<B>,
+    sender: CommandSender,
+    clock: SystemClock,
+    events: MemorySink,
+    seed: SeedId,
+    blueprint: BlueprintId,
+}
+
+impl World {
+    fn new(plan: &Plan, seed: u64, directory: &Path) -> Result<Self, Box<dyn Error>> {
+        let blueprint = BlueprintId::new(format!("{}-seed", plan.name))?;
+        let manifest = Manifest::new(blueprint.clone(), plan.contract, plan.layers.clone())?;
+        let artifact = initialise(&manifest, &Initialisation { seed, zero_last: true })?;
+        let mut library = DirectoryLibrary::open_or_create(directory.join("kernels"))?;
+        library.publish(&artifact, BlueprintDescriptor {
+            blueprint_id: blueprint.to_string(),
+            name: plan.title.to_owned(),
+            tier: BlueprintTier::Safe.into(),
+            ..BlueprintDescriptor::default()
+        })?;
+        fs::create_dir_all(directory)?;
+        let (secret, events) = (Secret::new("the demo's secret")?, MemorySink::default());
+        let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
+            .verifier(CommandVerifier::new(KeyRing::of("demo", secret.clone())))
+            .kernels(library)
+            .sink(events.clone())
+            .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
+            .build(&Default::default());
+        let sender = CommandSender::new(&secret, "demo");
+        Ok(Self { manager, sender, clock: SystemClock::new(), events, seed: SeedId::new("seed-1")?, blueprint })
+    }
+
+    fn stage(&self) -> String {
+        let stage = self.manager.stage(&self.seed).unwrap_or_default();
+        stage.as_str_name().trim_start_matches("SEED_STAGE_").to_owned()
+    }
+
+    /// Sends what is due in this epoch. A refusal is part of the story: it is told, and the run goes on.
+    fn command(&mut self, plan: &Plan, epoch: u64, steps_per_epoch: u64, progress: &Progress) -> Result<(), Box<dyn Error>> {
+        let now = self.clock.unix();
+        if epoch == plan.germinate {
+            let wire = self.sender.germinate(&self.seed, &self.blueprint, now)?;
+            self.submit(&wire, progress);
+        }
+        for (_, operation) in plan.commands.iter().filter(|(due, _)| *due == epoch) {
+            let blending_steps = plan.blending_epochs() * steps_per_epoch;
+            let wire = if *operation == SeedOperation::SeedOpStartGrafting {
+                let parameters = [("alpha_total_steps", blending_steps as f32)];
+                let annotations = [("blend_mode", "RESIDUAL"), ("alpha_schedule", "linear")];
+                self.sender.operate(&self.seed, *operation, parameters, annotations, now)?
+            } else {
+                self.sender.operate(&self.seed, *operation, [], [], now)?
+            };
+            self.submit(&wire, progress);
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, wire: &[u8], progress: &Progress) {
+        let outcome: Result<Receipt, _> = self.manager.submit(wire);
+        if let Err(error) = outcome {
+            progress.print(format_args!("  {error}"));
+        }
+    }
+
+    fn events(&mut self) -> Vec<TelemetryEvent> {
+        self.events.take().into_iter().flat_map(|packet| packet.events).collect()
+    }
+}
+
+/// Keeps what happens.
+struct Log {
+    run: Run,
+    since: Stopwatch,
+    times: BTreeMap<String, (Duration, u32)>,
+}
+
+impl Log {
+    fn new(seed: u64, plan: &Plan) -> Self {
+        let epochs = plan.epochs as usize;
+        let run = Run {
+            seed,
+            control: Vec::with_capacity(epochs),
+            grown: Vec::with_capacity(epochs),
+            alpha: Vec::with_capacity(epochs),
+            stages: Vec::new(),
+            verdicts: Vec::new(),
+            identical_until_step: 0,
+            step_time_ratios: BTreeMap::new(),
+            control_step_ms: 0.0,
+        };
+        Self { run, since: Stopwatch::start(), times: BTreeMap::new() }
+    }
+
+    fn time(&mut self, what: &str, elapsed: Duration) {
+        let (sum, count) = self.times.entry(what.to_owned()).or_default();
+        *sum += elapsed;
+        *count += 1;
+    }
+
+    fn epoch(&mut self, control: f64, grown: f64, alpha: f64) {
+        self.run.control.push(control);
+        self.run.grown.push(grown);
+        self.run.alpha.push(alpha);
+    }
+
+    /// Keeps stages and verdicts, with a line for each. What a command did is told by the step that follows it, and is put
+    /// where the command was.
+    fn events(&mut self, events: Vec<TelemetryEvent>, step: u64, steps_per_epoch: u64, progress: &Progress) {
+        let step = step - 1;
+        let epoch = step as f64 / steps_per_epoch as f64;
+        for event in events {
+            let text = |name: &str| event.attributes.get(name).cloned().unwrap_or_default();
+            match event.description.as_str() {
+                "seed_state" => {
+                    let stage = text("to").trim_start_matches("SEED_STAGE_").to_owned();
+                    progress.print(format_args!("  step {step:>5}  epoch {epoch:>4.1}  {stage}"));
+                    let seconds = self.since.seconds();
+                    self.run.stages.push(Moved { stage, step, epoch, seconds });
+                }
+                name @ ("gate_event" | "gate_failure") => {
+                    let gate = text("gate").trim_start_matches("SEED_GATE_").to_owned();
+                    let passed = name == "gate_event";
+                    let reason = text("reason");
+                    let verdict = if passed { "passed" } else { &reason };
+                    progress.print(format_args!("  step {step:>5}  epoch {epoch:>4.1}  {gate}: {verdict}"));
+                    self.run.verdicts.push(Judged { gate, passed, reason, step, epoch });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(mut self) -> Run {
+        let mean = |(sum, count): &(Duration, u32)| sum.as_secs_f64() * 1e3 / f64::from(*count);
+        let control = self.times.remove("control").as_ref().map_or(f64::NAN, mean);
+        self.run.control_step_ms = control;
+        self.run.step_time_ratios = self.times.iter().map(|(stage, time)| (stage.clone(), mean(time) / control)).collect();
+        self.run
+    }
+}
+
+/// Pixels `[batch, 64]` and labels `[batch]`.
+struct Batch {
+    pixels: TensorData,
+    labels: TensorData,
+}
+
+fn batch(split: &Split, indices: &[usize]) -> Batch {
+    let pixels: Vec<f32> = indices.iter().flat_map(|index| split.images[*index]).collect();
+    let labels: Vec<i64> = indices.iter().map(|index| split.labels[*index].into()).collect();
+    Batch { pixels: TensorData::new(pixels, [indices.len(), 64]), labels: TensorData::new(labels, [indices.len()]) }
+}
+
+fn loss<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, grafts: &mut Grafts<C>) -> Tensor<C, 1> {
+    let device = Default::default();
+    let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), grafts);
+    let labels = Tensor::<C, 1, Int>::from_data(batch.labels.clone(), &device);
+    CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
+}
+
+fn accuracy<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, mut grafts: Grafts<C>) -> f64 {
+    let device = Default::default();
+    let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), &mut grafts);
+    let labels = Tensor::<C, 2, Int>::from_data(batch.labels.clone(), &device).reshape([-1, 1]);
+    let right = logits.argmax(1).equal(labels).float().mean().into_data();
+    right.iter::<f64>().next().unwrap_or(f64::NAN)
+}
+
+/// All parameters, one behind the other.
+fn bytes<M: Module<B>>(module: &M) -> Vec<u8> {
+    struct Bytes(Vec<u8>);
+    impl<B: Backend> ModuleVisitor<B> for Bytes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.extend_from_slice(param.val().into_data().as_bytes());
+        }
+    }
+    let mut bytes = Bytes(Vec::new());
+    module.visit(&mut bytes);
+    bytes.0
+}
+
+pub(crate) fn steps_per_epoch(train: &Split) -> u64 {
+    train.labels.len().div_ceil(BATCH) as u64
+}
+
+/// Fisher and Yates on splitmix64: the same batches in every run from the same seed.
+struct Shuffle(u64);
+
+impl Shuffle {
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = self.next() % (last as u64 + 1);
+            items.swap(last, other as usize);
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = self.0;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^ (number >> 31)
+    }
+}
