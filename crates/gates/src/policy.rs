@@ -50,7 +50,8 @@ pub struct GradientHealthPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StabilityPolicy {
-    /// How many of the last losses are looked at. Default 64, our choice: two epochs of a small data set.
+    /// How many of the last losses are looked at. Default 128, our choice: with
+    /// half of it the means of batches that differ as much as their mean differ by a half once in ten thousand windows.
     pub window: usize,
     /// The fewest losses that a judgement can be based on. Default 8, our choice: four in each half.
     pub min_losses: usize,
@@ -105,7 +106,7 @@ impl Default for GradientHealthPolicy {
 impl Default for StabilityPolicy {
     fn default() -> Self {
         Self {
-            window: 64,
+            window: 128,
             min_losses: 8,
             max_rise: 0.5,
             max_oscillation: 1.5,

@@ -83,6 +83,10 @@ pub enum Advance {
 pub struct TrainingSettings {
     /// The seeds' learning rate as a multiple of the host's. Default 1: no opinion. `lr_scale` of GERMINATE multiplies it.
     pub learning_rate_scale: f64,
+    /// What TRAINING seeds learn at, as a share of that. They follow the host's gradient and never see what their own output
+    /// would do to it, so their steps must be small or they overshoot. Default 0.1: of 0.02, 0.05, 0.1, 0.2 and 1 the one
+    /// with which the networks of `cargo xtask demo` gained most; at 1 most of their seeds became unstable in BLENDING.
+    pub straight_through_scale: f64,
     /// Gradient norms are read from the device every so many steps. Default 10: one read costs about as much as the
     /// whole of the other checks, and the gates look at windows of steps.
     pub sample_every: u64,
@@ -244,6 +248,9 @@ impl Settings {
         let training = &self.training;
         let scale = training.learning_rate_scale;
         demand(scale.is_finite() && scale > 0.0, "training.learning_rate_scale", &scale, "must be finite and above 0")?;
+        let scale = training.straight_through_scale;
+        let positive = scale.is_finite() && scale > 0.0;
+        demand(positive, "training.straight_through_scale", &scale, "must be finite and above 0")?;
         demand(training.sample_every > 0, "training.sample_every", &training.sample_every, "must be at least 1")?;
         demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
         let epochs = self.kernels.collect_every_epochs;
@@ -292,7 +299,7 @@ impl Default for LifecycleSettings {
 
 impl Default for TrainingSettings {
     fn default() -> Self {
-        Self { learning_rate_scale: 1.0, sample_every: 10, probe_every: 4, reseed: true, rng_seed: 0 }
+        Self { learning_rate_scale: 1.0, straight_through_scale: 0.1, sample_every: 10, probe_every: 4, reseed: true, rng_seed: 0 }
     }
 }
 

@@ -396,7 +396,11 @@ impl<B: GraftBackend> SeedManager<B> {
 
     fn learn(&mut self, id: &SeedId, learning_rate: f64, gradients: GradientsParams) {
         let sampled = (self.step + 1).is_multiple_of(self.settings.training.sample_every);
-        let scale = self.settings.training.learning_rate_scale * self.registry.learning_rate_scale(id).unwrap_or(1.0);
+        let training = &self.settings.training;
+        let own = self.registry.learning_rate_scale(id).unwrap_or(1.0);
+        let riding = self.stage(id) == Some(SeedStageTraining);
+        let share = if riding { training.straight_through_scale } else { 1.0 };
+        let scale = training.learning_rate_scale * own * share;
         let Some(attached) = self.attached_mut(id) else { return };
         if sampled || attached.vitals.gradient_norm.is_none() {
             attached.vitals.gradient_norm = Some(gradient_norm::<B, _>(&attached.kernel, &gradients));

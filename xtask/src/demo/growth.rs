@@ -177,6 +177,7 @@ impl World {
         fs::create_dir_all(directory)?;
         let (secret, events) = (Secret::new("the demo's secret")?, MemorySink::default());
         let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
+            .settings(kasmina::Settings::default().overlay(std::env::vars())?)
             .verifier(CommandVerifier::new(KeyRing::of("demo", secret.clone())))
             .kernels(library)
             .sink(events.clone())
@@ -318,7 +319,7 @@ fn loss<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, grafts: &mut Grafts
 fn accuracy<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, mut grafts: Grafts<C>) -> f64 {
     let device = Default::default();
     let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), &mut grafts);
-    let labels = Tensor::<C, 2, Int>::from_data(batch.labels.clone(), &device).reshape([-1, 1]);
+    let labels = Tensor::<C, 1, Int>::from_data(batch.labels.clone(), &device).reshape([-1, 1]);
     let right = logits.argmax(1).equal(labels).float().mean().into_data();
     right.iter::<f64>().next().unwrap_or(f64::NAN)
 }
