@@ -58,14 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         println!("no row: {id}");
     }
     if let Some(path) = &args.json {
-        write(
-            path,
-            &Measurements {
-                machine: Machine::here(),
-                quick: args.quick,
-                rows: &lines,
-            },
-        )?;
+        write(path, &Measurements { machine: Machine::here(), quick: args.quick, rows: &lines })?;
     }
     measured?;
     table::verdict(&lines).map_or(Ok(()), |problem| Err(Failure::Budget(problem)))
@@ -77,17 +70,12 @@ fn measure(metadata: &Metadata, results: &Path, quick: bool) -> Result<(), Failu
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file("remove", results)(error)),
         Ok(()) | Err(_) => {}
     }
-    let packages = metadata
-        .default_members()
-        .into_iter()
-        .filter(|(_, package)| package.benches().next().is_some());
+    let packages = metadata.default_members().into_iter().filter(|(_, package)| package.benches().next().is_some());
     let packages = packages.collect();
     let features = Metadata::features(&packages);
     let mut command = cargo(["bench", "--no-fail-fast", "--features", &features]);
     for (name, package) in &packages {
-        command
-            .args(["--package", name])
-            .args(package.benches().flat_map(|bench| ["--bench", bench]));
+        command.args(["--package", name]).args(package.benches().flat_map(|bench| ["--bench", bench]));
     }
     command.args(["--", "--noplot"]).env("CRITERION_HOME", results);
     if quick {
@@ -119,20 +107,14 @@ fn measure(metadata: &Metadata, results: &Path, quick: bool) -> Result<(), Failu
 }
 
 fn write(path: &Path, measurements: &Measurements<'_>) -> Result<(), Failure> {
-    let json = serde_json::to_string_pretty(measurements).map_err(|source| Failure::Json {
-        what: "the measurements".to_owned(),
-        source,
-    })?;
+    let json = serde_json::to_string_pretty(measurements)
+        .map_err(|source| Failure::Json { what: "the measurements".to_owned(), source })?;
     fs::write(path, json + "\n").map_err(Failure::file("write", path))
 }
 
 impl Machine {
     fn here() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            cpus,
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
-        }
+        Self { cpus, os: std::env::consts::OS, arch: std::env::consts::ARCH }
     }
 }

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     let report = Report { seeds, train: train.labels.len(), test: test.labels.len(), hosts };
     let path = args.out.join("report.json");
-    let text = serde_json::to_string_pretty(&report).map_err(|source| Failure::Json { what: "the report".into(), source })?;
+    let text =
+        serde_json::to_string_pretty(&report).map_err(|source| Failure::Json { what: "the report".into(), source })?;
     fs::write(&path, text).map_err(Failure::file("write", &path))?;
     println!("\n{}\nreport    {}\n{:.0} s", report.table(), path.display(), stopwatch.seconds());
     Ok(())

@@ -9,20 +9,13 @@ use crate::demo::{DigitsError, PictureError};
 pub(crate) enum Failure {
     /// A file could not be read or written.
     #[error("cannot {action} {path}: {source}")]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    File { action: &'static str, path: PathBuf, source: io::Error },
     /// A program could not be started.
     #[error("cannot start {program}: {source}")]
     Start { program: String, source: io::Error },
     /// A program ran and failed; it has said why itself.
     #[error("{command} failed ({status})")]
-    Command {
-        command: String,
-        status: std::process::ExitStatus,
-    },
+    Command { command: String, status: std::process::ExitStatus },
     /// A program or file says something that cannot be understood.
     #[error("cannot understand {what}: {source}")]
     Json { what: String, source: serde_json::Error },

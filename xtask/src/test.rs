@@ -37,11 +37,7 @@ pub(crate) fn run_filtered(metadata: &Metadata, filter: &[String]) -> Result<(),
         for line in report.read(line) {
             progress.print(line);
         }
-        progress.show(if only_progress(line) {
-            line.trim()
-        } else {
-            report.current()
-        });
+        progress.show(if only_progress(line) { line.trim() } else { report.current() });
     })?;
     for line in report.finish() {
         progress.print(line);
@@ -49,9 +45,7 @@ pub(crate) fn run_filtered(metadata: &Metadata, filter: &[String]) -> Result<(),
     drop(progress);
 
     println!("{} in {:.1} s", report.totals, watch.seconds());
-    let special = SPECIAL_FEATURES
-        .iter()
-        .map(|(name, why)| format!("feature {name}: {why}"));
+    let special = SPECIAL_FEATURES.iter().map(|(name, why)| format!("feature {name}: {why}"));
     println!("not run:");
     for line in report.not_run.iter().cloned().chain(special) {
         println!("  {line}");
@@ -61,11 +55,7 @@ pub(crate) fn run_filtered(metadata: &Metadata, filter: &[String]) -> Result<(),
 
 fn verdict(totals: Totals, success: bool, filter: &[String]) -> Result<(), Failure> {
     if totals.failed > 0 {
-        Err(Failure::Tests(format!(
-            "{} of {} tests failed",
-            totals.failed,
-            totals.ran()
-        )))
+        Err(Failure::Tests(format!("{} of {} tests failed", totals.failed, totals.ran())))
     } else if !success {
         Err(Failure::Tests("cargo test failed; the lines above say why".to_owned()))
     } else if totals.ran() > 0 {
@@ -73,10 +63,7 @@ fn verdict(totals: Totals, success: bool, filter: &[String]) -> Result<(), Failu
     } else if filter.is_empty() {
         Err(Failure::Tests("no test ran".to_owned()))
     } else {
-        Err(Failure::Tests(format!(
-            "no test ran: none matches {}",
-            filter.join(" ")
-        )))
+        Err(Failure::Tests(format!("no test ran: none matches {}", filter.join(" "))))
     }
 }
 
@@ -86,11 +73,7 @@ mod tests {
 
     #[test]
     fn only_tests_that_ran_and_passed_are_a_success() {
-        let with = |passed, failed| Totals {
-            passed,
-            failed,
-            ..Totals::default()
-        };
+        let with = |passed, failed| Totals { passed, failed, ..Totals::default() };
         let filter = ["blend".to_owned()];
         assert!(verdict(with(1, 0), true, &[]).is_ok());
         for (totals, success, filter, message) in [

@@ -29,34 +29,13 @@ const CUDA: &str = "cuda";
 
 /// In the order in which they run: the quick ones first.
 const CHECKS: [Check; 7] = [
-    Check {
-        name: "format",
-        run: |_| quietly(cargo(["fmt", "--all", "--check"])),
-    },
-    Check {
-        name: "architecture",
-        run: architecture::check,
-    },
-    Check {
-        name: "codegen",
-        run: |_| quietly(codegen::generator(true)),
-    },
-    Check {
-        name: "clippy",
-        run: clippy,
-    },
-    Check {
-        name: "tests",
-        run: |metadata| test::run_filtered(metadata, &[]),
-    },
-    Check {
-        name: "docs",
-        run: docs,
-    },
-    Check {
-        name: CUDA,
-        run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])),
-    },
+    Check { name: "format", run: |_| quietly(cargo(["fmt", "--all", "--check"])) },
+    Check { name: "architecture", run: architecture::check },
+    Check { name: "codegen", run: |_| quietly(codegen::generator(true)) },
+    Check { name: "clippy", run: clippy },
+    Check { name: "tests", run: |metadata| test::run_filtered(metadata, &[]) },
+    Check { name: "docs", run: docs },
+    Check { name: CUDA, run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])) },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -79,14 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             failed.push(check.name);
         }
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::Checks {
-            names: failed,
-            of: CHECKS.len(),
-        })
-    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Checks { names: failed, of: CHECKS.len() }) }
 }
 
 fn clippy(metadata: &Metadata) -> Result<(), Failure> {

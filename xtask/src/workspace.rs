@@ -28,26 +28,13 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
 
 /// Runs a command whose output goes straight to the terminal.
 pub(crate) fn stream(command: &mut Command) -> Result<(), Failure> {
-    let status = command.status().map_err(|source| Failure::Start {
-        program: words(command),
-        source,
-    })?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::Command {
-            command: words(command),
-            status,
-        })
-    }
+    let status = command.status().map_err(|source| Failure::Start { program: words(command), source })?;
+    if status.success() { Ok(()) } else { Err(Failure::Command { command: words(command), status }) }
 }
 
 /// Runs a command to its end and keeps what it printed: whether it succeeded, standard output and standard error.
 pub(crate) fn capture(command: &mut Command) -> Result<(bool, String, String), Failure> {
-    let output = command.output().map_err(|source| Failure::Start {
-        program: words(command),
-        source,
-    })?;
+    let output = command.output().map_err(|source| Failure::Start { program: words(command), source })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
 }
@@ -57,11 +44,7 @@ pub(crate) fn follow(mut command: Command, mut on_line: impl FnMut(&str)) -> Res
     let program = words(&command);
     let mut run = || {
         let (reader, writer) = io::pipe()?;
-        let mut child = command
-            .env("CARGO_TERM_COLOR", "never")
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .spawn()?;
+        let mut child = command.env("CARGO_TERM_COLOR", "never").stdout(writer.try_clone()?).stderr(writer).spawn()?;
         // Closes this side's ends of the pipe, so that reading ends when the program does.
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut reader = BufReader::new(reader);
@@ -78,9 +61,5 @@ pub(crate) fn follow(mut command: Command, mut on_line: impl FnMut(&str)) -> Res
 /// The command as a person would type it, but for its environment.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-    std::iter::once(program)
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

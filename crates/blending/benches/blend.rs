@@ -31,11 +31,7 @@ fn blend(criterion: &mut Criterion) {
         ("convex", BlendConfig::convex(), None),
         ("residual", BlendConfig::residual(), None),
         ("channel", BlendConfig::channel(factors).unwrap(), None),
-        (
-            "confidence",
-            BlendConfig::confidence(4.0, 0.2, 0.0, 1.0).unwrap(),
-            Some(logits),
-        ),
+        ("confidence", BlendConfig::confidence(4.0, 0.2, 0.0, 1.0).unwrap(), Some(logits)),
     ] {
         group.bench_function(name, |b| {
             b.iter(|| barrier_blend(host.clone(), seed.clone(), &config, alpha, logits.clone()).unwrap());

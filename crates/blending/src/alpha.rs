@@ -15,11 +15,7 @@ impl Alpha {
     /// # Errors
     /// NaN, infinities and everything outside [0, 1].
     pub fn new(value: f32) -> Result<Self, InvalidAlpha> {
-        if (0.0..=1.0).contains(&value) {
-            Ok(Self(value.abs()))
-        } else {
-            Err(InvalidAlpha { got: value })
-        }
+        if (0.0..=1.0).contains(&value) { Ok(Self(value.abs())) } else { Err(InvalidAlpha { got: value }) }
     }
 
     /// The number.
@@ -30,11 +26,7 @@ impl Alpha {
 
     /// The nearest alpha to a number that a schedule computed; NaN becomes [`ZERO`](Self::ZERO).
     pub(crate) fn nearest(value: f64) -> Self {
-        if value > 0.0 {
-            Self(value.min(1.0) as f32)
-        } else {
-            Self::ZERO
-        }
+        if value > 0.0 { Self(value.min(1.0) as f32) } else { Self::ZERO }
     }
 }
 

@@ -35,10 +35,7 @@ impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
 
     fn straight_through(host: FloatTensor<Self>, seed: FloatTensor<Self>) -> FloatTensor<Self> {
         let value = B::straight_through(host.primitive, seed.primitive);
-        StraightThrough
-            .prepare::<C>([host.node, seed.node])
-            .compute_bound()
-            .stateless(value)
+        StraightThrough.prepare::<C>([host.node, seed.node]).compute_bound().stateless(value)
     }
 }
 
@@ -113,9 +110,5 @@ fn seed_grad<B: Backend>(grad: FloatTensor<B>, weights: Weights<B>) -> FloatTens
 }
 
 fn scaled<B: Backend>(grad: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
-    if factor == 1.0 {
-        grad
-    } else {
-        B::float_mul_scalar(grad, factor.into())
-    }
+    if factor == 1.0 { grad } else { B::float_mul_scalar(grad, factor.into()) }
 }

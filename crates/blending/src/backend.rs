@@ -54,10 +54,9 @@ pub(crate) fn plain_mix<B: Backend>(host: FloatTensor<B>, seed: FloatTensor<B>, 
     match weights {
         Weights::Convex(0.0) | Weights::Residual(0.0) => host,
         Weights::Convex(1.0) => seed,
-        Weights::Convex(alpha) => B::float_add(
-            B::float_mul_scalar(host, (1.0 - alpha).into()),
-            B::float_mul_scalar(seed, alpha.into()),
-        ),
+        Weights::Convex(alpha) => {
+            B::float_add(B::float_mul_scalar(host, (1.0 - alpha).into()), B::float_mul_scalar(seed, alpha.into()))
+        }
         Weights::Residual(alpha) => B::float_add(host, B::float_mul_scalar(seed, alpha.into())),
         Weights::Each(weight) => {
             let rest = complement::<B>(weight.clone());

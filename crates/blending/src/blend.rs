@@ -49,11 +49,7 @@ pub fn barrier_blend<B: BlendBackend, const D: usize>(
     logits: Option<Tensor<B, 2>>,
 ) -> Result<Tensor<B, D>, BlendError> {
     let weights = weights(&host, &seed, config, alpha, logits)?;
-    Ok(float(B::mix_behind_barrier(
-        host.into_primitive().tensor(),
-        seed.into_primitive().tensor(),
-        weights,
-    )))
+    Ok(float(B::mix_behind_barrier(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
 /// Blends a committed seed: the value of [`barrier_blend`], with gradients for both. The host's are `(1 - w) g` where the
@@ -69,11 +65,7 @@ pub fn committed_blend<B: BlendBackend, const D: usize>(
     logits: Option<Tensor<B, 2>>,
 ) -> Result<Tensor<B, D>, BlendError> {
     let weights = weights(&host, &seed, config, alpha, logits)?;
-    Ok(float(B::mix(
-        host.into_primitive().tensor(),
-        seed.into_primitive().tensor(),
-        weights,
-    )))
+    Ok(float(B::mix(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
 /// Lets a seed learn behind the host: the value is the host's own tensor, untouched and not copied, and host and seed get
@@ -86,10 +78,7 @@ pub fn straight_through<B: BlendBackend, const D: usize>(
     seed: Tensor<B, D>,
 ) -> Result<Tensor<B, D>, BlendError> {
     check_pair(&host, &seed)?;
-    Ok(float(B::straight_through(
-        host.into_primitive().tensor(),
-        seed.into_primitive().tensor(),
-    )))
+    Ok(float(B::straight_through(host.into_primitive().tensor(), seed.into_primitive().tensor())))
 }
 
 fn float<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tensor<B, D> {
@@ -111,10 +100,7 @@ fn weights<B: Backend, const D: usize>(
         Recipe::Residual => Ok(Weights::Residual(alpha.get())),
         Recipe::Channel(alpha_vec) => {
             if alpha_vec.len() != shape[axis] {
-                return Err(BlendError::ChannelMismatch {
-                    expected: shape[axis],
-                    got: alpha_vec.len(),
-                });
+                return Err(BlendError::ChannelMismatch { expected: shape[axis], got: alpha_vec.len() });
             }
             if alpha == Alpha::ZERO {
                 return Ok(Weights::Convex(0.0));
@@ -135,10 +121,7 @@ fn weights<B: Backend, const D: usize>(
             }
             let mut weight_shape = [1; D];
             weight_shape[0] = shape[0];
-            let weight = gate
-                .alphas(alpha, logits.detach())
-                .reshape(weight_shape)
-                .cast(host.dtype());
+            let weight = gate.alphas(alpha, logits.detach()).reshape(weight_shape).cast(host.dtype());
             Ok(Weights::Each(weight.into_primitive().tensor()))
         }
     }
@@ -149,16 +132,10 @@ fn check_pair<B: Backend, const D: usize>(host: &Tensor<B, D>, seed: &Tensor<B, 
     let axis = channel_axis(D).ok_or(BlendError::UnsupportedRank { got: D })?;
     let (expected, got) = (host.dims(), seed.dims());
     if expected != got {
-        return Err(BlendError::ShapeMismatch {
-            expected: expected.to_vec(),
-            got: got.to_vec(),
-        });
+        return Err(BlendError::ShapeMismatch { expected: expected.to_vec(), got: got.to_vec() });
     }
     if host.dtype() != seed.dtype() {
-        return Err(BlendError::DTypeMismatch {
-            expected: host.dtype(),
-            got: seed.dtype(),
-        });
+        return Err(BlendError::DTypeMismatch { expected: host.dtype(), got: seed.dtype() });
     }
     if host.device() != seed.device() {
         return Err(device_mismatch("the seed", host, seed));

@@ -77,19 +77,13 @@ impl BlendConfig {
     /// `(1 - a) host + a seed`.
     #[must_use]
     pub const fn convex() -> Self {
-        Self {
-            recipe: Recipe::Convex,
-            source: None,
-        }
+        Self { recipe: Recipe::Convex, source: None }
     }
 
     /// `host + a seed`.
     #[must_use]
     pub const fn residual() -> Self {
-        Self {
-            recipe: Recipe::Residual,
-            source: None,
-        }
+        Self { recipe: Recipe::Residual, source: None }
     }
 
     /// `(1 - a v[c]) host + a v[c] seed` for channel c. Its length must be the number of channels of what is blended.
@@ -98,10 +92,7 @@ impl BlendConfig {
     /// [`BlendRefusal::AlphaVecEmpty`]; [`BlendRefusal::AlphaVecEntry`] for the first entry that is not in [0, 1].
     pub fn channel(alpha_vec: Vec<f32>) -> Result<Self, BlendRefusal> {
         check_alpha_vec(&alpha_vec)?;
-        Ok(Self {
-            recipe: Recipe::Channel(alpha_vec),
-            source: None,
-        })
+        Ok(Self { recipe: Recipe::Channel(alpha_vec), source: None })
     }
 
     /// CONVEX with `clamp(a sigmoid(k (top1 - top2 - tau)), lo, hi)` for each sample, top1 and top2 being its two largest
@@ -115,31 +106,15 @@ impl BlendConfig {
     pub fn confidence(k: f32, tau: f32, lo: f32, hi: f32) -> Result<Self, BlendRefusal> {
         for (name, got) in [("gate_k", k), ("gate_tau", tau)] {
             if !(got.is_finite() && got >= 0.0) {
-                return Err(BlendRefusal::OutOfRange {
-                    name,
-                    expected: "finite and at least 0",
-                    got,
-                });
+                return Err(BlendRefusal::OutOfRange { name, expected: "finite and at least 0", got });
             }
         }
         for (name, got) in [("alpha_lo", lo), ("alpha_hi", hi)] {
             if !(0.0..=1.0).contains(&got) {
-                return Err(BlendRefusal::OutOfRange {
-                    name,
-                    expected: "in [0, 1]",
-                    got,
-                });
+                return Err(BlendRefusal::OutOfRange { name, expected: "in [0, 1]", got });
             }
         }
-        Ok(Self {
-            recipe: Recipe::Confidence(Gate {
-                k,
-                tau,
-                lo: lo.min(hi),
-                hi: lo.max(hi),
-            }),
-            source: None,
-        })
+        Ok(Self { recipe: Recipe::Confidence(Gate { k, tau, lo: lo.min(hi), hi: lo.max(hi) }), source: None })
     }
 
     /// The mode.
@@ -198,10 +173,7 @@ impl BlendConfig {
             number(annotations, "alpha_lo", "a number")?.unwrap_or(0.0),
             number(annotations, "alpha_hi", "a number")?.unwrap_or(1.0),
         )?;
-        let alpha_vec = annotations
-            .get("alpha_vec")
-            .map(|text| read_alpha_vec(text, max_alpha_vec))
-            .transpose()?;
+        let alpha_vec = annotations.get("alpha_vec").map(|text| read_alpha_vec(text, max_alpha_vec)).transpose()?;
         if let Some(expected) = number::<usize>(annotations, "alpha_vec_len", "a whole number")? {
             let got = alpha_vec.as_ref().map_or(0, Vec::len);
             if expected != got {
@@ -214,10 +186,7 @@ impl BlendConfig {
             BlendMode::Channel => Self::channel(alpha_vec.ok_or(BlendRefusal::AlphaVecMissing)?)?,
             BlendMode::Confidence => gate,
         };
-        Ok(Self {
-            source: annotations.get("blend_mode_source").cloned(),
-            ..config
-        })
+        Ok(Self { source: annotations.get("blend_mode_source").cloned(), ..config })
     }
 }
 
@@ -228,13 +197,7 @@ fn number<T: FromStr>(
 ) -> Result<Option<T>, BlendRefusal> {
     annotations
         .get(name)
-        .map(|text| {
-            text.trim().parse().map_err(|_| BlendRefusal::NotANumber {
-                name,
-                expected,
-                got: text.clone(),
-            })
-        })
+        .map(|text| text.trim().parse().map_err(|_| BlendRefusal::NotANumber { name, expected, got: text.clone() }))
         .transpose()
 }
 
@@ -248,19 +211,11 @@ fn read_alpha_vec(text: &str, max: usize) -> Result<Vec<f32>, BlendRefusal> {
     } else {
         let entries = text.split(',').enumerate();
         entries
-            .map(|(index, entry)| {
-                entry
-                    .trim()
-                    .parse()
-                    .map_err(|error| malformed(format!("entry {index}: {error}")))
-            })
+            .map(|(index, entry)| entry.trim().parse().map_err(|error| malformed(format!("entry {index}: {error}"))))
             .collect::<Result<_, _>>()?
     };
     if alpha_vec.len() > max {
-        return Err(BlendRefusal::AlphaVecTooLong {
-            max,
-            got: alpha_vec.len(),
-        });
+        return Err(BlendRefusal::AlphaVecTooLong { max, got: alpha_vec.len() });
     }
     check_alpha_vec(&alpha_vec)?;
     Ok(alpha_vec)
@@ -270,9 +225,6 @@ fn check_alpha_vec(alpha_vec: &[f32]) -> Result<(), BlendRefusal> {
     if alpha_vec.is_empty() {
         return Err(BlendRefusal::AlphaVecEmpty);
     }
-    let invalid = alpha_vec
-        .iter()
-        .enumerate()
-        .find(|(_, entry)| !(0.0..=1.0).contains(*entry));
+    let invalid = alpha_vec.iter().enumerate().find(|(_, entry)| !(0.0..=1.0).contains(*entry));
     invalid.map_or(Ok(()), |(index, &got)| Err(BlendRefusal::AlphaVecEntry { index, got }))
 }

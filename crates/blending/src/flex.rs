@@ -78,12 +78,7 @@ fn weighted(values: &[f32], inner: usize, offset: usize, host: &[f32], seed: &[f
             let rest = 1.0 - weight;
             let run = (inner - turn % inner).min(out.len() - start);
             let here = start..start + run;
-            zip(
-                &host[here.clone()],
-                &seed[here.clone()],
-                &mut out[here],
-                |host, seed| host * rest + seed * weight,
-            );
+            zip(&host[here.clone()], &seed[here.clone()], &mut out[here], |host, seed| host * rest + seed * weight);
             run
         };
         start += run;
@@ -100,10 +95,8 @@ fn zip(host: &[f32], seed: &[f32], out: &mut [f32], blend: impl Fn(f32, f32) -> 
 /// Fills a fresh tensor block by block: `fill(offset, host, seed, out)`.
 fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync) -> FlexTensor {
     let (host, seed) = (contiguous(host), contiguous(seed));
-    let ((host_blocks, host_rest), (seed_blocks, seed_rest)) = (
-        elements(&host).as_chunks::<BLOCK>(),
-        elements(&seed).as_chunks::<BLOCK>(),
-    );
+    let ((host_blocks, host_rest), (seed_blocks, seed_rest)) =
+        (elements(&host).as_chunks::<BLOCK>(), elements(&seed).as_chunks::<BLOCK>());
     let block = |index: usize, host: &[f32; BLOCK], seed: &[f32; BLOCK]| {
         let mut out = [0.0; BLOCK];
         fill(index * BLOCK, host, seed, &mut out);
@@ -116,14 +109,8 @@ fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f
         let pairs = host_blocks.iter().zip(seed_blocks).enumerate();
         blocks.extend(pairs.map(|(index, (host, seed))| block(index, host, seed)));
     } else {
-        let pairs = host_blocks
-            .par_iter()
-            .zip(seed_blocks)
-            .with_min_len(BLOCKS_PER_TASK)
-            .enumerate();
-        pairs
-            .map(|(index, (host, seed))| block(index, host, seed))
-            .collect_into_vec(&mut blocks);
+        let pairs = host_blocks.par_iter().zip(seed_blocks).with_min_len(BLOCKS_PER_TASK).enumerate();
+        pairs.map(|(index, (host, seed))| block(index, host, seed)).collect_into_vec(&mut blocks);
     }
     let mut values = blocks.into_flattened();
     let mut rest = [0.0; BLOCK];
@@ -134,11 +121,7 @@ fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f
 }
 
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.is_contiguous() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
 /// The elements of a contiguous `f32` tensor.

@@ -100,16 +100,10 @@ impl AlphaSchedule {
             }
         };
         let Some(name) = annotations.get("alpha_schedule") else {
-            return Ok(Self::Sigmoid {
-                total_steps,
-                temperature,
-            });
+            return Ok(Self::Sigmoid { total_steps, temperature });
         };
         match name.trim().to_ascii_lowercase().as_str() {
-            "sigmoid" => Ok(Self::Sigmoid {
-                total_steps,
-                temperature,
-            }),
+            "sigmoid" => Ok(Self::Sigmoid { total_steps, temperature }),
             "linear" => Ok(Self::Linear { total_steps }),
             "cosine" => Ok(Self::Cosine { total_steps }),
             _ => Err(BlendRefusal::UnknownSchedule { got: name.clone() }),

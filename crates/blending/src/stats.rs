@@ -43,23 +43,15 @@ pub fn stats<B: Backend>(
     let mode = config.mode();
     match &config.recipe {
         Recipe::Convex | Recipe::Residual => Ok(summary(mode, vec![alpha], 0, None)),
-        Recipe::Channel(alpha_vec) => Ok(summary(
-            mode,
-            alpha_vec.iter().map(|factor| alpha * factor).collect(),
-            0,
-            None,
-        )),
+        Recipe::Channel(alpha_vec) => {
+            Ok(summary(mode, alpha_vec.iter().map(|factor| alpha * factor).collect(), 0, None))
+        }
         Recipe::Confidence(gate) => {
             let logits = check_logits(logits, None)?;
             let [_, classes] = logits.dims();
             let unreadable = |detail: String| BlendError::LogitsUnreadable { detail };
-            let data = logits
-                .try_into_data()
-                .map_err(|error| unreadable(format!("{error:?}")))?;
-            let logits = data
-                .convert::<f32>()
-                .into_vec::<f32>()
-                .map_err(|error| unreadable(format!("{error:?}")))?;
+            let data = logits.try_into_data().map_err(|error| unreadable(format!("{error:?}")))?;
+            let logits = data.convert::<f32>().into_vec::<f32>().map_err(|error| unreadable(format!("{error:?}")))?;
             let openings: Vec<Option<f32>> = logits.chunks_exact(classes).map(|row| gate.opening(row)).collect();
             let (mut weights, mut clamped) = (Vec::with_capacity(openings.len()), 0);
             for opening in &openings {
@@ -80,10 +72,7 @@ fn summary(mode: BlendMode, mut weights: Vec<f32>, clamped: usize, gate_mean: Op
     BlendStats {
         mode,
         alpha_mean: mean(weights.iter().copied()).unwrap_or(0.0),
-        alpha_p95: weights
-            .get((count * 95).div_ceil(100).saturating_sub(1))
-            .copied()
-            .unwrap_or(0.0),
+        alpha_p95: weights.get((count * 95).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0.0),
         sparsity: share(weights.iter().filter(|weight| **weight == 0.0).count()),
         clamped_fraction: share(clamped),
         gate_mean,

@@ -30,27 +30,17 @@ fn compare<const D: usize>(host: &Tensor<Flex, D>, seed: &Tensor<Flex, D>) {
         assert!(bits(&got) == bits(&want), "{mode} differs on {shape:?}");
     };
 
-    same(
-        blend(&BlendConfig::convex(), None),
-        h() * (1.0 - ALPHA) + s() * ALPHA,
-        "CONVEX",
-    );
+    same(blend(&BlendConfig::convex(), None), h() * (1.0 - ALPHA) + s() * ALPHA, "CONVEX");
     same(blend(&BlendConfig::residual(), None), h() + s() * ALPHA, "RESIDUAL");
 
     let factors: Vec<f32> = noise(shape[axis], 3).iter().map(|value| value.abs() / 2.0).collect();
     let weight = factors.iter().map(|factor| ALPHA * factor).collect();
-    same(
-        blend(&BlendConfig::channel(factors).unwrap(), None),
-        along(axis, weight),
-        "CHANNEL",
-    );
+    same(blend(&BlendConfig::channel(factors).unwrap(), None), along(axis, weight), "CHANNEL");
 
     // With k = 0 the gate is half open for everyone; what varies comes from clamping nobody or from a NaN: lo.
     let mut logits = noise(shape[0] * 3, 5);
     logits.iter_mut().step_by(9).for_each(|logit| *logit = f32::NAN);
-    let weight = (0..shape[0])
-        .map(|sample| if sample % 3 == 0 { 0.125 } else { ALPHA * 0.5 })
-        .collect();
+    let weight = (0..shape[0]).map(|sample| if sample % 3 == 0 { 0.125 } else { ALPHA * 0.5 }).collect();
     let logits = Tensor::from_data(TensorData::new(logits, [shape[0], 3]), &host.device());
     let config = BlendConfig::confidence(0.0, 0.0, 0.125, 0.875).unwrap();
     same(blend(&config, Some(logits)), along(0, weight), "CONFIDENCE");
@@ -68,15 +58,9 @@ fn around_the_block_and_the_thread_border() {
     for shape in [[2, 3, 5], [7, 9, 11], [16, 64, 600], [3, 2_333, 77], [1, 1, 700_001]] {
         compare(&tensor(shape, 1), &tensor(shape, 2));
     }
-    for shape in [
-        [2, 3, 1, 1],
-        [2, 3, 7, 7],
-        [9, 64, 32, 32],
-        [5, 117, 31, 29],
-        [600_011, 1, 1, 1],
-        [3, 1, 5, 5],
-        [0, 3, 4, 4],
-    ] {
+    for shape in
+        [[2, 3, 1, 1], [2, 3, 7, 7], [9, 64, 32, 32], [5, 117, 31, 29], [600_011, 1, 1, 1], [3, 1, 5, 5], [0, 3, 4, 4]]
+    {
         compare(&tensor(shape, 1), &tensor(shape, 2));
     }
 }
@@ -87,27 +71,15 @@ fn views() {
         let shape = [size, size + 1, size, size];
         let (host, seed) = (tensor::<Flex, 4>(shape, 1), tensor::<Flex, 4>(shape, 2));
         compare(&host.clone().swap_dims(0, 2), &seed.clone().swap_dims(0, 2));
-        compare(
-            &host.clone().permute([0, 2, 3, 1]),
-            &tensor([size, size, size, size + 1], 3),
-        );
-        compare(
-            &host.clone().slice([1..size, 2..size]),
-            &seed.clone().slice([0..size - 1, 1..size - 1]),
-        );
+        compare(&host.clone().permute([0, 2, 3, 1]), &tensor([size, size, size, size + 1], 3));
+        compare(&host.clone().slice([1..size, 2..size]), &seed.clone().slice([0..size - 1, 1..size - 1]));
         compare(&host.clone().narrow(0, 2, 3), &seed.clone().narrow(0, 1, 3));
         compare(&host.clone().flip([1]), &seed.clone().flip([3]));
         let row = tensor::<Flex, 4>([1, size + 1, 1, 1], 4);
         compare(&host, &row.expand(shape));
     }
-    compare(
-        &tensor::<Flex, 2>([7, 300], 1).transpose(),
-        &tensor::<Flex, 2>([300, 7], 2),
-    );
-    compare(
-        &tensor::<Flex, 3>([7, 30, 50], 1).swap_dims(1, 2),
-        &tensor::<Flex, 3>([7, 50, 30], 2),
-    );
+    compare(&tensor::<Flex, 2>([7, 300], 1).transpose(), &tensor::<Flex, 2>([300, 7], 2));
+    compare(&tensor::<Flex, 3>([7, 30, 50], 1).swap_dims(1, 2), &tensor::<Flex, 3>([7, 50, 30], 2));
 }
 
 #[test]

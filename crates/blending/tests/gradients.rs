@@ -48,29 +48,15 @@ fn every_mode<const D: usize>(shape: [usize; D]) {
     for alpha in [0.0, 0.37, 1.0].map(|alpha| Alpha::new(alpha).unwrap()) {
         let a = f64::from(alpha.get());
         let count = shape.iter().product();
-        let convex = |config, seed: Vec<f64>| Reference {
-            config,
-            host: seed.iter().map(|w| 1.0 - w).collect(),
-            seed,
-        };
-        let by_channel = index_along(&shape, axis)
-            .into_iter()
-            .map(|c| a * f64::from(alpha_vec[c]))
-            .collect();
+        let convex = |config, seed: Vec<f64>| Reference { config, host: seed.iter().map(|w| 1.0 - w).collect(), seed };
+        let by_channel = index_along(&shape, axis).into_iter().map(|c| a * f64::from(alpha_vec[c])).collect();
         let gates = gate_reference(&values(&logits), a);
         let by_sample = index_along(&shape, 0).into_iter().map(|n| gates[n]).collect();
         for reference in [
             convex(BlendConfig::convex(), vec![a; count]),
-            Reference {
-                config: BlendConfig::residual(),
-                host: vec![1.0; count],
-                seed: vec![a; count],
-            },
+            Reference { config: BlendConfig::residual(), host: vec![1.0; count], seed: vec![a; count] },
             convex(BlendConfig::channel(alpha_vec.clone()).unwrap(), by_channel),
-            convex(
-                BlendConfig::confidence(K as f32, TAU as f32, 0.1, 0.8).unwrap(),
-                by_sample,
-            ),
+            convex(BlendConfig::confidence(K as f32, TAU as f32, 0.1, 0.8).unwrap(), by_sample),
         ] {
             one_blend(shape, &reference, alpha, &logits);
         }
@@ -96,19 +82,13 @@ fn one_blend<const D: usize>(shape: [usize; D], reference: &Reference, alpha: Al
     let g: Vec<f64> = values(&weight).into_iter().map(f64::from).collect();
     let product = |left: &[f64], right: &[f64]| -> Vec<f64> { left.iter().zip(right).map(|(l, r)| l * r).collect() };
     let wide = |tensor: &Tensor<A, D>| -> Vec<f64> { values(tensor).into_iter().map(f64::from).collect() };
-    let (of_host, of_seed) = (
-        product(&reference.host, &wide(&host)),
-        product(&reference.seed, &wide(&seed)),
-    );
+    let (of_host, of_seed) = (product(&reference.host, &wide(&host)), product(&reference.seed, &wide(&seed)));
     let want: Vec<f64> = of_host.iter().zip(of_seed).map(|(h, s)| h + s).collect();
 
     let out = barrier_blend(host.clone(), seed.clone(), config, alpha, Some(logits.clone())).unwrap();
     assert_close(&values(&out), &want);
     let grads = (out.clone() * weight.clone()).sum().backward();
-    assert!(
-        host.grad(&grads).is_none(),
-        "{config:?}: the barrier let a gradient through"
-    );
+    assert!(host.grad(&grads).is_none(), "{config:?}: the barrier let a gradient through");
     assert!(logits.grad(&grads).is_none());
     assert_close(&values(&seed.grad(&grads).unwrap()), &product(&reference.seed, &g));
 
@@ -170,11 +150,7 @@ fn nothing_is_tracked_without_parameters() {
     let (host, seed) = (tensor::<A, 2>([2, 3], 1), tensor::<A, 2>([2, 3], 2));
     let half = Alpha::new(0.5).unwrap();
     let convex = BlendConfig::convex();
-    assert!(
-        !barrier_blend(host.clone(), seed.clone(), &convex, half, None)
-            .unwrap()
-            .is_require_grad()
-    );
+    assert!(!barrier_blend(host.clone(), seed.clone(), &convex, half, None).unwrap().is_require_grad());
     let learning = tensor::<A, 2>([2, 3], 3).require_grad();
     let out = committed_blend(host, learning.clone(), &convex, half, None).unwrap();
     assert!(learning.grad(&out.sum().backward()).is_some());
@@ -187,11 +163,7 @@ fn nothing_is_tracked_without_parameters() {
 fn the_ends_are_exact() {
     let nan = Tensor::<A, 2>::full([2, 3], f32::NAN, &Default::default());
     let seed = tensor::<A, 2>([2, 3], 1);
-    for config in [
-        BlendConfig::convex(),
-        BlendConfig::residual(),
-        BlendConfig::channel(vec![1.0; 3]).unwrap(),
-    ] {
+    for config in [BlendConfig::convex(), BlendConfig::residual(), BlendConfig::channel(vec![1.0; 3]).unwrap()] {
         let out = barrier_blend(seed.clone(), nan.clone(), &config, Alpha::ZERO, None).unwrap();
         assert_eq!(bits(&out), bits(&seed), "{config:?}");
     }
@@ -229,16 +201,10 @@ fn every_error_once() {
     let single = tensor::<Flex, 1>([3], 1);
     let narrow = t([2, 3]).cast(burn::tensor::DType::F16);
     let errors = [
-        (
-            straight_through(single.clone(), single).unwrap_err(),
-            "unsupported_rank",
-        ),
+        (straight_through(single.clone(), single).unwrap_err(), "unsupported_rank"),
         (straight_through(t([2, 3]), t([3, 2])).unwrap_err(), "shape_mismatch"),
         (straight_through(t([2, 3]), narrow).unwrap_err(), "dtype_mismatch"),
-        (
-            with(&BlendConfig::channel(vec![0.5; 2]).unwrap(), None),
-            "channel_mismatch",
-        ),
+        (with(&BlendConfig::channel(vec![0.5; 2]).unwrap(), None), "channel_mismatch"),
         (with(&confidence, None), "logits_missing"),
         (with(&confidence, Some(t([3, 3]))), "logits_batch_mismatch"),
         (with(&confidence, Some(t([2, 1]))), "logits_too_few_classes"),
@@ -249,13 +215,7 @@ fn every_error_once() {
     let error = with(&BlendConfig::channel(vec![0.5; 2]).unwrap(), None);
     assert_eq!(error, BlendError::ChannelMismatch { expected: 3, got: 2 });
     let shape = committed_blend(t([2, 3]), t([2, 4]), &BlendConfig::convex(), half, None).unwrap_err();
-    assert_eq!(
-        shape,
-        BlendError::ShapeMismatch {
-            expected: vec![2, 3],
-            got: vec![2, 4]
-        }
-    );
+    assert_eq!(shape, BlendError::ShapeMismatch { expected: vec![2, 3], got: vec![2, 4] });
     let random = Tensor::<Flex, 2>::random([2, 2], Distribution::Default, &device);
     assert!(barrier_blend(random.clone(), random, &BlendConfig::convex(), half, None).is_ok());
 }
@@ -274,18 +234,13 @@ fn autodiff_flex_can_graft() {
 /// The index along `axis` of each element in row-major order.
 fn index_along(shape: &[usize], axis: usize) -> Vec<usize> {
     let inner: usize = shape[axis + 1..].iter().product();
-    (0..shape.iter().product())
-        .map(|element| element / inner % shape[axis])
-        .collect()
+    (0..shape.iter().product()).map(|element| element / inner % shape[axis]).collect()
 }
 
 #[track_caller]
 fn assert_close(got: &[f32], want: &[f64]) {
     assert_eq!(got.len(), want.len());
     for (index, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!(
-            (f64::from(*got) - want).abs() <= 2e-6 * want.abs().max(1.0),
-            "[{index}] got {got}, want {want}"
-        );
+        assert!((f64::from(*got) - want).abs() <= 2e-6 * want.abs().max(1.0), "[{index}] got {got}, want {want}");
     }
 }

@@ -6,10 +6,7 @@ use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig, BlendMode, BlendRefusa
 use proptest::prelude::*;
 
 fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 fn numbers(pairs: &[(&str, f32)]) -> BTreeMap<String, f32> {
@@ -33,10 +30,7 @@ fn alpha_is_a_share() {
 
 #[test]
 fn channels_by_rank() {
-    assert_eq!(
-        [0, 1, 2, 3, 4, 5].map(channel_axis),
-        [None, None, Some(1), Some(2), Some(1), None]
-    );
+    assert_eq!([0, 1, 2, 3, 4, 5].map(channel_axis), [None, None, Some(1), Some(2), Some(1), None]);
 }
 
 #[test]
@@ -44,45 +38,21 @@ fn schedules_from_commands() {
     let read = |parameters: &[(&str, f32)], annotations: &[(&str, &str)]| {
         AlphaSchedule::from_command(&numbers(parameters), &texts(annotations), 100)
     };
-    assert_eq!(
-        read(&[], &[]),
-        Ok(AlphaSchedule::Sigmoid {
-            total_steps: 100,
-            temperature: 1.0
-        })
-    );
+    assert_eq!(read(&[], &[]), Ok(AlphaSchedule::Sigmoid { total_steps: 100, temperature: 1.0 }));
     assert_eq!(
         read(&[("alpha_total_steps", 16_777_216.0), ("alpha_temperature", 0.5)], &[]),
-        Ok(AlphaSchedule::Sigmoid {
-            total_steps: 1 << 24,
-            temperature: 0.5
-        })
+        Ok(AlphaSchedule::Sigmoid { total_steps: 1 << 24, temperature: 0.5 })
     );
     let steps = [("alpha_total_steps", 7.0)];
-    assert_eq!(
-        read(&steps, &[("alpha_schedule", "Linear")]),
-        Ok(AlphaSchedule::Linear { total_steps: 7 })
-    );
-    assert_eq!(
-        read(&steps, &[("alpha_schedule", " COSINE ")]),
-        Ok(AlphaSchedule::Cosine { total_steps: 7 })
-    );
+    assert_eq!(read(&steps, &[("alpha_schedule", "Linear")]), Ok(AlphaSchedule::Linear { total_steps: 7 }));
+    assert_eq!(read(&steps, &[("alpha_schedule", " COSINE ")]), Ok(AlphaSchedule::Cosine { total_steps: 7 }));
     for steps in [0.0, -1.0, 1.5, 16_777_218.0, f32::NAN, f32::INFINITY] {
-        assert_eq!(
-            read(&[("alpha_total_steps", steps)], &[]).unwrap_err().reason(),
-            "out_of_range"
-        );
+        assert_eq!(read(&[("alpha_total_steps", steps)], &[]).unwrap_err().reason(), "out_of_range");
     }
     for temperature in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        assert_eq!(
-            read(&[("alpha_temperature", temperature)], &[]).unwrap_err().reason(),
-            "out_of_range"
-        );
+        assert_eq!(read(&[("alpha_temperature", temperature)], &[]).unwrap_err().reason(), "out_of_range");
     }
-    assert_eq!(
-        read(&[], &[("alpha_schedule", "step")]).unwrap_err().reason(),
-        "unknown_alpha_schedule"
-    );
+    assert_eq!(read(&[], &[("alpha_schedule", "step")]).unwrap_err().reason(), "unknown_alpha_schedule");
 }
 
 #[test]
@@ -90,19 +60,13 @@ fn schedules_have_their_shape() {
     let [linear, cosine, sigmoid] = [
         AlphaSchedule::Linear { total_steps: 4 },
         AlphaSchedule::Cosine { total_steps: 4 },
-        AlphaSchedule::Sigmoid {
-            total_steps: 4,
-            temperature: 1.0,
-        },
+        AlphaSchedule::Sigmoid { total_steps: 4, temperature: 1.0 },
     ]
     .map(|schedule| [1, 2, 3].map(|step| schedule.at(step).get()));
     assert_eq!(linear, [0.25, 0.5, 0.75]);
     assert!((cosine[0] - 0.146_446_6).abs() < 1e-6 && (cosine[1] - 0.5).abs() < 1e-6);
     // (sigmoid(-3) - sigmoid(-6)) / (sigmoid(6) - sigmoid(-6))
-    assert!(
-        (sigmoid[0] - 0.045_176_66).abs() < 1e-6 && sigmoid[1] == 0.5,
-        "{sigmoid:?}"
-    );
+    assert!((sigmoid[0] - 0.045_176_66).abs() < 1e-6 && sigmoid[1] == 0.5, "{sigmoid:?}");
 }
 
 #[test]
@@ -126,10 +90,7 @@ fn configs_from_annotations() {
     );
     for list in ["[0.5, 1]", "0.5, 1", " 0.5,1 "] {
         let config = read(&[("blend_mode", "Channel"), ("alpha_vec", list), ("alpha_vec_len", "2")]).unwrap();
-        assert_eq!(
-            (config.mode(), config.alpha_vec()),
-            (BlendMode::Channel, Some(&[0.5, 1.0][..]))
-        );
+        assert_eq!((config.mode(), config.alpha_vec()), (BlendMode::Channel, Some(&[0.5, 1.0][..])));
     }
     let sourced = read(&[("blend_mode_source", "tamiyo")]).unwrap();
     assert_eq!((sourced.source(), sourced.mode().as_str()), (Some("tamiyo"), "CONVEX"));
@@ -159,10 +120,7 @@ fn every_refusal_once() {
         (&[channel, ("alpha_vec", "0,0,0,0,0")], "alpha_vec_too_long"),
         (&[channel, ("alpha_vec", "[0,2]")], "alpha_vec_entry"),
         (&[channel, ("alpha_vec", "nan")], "alpha_vec_entry"),
-        (
-            &[channel, ("alpha_vec", "0,1"), ("alpha_vec_len", "3")],
-            "alpha_vec_length",
-        ),
+        (&[channel, ("alpha_vec", "0,1"), ("alpha_vec_len", "3")], "alpha_vec_length"),
         (&[("alpha_vec_len", "3")], "alpha_vec_length"),
     ] {
         assert_eq!(read(annotations).unwrap_err().reason(), reason, "{annotations:?}");
@@ -177,10 +135,7 @@ fn every_refusal_once() {
 fn schedule() -> impl Strategy<Value = AlphaSchedule> {
     let steps = prop_oneof![1..200_u64, 1..=AlphaSchedule::MAX_TOTAL_STEPS, any::<u64>()];
     (0..3, steps, prop_oneof![0.01..100.0_f32, any::<f32>()]).prop_map(|(kind, total_steps, temperature)| match kind {
-        0 => AlphaSchedule::Sigmoid {
-            total_steps,
-            temperature,
-        },
+        0 => AlphaSchedule::Sigmoid { total_steps, temperature },
         1 => AlphaSchedule::Linear { total_steps },
         _ => AlphaSchedule::Cosine { total_steps },
     })

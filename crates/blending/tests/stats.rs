@@ -12,14 +12,8 @@ fn half() -> Alpha {
 #[test]
 fn one_alpha() {
     let stats = stats::<Flex>(&BlendConfig::residual(), half(), None).unwrap();
-    assert_eq!(
-        (stats.mode, stats.alpha_mean, stats.alpha_p95),
-        (BlendMode::Residual, 0.5, 0.5)
-    );
-    assert_eq!(
-        (stats.sparsity, stats.clamped_fraction, stats.gate_mean),
-        (0.0, 0.0, None)
-    );
+    assert_eq!((stats.mode, stats.alpha_mean, stats.alpha_p95), (BlendMode::Residual, 0.5, 0.5));
+    assert_eq!((stats.sparsity, stats.clamped_fraction, stats.gate_mean), (0.0, 0.0, None));
 }
 
 #[test]
@@ -33,20 +27,13 @@ fn an_alpha_for_each_channel() {
 
 #[test]
 fn an_alpha_for_each_sample_is_the_one_that_was_used() {
-    let logits: [[f32; 3]; 5] = [
-        [0.0, 4.0, 1.0],
-        [1.0, 1.0, 0.0],
-        [9.0, 0.0, 0.0],
-        [0.0, f32::NAN, 1.0],
-        [0.5, 0.1, 0.2],
-    ];
+    let logits: [[f32; 3]; 5] =
+        [[0.0, 4.0, 1.0], [1.0, 1.0, 0.0], [9.0, 0.0, 0.0], [0.0, f32::NAN, 1.0], [0.5, 0.1, 0.2]];
     let logits = Tensor::<Flex, 2>::from_floats(logits, &Default::default());
     let config = BlendConfig::confidence(2.0, 1.0, 0.08, 0.45).unwrap();
     let stats = stats(&config, half(), Some(logits.clone())).unwrap();
-    let (host, seed) = (
-        Tensor::<Flex, 2>::zeros([5, 1], &Default::default()),
-        Tensor::<Flex, 2>::ones([5, 1], &Default::default()),
-    );
+    let (host, seed) =
+        (Tensor::<Flex, 2>::zeros([5, 1], &Default::default()), Tensor::<Flex, 2>::ones([5, 1], &Default::default()));
     let weights = barrier_blend(host, seed, &config, half(), Some(logits)).unwrap();
     let weights: Vec<f32> = weights.to_data().to_vec().unwrap();
     assert!((stats.alpha_mean - weights.iter().sum::<f32>() / 5.0).abs() < 1e-6);
@@ -60,15 +47,9 @@ fn an_alpha_for_each_sample_is_the_one_that_was_used() {
 #[test]
 fn logits_are_needed_and_checked() {
     let config = BlendConfig::confidence(2.0, 1.0, 0.0, 1.0).unwrap();
-    assert_eq!(
-        stats::<Flex>(&config, half(), None).unwrap_err().reason(),
-        "logits_missing"
-    );
+    assert_eq!(stats::<Flex>(&config, half(), None).unwrap_err().reason(), "logits_missing");
     let single = Tensor::<Flex, 2>::zeros([2, 1], &Default::default());
-    assert_eq!(
-        stats(&config, half(), Some(single)).unwrap_err().reason(),
-        "logits_too_few_classes"
-    );
+    assert_eq!(stats(&config, half(), Some(single)).unwrap_err().reason(), "logits_too_few_classes");
     let empty = Tensor::<Flex, 2>::zeros([0, 3], &Default::default());
     let stats = stats(&config, half(), Some(empty)).unwrap();
     assert_eq!((stats.alpha_mean, stats.gate_mean), (0.0, None));

@@ -38,7 +38,8 @@ fn guarded(criterion: &mut Criterion) {
         bencher.iter_batched(
             || seed.clone(),
             |mut seed| {
-                let passed = seed.approach::<StartTraining>().expect("GERMINATED").judge(&policy, black_box(&health), now);
+                let passed =
+                    seed.approach::<StartTraining>().expect("GERMINATED").judge(&policy, black_box(&health), now);
                 (seed, passed)
             },
             BatchSize::SmallInput,

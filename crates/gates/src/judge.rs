@@ -31,7 +31,9 @@ impl Gatekeeper<Germinate> for GatePolicy {
                 }
                 match &evidence.slot_state {
                     SlotState::Unknown => Err(Finding::refuse("unknown_slot").with("slot", &evidence.slot)),
-                    SlotState::Taken(by) => Err(Finding::refuse("slot_taken").with("slot", &evidence.slot).with("by", by)),
+                    SlotState::Taken(by) => {
+                        Err(Finding::refuse("slot_taken").with("slot", &evidence.slot).with("by", by))
+                    }
                     SlotState::Free => Ok(()),
                 }
             }),
@@ -46,7 +48,12 @@ impl SanityPolicy {
         let known = (1..=self.max_tier).contains(&blueprint.tier);
         refuse_if(!known, "tier_not_allowed", "tier", blueprint.tier().as_str_name())?;
         refuse_if(blueprint.quarantine_only && !self.allow_quarantine_only, "quarantined", "quarantine_only", true)?;
-        refuse_if(blueprint.approval_required && !self.allow_unapproved, "approval_required", "approval_required", true)?;
+        refuse_if(
+            blueprint.approval_required && !self.allow_unapproved,
+            "approval_required",
+            "approval_required",
+            true,
+        )?;
         // Written so that a NaN is too high.
         let tolerable = blueprint.risk <= self.max_risk;
         refuse_if(!tolerable, "risk_too_high", "risk", blueprint.risk)
@@ -102,13 +109,17 @@ impl Gatekeeper<StartGrafting> for GatePolicy {
                 no_violations(evidence.violations)?;
                 let losses = evidence.losses.len();
                 let window = window.filter(|_| losses >= policy.min_losses);
-                let window =
-                    window.ok_or_else(|| Finding::refuse("insufficient_history").with("losses", losses))?;
+                let window = window.ok_or_else(|| Finding::refuse("insufficient_history").with("losses", losses))?;
                 refuse_if(!window.mean.is_finite(), "loss_not_finite", "loss", window.mean)?;
                 let matters = window.mean > policy.loss_floor;
                 refuse_if(matters && window.rise > policy.max_rise, "loss_rising", "rise", window.rise)?;
                 let oscillation = window.oscillation;
-                refuse_if(matters && oscillation > policy.max_oscillation, "loss_oscillating", "oscillation", oscillation)?;
+                refuse_if(
+                    matters && oscillation > policy.max_oscillation,
+                    "loss_oscillating",
+                    "oscillation",
+                    oscillation,
+                )?;
                 // Written so that a NaN is not monotone.
                 let monotone = (0.0..=1.0).contains(&alpha) && before.is_none_or(|before| before <= alpha);
                 refuse_if(!monotone, "alpha_not_monotone", "alpha", alpha)?;
@@ -195,7 +206,8 @@ impl GatePolicy {
 
     fn metric(&self, metric: &ImpactMetric) -> Check {
         let ImpactMetric { name, baseline, current, higher_is_better } = metric;
-        let about = |reason| Finding::refuse(reason).with("metric", name).with("baseline", baseline).with("current", current);
+        let about =
+            |reason| Finding::refuse(reason).with("metric", name).with("baseline", baseline).with("current", current);
         if !(baseline.is_finite() && current.is_finite()) {
             return Err(about("metric_not_finite"));
         }
@@ -242,12 +254,7 @@ fn stage(subject: &Subject<'_>, expected: SeedLifecycleStage) -> Check {
         .with("stage", subject.stage.as_str_name()))
 }
 
-fn refuse_if(
-    wrong: bool,
-    reason: &'static str,
-    name: &'static str,
-    value: impl std::fmt::Display,
-) -> Check {
+fn refuse_if(wrong: bool, reason: &'static str, name: &'static str, value: impl std::fmt::Display) -> Check {
     if wrong { Err(Finding::refuse(reason).with(name, value)) } else { Ok(()) }
 }
 
@@ -257,5 +264,9 @@ fn no_violations(violations: u64) -> Check {
 
 fn within(latency: Duration, max_ms: u64, reason: &'static str) -> Check {
     let over = latency > Duration::from_millis(max_ms);
-    if over { Err(Finding::refuse(reason).with("latency", format!("{latency:?}")).with("max_ms", max_ms)) } else { Ok(()) }
+    if over {
+        Err(Finding::refuse(reason).with("latency", format!("{latency:?}")).with("max_ms", max_ms))
+    } else {
+        Ok(())
+    }
 }

@@ -42,9 +42,7 @@ mod policy;
 mod window;
 
 pub use evidence::{
-    GradientHealthEvidence, ImpactMetric, InterfaceEvidence, Interface, KernelOrigin, ResetEvidence, SanityEvidence,
+    GradientHealthEvidence, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin, ResetEvidence, SanityEvidence,
     SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus,
 };
-pub use policy::{
-    GatePolicy, GradientHealthPolicy, SanityPolicy, StabilityPolicy, SystemImpactPolicy,
-};
+pub use policy::{GatePolicy, GradientHealthPolicy, SanityPolicy, StabilityPolicy, SystemImpactPolicy};

@@ -79,9 +79,15 @@ fn g0_sanity() {
             ("approval_required", &|e| blueprint_of(e).approval_required = true),
             ("risk_too_high", &|e| blueprint_of(e).risk = 0.81),
             ("risk_too_high", &|e| blueprint_of(e).risk = f32::NAN),
-            ("unknown_parameter", &|e| { e.parameters.insert("width".into(), 0.5); }),
-            ("parameter_not_finite", &|e| { e.parameters.insert("dropout".into(), f32::NAN); }),
-            ("parameter_out_of_bounds", &|e| { e.parameters.insert("dropout".into(), 1.5); }),
+            ("unknown_parameter", &|e| {
+                e.parameters.insert("width".into(), 0.5);
+            }),
+            ("parameter_not_finite", &|e| {
+                e.parameters.insert("dropout".into(), f32::NAN);
+            }),
+            ("parameter_out_of_bounds", &|e| {
+                e.parameters.insert("dropout".into(), 1.5);
+            }),
             ("unknown_slot", &|e| e.slot_state = SlotState::Unknown),
             ("slot_taken", &|e| e.slot_state = SlotState::Taken(SeedId::new("seed-2").unwrap())),
         ],

@@ -1,9 +1,6 @@
 //! Copies that nothing can reach the original through.
 
-use burn::{
-    module::AutodiffModule,
-    tensor::backend::AutodiffBackend,
-};
+use burn::{module::AutodiffModule, tensor::backend::AutodiffBackend};
 
 /// A copy of the module whose parameters have the same values and no gradient, and whose running statistics are its own:
 /// a pass through it in training mode does not move those of the original. Copies no parameter data.

@@ -57,8 +57,16 @@ pub fn part(stage: SeedLifecycleStage, seed: &SeedId, view: &View) -> Part {
         SeedStageBlending if own => Part::Learning,
         SeedStageShadowing | SeedStageProbationary if own => Part::Probed,
         SeedStageBlending | SeedStageProbationary if !host => Part::Context,
-        SeedStageUnknown | SeedStageDormant | SeedStageGerminated | SeedStageTraining | SeedStageBlending
-        | SeedStageShadowing | SeedStageProbationary | SeedStageCulled | SeedStageEmbargoed | SeedStageResetting
+        SeedStageUnknown
+        | SeedStageDormant
+        | SeedStageGerminated
+        | SeedStageTraining
+        | SeedStageBlending
+        | SeedStageShadowing
+        | SeedStageProbationary
+        | SeedStageCulled
+        | SeedStageEmbargoed
+        | SeedStageResetting
         | SeedStageTerminated => Part::Absent,
     }
 }

@@ -19,9 +19,7 @@ use kasmina_leyline::{
 };
 use kasmina_telemetry::{Metric, names};
 
-use crate::{
-    Activation, GraftBackend, Grafts, Refusal, SeedManager, Validation, grafts::dtype_name, views,
-};
+use crate::{Activation, GraftBackend, Grafts, Refusal, SeedManager, Validation, grafts::dtype_name, views};
 
 /// The most examples of the batch that a kernel is warmed up with; our choice: enough for any norm, too few to notice.
 const PREWARM_BATCH: usize = 8;
@@ -40,9 +38,10 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) if error.reason() == "unknown_blueprint" => None,
             Err(cause) => return Err(Refusal::Kernel { blueprint: blueprint.clone(), cause: Box::new(cause) }),
         };
-        let occupant = self.seeds.values().find(|other| {
-            other.slot == seed.slot && other.attached.is_some() && other.stage() != SeedStageFossilized
-        });
+        let occupant = self
+            .seeds
+            .values()
+            .find(|other| other.slot == seed.slot && other.attached.is_some() && other.stage() != SeedStageFossilized);
         let slot_state = match occupant {
             _ if !self.shapes.contains_key(&seed.slot) => SlotState::Unknown,
             Some(occupant) => SlotState::Taken(occupant.id.clone()),
@@ -201,11 +200,7 @@ impl From<&Validation> for ImpactMetric {
 }
 
 /// Numbers from -1 to 1 in the shape of `activation`, at most [`PREWARM_BATCH`] examples, each row other than the last.
-fn ramp<B: Backend, const D: usize>(
-    activation: &Activation,
-    steps: usize,
-    device: &B::Device,
-) -> Option<Tensor<B, D>> {
+fn ramp<B: Backend, const D: usize>(activation: &Activation, steps: usize, device: &B::Device) -> Option<Tensor<B, D>> {
     let mut dims: [usize; D] = activation.dims.as_slice().try_into().ok()?;
     dims[0] = dims[0].min(PREWARM_BATCH);
     let values: Vec<f32> =

@@ -175,7 +175,8 @@ impl<B: BlendBackend> Graft<B> {
 
 impl<B: BlendBackend> fmt::Debug for Grafts<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kernels = self.slots.iter().map(|(slot, grafts)| (slot, grafts.iter().map(|graft| &graft.seed).collect::<Vec<_>>()));
+        let kernels =
+            self.slots.iter().map(|(slot, grafts)| (slot, grafts.iter().map(|graft| &graft.seed).collect::<Vec<_>>()));
         f.debug_map().entries(kernels).finish()
     }
 }

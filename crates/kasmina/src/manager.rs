@@ -152,7 +152,8 @@ impl<B: GraftBackend> SeedManager<B> {
     fn fits(&self, id: &SeedId, blueprint: &BlueprintId, contract: &SlotContract) -> Result<(), Refusal> {
         let slot = &self.seed(id)?.slot;
         let dtype = format!("{:?}", contract.dtype).to_lowercase();
-        let kernel = format!("rank {}, {} to {} channels, {dtype}", contract.rank, contract.channels_in, contract.channels_out);
+        let kernel =
+            format!("rank {}, {} to {} channels, {dtype}", contract.rank, contract.channels_in, contract.channels_out);
         let shows = self.shapes.get(slot).map_or_else(String::new, |SlotShape { input, output }| {
             let dtype = dtype_name(output.dtype);
             format!("rank {}, {} to {} channels, {dtype}", output.rank(), input.channels(), output.channels())
@@ -181,11 +182,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     fn export(&self, seed: &Seed<B>) -> SeedState {
-        let mut state = SeedState {
-            seed_id: seed.id.to_string(),
-            stage: seed.stage().into(),
-            ..SeedState::default()
-        };
+        let mut state = SeedState { seed_id: seed.id.to_string(), stage: seed.stage().into(), ..SeedState::default() };
         if let Some(attached) = &seed.attached {
             let vitals = &attached.vitals;
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();

@@ -6,12 +6,13 @@ use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_leyline::{
     BlueprintId, CommandId, SeedId, UnixTime,
     v1::{
-        AdaptationCommand, CircuitBreakerState, CommandSeedOperation, CommandType, SeedOperation,
+        AdaptationCommand, CircuitBreakerState, CommandSeedOperation, CommandType,
         SeedLifecycleStage::{
             SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
             SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing, SeedStageTerminated,
             SeedStageTraining, SeedStageUnknown,
         },
+        SeedOperation,
         adaptation_command::Payload,
     },
 };
@@ -82,7 +83,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// [`CommandError::Refused`].
     pub fn execute(&mut self, command: &Verified<AdaptationCommand>) -> Result<Receipt, CommandError> {
         // A verified command has an id: it was the nonce.
-        let id = CommandId::new(&command.command_id).map_err(|error| CommandError::Rejected(Rejection::MissingCommandId(error)))?;
+        let id = CommandId::new(&command.command_id)
+            .map_err(|error| CommandError::Rejected(Rejection::MissingCommandId(error)))?;
         let done = self.check(command).and_then(|()| self.understand(command)).and_then(|order| self.carry_out(order));
         match done {
             Ok(transitions) => {
@@ -197,9 +199,18 @@ impl<B: GraftBackend> SeedManager<B> {
             Order::Cull { seed } => self.cull(&seed, "command"),
             Order::Cancel { seed } => match self.seed(&seed)?.stage() {
                 SeedStageGerminated | SeedStageTraining => self.cull(&seed, "cancelled"),
-                SeedStageUnknown | SeedStageDormant | SeedStageBlending | SeedStageShadowing | SeedStageProbationary
-                | SeedStageFossilized | SeedStageCulled | SeedStageEmbargoed | SeedStageResetting
-                | SeedStageTerminated => Err(self.wrong_stage(&seed, "CANCEL works before BLENDING; CULL works until FOSSILIZED")),
+                SeedStageUnknown
+                | SeedStageDormant
+                | SeedStageBlending
+                | SeedStageShadowing
+                | SeedStageProbationary
+                | SeedStageFossilized
+                | SeedStageCulled
+                | SeedStageEmbargoed
+                | SeedStageResetting
+                | SeedStageTerminated => {
+                    Err(self.wrong_stage(&seed, "CANCEL works before BLENDING; CULL works until FOSSILIZED"))
+                }
             },
             Order::FineTune { seed, steps } => self.fine_tune(&seed, steps),
             Order::Pause { seed } => self.pause(&seed),

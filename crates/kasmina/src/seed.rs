@@ -2,9 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use burn::{
-    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
-};
+use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor};
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
 use kasmina_kernel_load::{KernelModule, SlotContract};
 use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage};

@@ -33,12 +33,7 @@ impl CommandSender {
     ///
     /// # Errors
     /// [`Malformed`] for a command that receivers would refuse.
-    pub fn germinate(
-        &mut self,
-        seed: &SeedId,
-        blueprint: &BlueprintId,
-        now: UnixTime,
-    ) -> Result<Vec<u8>, Malformed> {
+    pub fn germinate(&mut self, seed: &SeedId, blueprint: &BlueprintId, now: UnixTime) -> Result<Vec<u8>, Malformed> {
         let operation = CommandSeedOperation {
             operation: SeedOperation::SeedOpGerminate.into(),
             blueprint_id: blueprint.to_string(),

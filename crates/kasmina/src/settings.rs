@@ -217,8 +217,8 @@ impl Settings {
     /// [`SettingsError::Unreadable`], and those of [`from_toml`](Self::from_toml).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SettingsError> {
         let path = path.as_ref();
-        let text = fs::read_to_string(path)
-            .map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| SettingsError::Unreadable { path: path.to_owned(), source })?;
         Self::from_toml(&text)
     }
 
@@ -255,7 +255,12 @@ impl Settings {
         demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
         let epochs = self.kernels.collect_every_epochs;
         demand(epochs > 0, "kernels.collect_every_epochs", &epochs, "must be at least 1")?;
-        demand(self.blending.total_steps > 0, "blending.total_steps", &self.blending.total_steps, "must be at least 1")?;
+        demand(
+            self.blending.total_steps > 0,
+            "blending.total_steps",
+            &self.blending.total_steps,
+            "must be at least 1",
+        )?;
         Ok(self)
     }
 }
@@ -299,7 +304,14 @@ impl Default for LifecycleSettings {
 
 impl Default for TrainingSettings {
     fn default() -> Self {
-        Self { learning_rate_scale: 1.0, straight_through_scale: 0.1, sample_every: 10, probe_every: 4, reseed: true, rng_seed: 0 }
+        Self {
+            learning_rate_scale: 1.0,
+            straight_through_scale: 0.1,
+            sample_every: 10,
+            probe_every: 4,
+            reseed: true,
+            rng_seed: 0,
+        }
     }
 }
 
@@ -311,7 +323,12 @@ impl Default for BlendingSettings {
 
 impl Default for KernelSettings {
     fn default() -> Self {
-        Self { cache_bytes: 256 << 20, cache_ttl_seconds: 3600, collect_every_epochs: 5, limits: ArtifactLimits::default() }
+        Self {
+            cache_bytes: 256 << 20,
+            cache_ttl_seconds: 3600,
+            collect_every_epochs: 5,
+            limits: ArtifactLimits::default(),
+        }
     }
 }
 

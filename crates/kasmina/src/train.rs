@@ -11,9 +11,7 @@ use burn::{
     tensor::Tensor,
 };
 use kasmina_blending::AlphaSchedule;
-use kasmina_isolation::{
-    GradientLedger, Pass, View, Violation, cosine_similarity, frozen_twin, gradient_norm,
-};
+use kasmina_isolation::{GradientLedger, Pass, View, Violation, cosine_similarity, frozen_twin, gradient_norm};
 use kasmina_leyline::{
     SeedId,
     v1::{

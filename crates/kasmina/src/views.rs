@@ -61,11 +61,7 @@ impl<B: GraftBackend> SeedManager<B> {
         })
     }
 
-    fn view<C: BlendBackend>(
-        &self,
-        view: &View,
-        kernel: impl Fn(&Attached<B>, Part) -> KernelModule<C>,
-    ) -> Grafts<C> {
+    fn view<C: BlendBackend>(&self, view: &View, kernel: impl Fn(&Attached<B>, Part) -> KernelModule<C>) -> Grafts<C> {
         self.assemble(|seed| {
             let (attached, part) = self.part(seed, view)?;
             Some(graft(seed, attached, part, kernel(attached, part)))

@@ -3,15 +3,13 @@
 mod common;
 
 use burn::tensor::Tensor;
-use common::{determined, B, Mlp, World, blueprint, bytes, control_step, loss, optimizer, refused, seed, twin};
+use common::{B, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin};
 use kasmina::{
     CommandSender, Grafts, Settings, StepError,
     kernel_load::{KernelLibrary, LibraryError},
     leyline::{
         SlotId, UnixTime,
-        v1::{
-            AdaptationCommand, CommandType, SeedLifecycleStage::*, SeedOperation::*,
-        },
+        v1::{AdaptationCommand, CommandType, SeedLifecycleStage::*, SeedOperation::*},
     },
     safety::Clock,
     security::Secret,
@@ -94,14 +92,31 @@ fn commands_that_cannot_be_carried_out() {
     check(refused_event, "illegal_transition", |world| refused(world.operate("seed-1", SeedOpFossilize)));
     check(refused_event, "unknown_blueprint", |world| refused(world.germinate("seed-1", "nothing")));
     check(refused_event, "unsupported", |world| {
-        send(world, AdaptationCommand { command_type: CommandType::CommandStructuralPruning.into(), ..Default::default() })
+        send(
+            world,
+            AdaptationCommand { command_type: CommandType::CommandStructuralPruning.into(), ..Default::default() },
+        )
     });
     check(refused_event, "malformed_command", |world| send(world, AdaptationCommand::default()));
     check(refused_event, "malformed_command", |world| {
-        send(world, AdaptationCommand { command_type: CommandType::CommandSeed.into(), target_seed_id: "seed-1".into(), ..Default::default() })
+        send(
+            world,
+            AdaptationCommand {
+                command_type: CommandType::CommandSeed.into(),
+                target_seed_id: "seed-1".into(),
+                ..Default::default()
+            },
+        )
     });
     check(refused_event, "invalid_id", |world| {
-        send(world, AdaptationCommand { command_type: CommandType::CommandPause.into(), target_seed_id: "no id\n".into(), ..Default::default() })
+        send(
+            world,
+            AdaptationCommand {
+                command_type: CommandType::CommandPause.into(),
+                target_seed_id: "no id\n".into(),
+                ..Default::default()
+            },
+        )
     });
     check(refused_event, "wrong_training_run", |world| {
         let annotations = [("training_run_id", "run-8")];
@@ -190,7 +205,12 @@ fn a_loss_that_is_no_number_steps_nothing() {
             let nan = |host: &Mlp<B>, grafts: &mut Grafts<B>| loss(host, step, grafts) * f32::NAN;
             let error = world.manager.train_batch(&mut host, &mut host_optimizer, 1e-2, nan).unwrap_err();
             assert!(matches!(error, StepError::NonFiniteLoss { step: at, .. } if at == step), "{error}");
-            assert!(world.events().iter().any(|event| event.attributes.get("reason").is_some_and(|why| why == "non_finite_loss")));
+            assert!(
+                world
+                    .events()
+                    .iter()
+                    .any(|event| event.attributes.get("reason").is_some_and(|why| why == "non_finite_loss"))
+            );
             assert!((bytes(&host), world.manager.step()) == before);
         }
         if step == 12 {

@@ -4,8 +4,11 @@
 mod common;
 
 use burn::module::AutodiffModule;
-use common::{determined, B, Cnn, Host, Mlp, World, bytes, control_step, optimizer, twin};
-use kasmina::{Settings, leyline::v1::{SeedLifecycleStage::*, SeedOperation::*}};
+use common::{B, Cnn, Host, Mlp, World, bytes, control_step, determined, optimizer, twin};
+use kasmina::{
+    Settings,
+    leyline::v1::{SeedLifecycleStage::*, SeedOperation::*},
+};
 
 /// 50 steps: TRAINING, BLENDING, SHADOWING, PROBATIONARY, culled.
 fn a_culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str, mode: &str) {
@@ -19,14 +22,25 @@ fn a_culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(mut host: M, ke
     assert_eq!(bytes(&host), bytes(&control));
     for step in 1..=50 {
         match step {
-            1 => { world.germinate("seed-1", kernel).unwrap(); }
-            11 => { world.graft("seed-1", mode, 10.0).unwrap(); }
-            21 => { world.operate("seed-1", SeedOpStabilize).unwrap(); }
-            31 => { world.operate("seed-1", SeedOpEvaluate).unwrap(); }
-            41 => { world.operate("seed-1", SeedOpCull).unwrap(); }
+            1 => {
+                world.germinate("seed-1", kernel).unwrap();
+            }
+            11 => {
+                world.graft("seed-1", mode, 10.0).unwrap();
+            }
+            21 => {
+                world.operate("seed-1", SeedOpStabilize).unwrap();
+            }
+            31 => {
+                world.operate("seed-1", SeedOpEvaluate).unwrap();
+            }
+            41 => {
+                world.operate("seed-1", SeedOpCull).unwrap();
+            }
             _ => {}
         }
-        let expected = [SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary, SeedStageEmbargoed];
+        let expected =
+            [SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary, SeedStageEmbargoed];
         assert_eq!(world.stage("seed-1"), expected[(step as usize - 1) / 10], "step {step}");
         let report = world.step(&mut host, &mut host_optimizer, step);
         control_step(&mut control, &mut control_optimizer, step);
@@ -63,11 +77,21 @@ fn a_fossil_does_leave_a_trace() {
     let mut same_until = 0;
     for step in 1..=50 {
         match step {
-            1 => { world.germinate("seed-1", "mlp").unwrap(); }
-            11 => { world.graft("seed-1", "RESIDUAL", 10.0).unwrap(); }
-            21 => { world.operate("seed-1", SeedOpStabilize).unwrap(); }
-            31 => { world.operate("seed-1", SeedOpEvaluate).unwrap(); }
-            41 => { world.operate("seed-1", SeedOpFossilize).unwrap(); }
+            1 => {
+                world.germinate("seed-1", "mlp").unwrap();
+            }
+            11 => {
+                world.graft("seed-1", "RESIDUAL", 10.0).unwrap();
+            }
+            21 => {
+                world.operate("seed-1", SeedOpStabilize).unwrap();
+            }
+            31 => {
+                world.operate("seed-1", SeedOpEvaluate).unwrap();
+            }
+            41 => {
+                world.operate("seed-1", SeedOpFossilize).unwrap();
+            }
             _ => {}
         }
         world.step(&mut host, &mut host_optimizer, step);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{determined, Noisy, World, bytes, optimizer, twin};
+use common::{Noisy, World, bytes, determined, optimizer, twin};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
@@ -15,9 +15,15 @@ fn a_host_with_dropout_draws_what_it_would_have_drawn() {
     let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
     for step in 1..=40 {
         match step {
-            1 => { world.germinate("seed-1", "mlp").unwrap(); }
-            11 => { world.graft("seed-1", "CONVEX", 10.0).unwrap(); }
-            21 => { world.operate("seed-1", SeedOpStabilize).unwrap(); }
+            1 => {
+                world.germinate("seed-1", "mlp").unwrap();
+            }
+            11 => {
+                world.graft("seed-1", "CONVEX", 10.0).unwrap();
+            }
+            21 => {
+                world.operate("seed-1", SeedOpStabilize).unwrap();
+            }
             _ => {}
         }
         world.step(&mut host, &mut host_optimizer, step);

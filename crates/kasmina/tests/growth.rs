@@ -3,7 +3,7 @@
 mod common;
 
 use burn::{module::AutodiffModule, optim::Optimizer};
-use common::{determined, B, Host, Mlp, World, optimizer, refused, seed};
+use common::{B, Host, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, AutomaticMode, Settings, Validation,
     leyline::v1::{SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
@@ -47,12 +47,23 @@ fn grown_to(stage: i32) -> (World, Mlp<B>, impl Optimizer<Mlp<B>, B>, u64) {
 fn a_seed_grows_up_and_trains_on_with_the_host() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageFossilized as i32);
     let events = world.events();
-    let of_seed = |event: &&TelemetryEvent| event.description == "seed_state" && event.attributes["from"] != "SEED_STAGE_UNKNOWN";
-    let stages: Vec<_> = events.iter().filter(of_seed).map(|event| &event.attributes["to"]["SEED_STAGE_".len()..]).collect();
+    let of_seed =
+        |event: &&TelemetryEvent| event.description == "seed_state" && event.attributes["from"] != "SEED_STAGE_UNKNOWN";
+    let stages: Vec<_> =
+        events.iter().filter(of_seed).map(|event| &event.attributes["to"]["SEED_STAGE_".len()..]).collect();
     assert_eq!(stages, ["GERMINATED", "TRAINING", "BLENDING", "SHADOWING", "PROBATIONARY", "FOSSILIZED"]);
-    let gates: Vec<_> = events.iter().filter(|event| event.description == "gate_event").map(|event| event.attributes["gate"].as_str()).collect();
-    let [g0, g1, g2, g3, g4] =
-        ["SEED_GATE_G0_SANITY", "SEED_GATE_G1_GRADIENT_HEALTH", "SEED_GATE_G2_STABILITY", "SEED_GATE_G3_INTERFACE", "SEED_GATE_G4_SYSTEM_IMPACT"];
+    let gates: Vec<_> = events
+        .iter()
+        .filter(|event| event.description == "gate_event")
+        .map(|event| event.attributes["gate"].as_str())
+        .collect();
+    let [g0, g1, g2, g3, g4] = [
+        "SEED_GATE_G0_SANITY",
+        "SEED_GATE_G1_GRADIENT_HEALTH",
+        "SEED_GATE_G2_STABILITY",
+        "SEED_GATE_G3_INTERFACE",
+        "SEED_GATE_G4_SYSTEM_IMPACT",
+    ];
     assert_eq!(gates, [g0, g1, g2, g3, g4, g4]);
 
     let still = host.clone();
@@ -74,7 +85,9 @@ fn output(world: &World, host: &Mlp<B>) -> Vec<f32> {
 
 #[test]
 fn the_views_show_a_seed_when_it_is_its_turn() {
-    for (stage, in_live, in_committed) in [(3, false, false), (4, true, false), (5, false, false), (6, true, false), (7, true, true)] {
+    for (stage, in_live, in_committed) in
+        [(3, false, false), (4, true, false), (5, false, false), (6, true, false), (7, true, true)]
+    {
         let (world, host, ..) = grown_to(stage);
         let bare = host.valid().forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
         let committed = host.valid().forward(common::batch(3), &mut world.manager.committed_view()).into_data();
@@ -122,7 +135,9 @@ fn a_paused_seed_is_the_identity_until_it_is_resumed() {
     };
     pause(&mut world, false).unwrap();
     let bare = host.valid().forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
-    let live = |world: &World, host: &Mlp<B>| host.valid().forward(common::batch(3), &mut world.manager.live_view()).into_data();
+    let live = |world: &World, host: &Mlp<B>| {
+        host.valid().forward(common::batch(3), &mut world.manager.live_view()).into_data()
+    };
     assert_eq!(live(&world, &host), bare);
     train(&mut world, &mut host, &mut optimizer, &mut at, 3);
     assert_eq!(world.manager.alpha(&seed("seed-1")), alpha, "alpha stands still");
@@ -135,7 +150,12 @@ fn a_paused_seed_is_the_identity_until_it_is_resumed() {
 #[test]
 fn a_refused_gate_culls_and_the_seed_can_try_again_after_its_embargo() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
-    world.manager.report_validation(vec![Validation { name: "accuracy".into(), host: 0.9, live: 0.5, higher_is_better: true }]);
+    world.manager.report_validation(vec![Validation {
+        name: "accuracy".into(),
+        host: 0.9,
+        live: 0.5,
+        higher_is_better: true,
+    }]);
     world.events();
     assert_eq!(refused(world.operate("seed-1", SeedOpFossilize)), "metric_regressed");
     assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
@@ -166,11 +186,16 @@ fn cancel_works_before_blending_and_cull_until_the_end() {
 #[test]
 fn fine_tuning_lets_a_seed_learn_on_while_the_host_does_not_notice() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
-    let live = |world: &World| Mlp::<B>::valid(&frozen()).forward(common::batch(3), &mut world.manager.live_view()).into_data();
+    let live = |world: &World| {
+        Mlp::<B>::valid(&frozen()).forward(common::batch(3), &mut world.manager.live_view()).into_data()
+    };
     let before = live(&world);
     train(&mut world, &mut host, &mut optimizer, &mut at, 2);
     assert_eq!(live(&world), before, "without FINE_TUNE the seed stands still");
-    let wire = world.sender.operate(&seed("seed-1"), SeedOpFineTune, [("steps", 2.0)], [], kasmina::safety::Clock::unix(&world.clock)).unwrap();
+    let wire = world
+        .sender
+        .operate(&seed("seed-1"), SeedOpFineTune, [("steps", 2.0)], [], kasmina::safety::Clock::unix(&world.clock))
+        .unwrap();
     world.manager.submit(&wire).unwrap();
     train(&mut world, &mut host, &mut optimizer, &mut at, 2);
     let tuned = live(&world);

@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-use common::{determined, B, Mlp, World, bytes, control_step, optimizer, refused, seed, twin};
+use common::{B, Mlp, World, bytes, control_step, determined, optimizer, refused, seed, twin};
 use kasmina::{
     Settings,
     isolation::Pass,

@@ -22,16 +22,10 @@ fn handover(criterion: &mut Criterion) {
     let mut loader = KernelLoader::new(library, 64 << 20, Duration::from_secs(3600));
     loader.load(&manifest.blueprint_id, Monotonic::ORIGIN).unwrap();
     group.bench_function("cached", |bencher| {
-        bencher.iter(|| {
-            loader
-                .load(black_box(&manifest.blueprint_id), Monotonic::ORIGIN)
-                .unwrap()
-        });
+        bencher.iter(|| loader.load(black_box(&manifest.blueprint_id), Monotonic::ORIGIN).unwrap());
     });
     let artifact = loader.load(&manifest.blueprint_id, Monotonic::ORIGIN).unwrap();
-    group.bench_function("build", |bencher| {
-        bencher.iter(|| artifact.build::<Autodiff<Flex>>(&Default::default()))
-    });
+    group.bench_function("build", |bencher| bencher.iter(|| artifact.build::<Autodiff<Flex>>(&Default::default())));
 }
 
 fn verification(criterion: &mut Criterion) {

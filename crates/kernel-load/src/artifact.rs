@@ -73,10 +73,7 @@ impl Digests {
     pub fn of(bytes: &[u8], limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         let (header, _) = header::split(bytes, limits)?;
         let guard_digest = manifest(&header::parse(header)?)?.guard_digest();
-        Ok(Self {
-            checksum: Digest::of(bytes),
-            guard_digest,
-        })
+        Ok(Self { checksum: Digest::of(bytes), guard_digest })
     }
 }
 
@@ -91,17 +88,11 @@ impl Digests {
 /// One variant of [`ArtifactError`] for each check.
 pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Result<VerifiedArtifact, ArtifactError> {
     if bytes.len() > limits.max_bytes {
-        return Err(ArtifactError::Oversized {
-            limit: limits.max_bytes,
-            got: bytes.len(),
-        });
+        return Err(ArtifactError::Oversized { limit: limits.max_bytes, got: bytes.len() });
     }
     let got = Digest::of(bytes);
     if got != digests.checksum {
-        return Err(ArtifactError::Checksum {
-            expected: digests.checksum,
-            got,
-        });
+        return Err(ArtifactError::Checksum { expected: digests.checksum, got });
     }
     let (text, data) = header::split(bytes, limits)?;
     let header = header::parse(text)?;
@@ -109,10 +100,7 @@ pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Resul
     let checked = check::manifest(&manifest, limits)?;
     let got = manifest.guard_digest();
     if got != digests.guard_digest {
-        return Err(ArtifactError::GuardDigest {
-            expected: digests.guard_digest,
-            got,
-        });
+        return Err(ArtifactError::GuardDigest { expected: digests.guard_digest, got });
     }
     describe(&header, &checked.plan)?;
     let end = lay_out(&header)?;
@@ -124,36 +112,20 @@ pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Resul
         return Err(ArtifactError::TrailingBytes { expected, got });
     }
     let parameters = decode(&header, &checked.plan, data)?;
-    Ok(VerifiedArtifact {
-        manifest,
-        digests: *digests,
-        spatial: checked.spatial,
-        parameters,
-    })
+    Ok(VerifiedArtifact { manifest, digests: *digests, spatial: checked.spatial, parameters })
 }
 
 fn manifest(header: &Header) -> Result<Manifest, ArtifactError> {
-    let text = header
-        .metadata
-        .get(MANIFEST_KEY)
-        .ok_or(ArtifactError::ManifestMissing)?;
+    let text = header.metadata.get(MANIFEST_KEY).ok_or(ArtifactError::ManifestMissing)?;
     Ok(Manifest::from_json(text)?)
 }
 
 /// Checks that the header names exactly the planned tensors, with their shapes and dtype.
 fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
-    let missing = |spec: &TensorSpec| ArtifactError::TensorMissing {
-        name: excerpt(&spec.name),
-    };
+    let missing = |spec: &TensorSpec| ArtifactError::TensorMissing { name: excerpt(&spec.name) };
     let entries: Vec<_> = plan
         .iter()
-        .map(|spec| {
-            header
-                .tensors
-                .get(&spec.name)
-                .map(|entry| (spec, entry))
-                .ok_or_else(|| missing(spec))
-        })
+        .map(|spec| header.tensors.get(&spec.name).map(|entry| (spec, entry)).ok_or_else(|| missing(spec)))
         .collect::<Result<_, _>>()?;
     if header.tensors.len() > plan.len() {
         let planned: std::collections::BTreeSet<_> = plan.iter().map(|spec| &spec.name).collect();
@@ -164,21 +136,13 @@ fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
     for (spec, entry) in &entries {
         if entry.shape != spec.shape {
             let (expected, got) = (spec.shape.clone(), entry.shape.iter().copied().take(8).collect());
-            return Err(ArtifactError::TensorShape {
-                name: excerpt(&spec.name),
-                expected,
-                got,
-            });
+            return Err(ArtifactError::TensorShape { name: excerpt(&spec.name), expected, got });
         }
     }
     for (spec, entry) in &entries {
         if entry.dtype != DTYPE {
             let (name, got) = (excerpt(&spec.name), excerpt(&entry.dtype));
-            return Err(ArtifactError::TensorDtype {
-                name,
-                expected: DTYPE,
-                got,
-            });
+            return Err(ArtifactError::TensorDtype { name, expected: DTYPE, got });
         }
     }
     Ok(())
@@ -189,17 +153,10 @@ fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
     let mut entries: Vec<_> = header.tensors.iter().collect();
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     entries.into_iter().try_fold(0_usize, |begin, (name, entry)| {
-        let bytes = entry
-            .shape
-            .iter()
-            .fold(WIDTH, |product, &axis| product.saturating_mul(axis));
+        let bytes = entry.shape.iter().fold(WIDTH, |product, &axis| product.saturating_mul(axis));
         let expected = [begin, begin.saturating_add(bytes)];
         let (name, got) = (excerpt(name), entry.data_offsets);
-        if got == expected {
-            Ok(expected[1])
-        } else {
-            Err(ArtifactError::TensorLayout { name, expected, got })
-        }
+        if got == expected { Ok(expected[1]) } else { Err(ArtifactError::TensorLayout { name, expected, got }) }
     })
 }
 
@@ -207,9 +164,7 @@ fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
 fn decode(header: &Header, plan: &[TensorSpec], data: &[u8]) -> Result<Vec<f32>, ArtifactError> {
     let mut parameters = Vec::with_capacity(data.len() / WIDTH);
     for spec in plan {
-        let missing = || ArtifactError::TensorMissing {
-            name: excerpt(&spec.name),
-        };
+        let missing = || ArtifactError::TensorMissing { name: excerpt(&spec.name) };
         let [begin, end] = header.tensors.get(&spec.name).ok_or_else(missing)?.data_offsets;
         let first = parameters.len();
         let bytes = data.get(begin..end).ok_or_else(missing)?.as_chunks::<WIDTH>().0;

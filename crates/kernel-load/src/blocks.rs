@@ -11,10 +11,7 @@ use crate::layer::{Activation, NORM_EPSILON};
 use crate::nested::Layers;
 
 /// One layer. The variants' names are part of the tensors' names.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box is no module for Burn, and a kernel has few layers"
-)]
+#[expect(clippy::large_enum_variant, reason = "a box is no module for Burn, and a kernel has few layers")]
 #[derive(Module, Debug)]
 pub(crate) enum Layer<B: Backend> {
     Linear(Linear<B>),
@@ -102,9 +99,7 @@ impl Elementwise {
 impl<B: Backend> SqueezeExcite<B> {
     fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         let channel_axis = if D == 3 { 2 } else { 1 };
-        let mean = (1..D)
-            .filter(|&axis| axis != channel_axis)
-            .fold(x.clone(), Tensor::mean_dim);
+        let mean = (1..D).filter(|&axis| axis != channel_axis).fold(x.clone(), Tensor::mean_dim);
         let shape = mean.dims();
         let squeezed = mean.reshape([shape[0], shape[channel_axis]]);
         let gate = sigmoid(self.expand.forward(relu(self.reduce.forward(squeezed))));
@@ -122,8 +117,7 @@ impl<B: Backend> Attention<B> {
         };
         let scores = split(&self.query).matmul(split(&self.key).transpose()) / (width as f64).sqrt();
         let mixed = softmax(scores, 3).matmul(split(&self.value));
-        self.output
-            .forward(mixed.swap_dims(1, 2).reshape([batch, tokens, channels]))
+        self.output.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, channels]))
     }
 }
 
@@ -145,33 +139,23 @@ impl<B: Backend> Weights<'_, B> {
 
     fn layer(&mut self, spec: &LayerSpec) -> Layer<B> {
         match spec {
-            LayerSpec::Linear {
-                channels_in,
-                channels_out,
-                bias,
-            } => Layer::Linear(self.linear(*channels_in, *channels_out, *bias)),
-            LayerSpec::Conv2d {
-                channels_in,
-                channels_out,
-                kernel,
-                padding,
-                dilation,
-                groups,
-                bias,
-            } => Layer::Conv2d(Conv2d {
-                weight: self.take([*channels_out, channels_in / groups, kernel[0], kernel[1]]),
-                bias: bias.then(|| self.take([*channels_out])),
-                stride: [1, 1],
-                kernel_size: *kernel,
-                dilation: *dilation,
-                groups: *groups,
-                padding: PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]),
-            }),
+            LayerSpec::Linear { channels_in, channels_out, bias } => {
+                Layer::Linear(self.linear(*channels_in, *channels_out, *bias))
+            }
+            LayerSpec::Conv2d { channels_in, channels_out, kernel, padding, dilation, groups, bias } => {
+                Layer::Conv2d(Conv2d {
+                    weight: self.take([*channels_out, channels_in / groups, kernel[0], kernel[1]]),
+                    bias: bias.then(|| self.take([*channels_out])),
+                    stride: [1, 1],
+                    kernel_size: *kernel,
+                    dilation: *dilation,
+                    groups: *groups,
+                    padding: PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]),
+                })
+            }
             LayerSpec::LayerNorm { channels } => {
                 // The epsilon is private; what `init` makes besides it is lazy and never comes to be.
-                let mut norm = LayerNormConfig::new(*channels)
-                    .with_epsilon(NORM_EPSILON)
-                    .init(self.device);
+                let mut norm = LayerNormConfig::new(*channels).with_epsilon(NORM_EPSILON).init(self.device);
                 norm.gamma = self.take([*channels]);
                 norm.beta = Some(self.take([*channels]));
                 Layer::LayerNorm(norm)
@@ -184,12 +168,8 @@ impl<B: Backend> Weights<'_, B> {
                 epsilon: NORM_EPSILON,
                 affine: true,
             }),
-            LayerSpec::Activation(function) => Layer::Elementwise(Elementwise {
-                function: Some(*function),
-            }),
-            LayerSpec::Residual { layers } => Layer::Residual(Residual {
-                layers: self.layers(layers),
-            }),
+            LayerSpec::Activation(function) => Layer::Elementwise(Elementwise { function: Some(*function) }),
+            LayerSpec::Residual { layers } => Layer::Residual(Residual { layers: self.layers(layers) }),
             LayerSpec::SqueezeExcite { channels, hidden } => Layer::SqueezeExcite(SqueezeExcite {
                 reduce: self.linear(*channels, *hidden, true),
                 expand: self.linear(*hidden, *channels, true),
@@ -201,11 +181,7 @@ impl<B: Backend> Weights<'_, B> {
                 output: self.linear(*channels, *channels, true),
                 heads: *heads,
             }),
-            LayerSpec::LowRank {
-                channels_in,
-                channels_out,
-                rank,
-            } => Layer::LowRank(LowRank {
+            LayerSpec::LowRank { channels_in, channels_out, rank } => Layer::LowRank(LowRank {
                 down: self.linear(*channels_in, *rank, false),
                 up: self.linear(*rank, *channels_out, false),
             }),
@@ -214,10 +190,7 @@ impl<B: Backend> Weights<'_, B> {
     }
 
     fn linear(&mut self, channels_in: usize, channels_out: usize, bias: bool) -> Linear<B> {
-        Linear {
-            weight: self.take([channels_in, channels_out]),
-            bias: bias.then(|| self.take([channels_out])),
-        }
+        Linear { weight: self.take([channels_in, channels_out]), bias: bias.then(|| self.take([channels_out])) }
     }
 
     fn take<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<B, D>> {

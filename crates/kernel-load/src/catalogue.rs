@@ -55,10 +55,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<Catalogue, Result<LibraryError, Strin
         .map(|(id, entry)| {
             let blueprint = BlueprintId::new(&id).map_err(|error| Err(error.to_string()))?;
             if !is_plain(&entry.artifact) {
-                return Err(Ok(LibraryError::FileName {
-                    blueprint: id,
-                    name: excerpt(&entry.artifact),
-                }));
+                return Err(Ok(LibraryError::FileName { blueprint: id, name: excerpt(&entry.artifact) }));
             }
             validate(&entry.descriptor(&blueprint)).map_err(Ok)?;
             Ok((blueprint, entry))
@@ -80,10 +77,7 @@ fn is_plain(name: &str) -> bool {
 
 /// Checks what a descriptor's types leave open; gives the tier.
 fn validate(descriptor: &BlueprintDescriptor) -> Result<Tier, LibraryError> {
-    let invalid = |detail: String| LibraryError::Descriptor {
-        blueprint: excerpt(&descriptor.blueprint_id),
-        detail,
-    };
+    let invalid = |detail: String| LibraryError::Descriptor { blueprint: excerpt(&descriptor.blueprint_id), detail };
     let tier = match BlueprintTier::try_from(descriptor.tier) {
         Ok(BlueprintTier::Unspecified) => Tier::Unspecified,
         Ok(BlueprintTier::Safe) => Tier::Safe,
@@ -96,10 +90,7 @@ fn validate(descriptor: &BlueprintDescriptor) -> Result<Tier, LibraryError> {
     }
     for (name, BlueprintParameterBounds { min_value, max_value }) in &descriptor.allowed_parameters {
         if !(min_value.is_finite() && max_value.is_finite() && min_value <= max_value) {
-            return Err(invalid(format!(
-                "{:?} lies between {min_value} and {max_value}",
-                excerpt(name)
-            )));
+            return Err(invalid(format!("{:?} lies between {min_value} and {max_value}", excerpt(name))));
         }
     }
     Ok(tier)
@@ -131,10 +122,7 @@ impl Entry {
             guard_digest: digests.guard_digest,
             name,
             tier,
-            allowed_parameters: allowed_parameters
-                .into_iter()
-                .map(|(name, range)| (name, bounds(range)))
-                .collect(),
+            allowed_parameters: allowed_parameters.into_iter().map(|(name, range)| (name, bounds(range))).collect(),
             risk,
             stage,
             quarantine_only,
@@ -144,10 +132,7 @@ impl Entry {
     }
 
     pub(crate) fn digests(&self) -> Digests {
-        Digests {
-            checksum: self.checksum,
-            guard_digest: self.guard_digest,
-        }
+        Digests { checksum: self.checksum, guard_digest: self.guard_digest }
     }
 
     pub(crate) fn descriptor(&self, blueprint: &BlueprintId) -> BlueprintDescriptor {

@@ -40,56 +40,30 @@ pub(crate) fn manifest(manifest: &Manifest, limits: &ArtifactLimits) -> Result<C
 
 /// Checks everything but the declared parameter count.
 pub(crate) fn structure(manifest: &Manifest, limits: &ArtifactLimits) -> Result<Checked, ManifestError> {
-    let Manifest {
-        format_version,
-        contract,
-        layers,
-        ..
-    } = manifest;
+    let Manifest { format_version, contract, layers, .. } = manifest;
     if *format_version != FORMAT_VERSION {
-        return Err(ManifestError::Version {
-            expected: FORMAT_VERSION,
-            got: *format_version,
-        });
+        return Err(ManifestError::Version { expected: FORMAT_VERSION, got: *format_version });
     }
     if !(2..=4).contains(&contract.rank) {
         return Err(ManifestError::ContractRank { got: contract.rank });
     }
     within("contract", "channels_in", contract.channels_in, 1, MAX_CHANNELS)?;
-    let mut walk = Walk {
-        rank: contract.rank,
-        limits,
-        layers: 0,
-        spatial: Spatial::default(),
-    };
+    let mut walk = Walk { rank: contract.rank, limits, layers: 0, spatial: Spatial::default() };
     let got = walk.chain(layers, "", contract.channels_in, 0)?;
     if got != contract.channels_out {
-        return Err(ManifestError::Output {
-            expected: contract.channels_out,
-            got,
-        });
+        return Err(ManifestError::Output { expected: contract.channels_out, got });
     }
     let plan = plan::tensors(layers);
     let parameter_count = count(&plan).ok_or(ManifestError::ParameterOverflow)?;
     if parameter_count > limits.max_parameters {
-        return Err(ManifestError::TooManyParameters {
-            limit: limits.max_parameters,
-            got: parameter_count,
-        });
+        return Err(ManifestError::TooManyParameters { limit: limits.max_parameters, got: parameter_count });
     }
-    Ok(Checked {
-        parameter_count,
-        plan,
-        spatial: walk.spatial,
-    })
+    Ok(Checked { parameter_count, plan, spatial: walk.spatial })
 }
 
 fn count(plan: &[TensorSpec]) -> Option<u64> {
     plan.iter().try_fold(0_u64, |total, tensor| {
-        let elements = tensor
-            .shape
-            .iter()
-            .try_fold(1_u64, |product, &axis| product.checked_mul(axis as u64))?;
+        let elements = tensor.shape.iter().try_fold(1_u64, |product, &axis| product.checked_mul(axis as u64))?;
         total.checked_add(elements)
     })
 }
@@ -111,22 +85,15 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<usize, ManifestError> {
         if layers.is_empty() {
-            return Err(ManifestError::NoLayers {
-                at: if prefix.is_empty() { "manifest" } else { prefix }.into(),
-            });
+            return Err(ManifestError::NoLayers { at: if prefix.is_empty() { "manifest" } else { prefix }.into() });
         }
-        layers
-            .iter()
-            .enumerate()
-            .try_fold(channels, |channels, (index, layer)| {
-                self.layers += 1;
-                if self.layers > self.limits.max_layers {
-                    return Err(ManifestError::TooManyLayers {
-                        limit: self.limits.max_layers,
-                    });
-                }
-                self.layer(layer, &format!("{prefix}layers.{index}"), channels, depth)
-            })
+        layers.iter().enumerate().try_fold(channels, |channels, (index, layer)| {
+            self.layers += 1;
+            if self.layers > self.limits.max_layers {
+                return Err(ManifestError::TooManyLayers { limit: self.limits.max_layers });
+            }
+            self.layer(layer, &format!("{prefix}layers.{index}"), channels, depth)
+        })
     }
 
     fn layer(&mut self, layer: &LayerSpec, at: &str, channels: usize, depth: usize) -> Result<usize, ManifestError> {
@@ -135,41 +102,20 @@ impl Walk<'_> {
             if expected == channels {
                 Ok(channels)
             } else {
-                Err(ManifestError::Channels {
-                    at,
-                    expected,
-                    got: channels,
-                })
+                Err(ManifestError::Channels { at, expected, got: channels })
             }
         };
         let divides = |field: &'static str, divisor: usize, of: usize| match of.checked_rem(divisor) {
             Some(0) => Ok(()),
-            Some(_) | None => Err(ManifestError::NotDivisor {
-                at: at.into(),
-                field,
-                of,
-                got: divisor,
-            }),
+            Some(_) | None => Err(ManifestError::NotDivisor { at: at.into(), field, of, got: divisor }),
         };
         match layer {
-            LayerSpec::Linear {
-                channels_in,
-                channels_out,
-                bias: _,
-            } => {
+            LayerSpec::Linear { channels_in, channels_out, bias: _ } => {
                 self.takes_rank(layer, at, &[2, 3])?;
                 takes(*channels_in)?;
                 within(at, "channels_out", *channels_out, 1, MAX_CHANNELS)
             }
-            LayerSpec::Conv2d {
-                channels_in,
-                channels_out,
-                kernel,
-                padding,
-                dilation,
-                groups,
-                bias: _,
-            } => {
+            LayerSpec::Conv2d { channels_in, channels_out, kernel, padding, dilation, groups, bias: _ } => {
                 self.takes_rank(layer, at, &[4])?;
                 takes(*channels_in)?;
                 within(at, "channels_out", *channels_out, 1, MAX_CHANNELS)?;
@@ -197,21 +143,13 @@ impl Walk<'_> {
             }
             LayerSpec::Residual { layers } => {
                 if depth == self.limits.max_nesting {
-                    return Err(ManifestError::TooDeep {
-                        at: at.into(),
-                        limit: self.limits.max_nesting,
-                    });
+                    return Err(ManifestError::TooDeep { at: at.into(), limit: self.limits.max_nesting });
                 }
                 let growth = self.spatial.growth;
                 let behind = self.chain(layers, &format!("{at}.Residual."), channels, depth + 1)?;
                 if behind != channels || self.spatial.growth != growth {
                     let grown = [self.spatial.growth[0] - growth[0], self.spatial.growth[1] - growth[1]];
-                    return Err(ManifestError::Residual {
-                        at: at.into(),
-                        channels,
-                        got: behind,
-                        grown,
-                    });
+                    return Err(ManifestError::Residual { at: at.into(), channels, got: behind, grown });
                 }
                 Ok(channels)
             }
@@ -224,11 +162,7 @@ impl Walk<'_> {
                 divides("heads", *heads, *channels)?;
                 takes(*channels)
             }
-            LayerSpec::LowRank {
-                channels_in,
-                channels_out,
-                rank,
-            } => {
+            LayerSpec::LowRank { channels_in, channels_out, rank } => {
                 self.takes_rank(layer, at, &[2, 3])?;
                 takes(*channels_in)?;
                 within(at, "rank", *rank, 1, MAX_CHANNELS)?;
@@ -242,12 +176,7 @@ impl Walk<'_> {
         if expected.contains(&self.rank) {
             return Ok(());
         }
-        Err(ManifestError::Rank {
-            at: at.into(),
-            layer: layer.name(),
-            expected,
-            got: self.rank,
-        })
+        Err(ManifestError::Rank { at: at.into(), layer: layer.name(), expected, got: self.rank })
     }
 }
 
@@ -255,11 +184,5 @@ fn within(at: &str, field: &'static str, got: usize, least: usize, most: usize) 
     if (least..=most).contains(&got) {
         return Ok(got);
     }
-    Err(ManifestError::OutOfRange {
-        at: at.into(),
-        field,
-        least,
-        most,
-        got,
-    })
+    Err(ManifestError::OutOfRange { at: at.into(), field, least, most, got })
 }

@@ -50,9 +50,7 @@ impl std::str::FromStr for Digest {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let invalid = || InvalidDigest {
-            got: text.chars().take(80).collect(),
-        };
+        let invalid = || InvalidDigest { got: text.chars().take(80).collect() };
         let digits = text.as_bytes();
         if digits.len() != 64 {
             return Err(invalid());
@@ -80,9 +78,7 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -102,15 +98,7 @@ mod tests {
 
     #[test]
     fn upper_case_short_and_odd_texts_are_refused() {
-        for text in [
-            "",
-            "abc",
-            &"A".repeat(64),
-            &"g".repeat(64),
-            &"0".repeat(63),
-            &"0".repeat(65),
-            &"é".repeat(32),
-        ] {
+        for text in ["", "abc", &"A".repeat(64), &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

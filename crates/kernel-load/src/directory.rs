@@ -42,11 +42,7 @@ impl DirectoryLibrary {
         let path = directory.join(CATALOGUE);
         let catalogue = catalogue::parse(&read(&path, MAX_CATALOGUE_BYTES)?)
             .map_err(|error| error.unwrap_or_else(|detail| LibraryError::Catalogue { path, detail }))?;
-        Ok(Self {
-            directory,
-            catalogue,
-            limits: ArtifactLimits::default(),
-        })
+        Ok(Self { directory, catalogue, limits: ArtifactLimits::default() })
     }
 
     /// Opens the library in `directory`; where there is none, makes the directory and an empty catalogue.
@@ -57,11 +53,8 @@ impl DirectoryLibrary {
         let directory = directory.into();
         if fs::symlink_metadata(directory.join(CATALOGUE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             fs::create_dir_all(&directory).map_err(|error| refused(&directory, &error))?;
-            let library = Self {
-                directory: directory.clone(),
-                catalogue: Catalogue::new(),
-                limits: ArtifactLimits::default(),
-            };
+            let library =
+                Self { directory: directory.clone(), catalogue: Catalogue::new(), limits: ArtifactLimits::default() };
             library.write_catalogue(&library.catalogue)?;
         }
         Self::open(directory)
@@ -95,10 +88,7 @@ impl DirectoryLibrary {
         let blueprint = &verified.manifest().blueprint_id;
         if descriptor.blueprint_id != blueprint.as_str() {
             let detail = format!("the artifact is of {blueprint}");
-            return Err(LibraryError::Descriptor {
-                blueprint: descriptor.blueprint_id,
-                detail,
-            });
+            return Err(LibraryError::Descriptor { blueprint: descriptor.blueprint_id, detail });
         }
         let file = format!("{}.safetensors", digests.checksum);
         let mut catalogue = self.catalogue.clone();
@@ -110,23 +100,16 @@ impl DirectoryLibrary {
     }
 
     fn entry(&self, blueprint: &BlueprintId) -> Result<&Entry, LibraryError> {
-        let unknown = || LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        };
+        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
         self.catalogue.get(blueprint).ok_or_else(unknown)
     }
 
     fn write_catalogue(&self, catalogue: &Catalogue) -> Result<(), LibraryError> {
         let path = || self.directory.join(CATALOGUE);
-        let json = catalogue::write(catalogue).map_err(|error| LibraryError::Catalogue {
-            path: path(),
-            detail: error.to_string(),
-        })?;
+        let json = catalogue::write(catalogue)
+            .map_err(|error| LibraryError::Catalogue { path: path(), detail: error.to_string() })?;
         if json.len() > MAX_CATALOGUE_BYTES {
-            return Err(LibraryError::TooLarge {
-                path: path(),
-                limit: MAX_CATALOGUE_BYTES,
-            });
+            return Err(LibraryError::TooLarge { path: path(), limit: MAX_CATALOGUE_BYTES });
         }
         self.write(CATALOGUE, &json)
     }
@@ -153,10 +136,7 @@ impl KernelLibrary for DirectoryLibrary {
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
         let entry = self.entry(blueprint)?;
         let bytes = read(&self.directory.join(&entry.artifact), self.limits.max_bytes)?;
-        Ok(Fetched {
-            bytes,
-            digests: entry.digests(),
-        })
+        Ok(Fetched { bytes, digests: entry.digests() })
     }
 }
 
@@ -168,16 +148,9 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, LibraryError> {
     }
     let mut bytes = Vec::new();
     let most = (limit as u64).saturating_add(1);
-    File::open(path)
-        .map_err(refused)?
-        .take(most)
-        .read_to_end(&mut bytes)
-        .map_err(refused)?;
+    File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() > limit {
-        return Err(LibraryError::TooLarge {
-            path: path.into(),
-            limit,
-        });
+        return Err(LibraryError::TooLarge { path: path.into(), limit });
     }
     Ok(bytes)
 }
@@ -198,8 +171,5 @@ fn refused(path: &Path, error: &io::Error) -> LibraryError {
     if error.kind() == io::ErrorKind::NotFound {
         return LibraryError::Missing { path };
     }
-    LibraryError::Io {
-        path,
-        detail: error.to_string(),
-    }
+    LibraryError::Io { path, detail: error.to_string() }
 }

@@ -34,11 +34,7 @@ pub fn sample_attention(blueprint: BlueprintId, channels: usize) -> Result<Manif
     let layers = vec![
         LayerSpec::LayerNorm { channels },
         LayerSpec::Attention { channels, heads: 1 },
-        LayerSpec::LowRank {
-            channels_in: channels,
-            channels_out: channels,
-            rank: 1,
-        },
+        LayerSpec::LowRank { channels_in: channels, channels_out: channels, rank: 1 },
     ];
     Manifest::new(blueprint, SlotContract::f32(3, channels, channels), layers)
 }
@@ -52,10 +48,7 @@ pub fn sample_conv(blueprint: BlueprintId, channels: usize) -> Result<Manifest, 
         LayerSpec::depthwise(channels, 3),
         LayerSpec::GroupNorm { channels, groups: 1 },
         LayerSpec::Activation(Activation::Silu),
-        LayerSpec::SqueezeExcite {
-            channels,
-            hidden: channels.div_ceil(4),
-        },
+        LayerSpec::SqueezeExcite { channels, hidden: channels.div_ceil(4) },
         LayerSpec::pointwise(channels, channels),
     ];
     Manifest::new(blueprint, SlotContract::f32(4, channels, channels), layers)
@@ -100,11 +93,7 @@ impl MemoryLibrary {
     pub fn add(&self, manifest: &Manifest, initialisation: &Initialisation) -> Result<Digests, ArtifactError> {
         let bytes = initialise(manifest, initialisation)?;
         let digests = Digests::of(&bytes, &ArtifactLimits::default())?;
-        self.put(
-            sample_descriptor(&manifest.blueprint_id),
-            &manifest.blueprint_id,
-            Fetched { bytes, digests },
-        );
+        self.put(sample_descriptor(&manifest.blueprint_id), &manifest.blueprint_id, Fetched { bytes, digests });
         Ok(digests)
     }
 
@@ -136,14 +125,8 @@ impl MemoryLibrary {
 impl KernelLibrary for MemoryLibrary {
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
         let state = self.state();
-        let unknown = || LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        };
-        state
-            .kernels
-            .get(blueprint)
-            .map(|(descriptor, _)| descriptor.clone())
-            .ok_or_else(unknown)
+        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
+        state.kernels.get(blueprint).map(|(descriptor, _)| descriptor.clone()).ok_or_else(unknown)
     }
 
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
@@ -152,14 +135,8 @@ impl KernelLibrary for MemoryLibrary {
         if let Some(error) = state.failures.get(blueprint) {
             return Err(error.clone());
         }
-        let unknown = || LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        };
-        state
-            .kernels
-            .get(blueprint)
-            .map(|(_, fetched)| fetched.clone())
-            .ok_or_else(unknown)
+        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
+        state.kernels.get(blueprint).map(|(_, fetched)| fetched.clone()).ok_or_else(unknown)
     }
 }
 
@@ -181,37 +158,16 @@ pub fn conformance<L: KernelLibrary>(build: impl FnOnce(&[(Vec<u8>, BlueprintDes
     let library = build(&kernels);
     for (artifact, descriptor) in &kernels {
         let blueprint = BlueprintId::new(&descriptor.blueprint_id);
-        assert_eq!(
-            blueprint.as_ref().map(|id| library.descriptor(id)),
-            Ok(Ok(descriptor.clone())),
-            "the descriptor"
-        );
+        assert_eq!(blueprint.as_ref().map(|id| library.descriptor(id)), Ok(Ok(descriptor.clone())), "the descriptor");
         for attempt in 0..2 {
             let fetched = blueprint.as_ref().map(|id| library.fetch(id));
-            let expected = Digests::of(artifact, &limits).map(|digests| Fetched {
-                bytes: artifact.clone(),
-                digests,
-            });
-            assert_eq!(
-                fetched,
-                Ok(expected.map_err(LibraryError::from)),
-                "the artifact, attempt {attempt}"
-            );
+            let expected = Digests::of(artifact, &limits).map(|digests| Fetched { bytes: artifact.clone(), digests });
+            assert_eq!(fetched, Ok(expected.map_err(LibraryError::from)), "the artifact, attempt {attempt}");
         }
     }
     if let Ok(blueprint) = BlueprintId::new("conformance-unknown") {
-        let unknown = LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        };
-        assert_eq!(
-            library.descriptor(&blueprint).as_ref(),
-            Err(&unknown),
-            "the descriptor of an unknown blueprint"
-        );
-        assert_eq!(
-            library.fetch(&blueprint).as_ref(),
-            Err(&unknown),
-            "an unknown blueprint"
-        );
+        let unknown = LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
+        assert_eq!(library.descriptor(&blueprint).as_ref(), Err(&unknown), "the descriptor of an unknown blueprint");
+        assert_eq!(library.fetch(&blueprint).as_ref(), Err(&unknown), "an unknown blueprint");
     }
 }

@@ -38,22 +38,14 @@ pub(crate) fn split<'a>(bytes: &'a [u8], limits: &ArtifactLimits) -> Result<(&'a
     let declared = u64::from_le_bytes(*length);
     let length = usize::try_from(declared).unwrap_or(usize::MAX);
     if length > limits.max_header_bytes {
-        return Err(ArtifactError::HeaderOversized {
-            limit: limits.max_header_bytes,
-            got: declared,
-        });
+        return Err(ArtifactError::HeaderOversized { limit: limits.max_header_bytes, got: declared });
     }
-    rest.split_at_checked(length).ok_or(ArtifactError::Truncated {
-        expected: length.saturating_add(LENGTH),
-        got,
-    })
+    rest.split_at_checked(length).ok_or(ArtifactError::Truncated { expected: length.saturating_add(LENGTH), got })
 }
 
 /// Parses what [`split`] calls the header.
 pub(crate) fn parse(header: &[u8]) -> Result<Header, ArtifactError> {
-    serde_json::from_slice(header).map_err(|error| ArtifactError::Header {
-        detail: excerpt(&error.to_string()),
-    })
+    serde_json::from_slice(header).map_err(|error| ArtifactError::Header { detail: excerpt(&error.to_string()) })
 }
 
 /// The length field and the header, padded with spaces so that the data is aligned to eight bytes.
@@ -65,13 +57,8 @@ pub(crate) fn write(header: &Header) -> Result<Vec<u8>, ArtifactError> {
         #[serde(flatten)]
         tensors: &'a BTreeMap<String, TensorEntry>,
     }
-    let mut json = serde_json::to_vec(&Out {
-        metadata: &header.metadata,
-        tensors: &header.tensors,
-    })
-    .map_err(|error| ArtifactError::Header {
-        detail: error.to_string(),
-    })?;
+    let mut json = serde_json::to_vec(&Out { metadata: &header.metadata, tensors: &header.tensors })
+        .map_err(|error| ArtifactError::Header { detail: error.to_string() })?;
     json.resize(json.len().next_multiple_of(LENGTH), b' ');
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.append(&mut json);

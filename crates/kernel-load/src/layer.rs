@@ -147,11 +147,7 @@ impl LayerSpec {
     /// A linear layer with a bias.
     #[must_use]
     pub fn linear(channels_in: usize, channels_out: usize) -> Self {
-        Self::Linear {
-            channels_in,
-            channels_out,
-            bias: true,
-        }
+        Self::Linear { channels_in, channels_out, bias: true }
     }
 
     /// A convolution with a 1x1 kernel and a bias: a linear layer for rank 4.

@@ -134,15 +134,11 @@ pub struct NoKernels;
 
 impl KernelLibrary for NoKernels {
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
-        Err(LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        })
+        Err(LibraryError::UnknownBlueprint { blueprint: blueprint.clone() })
     }
 
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
-        Err(LibraryError::UnknownBlueprint {
-            blueprint: blueprint.clone(),
-        })
+        Err(LibraryError::UnknownBlueprint { blueprint: blueprint.clone() })
     }
 }
 

@@ -54,15 +54,8 @@ impl<L: KernelLibrary> KernelLoader<L> {
     /// A loader that keeps kernels of at most `cache_bytes` bytes of parameters together, each for `ttl` at most.
     #[must_use]
     pub fn new(library: L, cache_bytes: u64, ttl: Duration) -> Self {
-        let cache = Cache::new(CacheLimits {
-            bytes: cache_bytes,
-            ttl,
-        });
-        Self {
-            library,
-            cache,
-            limits: ArtifactLimits::default(),
-        }
+        let cache = Cache::new(CacheLimits { bytes: cache_bytes, ttl });
+        Self { library, cache, limits: ArtifactLimits::default() }
     }
 
     /// The same loader with other limits. They hold for what is fetched from now on.
@@ -85,10 +78,7 @@ impl<L: KernelLibrary> KernelLoader<L> {
         let artifact = verify(&fetched.bytes, &fetched.digests, &self.limits)?;
         let got = &artifact.manifest().blueprint_id;
         if got != blueprint {
-            return Err(LoadError::WrongBlueprint {
-                expected: blueprint.clone(),
-                got: got.clone(),
-            });
+            return Err(LoadError::WrongBlueprint { expected: blueprint.clone(), got: got.clone() });
         }
         let bytes = artifact.parameters_bytes();
         let artifact = Arc::new(artifact);

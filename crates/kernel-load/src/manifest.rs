@@ -53,12 +53,7 @@ impl SlotContract {
     /// A contract over 32-bit floats.
     #[must_use]
     pub fn f32(rank: usize, channels_in: usize, channels_out: usize) -> Self {
-        Self {
-            rank,
-            channels_in,
-            channels_out,
-            dtype: KernelDtype::F32,
-        }
+        Self { rank, channels_in, channels_out, dtype: KernelDtype::F32 }
     }
 
     /// The axis that holds the channels: the last on ranks 2 and 3, axis 1 on rank 4.
@@ -78,13 +73,7 @@ impl Manifest {
         contract: SlotContract,
         layers: Vec<LayerSpec>,
     ) -> Result<Self, ManifestError> {
-        let mut manifest = Self {
-            format_version: FORMAT_VERSION,
-            blueprint_id,
-            layers,
-            contract,
-            parameter_count: 0,
-        };
+        let mut manifest = Self { format_version: FORMAT_VERSION, blueprint_id, layers, contract, parameter_count: 0 };
         manifest.parameter_count = check::structure(&manifest, &ArtifactLimits::default())?.parameter_count;
         Ok(manifest)
     }
@@ -132,15 +121,10 @@ impl Manifest {
         struct Version {
             format_version: u32,
         }
-        let malformed = |error: serde_json::Error| ManifestError::Malformed {
-            detail: error.to_string(),
-        };
+        let malformed = |error: serde_json::Error| ManifestError::Malformed { detail: error.to_string() };
         let version = serde_json::from_str::<Version>(text).map_err(malformed)?.format_version;
         if version != FORMAT_VERSION {
-            return Err(ManifestError::Version {
-                expected: FORMAT_VERSION,
-                got: version,
-            });
+            return Err(ManifestError::Version { expected: FORMAT_VERSION, got: version });
         }
         serde_json::from_str(text).map_err(|error| unknown_layer(text).unwrap_or_else(|| malformed(error)))
     }
@@ -159,10 +143,7 @@ fn unknown_layer(text: &str) -> Option<ManifestError> {
             if LayerSpec::NAMES.contains(&name.as_str()) {
                 find(layer.get("residual")?.get("layers")?, &format!("{at}."))
             } else {
-                Some(ManifestError::UnknownLayer {
-                    at,
-                    name: name.chars().take(80).collect(),
-                })
+                Some(ManifestError::UnknownLayer { at, name: name.chars().take(80).collect() })
             }
         })
     }

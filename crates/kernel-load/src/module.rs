@@ -25,11 +25,7 @@ impl<B: Backend> KernelModule<B> {
     /// `parameters` holds what a checked manifest calls for, in the plan's order.
     pub(crate) fn new(manifest: &Manifest, spatial: Spatial, parameters: &[f32], device: &B::Device) -> Self {
         let mut weights = Weights { parameters, device };
-        Self {
-            layers: weights.layers(&manifest.layers),
-            contract: manifest.contract,
-            smallest: spatial.smallest(),
-        }
+        Self { layers: weights.layers(&manifest.layers), contract: manifest.contract, smallest: spatial.smallest() }
     }
 
     /// What the kernel takes and gives.
@@ -60,17 +56,10 @@ impl<B: Backend> KernelModule<B> {
         let axis = self.contract.channel_axis();
         let dims = x.dims();
         if dims[axis] != channels_in {
-            return Err(ShapeError::Channels {
-                axis,
-                expected: channels_in,
-                got: dims[axis],
-            });
+            return Err(ShapeError::Channels { axis, expected: channels_in, got: dims[axis] });
         }
         if x.dtype() != DType::F32 {
-            return Err(ShapeError::Dtype {
-                expected: DTYPE,
-                got: format!("{:?}", x.dtype()),
-            });
+            return Err(ShapeError::Dtype { expected: DTYPE, got: format!("{:?}", x.dtype()) });
         }
         if let Some(axis) = dims.iter().position(|&length| length == 0) {
             return Err(ShapeError::Empty { axis });
@@ -78,10 +67,7 @@ impl<B: Backend> KernelModule<B> {
         if let [_, _, height, width] = dims[..]
             && (height < self.smallest[0] || width < self.smallest[1])
         {
-            return Err(ShapeError::TooSmall {
-                least: self.smallest,
-                got: [height, width],
-            });
+            return Err(ShapeError::TooSmall { least: self.smallest, got: [height, width] });
         }
         Ok(())
     }

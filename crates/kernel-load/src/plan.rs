@@ -58,26 +58,13 @@ fn collect(layers: &[LayerSpec], prefix: &str, plan: &mut Vec<TensorSpec>) {
     for (index, layer) in layers.iter().enumerate() {
         let path = |layer: &str| format!("{prefix}layers.{index}.{layer}");
         match layer {
-            LayerSpec::Linear {
-                channels_in,
-                channels_out,
-                bias,
-            } => {
+            LayerSpec::Linear { channels_in, channels_out, bias } => {
                 linear(plan, &path("Linear"), *channels_in, *channels_out, *bias);
             }
-            LayerSpec::Conv2d {
-                channels_in,
-                channels_out,
-                kernel,
-                groups,
-                bias,
-                ..
-            } => {
+            LayerSpec::Conv2d { channels_in, channels_out, kernel, groups, bias, .. } => {
                 let path = path("Conv2d");
                 let shape = [*channels_out, channels_in / groups, kernel[0], kernel[1]];
-                let fill = Fill::Uniform {
-                    fan_in: shape[1..].iter().product(),
-                };
+                let fill = Fill::Uniform { fan_in: shape[1..].iter().product() };
                 push(plan, &path, "weight", &shape, fill);
                 if *bias {
                     push(plan, &path, "bias", &[*channels_out], fill);
@@ -97,11 +84,7 @@ fn collect(layers: &[LayerSpec], prefix: &str, plan: &mut Vec<TensorSpec>) {
                     linear(plan, &format!("{path}.{part}"), *channels, *channels, true);
                 }
             }
-            LayerSpec::LowRank {
-                channels_in,
-                channels_out,
-                rank,
-            } => {
+            LayerSpec::LowRank { channels_in, channels_out, rank } => {
                 let path = path("LowRank");
                 linear(plan, &format!("{path}.down"), *channels_in, *rank, false);
                 linear(plan, &format!("{path}.up"), *rank, *channels_out, false);
@@ -125,9 +108,5 @@ fn norm(plan: &mut Vec<TensorSpec>, path: &str, channels: usize) {
 }
 
 fn push(plan: &mut Vec<TensorSpec>, path: &str, name: &str, shape: &[usize], fill: Fill) {
-    plan.push(TensorSpec {
-        name: format!("{path}.{name}"),
-        shape: shape.to_vec(),
-        fill,
-    });
+    plan.push(TensorSpec { name: format!("{path}.{name}"), shape: shape.to_vec(), fill });
 }

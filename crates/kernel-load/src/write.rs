@@ -43,38 +43,20 @@ pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>)
             return Err(ArtifactError::TensorMissing { name });
         };
         if weights.len() != spec.shape.iter().product::<usize>() {
-            return Err(ArtifactError::TensorShape {
-                name,
-                expected: spec.shape,
-                got: vec![weights.len()],
-            });
+            return Err(ArtifactError::TensorShape { name, expected: spec.shape, got: vec![weights.len()] });
         }
         if let Some(index) = weights.iter().position(|weight| !weight.is_finite()) {
-            return Err(ArtifactError::NonFinite {
-                name,
-                index,
-                got: weights[index],
-            });
+            return Err(ArtifactError::NonFinite { name, index, got: weights[index] });
         }
         let data_offsets = [data.len(), data.len() + weights.len() * WIDTH];
         data.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
-        header.tensors.insert(
-            spec.name,
-            TensorEntry {
-                dtype: DTYPE.into(),
-                shape: spec.shape,
-                data_offsets,
-            },
-        );
+        header.tensors.insert(spec.name, TensorEntry { dtype: DTYPE.into(), shape: spec.shape, data_offsets });
     }
     let mut bytes = header::write(&header)?;
     header::split(&bytes, &limits)?;
     bytes.append(&mut data);
     if bytes.len() > limits.max_bytes {
-        return Err(ArtifactError::Oversized {
-            limit: limits.max_bytes,
-            got: bytes.len(),
-        });
+        return Err(ArtifactError::Oversized { limit: limits.max_bytes, got: bytes.len() });
     }
     Ok(bytes)
 }

@@ -14,15 +14,7 @@ use reference::Reference;
 #[test]
 fn linear_with_and_without_bias() {
     agrees::<2>([3, 5], 4, vec![LayerSpec::linear(5, 4)]);
-    agrees::<3>(
-        [2, 3, 5],
-        4,
-        vec![LayerSpec::Linear {
-            channels_in: 5,
-            channels_out: 4,
-            bias: false,
-        }],
-    );
+    agrees::<3>([2, 3, 5], 4, vec![LayerSpec::Linear { channels_in: 5, channels_out: 4, bias: false }]);
 }
 
 #[test]
@@ -71,21 +63,11 @@ fn activations_and_identity() {
 
 #[test]
 fn residuals_in_residuals() {
-    let inner = LayerSpec::Residual {
-        layers: vec![LayerSpec::linear(6, 6), LayerSpec::Activation(Activation::Tanh)],
-    };
-    let outer = LayerSpec::Residual {
-        layers: vec![LayerSpec::linear(6, 6), inner],
-    };
+    let inner = LayerSpec::Residual { layers: vec![LayerSpec::linear(6, 6), LayerSpec::Activation(Activation::Tanh)] };
+    let outer = LayerSpec::Residual { layers: vec![LayerSpec::linear(6, 6), inner] };
     agrees::<2>([3, 6], 2, vec![outer.clone(), LayerSpec::linear(6, 2)]);
     agrees::<3>([2, 3, 6], 6, vec![outer]);
-    agrees::<4>(
-        [2, 3, 5, 5],
-        3,
-        vec![LayerSpec::Residual {
-            layers: vec![LayerSpec::depthwise(3, 5)],
-        }],
-    );
+    agrees::<4>([2, 3, 5, 5], 3, vec![LayerSpec::Residual { layers: vec![LayerSpec::depthwise(3, 5)] }]);
 }
 
 #[test]
@@ -105,11 +87,7 @@ fn attention_with_one_and_more_heads() {
 
 #[test]
 fn low_rank() {
-    let layers = vec![LayerSpec::LowRank {
-        channels_in: 6,
-        channels_out: 5,
-        rank: 2,
-    }];
+    let layers = vec![LayerSpec::LowRank { channels_in: 6, channels_out: 5, rank: 2 }];
     agrees::<2>([3, 6], 5, layers.clone());
     agrees::<3>([2, 4, 6], 5, layers);
 }
@@ -117,48 +95,19 @@ fn low_rank() {
 #[test]
 fn another_rank_is_refused() {
     let kernel = conv();
-    assert_eq!(
-        kernel.forward(zeros([2, 3])).unwrap_err(),
-        ShapeError::Rank { expected: 4, got: 2 }
-    );
+    assert_eq!(kernel.forward(zeros([2, 3])).unwrap_err(), ShapeError::Rank { expected: 4, got: 2 });
     assert_eq!(kernel.forward(zeros([2, 3, 4])).unwrap_err().reason(), "input_rank");
-    assert_eq!(
-        kernel.forward(zeros([2, 3, 8, 8, 1])).unwrap_err(),
-        ShapeError::Rank { expected: 4, got: 5 }
-    );
-    assert_eq!(
-        kernel.forward(zeros([3])).unwrap_err(),
-        ShapeError::Rank { expected: 4, got: 1 }
-    );
+    assert_eq!(kernel.forward(zeros([2, 3, 8, 8, 1])).unwrap_err(), ShapeError::Rank { expected: 4, got: 5 });
+    assert_eq!(kernel.forward(zeros([3])).unwrap_err(), ShapeError::Rank { expected: 4, got: 1 });
 }
 
 #[test]
 fn other_channels_are_refused_on_their_axis() {
     let refusal = conv().forward(zeros([2, 4, 8, 8])).unwrap_err();
-    assert_eq!(
-        refusal,
-        ShapeError::Channels {
-            axis: 1,
-            expected: 3,
-            got: 4
-        }
-    );
-    let tokens = verified(&artifact(
-        &manifest(SlotContract::f32(3, 6, 6), vec![LayerSpec::linear(6, 6)]),
-        1,
-    ));
-    let refusal = tokens
-        .build::<Flex>(&Default::default())
-        .forward(zeros([2, 6, 5]))
-        .unwrap_err();
-    assert_eq!(
-        refusal,
-        ShapeError::Channels {
-            axis: 2,
-            expected: 6,
-            got: 5
-        }
-    );
+    assert_eq!(refusal, ShapeError::Channels { axis: 1, expected: 3, got: 4 });
+    let tokens = verified(&artifact(&manifest(SlotContract::f32(3, 6, 6), vec![LayerSpec::linear(6, 6)]), 1));
+    let refusal = tokens.build::<Flex>(&Default::default()).forward(zeros([2, 6, 5])).unwrap_err();
+    assert_eq!(refusal, ShapeError::Channels { axis: 2, expected: 6, got: 5 });
 }
 
 #[test]
@@ -166,34 +115,18 @@ fn another_dtype_is_refused() {
     let data = TensorData::new(vec![0.0_f64; 2 * 3 * 64], [2, 3, 8, 8]);
     let x = Tensor::<Flex, 4>::from_data(data, (&Default::default(), DType::F64));
     let refusal = conv().forward(x).unwrap_err();
-    assert_eq!(
-        refusal,
-        ShapeError::Dtype {
-            expected: "F32",
-            got: "F64".into()
-        }
-    );
+    assert_eq!(refusal, ShapeError::Dtype { expected: "F32", got: "F64".into() });
 }
 
 #[test]
 fn empty_and_small_inputs_are_refused() {
     let kernel = conv();
-    assert_eq!(
-        kernel.forward(zeros([0, 3, 8, 8])).unwrap_err(),
-        ShapeError::Empty { axis: 0 }
-    );
-    assert_eq!(
-        kernel.forward(zeros([2, 3, 8, 0])).unwrap_err(),
-        ShapeError::Empty { axis: 3 }
-    );
+    assert_eq!(kernel.forward(zeros([0, 3, 8, 8])).unwrap_err(), ShapeError::Empty { axis: 0 });
+    assert_eq!(kernel.forward(zeros([2, 3, 8, 0])).unwrap_err(), ShapeError::Empty { axis: 3 });
     let too_small = |got| ShapeError::TooSmall { least: [3, 5], got };
     assert_eq!(kernel.forward(zeros([2, 3, 2, 8])).unwrap_err(), too_small([2, 8]));
     assert_eq!(kernel.forward(zeros([2, 3, 8, 4])).unwrap_err(), too_small([8, 4]));
-    assert_eq!(
-        kernel.forward(zeros([2, 3, 3, 5])).unwrap().dims(),
-        [2, 2, 1, 1],
-        "the smallest input that is taken"
-    );
+    assert_eq!(kernel.forward(zeros([2, 3, 3, 5])).unwrap().dims(), [2, 2, 1, 1], "the smallest input that is taken");
 }
 
 /// Takes away 2 from the height and 4 from the width.
@@ -218,10 +151,7 @@ fn agrees<const D: usize>(shape: [usize; D], channels_out: usize, layers: Vec<La
     let channel_axis = if D == 3 { 2 } else { 1 };
     let manifest = manifest(SlotContract::f32(D, shape[channel_axis], channels_out), layers);
     let weights = weights(&manifest, 100);
-    let x: Vec<f32> = numbers(7, shape.iter().product())
-        .into_iter()
-        .map(|v| v * 2.0)
-        .collect();
+    let x: Vec<f32> = numbers(7, shape.iter().product()).into_iter().map(|v| v * 2.0).collect();
     let expected = expected(&manifest, &weights, &shape, &x);
 
     let artifact = verified(&artifact(&manifest, 100));
@@ -230,18 +160,12 @@ fn agrees<const D: usize>(shape: [usize; D], channels_out: usize, layers: Vec<La
     close(&y, &expected, &manifest);
 
     let tracked = Tensor::<Autodiff<Flex>, D>::from_data(TensorData::new(x, shape), &Default::default());
-    let y = artifact
-        .build::<Autodiff<Flex>>(&Default::default())
-        .forward(tracked)
-        .unwrap();
+    let y = artifact.build::<Autodiff<Flex>>(&Default::default()).forward(tracked).unwrap();
     close(&y.inner(), &expected, &manifest);
 }
 
 fn expected(manifest: &Manifest, weights: &Weights, shape: &[usize], x: &[f32]) -> Reference {
-    let x = Reference {
-        shape: shape.to_vec(),
-        data: x.iter().map(|&v| f64::from(v)).collect(),
-    };
+    let x = Reference { shape: shape.to_vec(), data: x.iter().map(|&v| f64::from(v)).collect() };
     reference::forward(&manifest.layers, "", weights, x)
 }
 
@@ -249,9 +173,6 @@ fn close<const D: usize>(got: &Tensor<Flex, D>, expected: &Reference, manifest: 
     assert_eq!(got.dims().to_vec(), expected.shape, "{manifest:?}");
     for (got, expected) in got.to_data().to_vec::<f32>().unwrap().into_iter().zip(&expected.data) {
         let error = (f64::from(got) - expected).abs();
-        assert!(
-            error <= 2e-5 * (1.0 + expected.abs()),
-            "{got} for {expected}, {manifest:?}"
-        );
+        assert!(error <= 2e-5 * (1.0 + expected.abs()), "{got} for {expected}, {manifest:?}");
     }
 }

@@ -24,10 +24,7 @@ fn every_library_conforms() {
     conformance(|kernels| {
         let library = MemoryLibrary::new();
         for (bytes, descriptor) in kernels {
-            let fetched = Fetched {
-                bytes: bytes.clone(),
-                digests: digests(bytes),
-            };
+            let fetched = Fetched { bytes: bytes.clone(), digests: digests(bytes) };
             library.put(descriptor.clone(), &blueprint(&descriptor.blueprint_id), fetched);
         }
         Box::new(library) as Box<dyn KernelLibrary>
@@ -51,14 +48,7 @@ fn a_descriptor_survives_the_catalogue() {
     let descriptor = BlueprintDescriptor {
         name: "a \"name\"".into(),
         tier: BlueprintTier::HighRisk.into(),
-        allowed_parameters: [(
-            "alpha".into(),
-            BlueprintParameterBounds {
-                min_value: -0.1,
-                max_value: 1e300,
-            },
-        )]
-        .into(),
+        allowed_parameters: [("alpha".into(), BlueprintParameterBounds { min_value: -0.1, max_value: 1e300 })].into(),
         risk: 0.7,
         stage: 3,
         quarantine_only: true,
@@ -72,11 +62,7 @@ fn a_descriptor_survives_the_catalogue() {
     library.publish(&second, descriptor.clone()).unwrap();
     let reopened = DirectoryLibrary::open(directory.path()).unwrap();
     assert_eq!(reopened.descriptor(&id), Ok(descriptor));
-    assert_eq!(
-        reopened.fetch(&id).unwrap().bytes,
-        second,
-        "the later one replaces the earlier"
-    );
+    assert_eq!(reopened.fetch(&id).unwrap().bytes, second, "the later one replaces the earlier");
     let files = fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(files, 3, "two artifacts, one catalogue, nothing temporary");
 }
@@ -86,58 +72,28 @@ fn what_cannot_be_published_changes_nothing() {
     let (directory, id) = (tempfile::tempdir().unwrap(), blueprint("bp-1"));
     let mut library = DirectoryLibrary::open_or_create(directory.path()).unwrap();
     let good = sample_descriptor(&id);
-    let range = BlueprintParameterBounds {
-        min_value: 1.0,
-        max_value: 0.0,
-    };
+    let range = BlueprintParameterBounds { min_value: 1.0, max_value: 0.0 };
     let bad = [
         sample_descriptor(&blueprint("bp-2")),
-        BlueprintDescriptor {
-            risk: f32::NAN,
-            ..good.clone()
-        },
-        BlueprintDescriptor {
-            tier: 77,
-            ..good.clone()
-        },
-        BlueprintDescriptor {
-            allowed_parameters: [("alpha".into(), range)].into(),
-            ..good.clone()
-        },
+        BlueprintDescriptor { risk: f32::NAN, ..good.clone() },
+        BlueprintDescriptor { tier: 77, ..good.clone() },
+        BlueprintDescriptor { allowed_parameters: [("alpha".into(), range)].into(), ..good.clone() },
     ];
     for descriptor in bad {
-        assert_eq!(
-            library.publish(&sample(&id, 1), descriptor).unwrap_err().reason(),
-            "invalid_descriptor"
-        );
+        assert_eq!(library.publish(&sample(&id, 1), descriptor).unwrap_err().reason(), "invalid_descriptor");
     }
-    assert_eq!(
-        library.publish(b"nonsense", good.clone()).unwrap_err().reason(),
-        "header_oversized"
-    );
+    assert_eq!(library.publish(b"nonsense", good.clone()).unwrap_err().reason(), "header_oversized");
     let bytes = sample(&id, 1);
-    assert_eq!(
-        library.publish(&bytes[..bytes.len() - 1], good).unwrap_err().reason(),
-        "artifact_truncated"
-    );
+    assert_eq!(library.publish(&bytes[..bytes.len() - 1], good).unwrap_err().reason(), "artifact_truncated");
     assert_eq!(library.blueprints().count(), 0);
-    assert_eq!(
-        fs::read_dir(directory.path()).unwrap().count(),
-        1,
-        "the empty catalogue"
-    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the empty catalogue");
 }
 
 #[test]
 fn catalogues_that_are_none() {
     let directory = tempfile::tempdir().unwrap();
     let open = || DirectoryLibrary::open(directory.path()).unwrap_err();
-    assert_eq!(
-        open(),
-        LibraryError::Missing {
-            path: directory.path().join("catalogue.json")
-        }
-    );
+    assert_eq!(open(), LibraryError::Missing { path: directory.path().join("catalogue.json") });
     for text in ["", "[]", "{", r#"{"bp-1": {}}"#, r#"{"bp-1": {"artifact": 1}}"#, "null"] {
         fs::write(directory.path().join("catalogue.json"), text).unwrap();
         assert_eq!(open().reason(), "catalogue_malformed", "{text}");
@@ -159,28 +115,10 @@ fn catalogues_that_are_none() {
 #[test]
 fn no_name_leads_out_of_the_directory() {
     let directory = tempfile::tempdir().unwrap();
-    for name in [
-        "../secret",
-        "/etc/passwd",
-        "a/b",
-        "a\\b",
-        "..",
-        ".",
-        "",
-        ".hidden",
-        "C:x",
-        "a\u{0}b",
-        "\u{e9}",
-    ] {
+    for name in ["../secret", "/etc/passwd", "a/b", "a\\b", "..", ".", "", ".hidden", "C:x", "a\u{0}b", "\u{e9}"] {
         rewrite(directory.path(), json!({"bp-1": entry(name)}), |_| ());
         let error = DirectoryLibrary::open(directory.path()).unwrap_err();
-        assert_eq!(
-            error,
-            LibraryError::FileName {
-                blueprint: "bp-1".into(),
-                name: name.into()
-            }
-        );
+        assert_eq!(error, LibraryError::FileName { blueprint: "bp-1".into(), name: name.into() });
     }
 }
 
@@ -189,11 +127,7 @@ fn no_name_leads_out_of_the_directory() {
 fn links_and_directories_are_not_read() {
     let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(outside.path().join("secret"), "secret").unwrap();
-    rewrite(
-        directory.path(),
-        json!({"bp-1": entry("link"), "bp-2": entry("folder"), "bp-3": entry("gone")}),
-        |_| (),
-    );
+    rewrite(directory.path(), json!({"bp-1": entry("link"), "bp-2": entry("folder"), "bp-3": entry("gone")}), |_| ());
     std::os::unix::fs::symlink(outside.path().join("secret"), directory.path().join("link")).unwrap();
     fs::create_dir(directory.path().join("folder")).unwrap();
     let library = DirectoryLibrary::open(directory.path()).unwrap();
@@ -209,14 +143,8 @@ fn reads_are_bounded() {
     let bytes = sample(&id, 1);
     library.publish(&bytes, sample_descriptor(&id)).unwrap();
     let with = |max_bytes| {
-        let limits = ArtifactLimits {
-            max_bytes,
-            ..Default::default()
-        };
-        DirectoryLibrary::open(directory.path())
-            .unwrap()
-            .with_limits(limits)
-            .fetch(&id)
+        let limits = ArtifactLimits { max_bytes, ..Default::default() };
+        DirectoryLibrary::open(directory.path()).unwrap().with_limits(limits).fetch(&id)
     };
     assert!(with(bytes.len()).is_ok());
     assert_eq!(with(bytes.len() - 1).unwrap_err().reason(), "library_file_too_large");
@@ -225,9 +153,7 @@ fn reads_are_bounded() {
 #[test]
 fn a_kernel_is_fetched_once_and_again_when_its_time_is_up() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
-    let promised = library
-        .add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default())
-        .unwrap();
+    let promised = library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let mut loader = KernelLoader::new(library.clone(), 1 << 20, HOUR);
     let start = Monotonic::ORIGIN;
     let first = loader.load(&id, start).unwrap();
@@ -246,9 +172,7 @@ fn a_kernel_is_fetched_once_and_again_when_its_time_is_up() {
 #[test]
 fn a_kernel_too_large_for_the_cache_is_handed_over_uncached() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
-    library
-        .add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default())
-        .unwrap();
+    library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let mut loader = KernelLoader::new(library.clone(), 8, HOUR);
     for fetches in 1..3 {
         assert!(loader.load(&id, Monotonic::ORIGIN).is_ok());
@@ -259,30 +183,16 @@ fn a_kernel_too_large_for_the_cache_is_handed_over_uncached() {
 #[test]
 fn no_failure_is_kept_and_none_hands_over_a_kernel() {
     let (library, id, other) = (MemoryLibrary::new(), blueprint("bp-1"), blueprint("bp-2"));
-    let digests = library
-        .add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default())
-        .unwrap();
+    let digests = library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let good = library.fetch(&id).unwrap();
     let mut loader = KernelLoader::new(library.clone(), 1 << 20, HOUR);
     let mut reason = |id: &BlueprintId| loader.load(id, Monotonic::ORIGIN).unwrap_err().reason();
 
     assert_eq!(reason(&other), "unknown_blueprint");
-    library.fail(
-        &id,
-        LibraryError::Unavailable {
-            detail: "no route".into(),
-        },
-    );
+    library.fail(&id, LibraryError::Unavailable { detail: "no route".into() });
     assert_eq!(reason(&id), "library_unavailable");
     library.fail(&id, None);
-    library.put(
-        sample_descriptor(&id),
-        &id,
-        Fetched {
-            bytes: vec![1, 2, 3],
-            digests,
-        },
-    );
+    library.put(sample_descriptor(&id), &id, Fetched { bytes: vec![1, 2, 3], digests });
     assert_eq!(reason(&id), "checksum_mismatch");
     library.put(sample_descriptor(&other), &other, good.clone());
     assert_eq!(reason(&other), "wrong_blueprint");
@@ -298,32 +208,17 @@ fn no_failure_is_kept_and_none_hands_over_a_kernel() {
 #[test]
 fn the_loaders_limits_hold() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
-    library
-        .add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default())
-        .unwrap();
+    library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let limits: ArtifactLimits = serde_json::from_value(json!({"max_bytes": 10})).unwrap();
-    assert_eq!(
-        limits,
-        ArtifactLimits {
-            max_bytes: 10,
-            ..Default::default()
-        }
-    );
+    assert_eq!(limits, ArtifactLimits { max_bytes: 10, ..Default::default() });
     assert!(serde_json::from_value::<ArtifactLimits>(json!({"max_byte": 10})).is_err());
     let mut loader = KernelLoader::new(library, 1 << 20, HOUR).with_limits(limits);
-    assert_eq!(
-        loader.load(&id, Monotonic::ORIGIN).unwrap_err().reason(),
-        "artifact_oversized"
-    );
+    assert_eq!(loader.load(&id, Monotonic::ORIGIN).unwrap_err().reason(), "artifact_oversized");
 }
 
 fn sample(id: &BlueprintId, seed: u64) -> Vec<u8> {
     let manifest = sample_mlp(id.clone(), 4).unwrap();
-    if seed == 1 {
-        initialise(&manifest, &Initialisation::default()).unwrap()
-    } else {
-        artifact(&manifest, seed)
-    }
+    if seed == 1 { initialise(&manifest, &Initialisation::default()).unwrap() } else { artifact(&manifest, seed) }
 }
 
 fn entry(artifact: &str) -> Value {

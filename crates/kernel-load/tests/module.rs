@@ -25,14 +25,8 @@ fn stores_name_the_tensors_as_the_manifest_does_and_hold_the_same_bits() {
         let kernel = verified(&artifact(&manifest, 3)).build::<Ad>(&Default::default());
         let plan = manifest.tensors(&ArtifactLimits::default()).unwrap();
         let snapshots = kernel.collect(None, None, false);
-        let named: Vec<_> = snapshots
-            .iter()
-            .map(|s| (s.full_path(), s.shape.iter().copied().collect()))
-            .collect();
-        let planned: Vec<_> = plan
-            .iter()
-            .map(|spec| (spec.name.clone(), spec.shape.clone()))
-            .collect();
+        let named: Vec<_> = snapshots.iter().map(|s| (s.full_path(), s.shape.iter().copied().collect())).collect();
+        let planned: Vec<_> = plan.iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
         assert_eq!(named, planned);
         for snapshot in &snapshots {
             let got: Vec<u32> = bits(&snapshot.to_data().unwrap());
@@ -46,15 +40,9 @@ fn stores_name_the_tensors_as_the_manifest_does_and_hold_the_same_bits() {
 #[test]
 fn two_builds_share_no_parameter_and_a_clone_shares_all() {
     let artifact = verified(&artifact(&everything_3(), 3));
-    let (first, second) = (
-        artifact.build::<Ad>(&Default::default()),
-        artifact.build::<Ad>(&Default::default()),
-    );
+    let (first, second) = (artifact.build::<Ad>(&Default::default()), artifact.build::<Ad>(&Default::default()));
     let ids = |kernel: &KernelModule<Ad>| list_param_ids(kernel).into_iter().collect::<BTreeSet<_>>();
-    assert_eq!(
-        ids(&first).len(),
-        everything_3().tensors(&ArtifactLimits::default()).unwrap().len()
-    );
+    assert_eq!(ids(&first).len(), everything_3().tensors(&ArtifactLimits::default()).unwrap().len());
     assert!(ids(&first).is_disjoint(&ids(&second)));
     assert_eq!(ids(&first), ids(&first.clone()));
 }
@@ -63,10 +51,8 @@ fn two_builds_share_no_parameter_and_a_clone_shares_all() {
 fn every_parameter_learns_and_a_frozen_kernel_has_no_gradients() {
     let manifest = everything_2();
     let kernel = verified(&artifact(&manifest, 3)).build::<Ad>(&Default::default());
-    let gradients = GradientsParams::from_grads(
-        kernel.forward(input_2()).unwrap().powi_scalar(2).sum().backward(),
-        &kernel,
-    );
+    let gradients =
+        GradientsParams::from_grads(kernel.forward(input_2()).unwrap().powi_scalar(2).sum().backward(), &kernel);
     assert_eq!(gradients.len(), list_param_ids(&kernel).len());
 
     let frozen = kernel.clone().no_grad();
@@ -99,10 +85,7 @@ fn the_twin_without_a_graph_agrees_and_comes_back() {
 fn records_go_through_nested_layers() {
     let manifest = everything_2();
     let (one, other) = (verified(&artifact(&manifest, 3)), verified(&artifact(&manifest, 4)));
-    let (one, other) = (
-        one.build::<Flex>(&Default::default()),
-        other.build::<Flex>(&Default::default()),
-    );
+    let (one, other) = (one.build::<Flex>(&Default::default()), other.build::<Flex>(&Default::default()));
     assert_ne!(values(&one), values(&other));
     let recorder = BinBytesRecorder::<FullPrecisionSettings>::default();
     let bytes = Recorder::<Flex>::record(&recorder, one.clone().into_record(), ()).unwrap();
@@ -115,11 +98,7 @@ fn zero_last_gives_zeros_and_still_learns() {
     let linear = |input, output| LayerSpec::linear(input, output);
     let kernels = [
         vec![linear(6, 4), LayerSpec::Activation(Activation::Gelu), linear(4, 6)],
-        vec![LayerSpec::LowRank {
-            channels_in: 6,
-            channels_out: 6,
-            rank: 2,
-        }],
+        vec![LayerSpec::LowRank { channels_in: 6, channels_out: 6, rank: 2 }],
         vec![linear(6, 6), LayerSpec::LayerNorm { channels: 6 }],
         vec![
             linear(6, 6),
@@ -129,48 +108,20 @@ fn zero_last_gives_zeros_and_still_learns() {
     ];
     for layers in kernels {
         let manifest = manifest(SlotContract::f32(2, 6, 6), layers);
-        let kernel = verified(
-            &initialise(
-                &manifest,
-                &Initialisation {
-                    seed: 5,
-                    zero_last: true,
-                },
-            )
-            .unwrap(),
-        )
-        .build::<Ad>(&Default::default());
+        let kernel = verified(&initialise(&manifest, &Initialisation { seed: 5, zero_last: true }).unwrap())
+            .build::<Ad>(&Default::default());
         let y = kernel.forward(input_2()).unwrap();
-        assert!(
-            y.to_data().to_vec::<f32>().unwrap().iter().all(|&v| v == 0.0),
-            "{manifest:?}"
-        );
+        assert!(y.to_data().to_vec::<f32>().unwrap().iter().all(|&v| v == 0.0), "{manifest:?}");
         let gradients = GradientsParams::from_grads((y - 1.0).powi_scalar(2).sum().backward(), &kernel);
         let learned = SgdConfig::new().init().step(0.1, kernel.clone(), gradients);
         assert_ne!(values(&learned.valid()), values(&kernel.valid()), "{manifest:?}");
     }
-    let layers = vec![LayerSpec::Residual {
-        layers: vec![LayerSpec::Attention { channels: 6, heads: 2 }],
-    }];
+    let layers = vec![LayerSpec::Residual { layers: vec![LayerSpec::Attention { channels: 6, heads: 2 }] }];
     let attention = manifest(SlotContract::f32(3, 6, 6), layers);
-    let bytes = initialise(
-        &attention,
-        &Initialisation {
-            seed: 5,
-            zero_last: true,
-        },
-    )
-    .unwrap();
+    let bytes = initialise(&attention, &Initialisation { seed: 5, zero_last: true }).unwrap();
     let x = Tensor::<Flex, 3>::from_data(TensorData::new(numbers(1, 36), [2, 3, 6]), &Default::default());
-    let y = verified(&bytes)
-        .build::<Flex>(&Default::default())
-        .forward(x.clone())
-        .unwrap();
-    assert_eq!(
-        bits(&y.to_data()),
-        bits(&x.to_data()),
-        "a residual of zeros is the identity"
-    );
+    let y = verified(&bytes).build::<Flex>(&Default::default()).forward(x.clone()).unwrap();
+    assert_eq!(bits(&y.to_data()), bits(&x.to_data()), "a residual of zeros is the identity");
 }
 
 #[test]
@@ -190,16 +141,10 @@ fn everything_2() -> Manifest {
     let inner = vec![LayerSpec::linear(6, 6), LayerSpec::Activation(Activation::Silu)];
     let layers = vec![
         LayerSpec::LayerNorm { channels: 6 },
-        LayerSpec::Residual {
-            layers: vec![LayerSpec::linear(6, 6), LayerSpec::Residual { layers: inner }],
-        },
+        LayerSpec::Residual { layers: vec![LayerSpec::linear(6, 6), LayerSpec::Residual { layers: inner }] },
         LayerSpec::SqueezeExcite { channels: 6, hidden: 3 },
         LayerSpec::Identity {},
-        LayerSpec::LowRank {
-            channels_in: 6,
-            channels_out: 6,
-            rank: 2,
-        },
+        LayerSpec::LowRank { channels_in: 6, channels_out: 6, rank: 2 },
     ];
     manifest(SlotContract::f32(2, 6, 6), layers)
 }
@@ -212,10 +157,7 @@ fn everything_3() -> Manifest {
 fn everything_4() -> Manifest {
     let layers = vec![
         LayerSpec::Residual {
-            layers: vec![
-                LayerSpec::depthwise(4, 3),
-                LayerSpec::GroupNorm { channels: 4, groups: 2 },
-            ],
+            layers: vec![LayerSpec::depthwise(4, 3), LayerSpec::GroupNorm { channels: 4, groups: 2 }],
         },
         LayerSpec::pointwise(4, 2),
     ];
@@ -231,9 +173,5 @@ fn bits(data: &TensorData) -> Vec<u32> {
 }
 
 fn values(kernel: &KernelModule<Flex>) -> Vec<f32> {
-    kernel
-        .collect(None, None, false)
-        .iter()
-        .flat_map(|s| s.to_data().unwrap().to_vec::<f32>().unwrap())
-        .collect()
+    kernel.collect(None, None, false).iter().flat_map(|s| s.to_data().unwrap().to_vec::<f32>().unwrap()).collect()
 }

@@ -21,33 +21,14 @@ fn nothing_is_drawn_from_the_backends_random_numbers() {
     Flex::seed(&Default::default(), 42);
     assert_eq!(draw(), first);
     let id = common::blueprint("bp-random");
-    for manifest in [
-        sample_mlp(id.clone(), 8),
-        sample_attention(id.clone(), 8),
-        sample_conv(id, 8),
-    ] {
+    for manifest in [sample_mlp(id.clone(), 8), sample_attention(id.clone(), 8), sample_conv(id, 8)] {
         let manifest = manifest.unwrap();
-        let bytes = initialise(
-            &manifest,
-            &Initialisation {
-                seed: 1,
-                zero_last: false,
-            },
-        )
-        .unwrap();
+        let bytes = initialise(&manifest, &Initialisation { seed: 1, zero_last: false }).unwrap();
         let kernel = common::verified(&bytes).build::<Autodiff<Flex>>(&Default::default());
         match manifest.contract.rank {
             2 => drop(kernel.forward::<2>(Tensor::ones([2, 8], &Default::default())).unwrap()),
-            3 => drop(
-                kernel
-                    .forward::<3>(Tensor::ones([2, 3, 8], &Default::default()))
-                    .unwrap(),
-            ),
-            _ => drop(
-                kernel
-                    .forward::<4>(Tensor::ones([2, 8, 4, 4], &Default::default()))
-                    .unwrap(),
-            ),
+            3 => drop(kernel.forward::<3>(Tensor::ones([2, 3, 8], &Default::default())).unwrap()),
+            _ => drop(kernel.forward::<4>(Tensor::ones([2, 8, 4, 4], &Default::default())).unwrap()),
         }
     }
     assert_eq!(draw(), second);

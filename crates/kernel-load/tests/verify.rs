@@ -38,35 +38,18 @@ fn a_file_that_the_safetensors_crate_wrote_is_read() {
     let manifest = sample();
     let data: Vec<_> = weights(&manifest, 9)
         .into_iter()
-        .map(|(name, weights)| {
-            (
-                name,
-                weights
-                    .iter()
-                    .flat_map(|weight| weight.to_le_bytes())
-                    .collect::<Vec<_>>(),
-            )
-        })
+        .map(|(name, weights)| (name, weights.iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>()))
         .collect();
     let shapes = manifest.tensors(&ArtifactLimits::default()).unwrap();
     let tensors = data.iter().map(|(name, data)| {
         let shape = shapes.iter().find(|spec| spec.name == *name).unwrap().shape.clone();
-        (
-            name,
-            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data).unwrap(),
-        )
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data).unwrap())
     });
     let metadata = [(MANIFEST_KEY.to_owned(), manifest.canonical())].into_iter().collect();
     let bytes = safetensors::serialize(tensors, Some(metadata)).unwrap();
     let forward = |bytes: &[u8]| {
         let x = Tensor::<Flex, 2>::ones([2, 4], &Default::default());
-        verified(bytes)
-            .build::<Flex>(&Default::default())
-            .forward(x)
-            .unwrap()
-            .to_data()
-            .to_vec::<f32>()
-            .unwrap()
+        verified(bytes).build::<Flex>(&Default::default()).forward(x).unwrap().to_data().to_vec::<f32>().unwrap()
     };
     assert_eq!(forward(&bytes), forward(&artifact(&manifest, 9)));
 }
@@ -78,26 +61,13 @@ fn files_cut_at_any_byte() {
     for length in 0..bytes.len() {
         let cut = &bytes[..length];
         assert_eq!(refusal(cut, &promised).reason(), "checksum_mismatch", "cut at {length}");
-        let redigested = Digests {
-            checksum: Digest::of(cut),
-            ..promised
-        };
-        assert_eq!(
-            refusal(cut, &redigested).reason(),
-            "artifact_truncated",
-            "cut at {length}, promised so"
-        );
+        let redigested = Digests { checksum: Digest::of(cut), ..promised };
+        assert_eq!(refusal(cut, &redigested).reason(), "artifact_truncated", "cut at {length}, promised so");
     }
     let longer = [&bytes[..], &[0]].concat();
     let (expected, got) = (bytes.len(), bytes.len() + 1);
-    let redigested = Digests {
-        checksum: Digest::of(&longer),
-        ..promised
-    };
-    assert_eq!(
-        refusal(&longer, &redigested),
-        ArtifactError::TrailingBytes { expected, got }
-    );
+    let redigested = Digests { checksum: Digest::of(&longer), ..promised };
+    assert_eq!(refusal(&longer, &redigested), ArtifactError::TrailingBytes { expected, got });
 }
 
 #[test]
@@ -105,46 +75,13 @@ fn sizes_beyond_the_limits() {
     let bytes = artifact(&sample(), 9);
     let with = |limits| verify(&bytes, &digests(&bytes), &limits).unwrap_err();
     let (default, limit) = (ArtifactLimits::default(), bytes.len() - 1);
-    let error = with(ArtifactLimits {
-        max_bytes: limit,
-        ..default
-    });
-    assert_eq!(
-        error,
-        ArtifactError::Oversized {
-            limit,
-            got: bytes.len()
-        }
-    );
-    assert_eq!(
-        with(ArtifactLimits {
-            max_header_bytes: 16,
-            ..default
-        })
-        .reason(),
-        "header_oversized"
-    );
-    assert_eq!(
-        with(ArtifactLimits {
-            max_parameters: 5,
-            ..default
-        })
-        .reason(),
-        "too_many_parameters"
-    );
-    assert_eq!(
-        with(ArtifactLimits {
-            max_layers: 1,
-            ..default
-        })
-        .reason(),
-        "too_many_layers"
-    );
+    let error = with(ArtifactLimits { max_bytes: limit, ..default });
+    assert_eq!(error, ArtifactError::Oversized { limit, got: bytes.len() });
+    assert_eq!(with(ArtifactLimits { max_header_bytes: 16, ..default }).reason(), "header_oversized");
+    assert_eq!(with(ArtifactLimits { max_parameters: 5, ..default }).reason(), "too_many_parameters");
+    assert_eq!(with(ArtifactLimits { max_layers: 1, ..default }).reason(), "too_many_layers");
     let endless = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
-    let promised = Digests {
-        checksum: Digest::of(&endless),
-        ..digests(&bytes)
-    };
+    let promised = Digests { checksum: Digest::of(&endless), ..digests(&bytes) };
     assert_eq!(refusal(&endless, &promised).reason(), "header_oversized");
 }
 
@@ -153,107 +90,38 @@ fn digests_of_something_else() {
     let bytes = artifact(&sample(), 9);
     let Digests { checksum, guard_digest } = digests(&bytes);
     let other = Digest::of(b"other");
-    let error = refusal(
-        &bytes,
-        &Digests {
-            checksum: other,
-            guard_digest,
-        },
-    );
-    assert_eq!(
-        error,
-        ArtifactError::Checksum {
-            expected: other,
-            got: checksum
-        }
-    );
-    let error = refusal(
-        &bytes,
-        &Digests {
-            checksum,
-            guard_digest: other,
-        },
-    );
-    assert_eq!(
-        error,
-        ArtifactError::GuardDigest {
-            expected: other,
-            got: guard_digest
-        }
-    );
+    let error = refusal(&bytes, &Digests { checksum: other, guard_digest });
+    assert_eq!(error, ArtifactError::Checksum { expected: other, got: checksum });
+    let error = refusal(&bytes, &Digests { checksum, guard_digest: other });
+    assert_eq!(error, ArtifactError::GuardDigest { expected: other, got: guard_digest });
 }
 
 #[test]
 fn headers_that_are_none() {
-    for text in [
-        "",
-        "[]",
-        "null",
-        "{",
-        r#"{"a": 1}"#,
-        "{\"a\": {}}",
-        "\u{0}",
-        r#"{"__metadata__": {"a": 1}}"#,
-    ] {
+    for text in ["", "[]", "null", "{", r#"{"a": 1}"#, "{\"a\": {}}", "\u{0}", r#"{"__metadata__": {"a": 1}}"#] {
         assert_eq!(changed(&put_together(text, &[])), "header_malformed", "{text:?}");
     }
     let tensor = r#"{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
-    assert_eq!(
-        changed(&put_together(&format!(r#"{{"a":{tensor},"a":{tensor}}}"#), &[])),
-        "header_malformed"
-    );
+    assert_eq!(changed(&put_together(&format!(r#"{{"a":{tensor},"a":{tensor}}}"#), &[])), "header_malformed");
     assert_eq!(changed(&put_together("{}", &[])), "manifest_missing");
-    assert_eq!(
-        changed(&edit(|header, _| header["__metadata__"]
-            .as_object_mut()
-            .unwrap()
-            .clear())),
-        "manifest_missing"
-    );
+    assert_eq!(changed(&edit(|header, _| header["__metadata__"].as_object_mut().unwrap().clear())), "manifest_missing");
 }
 
 #[test]
 fn manifests_that_are_none() {
     let with = |edit: fn(&mut Value)| changed(&edit_manifest(edit));
-    assert_eq!(
-        with(|manifest| manifest["format_version"] = json!(2)),
-        "unsupported_version"
-    );
-    assert_eq!(
-        with(|manifest| manifest["layers"][1] = json!({"mystery": {}})),
-        "unknown_layer"
-    );
+    assert_eq!(with(|manifest| manifest["format_version"] = json!(2)), "unsupported_version");
+    assert_eq!(with(|manifest| manifest["layers"][1] = json!({"mystery": {}})), "unknown_layer");
     assert_eq!(with(|manifest| manifest["layers"] = json!([])), "no_layers");
-    assert_eq!(
-        with(|manifest| manifest["parameter_count"] = json!(1)),
-        "parameter_count"
-    );
+    assert_eq!(with(|manifest| manifest["parameter_count"] = json!(1)), "parameter_count");
     assert_eq!(with(|manifest| manifest["surprise"] = json!(1)), "manifest_malformed");
-    assert_eq!(
-        with(|manifest| manifest["blueprint_id"] = json!("")),
-        "manifest_malformed"
-    );
-    assert_eq!(
-        with(|manifest| manifest["contract"]["dtype"] = json!("f16")),
-        "manifest_malformed"
-    );
-    assert_eq!(
-        with(|manifest| manifest["contract"]["rank"] = json!(5)),
-        "contract_rank"
-    );
-    assert_eq!(
-        with(|manifest| manifest["contract"]["channels_out"] = json!(7)),
-        "output_channels"
-    );
+    assert_eq!(with(|manifest| manifest["blueprint_id"] = json!("")), "manifest_malformed");
+    assert_eq!(with(|manifest| manifest["contract"]["dtype"] = json!("f16")), "manifest_malformed");
+    assert_eq!(with(|manifest| manifest["contract"]["rank"] = json!(5)), "contract_rank");
+    assert_eq!(with(|manifest| manifest["contract"]["channels_out"] = json!(7)), "output_channels");
     assert_eq!(with(|manifest| *manifest = json!(null)), "manifest_malformed");
     let unknown = Manifest::from_json(&edit_text(|manifest| manifest["layers"][1] = json!({"mystery": {}})));
-    assert_eq!(
-        unknown,
-        Err(ManifestError::UnknownLayer {
-            at: "layers.1".into(),
-            name: "mystery".into()
-        })
-    );
+    assert_eq!(unknown, Err(ManifestError::UnknownLayer { at: "layers.1".into(), name: "mystery".into() }));
 }
 
 #[test]
@@ -268,24 +136,12 @@ fn a_tensor_too_many() {
         header["stowaway"] = json!({"dtype": "F32", "shape": [1], "data_offsets": [data.len(), data.len() + 4]});
         data.extend([0; 4]);
     });
-    assert_eq!(
-        error(&bytes),
-        ArtifactError::TensorUnknown {
-            name: "stowaway".into()
-        }
-    );
+    assert_eq!(error(&bytes), ArtifactError::TensorUnknown { name: "stowaway".into() });
 }
 
 #[test]
 fn a_tensor_of_another_shape() {
-    for shape in [
-        json!([3, 4]),
-        json!([12]),
-        json!([4, 3, 1]),
-        json!([]),
-        json!([0]),
-        json!([u64::MAX, 2]),
-    ] {
+    for shape in [json!([3, 4]), json!([12]), json!([4, 3, 1]), json!([]), json!([0]), json!([u64::MAX, 2])] {
         let bytes = edit(|header, _| header[WEIGHT]["shape"] = shape.clone());
         assert_eq!(error(&bytes).reason(), "tensor_shape", "{shape}");
     }
@@ -294,22 +150,13 @@ fn a_tensor_of_another_shape() {
 #[test]
 fn a_tensor_of_another_dtype() {
     let bytes = edit(|header, _| header[BIAS]["dtype"] = json!("F16"));
-    let expected = ArtifactError::TensorDtype {
-        name: BIAS.into(),
-        expected: "F32",
-        got: "F16".into(),
-    };
+    let expected = ArtifactError::TensorDtype { name: BIAS.into(), expected: "F32", got: "F16".into() };
     assert_eq!(error(&bytes), expected);
 }
 
 #[test]
 fn a_tensor_in_another_place() {
-    for offsets in [
-        json!([0, 4]),
-        json!([8, 4]),
-        json!([usize::MAX - 3, usize::MAX]),
-        json!([1_000_000, 1_000_012]),
-    ] {
+    for offsets in [json!([0, 4]), json!([8, 4]), json!([usize::MAX - 3, usize::MAX]), json!([1_000_000, 1_000_012])] {
         let bytes = edit(|header, _| header[BIAS]["data_offsets"] = offsets.clone());
         assert_eq!(error(&bytes).reason(), "tensor_layout", "{offsets}");
     }
@@ -322,9 +169,7 @@ fn weights_that_are_not_finite() {
             let begin = header[WEIGHT]["data_offsets"][0].as_u64().unwrap() as usize;
             data[begin + 8..begin + 12].copy_from_slice(&weight.to_le_bytes());
         });
-        let ArtifactError::NonFinite { name, index: 2, got } = error(&bytes) else {
-            panic!("{weight} is not refused")
-        };
+        let ArtifactError::NonFinite { name, index: 2, got } = error(&bytes) else { panic!("{weight} is not refused") };
         assert_eq!((name.as_str(), got.to_bits()), (WEIGHT, weight.to_bits()));
     }
 }
@@ -339,22 +184,10 @@ fn the_writer_refuses_what_the_reader_would() {
         write_artifact(&manifest, &weights).unwrap_err().reason()
     };
     assert_eq!(with(&|weights| _ = weights.remove(BIAS)), "tensor_missing");
-    assert_eq!(
-        with(&|weights| _ = weights.insert("stowaway".into(), vec![])),
-        "tensor_unknown"
-    );
-    assert_eq!(
-        with(&|weights| weights.get_mut(BIAS).unwrap().push(0.0)),
-        "tensor_shape"
-    );
-    assert_eq!(
-        with(&|weights| weights.get_mut(BIAS).unwrap()[1] = f32::NAN),
-        "non_finite_weight"
-    );
-    let wrong = Manifest {
-        parameter_count: 1,
-        ..manifest.clone()
-    };
+    assert_eq!(with(&|weights| _ = weights.insert("stowaway".into(), vec![])), "tensor_unknown");
+    assert_eq!(with(&|weights| weights.get_mut(BIAS).unwrap().push(0.0)), "tensor_shape");
+    assert_eq!(with(&|weights| weights.get_mut(BIAS).unwrap()[1] = f32::NAN), "non_finite_weight");
+    let wrong = Manifest { parameter_count: 1, ..manifest.clone() };
     assert_eq!(write_artifact(&wrong, &good).unwrap_err().reason(), "parameter_count");
 }
 
@@ -404,9 +237,7 @@ fn sample() -> Manifest {
     let layers = vec![
         LayerSpec::linear(4, 3),
         LayerSpec::Activation(Activation::Relu),
-        LayerSpec::Residual {
-            layers: vec![LayerSpec::LayerNorm { channels: 3 }, LayerSpec::linear(3, 3)],
-        },
+        LayerSpec::Residual { layers: vec![LayerSpec::LayerNorm { channels: 3 }, LayerSpec::linear(3, 3)] },
     ];
     manifest(SlotContract::f32(2, 4, 3), layers)
 }
@@ -419,13 +250,7 @@ fn refusal(bytes: &[u8], digests: &Digests) -> ArtifactError {
 fn error(bytes: &[u8]) -> ArtifactError {
     let guard_digest =
         Digests::of(bytes, &ArtifactLimits::default()).map_or(Digest::of(b""), |digests| digests.guard_digest);
-    refusal(
-        bytes,
-        &Digests {
-            checksum: Digest::of(bytes),
-            guard_digest,
-        },
-    )
+    refusal(bytes, &Digests { checksum: Digest::of(bytes), guard_digest })
 }
 
 fn changed(bytes: &[u8]) -> &'static str {

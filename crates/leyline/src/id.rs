@@ -138,14 +138,8 @@ mod tests {
     #[test]
     fn refusals_name_the_type_and_the_cause() {
         assert_eq!(SeedId::new(""), Err(InvalidId::Empty { kind: "SeedId" }));
-        assert_eq!(
-            SlotId::new("x".repeat(129)),
-            Err(InvalidId::TooLong { kind: "SlotId", bytes: 129 })
-        );
-        assert_eq!(
-            BlueprintId::new("a b"),
-            Err(InvalidId::Character { kind: "BlueprintId", character: ' ', at: 1 })
-        );
+        assert_eq!(SlotId::new("x".repeat(129)), Err(InvalidId::TooLong { kind: "SlotId", bytes: 129 }));
+        assert_eq!(BlueprintId::new("a b"), Err(InvalidId::Character { kind: "BlueprintId", character: ' ', at: 1 }));
         assert_eq!(
             CommandId::new("a\u{e9}").map_err(|error| error.to_string()),
             Err("CommandId holds 'é' at byte 1: only visible ASCII is allowed".to_owned())

@@ -30,5 +30,5 @@ pub mod wire;
 #[rustfmt::skip]
 pub mod v1;
 
-pub use id::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, TrainingRunId, MAX_ID_BYTES};
+pub use id::{BlueprintId, CommandId, InvalidId, MAX_ID_BYTES, SeedId, SlotId, TrainingRunId};
 pub use time::{Monotonic, UnixTime};

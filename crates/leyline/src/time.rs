@@ -100,10 +100,7 @@ impl From<Timestamp> for UnixTime {
 
 impl From<UnixTime> for Timestamp {
     fn from(time: UnixTime) -> Self {
-        Self {
-            seconds: time.0.div_euclid(1_000_000_000),
-            nanos: time.0.rem_euclid(1_000_000_000) as i32,
-        }
+        Self { seconds: time.0.div_euclid(1_000_000_000), nanos: time.0.rem_euclid(1_000_000_000) as i32 }
     }
 }
 

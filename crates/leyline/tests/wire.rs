@@ -27,7 +27,8 @@ fn refused(bytes: &[u8]) -> Malformed {
 
 #[test]
 fn the_signature_alone_is_taken_out() {
-    let bytes = [field(2, b"cmd-1"), annotation("b", "1"), annotation("signature", "xyz"), annotation("a", "")].concat();
+    let bytes =
+        [field(2, b"cmd-1"), annotation("b", "1"), annotation("signature", "xyz"), annotation("a", "")].concat();
     let signed = SignedBytes::parse(&bytes).unwrap();
     assert_eq!(signed.signature(), Some(&b"xyz"[..]));
     let as_received = [field(2, b"cmd-1"), annotation("b", "1"), annotation("a", "")].concat();
@@ -66,7 +67,10 @@ fn everything_else_stays_as_it_is() {
 
 #[test]
 fn whatever_could_be_read_in_two_ways_is_refused() {
-    assert_eq!(refused(&[annotation("signature", "a"), annotation("signature", "b")].concat()), Malformed::DuplicateKey { field: 20 });
+    assert_eq!(
+        refused(&[annotation("signature", "a"), annotation("signature", "b")].concat()),
+        Malformed::DuplicateKey { field: 20 }
+    );
     assert_eq!(refused(&[annotation("a", "1"), annotation("a", "1")].concat()), Malformed::DuplicateKey { field: 20 });
     let scattered = [annotation("a", "1"), field(2, b"cmd"), annotation("b", "1")].concat();
     assert_eq!(refused(&scattered), Malformed::ScatteredMap { field: 20 });
@@ -81,7 +85,10 @@ fn whatever_could_be_read_in_two_ways_is_refused() {
     assert_eq!(refused(&[0x13, 0x14]), Malformed::WireType { field: 2, wire_type: 3 });
     assert_eq!(refused(&[0xa0, 0x01, 0x01]), Malformed::WireType { field: 20, wire_type: 0 });
     assert_eq!(refused(&[0x12, 0x05, b'a']), Malformed::Truncated { at: 0 });
-    assert_eq!(refused(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Malformed::Truncated { at: 0 });
+    assert_eq!(
+        refused(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+        Malformed::Truncated { at: 0 }
+    );
     let too_long = MAX_SIGNED_BYTES + 1;
     assert_eq!(refused(&vec![0; too_long]), Malformed::TooLong { got: too_long });
 }

@@ -129,8 +129,11 @@ impl Lifecycle {
     /// [`IllegalTransition`]; the seed stays where it is.
     pub fn advance(&mut self, to: SeedLifecycleStage, now: Monotonic) -> Result<Transition, IllegalTransition> {
         let (from, seed_id) = (self.stage, &self.seed_id);
-        let entry = table::find(from, to)
-            .ok_or_else(|| IllegalTransition::NotInTable { seed_id: seed_id.clone(), from, to })?;
+        let entry = table::find(from, to).ok_or_else(|| IllegalTransition::NotInTable {
+            seed_id: seed_id.clone(),
+            from,
+            to,
+        })?;
         if let Some(gate) = entry.gate {
             return Err(IllegalTransition::Guarded { seed_id: seed_id.clone(), from, to, gate });
         }

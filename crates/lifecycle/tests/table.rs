@@ -34,8 +34,17 @@ fn entry(from: SeedLifecycleStage, to: SeedLifecycleStage) -> Option<Move> {
 }
 
 /// Brings the seed before whichever gate lies between the two stages.
-fn pass(seed: &mut Lifecycle, to: SeedLifecycleStage, keeper_passes: bool, now: Monotonic) -> Option<Result<(Transition, Verdict), Verdict>> {
-    fn judge<M: GuardedMove>(seed: &mut Lifecycle, passes: bool, now: Monotonic) -> Option<Result<(Transition, Verdict), Verdict>> {
+fn pass(
+    seed: &mut Lifecycle,
+    to: SeedLifecycleStage,
+    keeper_passes: bool,
+    now: Monotonic,
+) -> Option<Result<(Transition, Verdict), Verdict>> {
+    fn judge<M: GuardedMove>(
+        seed: &mut Lifecycle,
+        passes: bool,
+        now: Monotonic,
+    ) -> Option<Result<(Transition, Verdict), Verdict>> {
         let approach = seed.approach::<M>().ok()?;
         Some(if passes { approach.judge(&Open, &(), now) } else { approach.judge(&NoGatekeeper, &(), now) })
     }
@@ -68,7 +77,8 @@ fn seed_in(stage: SeedLifecycleStage) -> Lifecycle {
     };
     let mut seed = Lifecycle::new(SeedId::new("seed-1").unwrap(), EMBARGO);
     for to in &path[1..] {
-        let moved = seed.advance(*to, Monotonic::ORIGIN.after(EMBARGO * 2 * (seed.stage() == SeedStageEmbargoed) as u32));
+        let moved =
+            seed.advance(*to, Monotonic::ORIGIN.after(EMBARGO * 2 * (seed.stage() == SeedStageEmbargoed) as u32));
         if moved.is_err() {
             pass(&mut seed, *to, true, Monotonic::ORIGIN).unwrap().unwrap();
         }
@@ -102,7 +112,10 @@ fn all_144_pairs_do_what_the_table_says() {
                 }
                 Some(Move { gate: None, .. }) => {
                     let transition = advanced.unwrap();
-                    assert_eq!((transition.from, transition.to, transition.gate, transition.at), (from, to, None, late));
+                    assert_eq!(
+                        (transition.from, transition.to, transition.gate, transition.at),
+                        (from, to, None, late)
+                    );
                     assert_eq!((seed.stage(), seed.since()), (to, late));
                 }
                 Some(Move { gate: Some(gate), .. }) => {

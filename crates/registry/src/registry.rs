@@ -157,9 +157,7 @@ impl Registry {
 
     fn nobody_elses(&self, parameters: &BTreeSet<ParamId>, owner: &Owner) -> Result<(), RegistryError> {
         parameters.iter().try_for_each(|parameter| match self.owners.get(parameter) {
-            Some(other) if other != owner => {
-                Err(RegistryError::Owned { parameter: *parameter, owner: other.clone() })
-            }
+            Some(other) if other != owner => Err(RegistryError::Owned { parameter: *parameter, owner: other.clone() }),
             Some(_) | None => Ok(()),
         })
     }

@@ -10,7 +10,7 @@ use kasmina_safety::Breaker;
 fn allow_and_record(criterion: &mut Criterion) {
     let mut breaker = Breaker::default();
     let mut now = 0;
-    criterion.bench_function("breaker allow + record", |bencher| {
+    criterion.bench_function("breaker/allow_and_record", |bencher| {
         bencher.iter(|| {
             now += 1;
             let now = Monotonic::from_nanos(black_box(now));

@@ -114,10 +114,7 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
-        Self {
-            settings,
-            state: State::Closed { failures: 0 },
-        }
+        Self { settings, state: State::Closed { failures: 0 } }
     }
 
     /// Asks whether the operation may be tried at `now`. The first question after the timeout makes an open breaker
@@ -129,11 +126,9 @@ impl Breaker {
         match self.state {
             State::Closed { .. } | State::HalfOpen { .. } => Ok(None),
             State::Open { until } if now < until => Err(BreakerOpen { now, retry_at: until }),
-            State::Open { .. } => Ok(Some(self.enter(
-                State::HalfOpen { successes: 0 },
-                BreakerCause::TimeoutElapsed,
-                now,
-            ))),
+            State::Open { .. } => {
+                Ok(Some(self.enter(State::HalfOpen { successes: 0 }, BreakerCause::TimeoutElapsed, now)))
+            }
         }
     }
 
@@ -148,11 +143,7 @@ impl Breaker {
             State::HalfOpen { successes } => {
                 let successes = successes.saturating_add(1);
                 let enough = successes >= self.settings.success_threshold;
-                let next = if enough {
-                    State::Closed { failures: 0 }
-                } else {
-                    State::HalfOpen { successes }
-                };
+                let next = if enough { State::Closed { failures: 0 } } else { State::HalfOpen { successes } };
                 Some(self.enter(next, BreakerCause::TrialSucceeded(successes), now))
             }
         }
@@ -160,9 +151,7 @@ impl Breaker {
 
     /// Records that the operation failed.
     pub fn record_failure(&mut self, now: Monotonic) -> Option<BreakerEvent> {
-        let open = State::Open {
-            until: now.after(self.settings.timeout),
-        };
+        let open = State::Open { until: now.after(self.settings.timeout) };
         match self.state {
             State::Closed { failures } => {
                 let failures = failures.saturating_add(1);
@@ -187,9 +176,7 @@ impl Breaker {
         let next = match state {
             CircuitStateUnknown => return Err(UnknownState),
             CircuitStateClosed => State::Closed { failures: 0 },
-            CircuitStateOpen => State::Open {
-                until: now.after(self.settings.timeout),
-            },
+            CircuitStateOpen => State::Open { until: now.after(self.settings.timeout) },
             CircuitStateHalfOpen => State::HalfOpen { successes: 0 },
         };
         Ok(self.enter(next, BreakerCause::Forced, now))
@@ -208,12 +195,7 @@ impl Breaker {
     fn enter(&mut self, next: State, cause: BreakerCause, at: Monotonic) -> BreakerEvent {
         let from = self.state();
         self.state = next;
-        BreakerEvent {
-            from,
-            to: self.state(),
-            cause,
-            at,
-        }
+        BreakerEvent { from, to: self.state(), cause, at }
     }
 }
 

@@ -64,10 +64,7 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic origin is this moment.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the machine's clocks"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     pub fn new() -> Self {
         Self { origin: Instant::now() }
     }
@@ -84,10 +81,7 @@ impl Clock for SystemClock {
         Monotonic::ORIGIN.after(self.origin.elapsed())
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the machine's clocks"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clocks")]
     fn unix(&self) -> UnixTime {
         let epoch = UnixTime::default();
         match SystemTime::now().duration_since(UNIX_EPOCH) {

@@ -51,9 +51,6 @@ impl<K: Ord + Clone> Deadlines<K> {
 
 impl<K> Default for Deadlines<K> {
     fn default() -> Self {
-        Self {
-            at: BTreeMap::new(),
-            order: BTreeSet::new(),
-        }
+        Self { at: BTreeMap::new(), order: BTreeSet::new() }
     }
 }

@@ -20,11 +20,7 @@ pub struct BreakerSettings {
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self {
-            failure_threshold: 3,
-            timeout: Duration::from_secs(30),
-            success_threshold: 2,
-        }
+        Self { failure_threshold: 3, timeout: Duration::from_secs(30), success_threshold: 2 }
     }
 }
 
@@ -49,13 +45,7 @@ mod tests {
     #[test]
     fn settings_survive_text_and_absent_keys_take_defaults() {
         let settings: BreakerSettings = serde_json::from_str(r#"{"timeout_ms": 1500}"#).unwrap();
-        assert_eq!(
-            settings,
-            BreakerSettings {
-                timeout: Duration::from_millis(1_500),
-                ..Default::default()
-            }
-        );
+        assert_eq!(settings, BreakerSettings { timeout: Duration::from_millis(1_500), ..Default::default() });
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<BreakerSettings>(&text).unwrap(), settings);
     }

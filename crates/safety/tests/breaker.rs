@@ -9,23 +9,15 @@ use kasmina_leyline::{
 use kasmina_safety::{Breaker, BreakerCause, BreakerEvent, BreakerSettings, UnknownState};
 use proptest::prelude::*;
 
-const SETTINGS: BreakerSettings = BreakerSettings {
-    failure_threshold: 3,
-    timeout: Duration::from_millis(10),
-    success_threshold: 2,
-};
+const SETTINGS: BreakerSettings =
+    BreakerSettings { failure_threshold: 3, timeout: Duration::from_millis(10), success_threshold: 2 };
 
 fn at(millis: u64) -> Monotonic {
     Monotonic::from_millis(millis)
 }
 
 fn event(from: CircuitBreakerState, to: CircuitBreakerState, cause: BreakerCause, millis: u64) -> Option<BreakerEvent> {
-    Some(BreakerEvent {
-        from,
-        to,
-        cause,
-        at: at(millis),
-    })
+    Some(BreakerEvent { from, to, cause, at: at(millis) })
 }
 
 #[test]
@@ -49,21 +41,11 @@ fn opens_waits_tries_and_closes() {
     assert_eq!(breaker.allow(at(12)), Ok(None));
     assert_eq!(
         breaker.record_success(at(13)),
-        event(
-            CircuitStateHalfOpen,
-            CircuitStateHalfOpen,
-            BreakerCause::TrialSucceeded(1),
-            13
-        )
+        event(CircuitStateHalfOpen, CircuitStateHalfOpen, BreakerCause::TrialSucceeded(1), 13)
     );
     assert_eq!(
         breaker.record_success(at(14)),
-        event(
-            CircuitStateHalfOpen,
-            CircuitStateClosed,
-            BreakerCause::TrialSucceeded(2),
-            14
-        )
+        event(CircuitStateHalfOpen, CircuitStateClosed, BreakerCause::TrialSucceeded(2), 14)
     );
     assert_eq!(breaker.record_success(at(15)), None);
 }
@@ -104,15 +86,9 @@ fn late_outcomes_do_not_move_an_open_breaker() {
 fn a_forced_state_goes_on_by_its_own_rules() {
     let mut breaker = Breaker::new(SETTINGS);
     let forced = breaker.force(CircuitStateOpen, at(0)).ok();
-    assert_eq!(
-        forced,
-        event(CircuitStateClosed, CircuitStateOpen, BreakerCause::Forced, 0)
-    );
+    assert_eq!(forced, event(CircuitStateClosed, CircuitStateOpen, BreakerCause::Forced, 0));
     let forced = breaker.force(CircuitStateOpen, at(4)).ok();
-    assert_eq!(
-        forced,
-        event(CircuitStateOpen, CircuitStateOpen, BreakerCause::Forced, 4)
-    );
+    assert_eq!(forced, event(CircuitStateOpen, CircuitStateOpen, BreakerCause::Forced, 4));
     assert_eq!(breaker.allow(at(13)).unwrap_err().retry_at, at(14));
     assert!(breaker.allow(at(14)).is_ok());
 
@@ -122,11 +98,7 @@ fn a_forced_state_goes_on_by_its_own_rules() {
 
 #[test]
 fn thresholds_of_zero_count_as_one() {
-    let settings = BreakerSettings {
-        failure_threshold: 0,
-        success_threshold: 0,
-        ..SETTINGS
-    };
+    let settings = BreakerSettings { failure_threshold: 0, success_threshold: 0, ..SETTINGS };
     let mut breaker = Breaker::new(settings);
     assert!(breaker.record_failure(at(0)).is_some());
     assert!(breaker.allow(at(10)).is_ok());
@@ -144,12 +116,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let states = [
-        CircuitStateUnknown,
-        CircuitStateClosed,
-        CircuitStateOpen,
-        CircuitStateHalfOpen,
-    ];
+    let states = [CircuitStateUnknown, CircuitStateClosed, CircuitStateOpen, CircuitStateHalfOpen];
     prop_oneof![
         4 => (0..8_u64).prop_map(Step::Wait),
         6 => Just(Step::Allow),
@@ -173,11 +140,7 @@ impl Model {
     }
 
     fn in_a_row(&self, outcome: bool) -> usize {
-        self.since
-            .iter()
-            .rev()
-            .take_while(|recorded| **recorded == outcome)
-            .count()
+        self.since.iter().rev().take_while(|recorded| **recorded == outcome).count()
     }
 
     /// The next state's name after `step`, and whether the breaker lets the step through.

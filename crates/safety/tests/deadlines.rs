@@ -37,10 +37,7 @@ fn an_iterator_dropped_early_leaves_the_rest_armed() {
         deadlines.arm(key, at(millis));
     }
     assert_eq!(deadlines.expired(at(5)).next(), Some((at(1), "a")));
-    assert_eq!(
-        deadlines.expired(at(5)).collect::<Vec<_>>(),
-        [(at(2), "b"), (at(2), "c")]
-    );
+    assert_eq!(deadlines.expired(at(5)).collect::<Vec<_>>(), [(at(2), "b"), (at(2), "c")]);
 }
 
 #[derive(Clone, Debug)]

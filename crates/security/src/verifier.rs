@@ -33,14 +33,20 @@ pub trait Verifier: Send {
     ///
     /// # Errors
     /// [`Rejection`]; no nonce is used up.
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection>;
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic)
+    -> Result<Verified<AdaptationCommand>, Rejection>;
 
     /// How the nonce ledger stands.
     fn gauges(&self) -> LedgerGauges;
 }
 
 impl<V: Verifier + ?Sized> Verifier for Box<V> {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
+    fn verify(
+        &mut self,
+        wire: &[u8],
+        wall: UnixTime,
+        now: Monotonic,
+    ) -> Result<Verified<AdaptationCommand>, Rejection> {
         (**self).verify(wire, wall, now)
     }
 
@@ -125,7 +131,12 @@ impl CommandVerifier {
 }
 
 impl Verifier for CommandVerifier {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
+    fn verify(
+        &mut self,
+        wire: &[u8],
+        wall: UnixTime,
+        now: Monotonic,
+    ) -> Result<Verified<AdaptationCommand>, Rejection> {
         let command = self.authentic(wire)?;
         let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
         let Some(issued_at) = command.issued_at.map(UnixTime::from) else {

@@ -97,7 +97,12 @@ fn keys_rotate_without_a_gap() {
 fn secrets_are_not_shown_and_not_empty() {
     assert_eq!(Secret::new("").err(), Some(EmptySecret));
     let ring = KeyRing::of("k1", secret("hush"));
-    let shown = format!("{:?} {ring:?} {:?} {:?}", secret("hush"), Signer::new(&secret("hush")), CommandVerifier::new(ring.clone()));
+    let shown = format!(
+        "{:?} {ring:?} {:?} {:?}",
+        secret("hush"),
+        Signer::new(&secret("hush")),
+        CommandVerifier::new(ring.clone())
+    );
     assert!(!shown.contains("hush") && shown.contains("k1"), "{shown}");
 }
 

@@ -15,8 +15,7 @@ fn reference(criterion: &mut Criterion) {
     let mut bytes = Vec::new();
     criterion.bench_function("packet/reference", |bencher| {
         bencher.iter(|| {
-            for (name, value) in
-                [(names::SEED_LOSS, 0.5), (names::SEED_ALPHA, 0.25), (names::SEED_GRADIENT_NORM, 0.01)]
+            for (name, value) in [(names::SEED_LOSS, 0.5), (names::SEED_ALPHA, 0.25), (names::SEED_GRADIENT_NORM, 0.01)]
             {
                 assembler.metric(Some(&seed), Metric::new(name, black_box(value)));
             }

@@ -7,11 +7,7 @@ use std::{
 
 use kasmina_leyline::{
     SeedId, TrainingRunId, UnixTime,
-    v1::{
-        HealthStatus,
-        MessagePriority,
-        SystemHealth, TelemetryLevel, TelemetryPacket,
-    },
+    v1::{HealthStatus, MessagePriority, SystemHealth, TelemetryLevel, TelemetryPacket},
 };
 
 use crate::{Event, Metric, names::SEED_QUEUE_DROPPED};
@@ -90,9 +86,7 @@ impl Assembler {
         let (priority, status) = match level {
             TelemetryLevel::Unspecified | TelemetryLevel::Info => (MessagePriority::Normal, HealthStatus::Healthy),
             TelemetryLevel::Warning => (MessagePriority::High, HealthStatus::Degraded),
-            TelemetryLevel::Error | TelemetryLevel::Critical => {
-                (MessagePriority::Critical, HealthStatus::Unhealthy)
-            }
+            TelemetryLevel::Error | TelemetryLevel::Critical => (MessagePriority::Critical, HealthStatus::Unhealthy),
         };
         let mut indicators = BTreeMap::from([
             ("priority".to_owned(), priority.as_str_name().to_owned()),

@@ -10,8 +10,8 @@ use kasmina_leyline::{
     v1::{HealthStatus, TelemetryLevel, TelemetryPacket},
 };
 use kasmina_telemetry::{names::*, *};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 
 fn seed(name: &str) -> SeedId {
     SeedId::new(name).unwrap()

@@ -28,11 +28,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn generate(proto: &Path) -> Result<String, Box<dyn Error>> {
     let descriptors = protox::compile(["leyline.proto"], [proto])?;
-    let files = descriptors
-        .file
-        .into_iter()
-        .map(|file| (Module::from_protobuf_package_name(file.package()), file))
-        .collect();
+    let files =
+        descriptors.file.into_iter().map(|file| (Module::from_protobuf_package_name(file.package()), file)).collect();
     let mut modules = Config::new().btree_map(["."]).generate(files)?;
     let code = modules
         .remove(&Module::from_protobuf_package_name("esper.leyline.v1"))

@@ -58,10 +58,7 @@ impl Estimates {
 
     /// The ids that were measured but have no row.
     pub(super) fn without(&self, rows: &[Row]) -> impl Iterator<Item = &str> {
-        self.0
-            .keys()
-            .map(String::as_str)
-            .filter(move |id| rows.iter().all(|row| row.id != *id))
+        self.0.keys().map(String::as_str).filter(move |id| rows.iter().all(|row| row.id != *id))
     }
 }
 
@@ -80,10 +77,7 @@ pub(super) fn begins(line: &str) -> Option<&str> {
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = fs::read_to_string(path).map_err(Failure::file("read", path))?;
-    serde_json::from_str(&text).map_err(|source| Failure::Json {
-        what: path.display().to_string(),
-        source,
-    })
+    serde_json::from_str(&text).map_err(|source| Failure::Json { what: path.display().to_string(), source })
 }
 
 #[cfg(test)]
@@ -95,11 +89,7 @@ mod tests {
 
     fn save(directory: &Path, id: &str, mean: f64) {
         fs::create_dir_all(directory).unwrap();
-        fs::write(
-            directory.join("benchmark.json"),
-            format!("{{\"group_id\":\"g\",\"full_id\":\"{id}\"}}"),
-        )
-        .unwrap();
+        fs::write(directory.join("benchmark.json"), format!("{{\"group_id\":\"g\",\"full_id\":\"{id}\"}}")).unwrap();
         let estimates = format!("{{\"mean\":{{\"point_estimate\":{mean},\"standard_error\":1.0}},\"median\":null}}");
         fs::write(directory.join("estimates.json"), estimates).unwrap();
     }
@@ -130,19 +120,13 @@ mod tests {
         save(&new, "step", 1.0);
         fs::write(new.join("estimates.json"), "{}").unwrap();
         let message = Estimates::read(home.path()).unwrap_err().to_string();
-        assert!(
-            message.contains("estimates.json") && message.contains("mean"),
-            "{message}"
-        );
+        assert!(message.contains("estimates.json") && message.contains("mean"), "{message}");
     }
 
     #[test]
     fn what_is_being_measured() {
         assert_eq!(begins("Benchmarking step/host"), Some("step/host"));
-        assert_eq!(
-            begins("Benchmarking step/host: Warming up for 3.0000 s"),
-            Some("step/host")
-        );
+        assert_eq!(begins("Benchmarking step/host: Warming up for 3.0000 s"), Some("step/host"));
         assert_eq!(begins("step/host               time:   [1 ns 2 ns 3 ns]"), None);
     }
 }

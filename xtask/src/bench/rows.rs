@@ -40,75 +40,34 @@ const MICROSECOND: f64 = 1e3;
 const MILLISECOND: f64 = 1e6;
 
 const fn alone(id: &'static str, title: &'static str, budget: f64, aim: f64) -> Row {
-    Row {
-        id,
-        title,
-        comparison: Alone,
-        budget: Nanoseconds(budget),
-        aim: Nanoseconds(aim),
-    }
+    Row { id, title, comparison: Alone, budget: Nanoseconds(budget), aim: Nanoseconds(aim) }
 }
 
 const fn compared(id: &'static str, title: &'static str, comparison: Comparison, budget: Limit, aim: Limit) -> Row {
-    Row {
-        id,
-        title,
-        comparison,
-        budget,
-        aim,
-    }
+    Row { id, title, comparison, budget, aim }
 }
 
 /// Blending reads two buffers and writes one; a copy reads one and writes one.
 const BLENDED_BYTES: f64 = 1.5;
-const COPY: Comparison = Bandwidth {
-    of: "blend/copy",
-    bytes: BLENDED_BYTES,
-};
+const COPY: Comparison = Bandwidth { of: "blend/copy", bytes: BLENDED_BYTES };
 const CONVEX: Comparison = Time("blend/convex");
 
-pub(super) const ROWS: [Row; 15] = [
-    alone(
-        "breaker/allow_and_record",
-        "circuit breaker, one guarded call",
-        10.0 * MICROSECOND,
-        50.0,
-    ),
-    alone(
-        "transition/guarded",
-        "guarded transition",
-        300.0 * MICROSECOND,
-        2.0 * MICROSECOND,
-    ),
-    alone(
-        "verify/command",
-        "verify a signed command",
-        0.5 * MILLISECOND,
-        2.0 * MICROSECOND,
-    ),
-    alone(
-        "kernel_handover/cached",
-        "hand over a cached kernel",
-        100.0 * MICROSECOND,
-        MICROSECOND,
-    ),
-    alone(
-        "packet/reference",
-        "build a telemetry packet",
-        80.0 * MICROSECOND,
-        MICROSECOND,
-    ),
+pub(super) const ROWS: [Row; 20] = [
+    alone("breaker/allow_and_record", "circuit breaker, one guarded call", 10.0 * MICROSECOND, 50.0),
+    alone("transition/guarded", "guarded transition", 300.0 * MICROSECOND, 2.0 * MICROSECOND),
+    alone("verify/command", "verify a signed command", 0.5 * MILLISECOND, 2.0 * MICROSECOND),
+    compared("verify/command_1k_live", "the same with 1,000 live nonces", Time("verify/command"), None, None),
+    compared("verify/command_9k_live", "the same with 9,000 live nonces", Time("verify/command"), None, None),
+    alone("kernel_handover/cached", "hand over a cached kernel", 100.0 * MICROSECOND, MICROSECOND),
+    alone("packet/reference", "build a telemetry packet", 80.0 * MICROSECOND, MICROSECOND),
+    compared("kernel_handover/build", "build a kernel of 1M parameters", Alone, None, None),
+    compared("kernel_verify/68256", "verify an artifact of 68 kB", Alone, None, None),
+    compared("kernel_verify/4209600", "verify an artifact of 4.2 MB", Alone, None, None),
     compared("blend/copy", "copy, the memory's own speed", Alone, None, None),
     compared("blend/plain", "blend, plain tensor operations", COPY, None, None),
     compared("blend/convex", "blend, convex", COPY, None, RatioAtLeast(0.8)),
     compared("blend/residual", "blend, residual", CONVEX, RatioAtMost(1.05), None),
-    compared(
-        "blend/confidence",
-        "blend, by confidence",
-        CONVEX,
-        RatioAtMost(1.05),
-        None,
-    ),
+    compared("blend/confidence", "blend, by confidence", CONVEX, RatioAtMost(1.05), None),
     compared("blend/channel", "blend, per channel", CONVEX, RatioAtMost(1.15), None),
     compared(
         "isolation/verify",
@@ -118,20 +77,8 @@ pub(super) const ROWS: [Row; 15] = [
         RatioAtMost(0.01),
     ),
     compared("step/host", "training step, host alone", Alone, None, None),
-    compared(
-        "step/host_training",
-        "training step, seed in training",
-        Time("step/host"),
-        None,
-        None,
-    ),
-    compared(
-        "step/host_blending",
-        "training step, seed blending",
-        Time("step/host"),
-        RatioAtMost(1.35),
-        None,
-    ),
+    compared("step/host_training", "training step, seed in training", Time("step/host"), None, None),
+    compared("step/host_blending", "training step, seed blending", Time("step/host"), RatioAtMost(1.35), None),
 ];
 
 impl Comparison {
@@ -160,11 +107,7 @@ mod tests {
     fn every_comparison_is_with_a_row() {
         for row in &ROWS {
             if let Some(other) = row.comparison.with() {
-                assert!(
-                    ROWS.iter().any(|row| row.id == other),
-                    "{} is compared with {other}",
-                    row.id
-                );
+                assert!(ROWS.iter().any(|row| row.id == other), "{} is compared with {other}", row.id);
             }
         }
     }

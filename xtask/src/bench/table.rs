@@ -37,9 +37,7 @@ impl Line {
         let nanoseconds = estimates.nanoseconds(row.id);
         let compared_with = row.comparison.with();
         let other = compared_with.and_then(|id| estimates.nanoseconds(id));
-        let ratio = nanoseconds
-            .zip(other)
-            .map(|(own, other)| row.comparison.ratio(own, other));
+        let ratio = nanoseconds.zip(other).map(|(own, other)| row.comparison.ratio(own, other));
         let verdict = match row.budget.keeps(nanoseconds, ratio) {
             _ if nanoseconds.is_none() || (compared_with.is_some() && ratio.is_none()) => Verdict::Missing,
             Some(false) => Verdict::Over,
@@ -150,29 +148,18 @@ pub(super) fn render(lines: &[Line]) -> String {
 
 /// What is wrong with these lines, if anything is.
 pub(super) fn verdict(lines: &[Line]) -> Option<String> {
-    let ids = |verdict| {
-        lines
-            .iter()
-            .filter(move |line| line.verdict == verdict)
-            .map(|line| line.id)
-            .collect::<Vec<_>>()
-    };
+    let ids =
+        |verdict| lines.iter().filter(move |line| line.verdict == verdict).map(|line| line.id).collect::<Vec<_>>();
     let (over, missing) = (ids(Verdict::Over), ids(Verdict::Missing));
     let part = |what: &str, ids: &[&str]| (!ids.is_empty()).then(|| format!("{what}: {}", ids.join(", ")));
-    let parts: Vec<String> = part("over budget", &over)
-        .into_iter()
-        .chain(part("not measured", &missing))
-        .collect();
+    let parts: Vec<String> = part("over budget", &over).into_iter().chain(part("not measured", &missing)).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// A time with three digits that count.
 fn time(nanoseconds: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")];
-    let (size, unit) = UNITS
-        .into_iter()
-        .find(|(size, _)| nanoseconds >= *size)
-        .unwrap_or((1.0, "ns"));
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| nanoseconds >= *size).unwrap_or((1.0, "ns"));
     format!("{} {unit}", three_digits(nanoseconds / size))
 }
 
@@ -187,11 +174,7 @@ fn three_digits(number: f64) -> String {
         _ => 0,
     };
     let text = format!("{number:.decimals$}");
-    if decimals == 0 {
-        text
-    } else {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    }
+    if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
 }
 
 #[cfg(test)]
@@ -200,13 +183,7 @@ mod tests {
     use crate::bench::rows::ROWS;
 
     fn row(comparison: Comparison, budget: Limit, aim: Limit) -> Row {
-        Row {
-            id: "group/own",
-            title: "own",
-            comparison,
-            budget,
-            aim,
-        }
+        Row { id: "group/own", title: "own", comparison, budget, aim }
     }
 
     fn judge(row: &Row, own: f64, other: f64) -> Line {
@@ -222,25 +199,15 @@ mod tests {
 
     #[test]
     fn a_time_is_compared_as_a_multiple() {
-        let row = row(
-            Comparison::Time("group/other"),
-            Limit::RatioAtMost(1.35),
-            Limit::RatioAtMost(1.0),
-        );
+        let row = row(Comparison::Time("group/other"), Limit::RatioAtMost(1.35), Limit::RatioAtMost(1.0));
         let line = judge(&row, 130.0, 100.0);
-        assert_eq!(
-            (line.ratio, line.verdict, line.aim_is_met),
-            (Some(1.3), Verdict::Ok, Some(false))
-        );
+        assert_eq!((line.ratio, line.verdict, line.aim_is_met), (Some(1.3), Verdict::Ok, Some(false)));
         assert_eq!(judge(&row, 140.0, 100.0).verdict, Verdict::Over);
     }
 
     #[test]
     fn bandwidth_counts_the_bytes() {
-        let comparison = Comparison::Bandwidth {
-            of: "group/other",
-            bytes: 1.5,
-        };
+        let comparison = Comparison::Bandwidth { of: "group/other", bytes: 1.5 };
         let row = row(comparison, Limit::RatioAtLeast(0.8), Limit::None);
         let line = judge(&row, 150.0, 100.0);
         assert_eq!((line.ratio, line.verdict), (Some(1.0), Verdict::Ok));
@@ -266,34 +233,21 @@ mod tests {
     #[test]
     fn the_verdict_names_the_rows() {
         let budget = row(Comparison::Alone, Limit::Nanoseconds(1.0), Limit::None);
-        let absent = Row {
-            id: "group/absent",
-            ..row(Comparison::Alone, Limit::None, Limit::None)
-        };
+        let absent = Row { id: "group/absent", ..row(Comparison::Alone, Limit::None, Limit::None) };
         let lines = [judge(&budget, 2.0, 1.0), judge(&absent, 2.0, 1.0)];
-        assert_eq!(
-            verdict(&lines).unwrap(),
-            "over budget: group/own; not measured: group/absent"
-        );
+        assert_eq!(verdict(&lines).unwrap(), "over budget: group/own; not measured: group/absent");
     }
 
     #[test]
     fn the_table_is_in_columns() {
-        let compared = row(
-            Comparison::Time("group/other"),
-            Limit::RatioAtMost(1.5),
-            Limit::Nanoseconds(50.0),
-        );
+        let compared = row(Comparison::Time("group/other"), Limit::RatioAtMost(1.5), Limit::Nanoseconds(50.0));
         let rendered = render(&[judge(&compared, 1_234.0, 1_000.0)]);
         let expected = "\
 row  measured  compared with       budget    aim                 verdict
 ---  --------  ------------------  --------  ------------------  -------
 own  1.23 us   123 % of group/other  <= 150 %  <= 50 ns (not met)  ok";
         let words = |text: &str| {
-            text.split_whitespace()
-                .filter(|word| !word.starts_with("--"))
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            text.split_whitespace().filter(|word| !word.starts_with("--")).map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(words(&rendered), words(expected));
         let rows: Vec<&str> = rendered.lines().collect();
@@ -305,9 +259,7 @@ own  1.23 us   123 % of group/other  <= 150 %  <= 50 ns (not met)  ok";
     fn numbers_have_three_digits() {
         assert_eq!(
             [0.5, 9.996, 12.0, 12.34, 999.4, 1_500.0, 8e6, 2.5e9].map(time),
-            [
-                "0.5 ns", "10 ns", "12 ns", "12.3 ns", "999 ns", "1.5 us", "8 ms", "2.5 s"
-            ]
+            ["0.5 ns", "10 ns", "12 ns", "12.3 ns", "999 ns", "1.5 us", "8 ms", "2.5 s"]
         );
         assert_eq!([0.00123, 1.05, 1.35].map(percent), ["0.12 %", "105 %", "135 %"]);
     }

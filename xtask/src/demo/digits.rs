@@ -52,17 +52,11 @@ impl Digits {
     }
 
     fn parse(text: &str) -> Result<Self, DigitsError> {
-        let mut digits = Self {
-            images: Vec::new(),
-            labels: Vec::new(),
-        };
+        let mut digits = Self { images: Vec::new(), labels: Vec::new() };
         for (index, line) in text.lines().enumerate() {
             let row = index + 1;
             let cells: Vec<&str> = line.split(',').collect();
-            let wrong = || DigitsError::Cells {
-                row,
-                found: cells.len(),
-            };
+            let wrong = || DigitsError::Cells { row, found: cells.len() };
             let (label, pixels) = cells.split_last().ok_or_else(wrong)?;
             let pixels: &[&str; PIXELS] = pixels.try_into().map_err(|_| wrong())?;
             let mut image = [0.0; PIXELS];
@@ -85,10 +79,7 @@ impl Digits {
 
     fn part(&self, indices: &[usize]) -> Split {
         let mut part = Split::default();
-        for (image, label) in indices
-            .iter()
-            .filter_map(|&index| self.images.get(index).zip(self.labels.get(index)))
-        {
+        for (image, label) in indices.iter().filter_map(|&index| self.images.get(index).zip(self.labels.get(index))) {
             part.images.push(*image);
             part.labels.push(*label);
         }
@@ -98,11 +89,7 @@ impl Digits {
 
 fn number(row: usize, cell: &str, most: u8) -> Result<u8, DigitsError> {
     let number = cell.trim().parse().ok().filter(|number| *number <= most);
-    number.ok_or_else(|| DigitsError::Cell {
-        row,
-        cell: cell.to_owned(),
-        most,
-    })
+    number.ok_or_else(|| DigitsError::Cell { row, cell: cell.to_owned(), most })
 }
 
 /// Fisher and Yates's shuffle; splitmix64 draws.
@@ -165,17 +152,8 @@ mod tests {
         assert!(Digits::parse(&row("16", "9")).is_ok());
         let message = |text: &str| Digits::parse(text).unwrap_err().to_string();
         assert_eq!(message(&(row("0", "1") + "1,2,3")), "row 2: 3 cells instead of 65");
-        assert_eq!(
-            message(&row("17", "1")),
-            "row 1: \"17\" is not a whole number from 0 to 16"
-        );
-        assert_eq!(
-            message(&row("0", "ten")),
-            "row 1: \"ten\" is not a whole number from 0 to 9"
-        );
-        assert!(matches!(
-            Digits::parse("\n"),
-            Err(DigitsError::Cells { row: 1, found: 1 })
-        ));
+        assert_eq!(message(&row("17", "1")), "row 1: \"17\" is not a whole number from 0 to 16");
+        assert_eq!(message(&row("0", "ten")), "row 1: \"ten\" is not a whole number from 0 to 9");
+        assert!(matches!(Digits::parse("\n"), Err(DigitsError::Cells { row: 1, found: 1 })));
     }
 }

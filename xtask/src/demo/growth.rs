@@ -120,9 +120,10 @@ where
 
             let stage = world.stage();
             let timer = Stopwatch::start();
-            let report = world.manager.train_batch(&mut host, &mut host_optimizer, plan.learning_rate, |host, grafts| {
-                loss(host, &batch, grafts)
-            })?;
+            let report =
+                world.manager.train_batch(&mut host, &mut host_optimizer, plan.learning_rate, |host, grafts| {
+                    loss(host, &batch, grafts)
+                })?;
             log.time(&stage, timer.elapsed());
             if log.run.identical_until_step + 1 == report.step && bytes(&host) == bytes(&control) {
                 log.run.identical_until_step = report.step;
@@ -168,12 +169,15 @@ impl World {
         let manifest = Manifest::new(blueprint.clone(), plan.contract, plan.layers.clone())?;
         let artifact = initialise(&manifest, &Initialisation { seed, zero_last: true })?;
         let mut library = DirectoryLibrary::open_or_create(directory.join("kernels"))?;
-        library.publish(&artifact, BlueprintDescriptor {
-            blueprint_id: blueprint.to_string(),
-            name: plan.title.to_owned(),
-            tier: BlueprintTier::Safe.into(),
-            ..BlueprintDescriptor::default()
-        })?;
+        library.publish(
+            &artifact,
+            BlueprintDescriptor {
+                blueprint_id: blueprint.to_string(),
+                name: plan.title.to_owned(),
+                tier: BlueprintTier::Safe.into(),
+                ..BlueprintDescriptor::default()
+            },
+        )?;
         fs::create_dir_all(directory)?;
         let (secret, events) = (Secret::new("the demo's secret")?, MemorySink::default());
         let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
@@ -193,7 +197,13 @@ impl World {
     }
 
     /// Sends what is due in this epoch. A refusal is part of the story: it is told, and the run goes on.
-    fn command(&mut self, plan: &Plan, epoch: u64, steps_per_epoch: u64, progress: &Progress) -> Result<(), Box<dyn Error>> {
+    fn command(
+        &mut self,
+        plan: &Plan,
+        epoch: u64,
+        steps_per_epoch: u64,
+        progress: &Progress,
+    ) -> Result<(), Box<dyn Error>> {
         let now = self.clock.unix();
         if epoch == plan.germinate {
             let wire = self.sender.germinate(&self.seed, &self.blueprint, now)?;
@@ -292,7 +302,8 @@ impl Log {
         let mean = |(sum, count): &(Duration, u32)| sum.as_secs_f64() * 1e3 / f64::from(*count);
         let control = self.times.remove("control").as_ref().map_or(f64::NAN, mean);
         self.run.control_step_ms = control;
-        self.run.step_time_ratios = self.times.iter().map(|(stage, time)| (stage.clone(), mean(time) / control)).collect();
+        self.run.step_time_ratios =
+            self.times.iter().map(|(stage, time)| (stage.clone(), mean(time) / control)).collect();
         self.run
     }
 }

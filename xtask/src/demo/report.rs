@@ -81,9 +81,7 @@ impl HostReport {
             control: self.curve("control: never had a seed", |run| &run.control),
             grown: self.curve("grown", |run| &run.grown),
             alpha: first.map_or_else(Vec::new, |run| by_epoch(run.alpha.iter().copied())),
-            stages: spans
-                .map(|(moved, to)| StageSpan { name: moved.stage.clone(), from: moved.epoch, to })
-                .collect(),
+            stages: spans.map(|(moved, to)| StageSpan { name: moved.stage.clone(), from: moved.epoch, to }).collect(),
             verdicts: first.map_or_else(Vec::new, |run| run.verdicts.iter().map(mark).collect()),
         }
     }

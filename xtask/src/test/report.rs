@@ -56,19 +56,11 @@ impl Report {
         }
         if let Some(name) = self.begins(line) {
             let shown = self.finish();
-            self.binary = Some(Binary {
-                name,
-                printed: Vec::new(),
-                has_result: false,
-            });
+            self.binary = Some(Binary { name, printed: Vec::new(), has_result: false });
             return shown;
         }
         let Some(binary) = &mut self.binary else {
-            return if only_progress(line) {
-                Vec::new()
-            } else {
-                vec![line.to_owned()]
-            };
+            return if only_progress(line) { Vec::new() } else { vec![line.to_owned()] };
         };
         if let Some(result) = line.strip_prefix("test result: ").and_then(Totals::parse) {
             return self.ends(result);
@@ -103,11 +95,7 @@ impl Report {
     }
 
     fn built(&mut self, line: &str) {
-        if let Ok(Artifact {
-            manifest_path,
-            executable: Some(executable),
-        }) = serde_json::from_str(line)
-        {
+        if let Ok(Artifact { manifest_path, executable: Some(executable) }) = serde_json::from_str(line) {
             let directory = manifest_path.parent().unwrap_or(&manifest_path);
             let directory = directory.strip_prefix(workspace::root()).unwrap_or(directory);
             self.packages.insert(stem(&executable), directory.display().to_string());
@@ -120,20 +108,9 @@ impl Report {
         if let Some(documented) = announcement.strip_prefix("Doc-tests ") {
             return Some(format!("{documented} documentation"));
         }
-        let (source, executable) = announcement
-            .strip_prefix("Running ")?
-            .strip_suffix(')')?
-            .rsplit_once(" (")?;
+        let (source, executable) = announcement.strip_prefix("Running ")?.strip_suffix(')')?.rsplit_once(" (")?;
         let package = self.packages.get(&stem(Path::new(executable)));
-        Some(
-            [
-                package.map_or("", String::as_str),
-                source.trim_start_matches("unittests "),
-            ]
-            .join(" ")
-            .trim()
-            .to_owned(),
-        )
+        Some([package.map_or("", String::as_str), source.trim_start_matches("unittests ")].join(" ").trim().to_owned())
     }
 
     /// Documentation has two results: the examples that were compiled together, and the others.
@@ -163,11 +140,7 @@ impl Totals {
     /// Reads `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.00s`.
     fn parse(result: &str) -> Option<Self> {
         let (_, counts) = result.split_once(". ")?;
-        let count = |what| {
-            counts
-                .split("; ")
-                .find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
-        };
+        let count = |what| counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok());
         Some(Self {
             passed: count("passed")?,
             failed: count("failed")?,
@@ -186,13 +159,7 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:>4} ran  {:>3} failed  {:>3} ignored",
-            self.ran(),
-            self.failed,
-            self.ignored
-        )?;
+        write!(f, "{:>4} ran  {:>3} failed  {:>3} ignored", self.ran(), self.failed, self.ignored)?;
         if self.filtered > 0 {
             write!(f, "  {:>4} filtered out", self.filtered)?;
         }
@@ -240,11 +207,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; fini
     #[test]
     fn a_binary_is_one_line_with_its_package() {
         let mut report = Report::default();
-        let manifest = workspace::root()
-            .join("crates/gates/Cargo.toml")
-            .display()
-            .to_string()
-            .replace('\\', "/");
+        let manifest = workspace::root().join("crates/gates/Cargo.toml").display().to_string().replace('\\', "/");
         let built = format!(
             "{{\"reason\":\"compiler-artifact\",\"manifest_path\":\"{manifest}\",\"executable\":\"/t/deps/laws-12ab\"}}\n"
         );
@@ -252,28 +215,14 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; fini
         let shown = read(&mut report, &format!("{built}{begins}{PASSING}"));
         assert_eq!(shown.len(), 1, "{shown:?}");
         let words: Vec<&str> = shown[0].split_whitespace().collect();
-        assert_eq!(
-            words.join(" "),
-            "crates/gates tests/laws.rs 2 ran 0 failed 1 ignored 4 filtered out"
-        );
-        assert_eq!(
-            report.totals,
-            Totals {
-                passed: 2,
-                failed: 0,
-                ignored: 1,
-                filtered: 4
-            }
-        );
+        assert_eq!(words.join(" "), "crates/gates tests/laws.rs 2 ran 0 failed 1 ignored 4 filtered out");
+        assert_eq!(report.totals, Totals { passed: 2, failed: 0, ignored: 1, filtered: 4 });
     }
 
     #[test]
     fn what_did_not_run_is_named_with_its_reason() {
         let mut report = Report::default();
-        read(
-            &mut report,
-            "     Running unittests src/lib.rs (target/debug/deps/gates-1)",
-        );
+        read(&mut report, "     Running unittests src/lib.rs (target/debug/deps/gates-1)");
         read(&mut report, PASSING);
         read(&mut report, "test src/lib.rs - outer (line 3) ... ignored");
         assert_eq!(
@@ -290,10 +239,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; fini
     fn documentation_may_have_two_results() {
         let mut report = Report::default();
         let result = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
-        let shown = read(
-            &mut report,
-            &format!("   Doc-tests kasmina\n\nrunning 1 test\n{result}{result}"),
-        );
+        let shown = read(&mut report, &format!("   Doc-tests kasmina\n\nrunning 1 test\n{result}{result}"));
         assert_eq!(shown.len(), 2);
         assert!(shown[0].starts_with("kasmina documentation"), "{shown:?}");
         assert_eq!(report.totals.ran(), 2);
@@ -316,10 +262,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; fini
     #[test]
     fn a_binary_that_dies_is_shown_in_full() {
         let mut report = Report::default();
-        read(
-            &mut report,
-            "     Running unittests src/lib.rs (deps/gates-1)\nrunning 1 test\nstack overflow",
-        );
+        read(&mut report, "     Running unittests src/lib.rs (deps/gates-1)\nrunning 1 test\nstack overflow");
         let shown = report.finish();
         assert!(shown[0].ends_with("printed no result"), "{shown:?}");
         assert_eq!(shown[1..], ["running 1 test", "stack overflow"]);
@@ -329,10 +272,7 @@ test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 4 filtered out; fini
     #[test]
     fn what_comes_before_the_tests_is_passed_on() {
         let mut report = Report::default();
-        assert_eq!(
-            report.read("error[E0308]: mismatched types"),
-            ["error[E0308]: mismatched types"]
-        );
+        assert_eq!(report.read("error[E0308]: mismatched types"), ["error[E0308]: mismatched types"]);
         assert!(report.read("   Compiling kasmina v0.1.0 (/work)").is_empty());
         assert_eq!(report.current(), "compiling");
     }

@@ -48,10 +48,7 @@ pub(super) fn check(metadata: &Metadata) -> Result<(), Failure> {
 /// The crates under crates/ by the names of their directories.
 fn facts(metadata: &Metadata) -> BTreeMap<String, Facts> {
     let members = metadata.members();
-    let crates: BTreeMap<&str, &str> = members
-        .keys()
-        .filter_map(|name| Some((*name, directory(name)?)))
-        .collect();
+    let crates: BTreeMap<&str, &str> = members.keys().filter_map(|name| Some((*name, directory(name)?))).collect();
     let facts = |package: &Package| Facts {
         knows: package
             .dependencies
@@ -61,19 +58,12 @@ fn facts(metadata: &Metadata) -> BTreeMap<String, Facts> {
             .collect(),
         linked: metadata.linked_into(package).into_iter().map(str::to_owned).collect(),
     };
-    members
-        .values()
-        .filter_map(|package| Some((directory(&package.name)?.to_owned(), facts(package))))
-        .collect()
+    members.values().filter_map(|package| Some((directory(&package.name)?.to_owned(), facts(package)))).collect()
 }
 
 /// Where under crates/ a package lives; none for the tools.
 fn directory(package: &str) -> Option<&str> {
-    if package == "kasmina" {
-        Some(package)
-    } else {
-        package.strip_prefix("kasmina-")
-    }
+    if package == "kasmina" { Some(package) } else { package.strip_prefix("kasmina-") }
 }
 
 /// One line for each thing to change.
@@ -81,10 +71,7 @@ fn violations(text: &str, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str)
     let document = match Document::parse(text) {
         Ok(document) => document,
         Err(problems) => {
-            return problems
-                .into_iter()
-                .map(|problem| format!("{FILE}: {problem}"))
-                .collect();
+            return problems.into_iter().map(|problem| format!("{FILE}: {problem}")).collect();
         }
     };
     let mut found = map(&document.paths, facts, exists);
@@ -93,17 +80,10 @@ fn violations(text: &str, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str)
 }
 
 fn map(paths: &BTreeSet<String>, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let wanted = facts
-        .keys()
-        .map(|name| format!("crates/{name}"))
-        .chain([XTASK.to_owned()]);
-    let missing = wanted
-        .filter(|path| !paths.contains(path))
-        .map(|path| format!("{FILE}: the map lacks {path}"));
+    let wanted = facts.keys().map(|name| format!("crates/{name}")).chain([XTASK.to_owned()]);
+    let missing = wanted.filter(|path| !paths.contains(path)).map(|path| format!("{FILE}: the map lacks {path}"));
     let gone = paths.iter().filter(|path| !exists(path));
-    missing
-        .chain(gone.map(|path| format!("{FILE}: the map lists {path}, which does not exist")))
-        .collect()
+    missing.chain(gone.map(|path| format!("{FILE}: the map lists {path}, which does not exist"))).collect()
 }
 
 fn floors(rows: &[Row], facts: &BTreeMap<String, Facts>) -> Vec<String> {
@@ -112,9 +92,7 @@ fn floors(rows: &[Row], facts: &BTreeMap<String, Facts>) -> Vec<String> {
     for row in rows {
         let name = row.name.as_str();
         if name != XTASK && !facts.contains_key(name) {
-            found.push(format!(
-                "{FILE}: the table lists `{name}`, but there is no crates/{name}"
-            ));
+            found.push(format!("{FILE}: the table lists `{name}`, but there is no crates/{name}"));
         } else if listed.insert(name, row).is_some() {
             found.push(format!("{FILE}: the table lists `{name}` twice"));
         }
@@ -158,11 +136,7 @@ fn edges(row: &Row, facts: &Facts, listed: &BTreeMap<&str, &Row>) -> Vec<String>
             } else {
                 return None;
             };
-            let Row {
-                name: below,
-                floor: there,
-                ..
-            } = other;
+            let Row { name: below, floor: there, .. } = other;
             Some(format!(
                 "crates/{name}/Cargo.toml: drop `{below}` (floor {there}) from floor {floor}, or move one: {problem}"
             ))

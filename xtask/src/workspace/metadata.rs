@@ -88,16 +88,10 @@ impl Metadata {
         let mut command = cargo(["metadata", "--format-version", "1", "--all-features", "--locked"]);
         let (success, output, errors) = capture(&mut command)?;
         if !success {
-            let cause = errors
-                .lines()
-                .find(|line| line.starts_with("error"))
-                .unwrap_or("cargo metadata failed");
+            let cause = errors.lines().find(|line| line.starts_with("error")).unwrap_or("cargo metadata failed");
             return Err(Failure::Workspace(cause.trim_start_matches("error: ").to_owned()));
         }
-        serde_json::from_str(&output).map_err(|source| Failure::Json {
-            what: words(&command),
-            source,
-        })
+        serde_json::from_str(&output).map_err(|source| Failure::Json { what: words(&command), source })
     }
 
     /// The workspace's packages, by name.
@@ -117,11 +111,7 @@ impl Metadata {
         packages
             .values()
             .flat_map(|package| {
-                package
-                    .features
-                    .keys()
-                    .filter(wanted)
-                    .map(|feature| format!("{}/{feature}", package.name))
+                package.features.keys().filter(wanted).map(|feature| format!("{}/{feature}", package.name))
             })
             .collect::<Vec<_>>()
             .join(",")
@@ -129,17 +119,10 @@ impl Metadata {
 
     /// The names of everything that is linked into this package, however far down.
     pub(crate) fn linked_into(&self, package: &Package) -> Vec<&str> {
-        let nodes: BTreeMap<&str, &Node> = self
-            .resolve
-            .iter()
-            .flat_map(|resolve| &resolve.nodes)
-            .map(|node| (node.id.as_str(), node))
-            .collect();
-        let names: BTreeMap<&str, &str> = self
-            .packages
-            .iter()
-            .map(|package| (package.id.as_str(), package.name.as_str()))
-            .collect();
+        let nodes: BTreeMap<&str, &Node> =
+            self.resolve.iter().flat_map(|resolve| &resolve.nodes).map(|node| (node.id.as_str(), node)).collect();
+        let names: BTreeMap<&str, &str> =
+            self.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
         let mut found = BTreeMap::new();
         let mut open = vec![package.id.as_str()];
         while let Some(id) = open.pop() {

@@ -16,10 +16,7 @@ pub(crate) fn noise(count: usize, salt: u32) -> Vec<f32> {
 }
 
 pub(crate) fn tensor<B: Backend, const D: usize>(shape: [usize; D], salt: u32) -> Tensor<B, D> {
-    Tensor::from_data(
-        TensorData::new(noise(shape.iter().product(), salt), shape),
-        &Default::default(),
-    )
+    Tensor::from_data(TensorData::new(noise(shape.iter().product(), salt), shape), &Default::default())
 }
 
 pub(crate) fn values<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Vec<f32> {

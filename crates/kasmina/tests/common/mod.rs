@@ -124,7 +124,8 @@ pub fn determined<M: Module<B>>(module: M) -> M {
 
 /// Batches that differ from step to step and are the same in every run.
 pub fn batch<B: Backend>(step: u64) -> Tensor<B, 2> {
-    let values: Vec<f32> = (0..12 * 16).map(|i: u64| (((step * 7 + i * 37 + i * i) % 101) as f32 / 50.0) - 1.0).collect();
+    let values: Vec<f32> =
+        (0..12 * 16).map(|i: u64| (((step * 7 + i * 37 + i * i) % 101) as f32 / 50.0) - 1.0).collect();
     Tensor::from_data(TensorData::new(values, [12, 16]), &Default::default())
 }
 
@@ -199,11 +200,23 @@ impl World {
         world.publish("mlp", SlotContract::f32(2, 16, 6), {
             vec![LayerSpec::linear(16, 24), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(24, 6)]
         });
-        world.publish("cnn", SlotContract::f32(4, 3, 3), vec![
-            LayerSpec::Conv2d { channels_in: 3, channels_out: 8, kernel: [3, 3], padding: [1, 1], dilation: [1, 1], groups: 1, bias: true },
-            LayerSpec::Activation(Activation::Relu),
-            LayerSpec::pointwise(8, 3),
-        ]);
+        world.publish(
+            "cnn",
+            SlotContract::f32(4, 3, 3),
+            vec![
+                LayerSpec::Conv2d {
+                    channels_in: 3,
+                    channels_out: 8,
+                    kernel: [3, 3],
+                    padding: [1, 1],
+                    dilation: [1, 1],
+                    groups: 1,
+                    bias: true,
+                },
+                LayerSpec::Activation(Activation::Relu),
+                LayerSpec::pointwise(8, 3),
+            ],
+        );
         world.publish("late", SlotContract::f32(2, 6, 6), vec![LayerSpec::linear(6, 6)]);
         world
     }
@@ -221,7 +234,12 @@ impl World {
         }
     }
 
-    pub fn step<M: Host<B> + AutodiffModule<B>>(&mut self, host: &mut M, optimizer: &mut impl Optimizer<M, B>, step: u64) -> StepReport {
+    pub fn step<M: Host<B> + AutodiffModule<B>>(
+        &mut self,
+        host: &mut M,
+        optimizer: &mut impl Optimizer<M, B>,
+        step: u64,
+    ) -> StepReport {
         self.manager.train_batch(host, optimizer, RATE, |host, grafts| loss(host, step, grafts)).unwrap()
     }
 

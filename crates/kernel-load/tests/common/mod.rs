@@ -23,23 +23,15 @@ pub(crate) fn manifest(contract: SlotContract, layers: Vec<LayerSpec>) -> Manife
 pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed;
     let step = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
     };
     std::iter::repeat_with(step).take(count).collect()
 }
 
 pub(crate) fn weights(manifest: &Manifest, seed: u64) -> Weights {
-    let specs = manifest
-        .tensors(&ArtifactLimits::default())
-        .unwrap()
-        .into_iter()
-        .enumerate();
-    specs
-        .map(|(index, spec)| (spec.name, numbers(seed + index as u64, spec.shape.iter().product())))
-        .collect()
+    let specs = manifest.tensors(&ArtifactLimits::default()).unwrap().into_iter().enumerate();
+    specs.map(|(index, spec)| (spec.name, numbers(seed + index as u64, spec.shape.iter().product()))).collect()
 }
 
 pub(crate) fn artifact(manifest: &Manifest, seed: u64) -> Vec<u8> {
@@ -57,10 +49,7 @@ pub(crate) fn verified(bytes: &[u8]) -> VerifiedArtifact {
 /// The header as JSON, and the data.
 pub(crate) fn take_apart(bytes: &[u8]) -> (Value, Vec<u8>) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    (
-        serde_json::from_slice(&bytes[8..8 + length]).unwrap(),
-        bytes[8 + length..].to_vec(),
-    )
+    (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), bytes[8 + length..].to_vec())
 }
 
 pub(crate) fn put_together(header: &str, data: &[u8]) -> Vec<u8> {

@@ -12,35 +12,19 @@ pub(crate) struct Reference {
 }
 
 pub(crate) fn forward(layers: &[LayerSpec], prefix: &str, weights: &Weights, x: Reference) -> Reference {
-    layers.iter().enumerate().fold(x, |x, (index, spec)| {
-        layer(spec, &format!("{prefix}layers.{index}."), weights, x)
-    })
+    layers.iter().enumerate().fold(x, |x, (index, spec)| layer(spec, &format!("{prefix}layers.{index}."), weights, x))
 }
 
 fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Reference {
-    let get = |name: &str| {
-        weights
-            .get(&format!("{at}{name}"))
-            .map(|w| w.iter().map(|&w| f64::from(w)).collect())
-    };
+    let get = |name: &str| weights.get(&format!("{at}{name}")).map(|w| w.iter().map(|&w| f64::from(w)).collect());
     let tensor = |name: &str| -> Vec<f64> { get(name).unwrap() };
     let rows = |x: &Reference, path: &str| linear(x, &tensor(&format!("{path}.weight")), get(&format!("{path}.bias")));
     match spec {
         LayerSpec::Linear { .. } => rows(&x, "Linear"),
         LayerSpec::LowRank { .. } => rows(&rows(&x, "LowRank.down"), "LowRank.up"),
-        LayerSpec::Conv2d {
-            channels_out,
-            kernel,
-            padding,
-            dilation,
-            groups,
-            ..
-        } => {
+        LayerSpec::Conv2d { channels_out, kernel, padding, dilation, groups, .. } => {
             let [b, ci, h, w] = x.shape[..] else { panic!("rank 4") };
-            let (weight, bias) = (
-                tensor("Conv2d.weight"),
-                get("Conv2d.bias").unwrap_or(vec![0.0; *channels_out]),
-            );
+            let (weight, bias) = (tensor("Conv2d.weight"), get("Conv2d.bias").unwrap_or(vec![0.0; *channels_out]));
             let oh = h + 2 * padding[0] - dilation[0] * (kernel[0] - 1);
             let ow = w + 2 * padding[1] - dilation[1] * (kernel[1] - 1);
             let (gi, go) = (ci / groups, channels_out / groups);
@@ -57,24 +41,14 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
                 }
                 data.push(sum);
             }
-            Reference {
-                shape: vec![b, *channels_out, oh, ow],
-                data,
-            }
+            Reference { shape: vec![b, *channels_out, oh, ow], data }
         }
         LayerSpec::LayerNorm { channels } => {
             let (gamma, beta) = (tensor("LayerNorm.gamma"), tensor("LayerNorm.beta"));
             let data = x.data.chunks(*channels).flat_map(|row| {
-                normalise(row)
-                    .into_iter()
-                    .enumerate()
-                    .map(|(c, v)| v * gamma[c] + beta[c])
-                    .collect::<Vec<_>>()
+                normalise(row).into_iter().enumerate().map(|(c, v)| v * gamma[c] + beta[c]).collect::<Vec<_>>()
             });
-            Reference {
-                data: data.collect(),
-                shape: x.shape.clone(),
-            }
+            Reference { data: data.collect(), shape: x.shape.clone() }
         }
         LayerSpec::GroupNorm { channels, groups } => {
             let (gamma, beta) = (tensor("GroupNorm.gamma"), tensor("GroupNorm.beta"));
@@ -84,10 +58,7 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
                 let c = index / pixels % channels;
                 v * gamma[c] + beta[c]
             });
-            Reference {
-                data: data.collect(),
-                shape: x.shape,
-            }
+            Reference { data: data.collect(), shape: x.shape }
         }
         LayerSpec::Activation(function) => map(x, |v| match function {
             Activation::Relu => v.max(0.0),
@@ -98,10 +69,7 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
         }),
         LayerSpec::Residual { layers } => {
             let inner = forward(layers, &format!("{at}Residual."), weights, x.clone());
-            Reference {
-                data: x.data.iter().zip(inner.data).map(|(a, b)| a + b).collect(),
-                shape: x.shape,
-            }
+            Reference { data: x.data.iter().zip(inner.data).map(|(a, b)| a + b).collect(), shape: x.shape }
         }
         LayerSpec::SqueezeExcite { channels, .. } => {
             let channel = |index: usize| match x.shape[..] {
@@ -113,22 +81,12 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
             for (index, v) in x.data.iter().enumerate() {
                 mean[index / per_sample * channels + channel(index)] += v * *channels as f64 / per_sample as f64;
             }
-            let mean = Reference {
-                shape: vec![x.shape[0], *channels],
-                data: mean,
-            };
+            let mean = Reference { shape: vec![x.shape[0], *channels], data: mean };
             let hidden = map(rows(&mean, "SqueezeExcite.reduce"), |v| v.max(0.0));
             let gate = map(rows(&hidden, "SqueezeExcite.expand"), sigmoid).data;
-            let scaled = x
-                .data
-                .iter()
-                .enumerate()
-                .map(|(i, v)| v * gate[i / per_sample * channels + channel(i)])
-                .collect();
-            Reference {
-                data: scaled,
-                shape: x.shape,
-            }
+            let scaled =
+                x.data.iter().enumerate().map(|(i, v)| v * gate[i / per_sample * channels + channel(i)]).collect();
+            Reference { data: scaled, shape: x.shape }
         }
         LayerSpec::Attention { channels, heads } => {
             let [b, t, _] = x.shape[..] else { panic!("rank 3") };
@@ -144,13 +102,7 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
                     mixed[at(i) + c] += score / total * v[at(j) + c];
                 }
             }
-            rows(
-                &Reference {
-                    shape: x.shape,
-                    data: mixed,
-                },
-                "Attention.output",
-            )
+            rows(&Reference { shape: x.shape, data: mixed }, "Attention.output")
         }
         LayerSpec::Identity {} => x,
     }
@@ -161,38 +113,23 @@ fn linear(x: &Reference, weight: &[f64], bias: Option<Vec<f64>>) -> Reference {
     let channels_out = weight.len() / channels_in;
     let bias = bias.unwrap_or(vec![0.0; channels_out]);
     let rows = x.data.chunks(channels_in).flat_map(|row| {
-        let output = |o: usize| {
-            bias[o]
-                + row
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| v * weight[i * channels_out + o])
-                    .sum::<f64>()
-        };
+        let output =
+            |o: usize| bias[o] + row.iter().enumerate().map(|(i, v)| v * weight[i * channels_out + o]).sum::<f64>();
         (0..channels_out).map(output).collect::<Vec<_>>()
     });
     let shape = [&x.shape[..x.shape.len() - 1], &[channels_out]].concat();
-    Reference {
-        data: rows.collect(),
-        shape,
-    }
+    Reference { data: rows.collect(), shape }
 }
 
 fn normalise(values: &[f64]) -> Vec<f64> {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
-    values
-        .iter()
-        .map(|v| (v - mean) / (variance + NORM_EPSILON).sqrt())
-        .collect()
+    values.iter().map(|v| (v - mean) / (variance + NORM_EPSILON).sqrt()).collect()
 }
 
 fn map(x: Reference, f: impl Fn(f64) -> f64) -> Reference {
-    Reference {
-        data: x.data.into_iter().map(f).collect(),
-        shape: x.shape,
-    }
+    Reference { data: x.data.into_iter().map(f).collect(), shape: x.shape }
 }
 
 fn sigmoid(v: f64) -> f64 {

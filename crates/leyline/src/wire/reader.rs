@@ -40,7 +40,8 @@ pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Mal
 fn read(bytes: &[u8], start: usize) -> Result<Field<'_>, Malformed> {
     let mut at = start;
     let tag = varint(bytes, &mut at, start)?;
-    let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number)).ok_or(Malformed::Tag { tag })?;
+    let number =
+        u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number)).ok_or(Malformed::Tag { tag })?;
     let wire_type = (tag & 7) as u8;
     let mut body = at;
     let length = match wire_type {

@@ -15,7 +15,9 @@ pub(super) fn message(bytes: &[u8], schema: &Schema, depth: usize) -> Result<Vec
     for field in fields(bytes) {
         let field = field?;
         match schema.child(field.number) {
-            Some(Child::Message(inner)) => write_bytes(&mut out, field.number, &message(field.payload, inner, depth + 1)?),
+            Some(Child::Message(inner)) => {
+                write_bytes(&mut out, field.number, &message(field.payload, inner, depth + 1)?)
+            }
             Some(Child::Map(value)) => write_bytes(&mut out, field.number, &entry(field.payload, *value, depth)?),
             None => out.extend_from_slice(field.raw),
         }

@@ -44,12 +44,7 @@ where
     F: FnOnce(&Canvas<'_, SVGBackend<'_>>) -> Result<(), PictureError>,
 {
     let mut text = String::new();
-    paint(
-        SVGBackend::with_string(&mut text, scaled_size()),
-        "the SVG file",
-        0.0,
-        drawing,
-    )?;
+    paint(SVGBackend::with_string(&mut text, scaled_size()), "the SVG file", 0.0, drawing)?;
     let size = |(width, height): (u32, u32)| format!("width=\"{width}\" height=\"{height}\" viewBox");
     Ok(text.replacen(&size(scaled_size()), &size(SIZE), 1).replace(
         "font-family=\"sans-serif\"",
@@ -65,21 +60,11 @@ where
     let (width, height) = scaled_size();
     let mut large = vec![u8::MAX; width as usize * height as usize * BYTES_PER_PIXEL];
     let file = path.display().to_string();
-    paint(
-        BitMapBackend::with_buffer(&mut large, (width, height)),
-        &file,
-        PNG_SINK,
-        drawing,
-    )?;
+    paint(BitMapBackend::with_buffer(&mut large, (width, height)), &file, PNG_SINK, drawing)?;
     let small = shrink(&large);
     let mut backend = BitMapBackend::new(path, SIZE);
-    let written = backend
-        .blit_bitmap((0, 0), SIZE, &small)
-        .and_then(|()| backend.present());
-    written.map_err(|cause| PictureError::Draw {
-        what: file,
-        cause: cause.to_string(),
-    })
+    let written = backend.blit_bitmap((0, 0), SIZE, &small).and_then(|()| backend.present());
+    written.map_err(|cause| PictureError::Draw { what: file, cause: cause.to_string() })
 }
 
 fn paint<B, F>(backend: B, file: &str, sink: f64, drawing: F) -> Result<(), PictureError>
@@ -90,11 +75,7 @@ where
     register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT)
         .map_err(|_| PictureError::Font)?;
     let area = backend.into_drawing_area();
-    let canvas = Canvas {
-        area: &area,
-        file: file.to_owned(),
-        sink,
-    };
+    let canvas = Canvas { area: &area, file: file.to_owned(), sink };
     canvas.done(area.fill(&RGBColor(255, 255, 255)))?;
     drawing(&canvas)?;
     canvas.done(area.present())
@@ -104,11 +85,7 @@ impl<B: DrawingBackend> Canvas<'_, B> {
     pub(super) fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor) -> Result<(), PictureError> {
         let mut places: Vec<_> = points.iter().map(|point| place(*point)).collect();
         places.dedup();
-        let style = ShapeStyle {
-            color: colour.to_rgba(),
-            filled: false,
-            stroke_width: length(width).unsigned_abs(),
-        };
+        let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: length(width).unsigned_abs() };
         self.done(self.area.draw(&PathElement::new(places, style)))
     }
 
@@ -123,17 +100,11 @@ impl<B: DrawingBackend> Canvas<'_, B> {
         colour: RGBColor,
         opacity: f64,
     ) -> Result<(), PictureError> {
-        self.done(
-            self.area
-                .draw(&Rectangle::new([place(from), place(to)], colour.mix(opacity).filled())),
-        )
+        self.done(self.area.draw(&Rectangle::new([place(from), place(to)], colour.mix(opacity).filled())))
     }
 
     pub(super) fn disc(&self, centre: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PictureError> {
-        self.done(
-            self.area
-                .draw(&Circle::new(place(centre), length(radius), colour.filled())),
-        )
+        self.done(self.area.draw(&Circle::new(place(centre), length(radius), colour.filled())))
     }
 
     /// Writes one line of text, its middle at the place's height.
@@ -151,10 +122,7 @@ impl<B: DrawingBackend> Canvas<'_, B> {
             Anchor::Right => HPos::Right,
         };
         let style = font(size).color(&colour).pos(Pos::new(horizontal, VPos::Center));
-        self.done(
-            self.area
-                .draw_text(text, &style, place((at.0, at.1 + self.sink * size))),
-        )
+        self.done(self.area.draw_text(text, &style, place((at.0, at.1 + self.sink * size))))
     }
 
     /// How wide a text is, in the font of the PNG file.
@@ -164,18 +132,13 @@ impl<B: DrawingBackend> Canvas<'_, B> {
     }
 
     fn done<E: std::fmt::Display>(&self, result: Result<(), E>) -> Result<(), PictureError> {
-        result.map_err(|cause| PictureError::Draw {
-            what: self.file.clone(),
-            cause: cause.to_string(),
-        })
+        result.map_err(|cause| PictureError::Draw { what: self.file.clone(), cause: cause.to_string() })
     }
 }
 
 fn font(size: f64) -> TextStyle<'static> {
     let size = size * f64::from(SCALE);
-    plotters::style::FontDesc::new(FontFamily::SansSerif, size, FontStyle::Normal)
-        .transform(FontTransform::None)
-        .into()
+    plotters::style::FontDesc::new(FontFamily::SansSerif, size, FontStyle::Normal).transform(FontTransform::None).into()
 }
 
 fn scaled_size() -> (u32, u32) {
@@ -201,19 +164,14 @@ fn shrink(large: &[u8]) -> Vec<u8> {
         let Some(sums) = sums.get_mut(start..start + width * BYTES_PER_PIXEL) else {
             continue;
         };
-        for (pixels, sum) in line
-            .chunks_exact(scale * BYTES_PER_PIXEL)
-            .zip(sums.chunks_exact_mut(BYTES_PER_PIXEL))
-        {
+        for (pixels, sum) in line.chunks_exact(scale * BYTES_PER_PIXEL).zip(sums.chunks_exact_mut(BYTES_PER_PIXEL)) {
             for (index, value) in pixels.iter().enumerate() {
                 sum[index % BYTES_PER_PIXEL] += u32::from(*value);
             }
         }
     }
     let count = SCALE * SCALE;
-    sums.into_iter()
-        .map(|sum| ((sum + count / 2) / count).min(u32::from(u8::MAX)) as u8)
-        .collect()
+    sums.into_iter().map(|sum| ((sum + count / 2) / count).min(u32::from(u8::MAX)) as u8).collect()
 }
 
 #[cfg(test)]

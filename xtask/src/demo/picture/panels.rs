@@ -69,10 +69,7 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
             .into_iter()
             .map(|stage| (stage.name.as_str(), (time.at(stage.from) + time.at(stage.to)) / 2.0))
             .collect();
-        let labels: Vec<_> = narrow
-            .iter()
-            .map(|(name, x)| (*x, canvas.width(name, SMALL) + 4.0))
-            .collect();
+        let labels: Vec<_> = narrow.iter().map(|(name, x)| (*x, canvas.width(name, SMALL) + 4.0)).collect();
         let rows = hang(&labels, 6.0);
         let row_count = rows.iter().max().map_or(0, |most| most + 1);
         let stages = gates - GAP - LABEL_ROW * row_count as f64 - BAR_HEIGHT;
@@ -85,29 +82,13 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
             let next = STAGES[colours.len() % STAGES.len()];
             colours.entry(stage.name.as_str()).or_insert(next);
         }
-        let hung = narrow
-            .into_iter()
-            .zip(rows)
-            .map(|((name, x), row)| (name, x, row))
-            .collect();
+        let hung = narrow.into_iter().zip(rows).map(|((name, x), row)| (name, x, row)).collect();
         let lanes = lanes.into_iter().collect();
-        Ok(Self {
-            story,
-            canvas,
-            time,
-            accuracy,
-            alpha,
-            stages,
-            hung,
-            gates,
-            lanes,
-            colours,
-        })
+        Ok(Self { story, canvas, time, accuracy, alpha, stages, hung, gates, lanes, colours })
     }
 
     fn draw(&self) -> Result<(), PictureError> {
-        self.canvas
-            .text(&self.story.title, (LEFT, 32.0), TITLE, INK, Anchor::Left)?;
+        self.canvas.text(&self.story.title, (LEFT, 32.0), TITLE, INK, Anchor::Left)?;
         self.legend()?;
         for axis in [&self.accuracy, &self.alpha] {
             self.shade(axis)?;
@@ -123,11 +104,9 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
         let y = 68.0;
         let mut x = LEFT;
         for (curve, colour) in [(&self.story.grown, GROWN), (&self.story.control, CONTROL)] {
-            self.canvas
-                .rectangle([(x, y - 7.0), (x + 30.0, y + 7.0)], colour, 0.2)?;
+            self.canvas.rectangle([(x, y - 7.0), (x + 30.0, y + 7.0)], colour, 0.2)?;
             self.canvas.line(&[(x, y), (x + 30.0, y)], 2.6, colour)?;
-            self.canvas
-                .text(&curve.label, (x + 38.0, y), NORMAL, INK, Anchor::Left)?;
+            self.canvas.text(&curve.label, (x + 38.0, y), NORMAL, INK, Anchor::Left)?;
             x += 38.0 + self.canvas.width(&curve.label, NORMAL) + 30.0;
         }
         let explained = "line: mean of the runs, band: lowest to highest";
@@ -139,11 +118,7 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
         let (bottom, top) = axis.ends();
         for stage in &self.story.stages {
             let colour = self.colour(&stage.name);
-            self.canvas.rectangle(
-                [(self.time.at(stage.from), top), (self.time.at(stage.to), bottom)],
-                colour,
-                0.22,
-            )?;
+            self.canvas.rectangle([(self.time.at(stage.from), top), (self.time.at(stage.to), bottom)], colour, 0.22)?;
         }
         Ok(())
     }
@@ -156,19 +131,12 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
                 self.canvas.line(&[(x, top), (x, bottom)], 1.0, GRID)?;
             }
             self.canvas.line(&[(x, BOTTOM), (x, BOTTOM + 5.0)], 1.0, FRAME)?;
-            self.canvas
-                .text(&format!("{tick}"), (x, BOTTOM + 16.0), SMALL, INK, Anchor::Middle)?;
+            self.canvas.text(&format!("{tick}"), (x, BOTTOM + 16.0), SMALL, INK, Anchor::Middle)?;
         }
         self.canvas.line(&[(LEFT, BOTTOM), (RIGHT, BOTTOM)], 1.0, FRAME)?;
         let steps = self.story.steps_per_epoch;
         let name = format!("epoch ({steps} optimiser steps each)");
-        self.canvas.text(
-            &name,
-            ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0),
-            NORMAL,
-            INK,
-            Anchor::Middle,
-        )
+        self.canvas.text(&name, ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0), NORMAL, INK, Anchor::Middle)
     }
 
     /// A panel's name, its frame and its ticks in per cent.
@@ -177,16 +145,9 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
         for tick in axis.ticks(count) {
             let y = axis.at(tick);
             self.canvas.line(&[(LEFT, y), (RIGHT, y)], 1.0, GRID)?;
-            self.canvas.text(
-                &format!("{:.0} %", 100.0 * tick),
-                (LEFT - 8.0, y),
-                SMALL,
-                INK,
-                Anchor::Right,
-            )?;
+            self.canvas.text(&format!("{:.0} %", 100.0 * tick), (LEFT - 8.0, y), SMALL, INK, Anchor::Right)?;
         }
-        self.canvas
-            .line(&[(LEFT, top), (LEFT, bottom), (RIGHT, bottom)], 1.0, FRAME)?;
+        self.canvas.line(&[(LEFT, top), (LEFT, bottom), (RIGHT, bottom)], 1.0, FRAME)?;
         self.name(name, (bottom + top) / 2.0)
     }
 
@@ -207,8 +168,7 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
             }
         }
         for (curve, colour) in curves {
-            self.canvas
-                .line(&self.places(&self.accuracy, curve.points.iter().copied()), 2.6, colour)?;
+            self.canvas.line(&self.places(&self.accuracy, curve.points.iter().copied()), 2.6, colour)?;
         }
         let finals = curves.map(|(curve, colour)| (last(curve).unwrap_or_default(), colour));
         let mut heights = finals.map(|((_, value), _)| self.accuracy.at(value));
@@ -218,23 +178,18 @@ impl<'a, B: DrawingBackend> Panels<'a, B> {
             self.canvas.disc(end, 4.0, colour)?;
             self.canvas.line(&[end, (RIGHT + 14.0, height)], 1.0, colour)?;
             let text = format!("{:.1} %", 100.0 * value);
-            self.canvas
-                .text(&text, (RIGHT + 19.0, height), LARGE, colour, Anchor::Left)?;
+            self.canvas.text(&text, (RIGHT + 19.0, height), LARGE, colour, Anchor::Left)?;
         }
         Ok(())
     }
 
     fn alpha(&self) -> Result<(), PictureError> {
         self.panel("alpha", &self.alpha, 2.0)?;
-        self.canvas
-            .line(&self.places(&self.alpha, self.story.alpha.iter().copied()), 2.6, ALPHA)
+        self.canvas.line(&self.places(&self.alpha, self.story.alpha.iter().copied()), 2.6, ALPHA)
     }
 
     fn places(&self, axis: &Axis, points: impl Iterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
-        points
-            .filter(is_drawable)
-            .map(|(epoch, value)| (self.time.at(epoch), axis.at(value)))
-            .collect()
+        points.filter(is_drawable).map(|(epoch, value)| (self.time.at(epoch), axis.at(value))).collect()
     }
 
     fn colour(&self, stage: &str) -> RGBColor {
@@ -252,12 +207,8 @@ fn last(curve: &Curve) -> Option<(f64, f64)> {
 
 /// The first span of each stage none of whose spans has room for its name, in the order of time.
 fn unnamed(story: &Story, has_room: impl Fn(&StageSpan) -> bool) -> Vec<&StageSpan> {
-    let mut named: BTreeSet<&str> = story
-        .stages
-        .iter()
-        .filter(|stage| has_room(stage))
-        .map(|stage| stage.name.as_str())
-        .collect();
+    let mut named: BTreeSet<&str> =
+        story.stages.iter().filter(|stage| has_room(stage)).map(|stage| stage.name.as_str()).collect();
     let mut stages: Vec<&StageSpan> = story.stages.iter().collect();
     stages.sort_by(|a, b| a.from.total_cmp(&b.from));
     stages.retain(|stage| named.insert(stage.name.as_str()));
@@ -266,32 +217,19 @@ fn unnamed(story: &Story, has_room: impl Fn(&StageSpan) -> bool) -> Vec<&StageSp
 
 /// The last thing that happens.
 fn end(story: &Story) -> f64 {
-    let curves = [&story.control.points, &story.grown.points, &story.alpha]
-        .into_iter()
-        .flatten()
-        .map(|point| point.0);
+    let curves = [&story.control.points, &story.grown.points, &story.alpha].into_iter().flatten().map(|point| point.0);
     let stages = story.stages.iter().map(|stage| stage.to);
     let verdicts = story.verdicts.iter().map(|mark| mark.epoch);
-    curves
-        .chain(stages)
-        .chain(verdicts)
-        .filter(|epoch| epoch.is_finite())
-        .fold(1e-9, f64::max)
+    curves.chain(stages).chain(verdicts).filter(|epoch| epoch.is_finite()).fold(1e-9, f64::max)
 }
 
 /// From the lowest to the highest accuracy, in whole tenths.
 fn accuracy_range(story: &Story) -> (f64, f64) {
     let curves = [&story.control, &story.grown];
-    let points = curves
-        .into_iter()
-        .flat_map(|curve| curve.points.iter().map(|point| point.1));
-    let bands = curves
-        .into_iter()
-        .flat_map(|curve| curve.band.iter().flat_map(|(_, low, high)| [*low, *high]));
+    let points = curves.into_iter().flat_map(|curve| curve.points.iter().map(|point| point.1));
+    let bands = curves.into_iter().flat_map(|curve| curve.band.iter().flat_map(|(_, low, high)| [*low, *high]));
     let values = points.chain(bands).filter(|value| value.is_finite());
-    let (low, high) = values.fold((1.0_f64, 0.0_f64), |(low, high), value| {
-        (low.min(value), high.max(value))
-    });
+    let (low, high) = values.fold((1.0_f64, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let low = ((low * 10.0).floor() / 10.0).clamp(0.0, 0.9);
     (low, ((high * 10.0).ceil() / 10.0).clamp(low + 0.1, 1.0))
 }

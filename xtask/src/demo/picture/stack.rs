@@ -15,11 +15,7 @@ impl Axis {
     /// Where a value lies, never outside the axis.
     pub(super) fn at(&self, value: f64) -> f64 {
         let (first, last) = self.data;
-        let share = if last > first {
-            ((value - first) / (last - first)).clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        let share = if last > first { ((value - first) / (last - first)).clamp(0.0, 1.0) } else { 0.0 };
         self.picture.0 + share * (self.picture.1 - self.picture.0)
     }
 
@@ -43,11 +39,7 @@ impl Axis {
 /// The next larger one of 1, 2 and 5 times a power of ten.
 fn round_step(rough: f64) -> f64 {
     let power = 10_f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|step| *step >= rough * 0.999)
-        .unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough * 0.999).unwrap_or(10.0 * power)
 }
 
 /// Rows for labels that hang from leaders: each begins at its leader `(x, width)`, to the right of it. No label touches
@@ -55,17 +47,11 @@ fn round_step(rough: f64) -> f64 {
 pub(super) fn hang(labels: &[(f64, f64)], gap: f64) -> Vec<usize> {
     let mut rows = vec![0; labels.len()];
     for index in (0..labels.len()).rev() {
-        let Some(((x, width), rest)) = labels
-            .get(index..)
-            .and_then(<[_]>::split_first)
-            .map(|(own, rest)| (*own, rest))
+        let Some(((x, width), rest)) = labels.get(index..).and_then(<[_]>::split_first).map(|(own, rest)| (*own, rest))
         else {
             continue;
         };
-        let in_reach = rest
-            .iter()
-            .zip(rows.iter().skip(index + 1))
-            .filter(|((other, _), _)| *other < x + width + gap);
+        let in_reach = rest.iter().zip(rows.iter().skip(index + 1)).filter(|((other, _), _)| *other < x + width + gap);
         let row = in_reach.map(|(_, row)| row + 1).max().unwrap_or(0);
         if let Some(slot) = rows.get_mut(index) {
             *slot = row;
@@ -95,10 +81,7 @@ mod tests {
     #[test]
     fn values_lie_between_the_ends() {
         let axis = Axis::new((0.0, 10.0), (100.0, 0.0));
-        assert_eq!(
-            [0.0, 5.0, 10.0, 20.0, -1.0].map(|value| axis.at(value)),
-            [100.0, 50.0, 0.0, 0.0, 100.0]
-        );
+        assert_eq!([0.0, 5.0, 10.0, 20.0, -1.0].map(|value| axis.at(value)), [100.0, 50.0, 0.0, 0.0, 100.0]);
         assert_eq!(Axis::new((3.0, 3.0), (1.0, 2.0)).at(3.0), 1.0);
     }
 

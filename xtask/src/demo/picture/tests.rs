@@ -5,33 +5,15 @@ fn story() -> Story {
     let curve = |label: &str, finally: f64, jump: f64| {
         let mean = |epoch: f64| {
             let learned = finally * (1.0 - (-epoch / 6.0).exp());
-            let grown = if epoch > 24.0 {
-                jump * (1.0 - (-(epoch - 24.0) / 5.0).exp())
-            } else {
-                0.0
-            };
+            let grown = if epoch > 24.0 { jump * (1.0 - (-(epoch - 24.0) / 5.0).exp()) } else { 0.0 };
             (0.1 + learned + grown + 0.006 * (epoch * 2.3).sin()).min(0.99)
         };
-        let points: Vec<(f64, f64)> = (0..=120)
-            .map(|half| f64::from(half) / 2.0)
-            .map(|x| (x, mean(x)))
-            .collect();
-        let band = points
-            .iter()
-            .map(|(epoch, mean)| (*epoch, mean - 0.03, (mean + 0.02).min(1.0)))
-            .collect();
-        Curve {
-            label: label.to_owned(),
-            points,
-            band,
-        }
+        let points: Vec<(f64, f64)> = (0..=120).map(|half| f64::from(half) / 2.0).map(|x| (x, mean(x))).collect();
+        let band = points.iter().map(|(epoch, mean)| (*epoch, mean - 0.03, (mean + 0.02).min(1.0))).collect();
+        Curve { label: label.to_owned(), points, band }
     };
     let alpha = |epoch: f64| ((epoch - 22.0) / 12.0).clamp(0.0, 1.0);
-    let stage = |name: &str, from, to| StageSpan {
-        name: name.to_owned(),
-        from,
-        to,
-    };
+    let stage = |name: &str, from, to| StageSpan { name: name.to_owned(), from, to };
     let verdict = |epoch, gate: &str, passed, reason: &str| VerdictMark {
         epoch,
         gate: gate.to_owned(),
@@ -43,10 +25,7 @@ fn story() -> Story {
         steps_per_epoch: 45,
         control: curve("control: never had a seed (5 runs)", 0.71, 0.0),
         grown: curve("grown: one seed in slot mid (5 runs)", 0.71, 0.13),
-        alpha: (0..=600)
-            .map(|tenth| f64::from(tenth) / 10.0)
-            .map(|epoch| (epoch, alpha(epoch)))
-            .collect(),
+        alpha: (0..=600).map(|tenth| f64::from(tenth) / 10.0).map(|epoch| (epoch, alpha(epoch))).collect(),
         stages: vec![
             stage("dormant", 0.0, 10.0),
             stage("germinated", 10.0, 10.4),
@@ -82,15 +61,7 @@ fn both_files_are_written() {
     let [svg, png] = draw(&story(), &directory, "story").unwrap();
     let text = std::fs::read_to_string(svg).unwrap();
     assert!(text.contains("width=\"1400\" height=\"900\" viewBox=\"0 0 4200 2700\""));
-    for shown in [
-        "probationary",
-        "germinated",
-        "G5",
-        "gain 2.3 %",
-        "93.9 %",
-        "80.9 %",
-        "45 optimiser steps",
-    ] {
+    for shown in ["probationary", "germinated", "G5", "gain 2.3 %", "93.9 %", "80.9 %", "45 optimiser steps"] {
         assert!(text.contains(shown), "{shown} is missing");
     }
     let bytes = std::fs::read(png).unwrap();
@@ -101,31 +72,13 @@ fn both_files_are_written() {
 #[test]
 fn a_crowded_story_is_drawn_in_full() {
     let mut crowded = story();
-    let names = [
-        "dormant",
-        "germinated",
-        "training",
-        "blending",
-        "shadowing",
-        "probationary",
-        "culled",
-        "resetting",
-    ];
+    let names = ["dormant", "germinated", "training", "blending", "shadowing", "probationary", "culled", "resetting"];
     let spans = (0..16).map(|index| {
         let from = 30.0 + 30.0 * f64::from(index) / 16.0;
-        StageSpan {
-            name: names[index as usize % 8].to_owned(),
-            from,
-            to: from + 30.0 / 16.0,
-        }
+        StageSpan { name: names[index as usize % 8].to_owned(), from, to: from + 30.0 / 16.0 }
     });
     crowded.stages = spans.collect();
-    crowded.grown.points = crowded
-        .control
-        .points
-        .iter()
-        .map(|(epoch, mean)| (*epoch, mean + 0.002))
-        .collect();
+    crowded.grown.points = crowded.control.points.iter().map(|(epoch, mean)| (*epoch, mean + 0.002)).collect();
     let marks = (0..24).map(|index| VerdictMark {
         epoch: 60.0 - f64::from(index),
         gate: format!("G{}", index % 6),
@@ -137,38 +90,16 @@ fn a_crowded_story_is_drawn_in_full() {
     let [svg, _] = draw(&crowded, &directory, "crowded").unwrap();
     let text = std::fs::read_to_string(svg).unwrap();
     assert_eq!(text.matches("probationary").count(), 1, "a colour is explained once");
-    assert_eq!(
-        text.matches("<circle").count(),
-        2 + 16 + 1,
-        "the ends, the passed verdicts, and their explanation"
-    );
+    assert_eq!(text.matches("<circle").count(), 2 + 16 + 1, "the ends, the passed verdicts, and their explanation");
 }
 
 #[test]
 fn a_story_may_lack_all_but_its_curves() {
     let directory = tempfile::tempdir().unwrap();
-    let bare = Story {
-        alpha: Vec::new(),
-        stages: Vec::new(),
-        verdicts: Vec::new(),
-        ..story()
-    };
+    let bare = Story { alpha: Vec::new(), stages: Vec::new(), verdicts: Vec::new(), ..story() };
     draw(&bare, directory.path(), "bare").unwrap();
-    let single = Curve {
-        points: vec![(0.0, 0.5)],
-        band: Vec::new(),
-        ..bare.grown.clone()
-    };
-    draw(
-        &Story {
-            control: single.clone(),
-            grown: single,
-            ..bare
-        },
-        directory.path(),
-        "single",
-    )
-    .unwrap();
+    let single = Curve { points: vec![(0.0, 0.5)], band: Vec::new(), ..bare.grown.clone() };
+    draw(&Story { control: single.clone(), grown: single, ..bare }, directory.path(), "single").unwrap();
 }
 
 #[test]

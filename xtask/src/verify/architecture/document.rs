@@ -28,11 +28,7 @@ impl Document {
     pub(super) fn parse(text: &str) -> Result<Self, Vec<String>> {
         match (paths(text), rows(text)) {
             (Ok(paths), Ok(rows)) => Ok(Self { paths, rows }),
-            (paths, rows) => Err(paths
-                .err()
-                .into_iter()
-                .chain(rows.err().into_iter().flatten())
-                .collect()),
+            (paths, rows) => Err(paths.err().into_iter().chain(rows.err().into_iter().flatten()).collect()),
         }
     }
 }
@@ -51,11 +47,7 @@ fn paths(text: &str) -> Result<BTreeSet<String>, String> {
         let Some(column) = line.chars().position(|character| !" \t│├└─|`+-".contains(character)) else {
             continue;
         };
-        let name: String = line
-            .chars()
-            .skip(column)
-            .take_while(|character| !character.is_whitespace())
-            .collect();
+        let name: String = line.chars().skip(column).take_while(|character| !character.is_whitespace()).collect();
         while open.last().is_some_and(|(parent, _)| *parent >= column) {
             open.pop();
         }
@@ -114,15 +106,11 @@ fn row(line: &str) -> Result<Row, String> {
     let [floor, name, _owns, knows, _invariant] = cells.as_slice() else {
         return Err(format!("make it {} cells, not {}", HEADER.len(), cells.len()));
     };
-    let floor = floor
-        .parse()
-        .map_err(|_| format!("make the floor a number, not {floor:?}"))?;
+    let floor = floor.parse().map_err(|_| format!("make the floor a number, not {floor:?}"))?;
     match quoted(name).as_slice() {
-        [name] => Ok(Row {
-            floor,
-            name: (*name).to_owned(),
-            knows: quoted(knows).into_iter().map(str::to_owned).collect(),
-        }),
+        [name] => {
+            Ok(Row { floor, name: (*name).to_owned(), knows: quoted(knows).into_iter().map(str::to_owned).collect() })
+        }
         _ => Err(format!("name one crate in backticks, not {name:?}")),
     }
 }
@@ -130,9 +118,7 @@ fn row(line: &str) -> Result<Row, String> {
 /// The cells of a table's line; nothing for any other line.
 fn cells(line: &str) -> Vec<&str> {
     let inside = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
-    inside
-        .map(|line| line.split('|').map(str::trim).collect())
-        .unwrap_or_default()
+    inside.map(|line| line.split('|').map(str::trim).collect()).unwrap_or_default()
 }
 
 /// What stands in backticks.

@@ -23,22 +23,13 @@ Prose.
 ";
 
 fn workspace(edges: &[(&str, &[&str])]) -> BTreeMap<String, Facts> {
-    let facts = |knows: &[&str]| Facts {
-        knows: knows.iter().map(|name| (*name).to_owned()).collect(),
-        linked: Vec::new(),
-    };
-    edges
-        .iter()
-        .map(|(name, knows)| ((*name).to_owned(), facts(knows)))
-        .collect()
+    let facts =
+        |knows: &[&str]| Facts { knows: knows.iter().map(|name| (*name).to_owned()).collect(), linked: Vec::new() };
+    edges.iter().map(|(name, knows)| ((*name).to_owned(), facts(knows))).collect()
 }
 
 fn right() -> BTreeMap<String, Facts> {
-    workspace(&[
-        ("leyline", &[]),
-        ("gates", &["leyline"]),
-        ("kasmina", &["leyline", "gates"]),
-    ])
+    workspace(&[("leyline", &[]), ("gates", &["leyline"]), ("kasmina", &["leyline", "gates"])])
 }
 
 fn judge(text: &str, facts: &BTreeMap<String, Facts>) -> Vec<String> {
@@ -47,10 +38,7 @@ fn judge(text: &str, facts: &BTreeMap<String, Facts>) -> Vec<String> {
 
 #[track_caller]
 fn assert_one(found: &[String], expected: &str) {
-    assert!(
-        found.len() == 1 && found[0].contains(expected),
-        "expected one line with {expected:?}, found {found:#?}"
-    );
+    assert!(found.len() == 1 && found[0].contains(expected), "expected one line with {expected:?}, found {found:#?}");
 }
 
 #[test]
@@ -61,14 +49,7 @@ fn the_right_document_has_no_violation() {
 #[test]
 fn the_map_is_read_as_paths() {
     let paths = Document::parse(RIGHT).unwrap().paths;
-    let expected = [
-        "crates",
-        "crates/gates",
-        "crates/kasmina",
-        "crates/kasmina/src",
-        "crates/leyline",
-        "xtask",
-    ];
+    let expected = ["crates", "crates/gates", "crates/kasmina", "crates/kasmina/src", "crates/leyline", "xtask"];
     assert_eq!(paths.into_iter().collect::<Vec<_>>(), expected);
 }
 
@@ -90,53 +71,32 @@ fn other_blocks_are_no_map() {
 
 #[test]
 fn a_crate_that_the_map_lacks() {
-    assert_one(
-        &judge(&RIGHT.replace("  gates/           the gates\n", ""), &right()),
-        "the map lacks crates/gates",
-    );
+    assert_one(&judge(&RIGHT.replace("  gates/           the gates\n", ""), &right()), "the map lacks crates/gates");
 }
 
 #[test]
 fn the_tools_belong_on_the_map() {
-    assert_one(
-        &judge(&RIGHT.replace("xtask/             the tools\n", ""), &right()),
-        "the map lacks xtask",
-    );
+    assert_one(&judge(&RIGHT.replace("xtask/             the tools\n", ""), &right()), "the map lacks xtask");
 }
 
 #[test]
 fn a_path_that_does_not_exist() {
     let text = RIGHT.replace("  gates/", "  ghost/\n  gates/");
-    assert_one(
-        &judge(&text, &right()),
-        "the map lists crates/ghost, which does not exist",
-    );
+    assert_one(&judge(&text, &right()), "the map lists crates/ghost, which does not exist");
 }
 
 #[test]
 fn a_document_without_either_part() {
     let found = judge("# Architecture\n", &right());
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(
-        found[0].contains("```text") && found[1].contains("| floor | crate |"),
-        "{found:?}"
-    );
+    assert!(found[0].contains("```text") && found[1].contains("| floor | crate |"), "{found:?}");
 }
 
 #[test]
 fn rows_that_cannot_be_read() {
-    assert_one(
-        &judge(&RIGHT.replace("| 2 | `gates`", "| two | `gates`"), &right()),
-        "make the floor a number",
-    );
-    assert_one(
-        &judge(&RIGHT.replace("| `gates` | verdicts", "| gates | verdicts"), &right()),
-        "in backticks",
-    );
-    assert_one(
-        &judge(&RIGHT.replace("| verdicts |", "|"), &right()),
-        "line 15: make it 5 cells, not 4",
-    );
+    assert_one(&judge(&RIGHT.replace("| 2 | `gates`", "| two | `gates`"), &right()), "make the floor a number");
+    assert_one(&judge(&RIGHT.replace("| `gates` | verdicts", "| gates | verdicts"), &right()), "in backticks");
+    assert_one(&judge(&RIGHT.replace("| verdicts |", "|"), &right()), "line 15: make it 5 cells, not 4");
 }
 
 #[test]
@@ -158,10 +118,7 @@ fn knowledge_that_differs() {
     let silent = RIGHT.replace("| verdicts | `leyline` |", "| verdicts | — |");
     assert_one(&judge(&silent, &right()), "`gates` depends on `leyline`: add it");
     let boasting = RIGHT.replace("| messages | — |", "| messages | `gates` |");
-    assert_one(
-        &judge(&boasting, &right()),
-        "`leyline` does not depend on `gates`: drop it",
-    );
+    assert_one(&judge(&boasting, &right()), "`leyline` does not depend on `gates`: drop it");
 }
 
 #[test]
@@ -169,24 +126,14 @@ fn dependencies_go_down() {
     let text = RIGHT
         .replace("| messages | — |", "| messages | `gates` |")
         .replace("| verdicts | `leyline` |", "| verdicts | — |");
-    let facts = workspace(&[
-        ("leyline", &["gates"]),
-        ("gates", &[]),
-        ("kasmina", &["leyline", "gates"]),
-    ]);
-    assert_one(
-        &judge(&text, &facts),
-        "crates/leyline/Cargo.toml: drop `gates` (floor 2) from floor 0",
-    );
+    let facts = workspace(&[("leyline", &["gates"]), ("gates", &[]), ("kasmina", &["leyline", "gates"])]);
+    assert_one(&judge(&text, &facts), "crates/leyline/Cargo.toml: drop `gates` (floor 2) from floor 0");
 }
 
 #[test]
 fn neighbours_may_know_each_other_only_on_the_upper_floors() {
     assert_eq!(judge(&RIGHT.replace("| 3 |", "| 2 |"), &right()), Vec::<String>::new());
-    assert_one(
-        &judge(&RIGHT.replace("| 2 |", "| 0 |"), &right()),
-        "know none of their own floor",
-    );
+    assert_one(&judge(&RIGHT.replace("| 2 |", "| 0 |"), &right()), "know none of their own floor");
 }
 
 #[test]

@@ -22,13 +22,8 @@ impl<B: DrawingBackend> Panels<'_, B> {
         }
         for stage in &self.story.stages {
             let (from, to) = (self.time.at(stage.from), self.time.at(stage.to));
-            self.canvas.rectangle(
-                [(from, top), (to.max(from + 1.5), bottom)],
-                self.colour(&stage.name),
-                1.0,
-            )?;
-            self.canvas
-                .line(&[(from, top), (from, bottom)], 1.0, RGBColor(255, 255, 255))?;
+            self.canvas.rectangle([(from, top), (to.max(from + 1.5), bottom)], self.colour(&stage.name), 1.0)?;
+            self.canvas.line(&[(from, top), (from, bottom)], 1.0, RGBColor(255, 255, 255))?;
             if self.canvas.width(&stage.name, SMALL) + 2.0 * PADDING <= to - from {
                 let middle = ((from + to) / 2.0, (top + bottom) / 2.0);
                 self.canvas.text(&stage.name, middle, SMALL, INK, Anchor::Middle)?;
@@ -73,18 +68,14 @@ impl<B: DrawingBackend> Panels<'_, B> {
             let x = self.time.at(mark.epoch);
             self.mark((x, y), mark.passed)?;
             let colour = if mark.passed { FAINT_INK } else { REFUSED };
-            let next = marks
-                .get(index + 1)
-                .map_or(f64::from(SIZE.0), |next| self.time.at(next.epoch) - MARK);
+            let next = marks.get(index + 1).map_or(f64::from(SIZE.0), |next| self.time.at(next.epoch) - MARK);
             let (before, after) = (x - MARK - free_from, next - x - MARK - 2.0 * PADDING);
             free_from = x + MARK;
             if let Some(text) = self.shortened(&mark.reason, after, 1.0) {
-                self.canvas
-                    .text(&text, (x + MARK + PADDING, y), SMALL, colour, Anchor::Left)?;
+                self.canvas.text(&text, (x + MARK + PADDING, y), SMALL, colour, Anchor::Left)?;
                 free_from += 2.0 * PADDING + self.canvas.width(&text, SMALL);
             } else if let Some(text) = self.shortened(&mark.reason, before - 2.0 * PADDING, 0.3) {
-                self.canvas
-                    .text(&text, (x - MARK - PADDING, y), SMALL, colour, Anchor::Right)?;
+                self.canvas.text(&text, (x - MARK - PADDING, y), SMALL, colour, Anchor::Right)?;
             }
         }
         Ok(())
@@ -95,8 +86,7 @@ impl<B: DrawingBackend> Panels<'_, B> {
             return self.canvas.disc((x, y), MARK, PASSED);
         }
         for rise in [-MARK, MARK] {
-            self.canvas
-                .line(&[(x - MARK, y - rise), (x + MARK, y + rise)], 2.6, REFUSED)?;
+            self.canvas.line(&[(x - MARK, y - rise), (x + MARK, y + rise)], 2.6, REFUSED)?;
         }
         Ok(())
     }
@@ -109,7 +99,6 @@ impl<B: DrawingBackend> Panels<'_, B> {
         }
         let cuts = text.char_indices().rev().filter(|(_, character)| *character == ' ');
         let cuts = cuts.take_while(|(cut, _)| *cut as f64 >= least * text.len() as f64);
-        cuts.map(|(cut, _)| format!("{} ...", text[..cut].trim_end()))
-            .find(|text| fits(text))
+        cuts.map(|(cut, _)| format!("{} ...", text[..cut].trim_end())).find(|text| fits(text))
     }
 }
