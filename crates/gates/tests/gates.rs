@@ -1,4 +1,5 @@
 //! Every gate's every refusal: sound evidence passes, and each thing that can be wrong is refused with its own reason.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,14 +14,14 @@ use kasmina_leyline::{
 use kasmina_lifecycle::*;
 use proptest::prelude::*;
 
-fn judge<M: GuardedMove>(evidence: &<GatePolicy as Gatekeeper<M>>::Evidence) -> Finding
+fn judge<M: GuardedMove>(evidence: &EvidenceOf<M>) -> Finding
 where
     GatePolicy: Gatekeeper<M>,
 {
     judge_in::<M>(M::FROM, evidence)
 }
 
-fn judge_in<M: GuardedMove>(stage: SeedLifecycleStage, evidence: &<GatePolicy as Gatekeeper<M>>::Evidence) -> Finding
+fn judge_in<M: GuardedMove>(stage: SeedLifecycleStage, evidence: &EvidenceOf<M>) -> Finding
 where
     GatePolicy: Gatekeeper<M>,
 {
@@ -28,13 +29,17 @@ where
     Gatekeeper::<M>::judge(&GatePolicy::default(), &Subject { seed_id: &seed_id, stage }, evidence)
 }
 
+/// What a move's gate is shown.
+type EvidenceOf<M> = <GatePolicy as Gatekeeper<M>>::Evidence;
+
+/// A way to spoil evidence, and the reason that must follow.
+type Spoilt<'a, E> = (&'static str, &'a dyn Fn(&mut E));
+
 /// Sound evidence passes in its stage and mismatches in another; each spoilt copy is refused with its reason.
-fn every_refusal<M: GuardedMove>(
-    sound: &<GatePolicy as Gatekeeper<M>>::Evidence,
-    spoilt: &[(&'static str, &dyn Fn(&mut <GatePolicy as Gatekeeper<M>>::Evidence))],
-) where
+fn every_refusal<M: GuardedMove>(sound: &EvidenceOf<M>, spoilt: &[Spoilt<'_, EvidenceOf<M>>])
+where
     GatePolicy: Gatekeeper<M>,
-    <GatePolicy as Gatekeeper<M>>::Evidence: Clone,
+    EvidenceOf<M>: Clone,
 {
     assert_eq!(judge::<M>(sound).reason(), Verdict::PASSED);
     assert_eq!(judge_in::<M>(SeedStageCulled, sound).reason(), "stage_mismatch");
@@ -191,7 +196,7 @@ fn g4_system_impact() {
         status: SystemStatus::Nominal,
         violations: 0,
     };
-    let spoilt: [(&str, &dyn Fn(&mut SystemImpactEvidence)); 8] = [
+    let spoilt: [Spoilt<'_, SystemImpactEvidence>; 8] = [
         ("isolation_violations", &|e| e.violations = 1),
         ("status_not_nominal", &|e| e.status = SystemStatus::Degraded),
         ("status_not_nominal", &|e| e.status = SystemStatus::Fallback),

@@ -80,8 +80,8 @@ impl SeedManagerBuilder {
             reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
             violations: ViolationLog::default(),
             breakers: Breakers {
-                isolation: Breaker::new(settings.isolation_breaker.clone()),
-                kernels: Breaker::new(settings.kernel_breaker.clone()),
+                isolation: Breaker::new(settings.isolation_breaker),
+                kernels: Breaker::new(settings.kernel_breaker),
             },
             run,
             device: device.clone(),

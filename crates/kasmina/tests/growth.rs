@@ -1,4 +1,5 @@
 //! The life of seeds, on signed commands.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 

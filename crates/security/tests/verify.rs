@@ -1,4 +1,5 @@
 //! Commands of the stock Python runtime, of the Rust signer, and of nobody.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{collections::BTreeSet, time::Duration};
 

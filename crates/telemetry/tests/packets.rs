@@ -1,4 +1,5 @@
 //! Packets, lanes and sinks, and the table of names in the crate's documentation.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::BTreeSet,
