@@ -129,3 +129,8 @@ pub use settings::{
 };
 pub use slot::{Activation, SlotShape};
 pub use train::{SeedStep, StepReport, StepTiming};
+
+/// The README's example is compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
