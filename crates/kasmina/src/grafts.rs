@@ -8,7 +8,10 @@ use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_safety::Clock;
 
-use crate::slot::{Activation, SlotShape};
+use crate::{
+    reuse::{Activations, Reuse},
+    slot::{Activation, SlotShape},
+};
 
 /// How a kernel takes part in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(crate) struct Graft<B: BlendBackend> {
     pub(crate) role: Role,
     pub(crate) blend: BlendConfig,
     pub(crate) alpha: Alpha,
+    /// Whether it is part of the host, in this view as in the host's own.
+    pub(crate) committed: bool,
 }
 
 /// A graft that could not do its part in a pass. The host's activation went on as if the seed were not there.
@@ -54,6 +59,7 @@ pub struct Grafts<B: BlendBackend> {
     faults: Vec<Fault>,
     clock: Option<Arc<dyn Clock>>,
     blend_time: Duration,
+    reuse: Reuse<B>,
 }
 
 impl<B: BlendBackend> Grafts<B> {
@@ -67,6 +73,7 @@ impl<B: BlendBackend> Grafts<B> {
             faults: Vec::new(),
             clock: None,
             blend_time: Duration::ZERO,
+            reuse: Reuse::No,
         }
     }
 
@@ -84,6 +91,33 @@ impl<B: BlendBackend> Grafts<B> {
 
     /// Like [`at`](Self::at) for kernels that read the earlier activation `tap` and modify `h`.
     pub fn at_with_tap<const D: usize>(&mut self, slot: &str, tap: Tensor<B, D>, h: Tensor<B, D>) -> Tensor<B, D> {
+        self.graft(slot, Some(tap), h)
+    }
+
+    /// Like [`at`](Self::at), with the computation of the activation as a closure. A seed's pass over the same batch then takes
+    /// the activation that the host's pass has computed, instead of computing it again: the later the slot, the more that
+    /// saves. The closure must not call `grafts`.
+    pub fn at_lazy<const D: usize>(&mut self, slot: &str, h: impl FnOnce() -> Tensor<B, D>) -> Tensor<B, D> {
+        if let Some((_, h)) = self.reuse.find(slot, &self.slots) {
+            return self.graft(slot, None::<Tensor<B, D>>, h);
+        }
+        let h = h();
+        self.reuse.keep(slot, None::<&Tensor<B, D>>, &h);
+        self.graft(slot, None::<Tensor<B, D>>, h)
+    }
+
+    /// Like [`at_lazy`](Self::at_lazy) for kernels that read another activation than they modify; the closure gives both,
+    /// `(tap, h)`.
+    pub fn at_lazy_with_tap<const D: usize>(
+        &mut self,
+        slot: &str,
+        compute: impl FnOnce() -> (Tensor<B, D>, Tensor<B, D>),
+    ) -> Tensor<B, D> {
+        if let Some((Some(tap), h)) = self.reuse.find(slot, &self.slots) {
+            return self.graft(slot, Some(tap), h);
+        }
+        let (tap, h) = compute();
+        self.reuse.keep(slot, Some(&tap), &h);
         self.graft(slot, Some(tap), h)
     }
 
@@ -107,6 +141,23 @@ impl<B: BlendBackend> Grafts<B> {
         self.logits.as_ref()
     }
 
+    /// Lets the pass remember its lazy activations, for the passes of seeds.
+    pub(crate) fn keep_activations(&mut self) {
+        self.reuse = Reuse::Keep(Activations::default());
+    }
+
+    pub(crate) fn take_activations(&mut self) -> Activations<B> {
+        match std::mem::replace(&mut self.reuse, Reuse::No) {
+            Reuse::Keep(activations) => activations,
+            Reuse::No | Reuse::From(_) => Activations::default(),
+        }
+    }
+
+    /// Lets the pass take what the host's has computed, where that is the same.
+    pub(crate) fn reuse(&mut self, activations: Activations<B>) {
+        self.reuse = Reuse::From(activations);
+    }
+
     /// The shapes that the slots showed in this pass.
     pub(crate) fn into_shapes(self) -> BTreeMap<SlotId, SlotShape> {
         self.shapes
@@ -119,6 +170,7 @@ impl<B: BlendBackend> Grafts<B> {
 
     fn graft<const D: usize>(&mut self, slot: &str, tap: Option<Tensor<B, D>>, h: Tensor<B, D>) -> Tensor<B, D> {
         self.observe(slot, tap.as_ref(), &h);
+        self.reuse.pass_by(slot);
         let Some((slot, grafts)) = self.slots.get_key_value(slot) else {
             return h;
         };

@@ -95,6 +95,7 @@ mod growth;
 mod manager;
 mod order;
 mod report;
+mod reuse;
 mod seed;
 mod sender;
 mod settings;

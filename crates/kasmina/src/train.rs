@@ -25,7 +25,7 @@ use kasmina_lifecycle::Transition;
 use kasmina_registry::{Owner, UpdateRefusal, parameter_ids};
 use kasmina_telemetry::{Metric, names};
 
-use crate::{Advance, Fault, GraftBackend, Grafts, Refusal, SeedManager, StepError};
+use crate::{Advance, Fault, GraftBackend, Grafts, Refusal, SeedManager, StepError, reuse::Activations};
 
 /// What a training step did.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +79,7 @@ struct HostPass<B: GraftBackend> {
     /// Of riders and fossils.
     kernels: Vec<(SeedId, GradientsParams)>,
     logits: Option<Tensor<B, 2>>,
+    activations: Activations<B>,
 }
 
 /// Gradients by module, or the seeds that must not have been in the pass.
@@ -144,6 +145,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let started = self.clock.monotonic();
         self.reseed(0);
         let mut grafts = self.host_view();
+        grafts.keep_activations();
         let loss = forward(host, &mut grafts);
         let value = number(&loss);
         if !value.is_finite() {
@@ -156,7 +158,7 @@ impl<B: GraftBackend> SeedManager<B> {
         for fault in grafts.take_faults() {
             self.faulted(&fault, report);
         }
-        let logits = grafts.logits().cloned();
+        let (logits, activations) = (grafts.logits().cloned(), grafts.take_activations());
         self.remember_shapes(grafts);
         self.check_host(host, &ledger)?;
         let divided = self.divide(host, &mut ledger, &[]);
@@ -165,7 +167,7 @@ impl<B: GraftBackend> SeedManager<B> {
             Ok(divided) => divided,
             Err(offences) => self.host_pass_again(host, forward, offences, report),
         };
-        Ok(HostPass { loss: value, gradients, kernels, logits })
+        Ok(HostPass { loss: value, gradients, kernels, logits, activations })
     }
 
     fn host_pass_again<H: AutodiffModule<B>>(
@@ -373,6 +375,7 @@ impl<B: GraftBackend> SeedManager<B> {
     ) -> Option<Tensor<B, 1>> {
         self.reseed(1);
         let mut grafts = self.seed_view(id);
+        grafts.reuse(pass.activations.clone());
         if let Some(logits) = &pass.logits {
             grafts.offer_logits(logits.clone());
         }

@@ -104,5 +104,6 @@ pub(crate) fn graft<B: GraftBackend, C: BlendBackend>(
         Part::Absent | Part::Committed | Part::Context => Role::Structure,
     };
     let alpha = if seed.stage() == SeedStageBlending { attached.alpha } else { Alpha::ONE };
-    Graft { seed: seed.id.clone(), kernel, role, blend: attached.blend.clone(), alpha }
+    let committed = part == Part::Committed;
+    Graft { seed: seed.id.clone(), kernel, role, blend: attached.blend.clone(), alpha, committed }
 }
