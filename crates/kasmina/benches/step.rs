@@ -1,5 +1,5 @@
-//! A training step: the host in plain Burn, with a seed in TRAINING, with one in BLENDING, and what of it the isolation
-//! checks take. The host has four layers of 512 and its slot behind the third; the seed is a bottleneck 512-64-512, so a
+//! A training step: the host in plain Burn, with a seed in TRAINING, with one in BLENDING (the activation given as a closure
+//! or, eager, as it is), and what of it the isolation checks take. The host has four layers of 512 and its slot behind the third; the seed is a bottleneck 512-64-512, so a
 //! sixteenth of the host.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 #![allow(clippy::expect_used, reason = "a bench that cannot set up has nothing to measure")]
@@ -32,17 +32,20 @@ const RATE: f64 = 1e-4;
 #[derive(Module, Debug)]
 struct Host<B: Backend> {
     layers: Vec<Linear<B>>,
+    /// Whether it gives its activation as a closure.
+    lazy: bool,
 }
 
 impl<B: BlendBackend> Host<B> {
     fn loss(&self, x: &Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
-        let mut h = x.clone();
-        for (index, layer) in self.layers.iter().enumerate() {
-            h = relu(layer.forward(h));
-            if index == 2 {
-                h = grafts.at("late", h);
-            }
-        }
+        let run = |layers: &[Linear<B>], x: Tensor<B, 2>| layers.iter().fold(x, |h, layer| relu(layer.forward(h)));
+        let (stem, head) = self.layers.split_at(3);
+        let h = if self.lazy {
+            grafts.at_lazy("late", || run(stem, x.clone()))
+        } else {
+            grafts.at("late", run(stem, x.clone()))
+        };
+        let h = run(head, h);
         (h - x.clone()).square().mean()
     }
 }
@@ -54,11 +57,11 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(lazy: bool) -> Self {
         let device = Default::default();
         let layers = (0..4).map(|_| LinearConfig::new(WIDTH, WIDTH).init(&device)).collect();
         let x = Tensor::random([BATCH, WIDTH], Distribution::Default, &device);
-        Self { host: Host { layers }, optimizer: AdamWConfig::new().init(), x }
+        Self { host: Host { layers, lazy }, optimizer: AdamWConfig::new().init(), x }
     }
 
     fn step(&mut self) {
@@ -115,17 +118,18 @@ impl Bench {
 
 fn steps(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("step");
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(true);
     group.bench_function("host", |bencher| bencher.iter(|| bench.step()));
-    for (name, blending) in [("host_training", false), ("host_blending", true)] {
-        let mut bench = Bench::new();
+    let rows = [("host_training", true, false), ("host_blending", true, true), ("host_blending_eager", false, true)];
+    for (name, lazy, blending) in rows {
+        let mut bench = Bench::new(lazy);
         let mut manager = bench.manager(blending);
         group.bench_function(name, |bencher| bencher.iter(|| bench.managed_step(&mut manager)));
     }
     group.finish();
 
     let mut group = criterion.benchmark_group("isolation");
-    let mut bench = Bench::new();
+    let mut bench = Bench::new(true);
     let mut manager = bench.manager(true);
     group.bench_function("verify", |bencher| {
         bencher

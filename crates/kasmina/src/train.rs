@@ -110,9 +110,12 @@ impl<B: GraftBackend> SeedManager<B> {
         O: Optimizer<H, B>,
     {
         let mut report = StepReport { step: self.step + 1, transitions: self.tick(), ..StepReport::default() };
+        // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
+        let before = H::from_inner(host.valid());
         let pass = match self.host_pass(host, &forward, &mut report) {
             Ok(pass) => pass,
             Err(error) => {
+                *host = before;
                 self.reporter.step_refused(&error);
                 return Err(error);
             }

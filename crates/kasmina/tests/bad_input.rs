@@ -3,8 +3,10 @@
 
 mod common;
 
-use burn::tensor::Tensor;
-use common::{B, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin};
+use burn::{module::AutodiffModule, tensor::Tensor};
+use common::{
+    B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin,
+};
 use kasmina::{
     CommandSender, Grafts, Settings, StepError,
     kernel_load::{KernelLibrary, LibraryError},
@@ -194,23 +196,30 @@ fn failed_loads_open_the_kernel_breaker() {
 
 #[test]
 fn a_loss_that_is_no_number_steps_nothing() {
-    let mut host = determined(Mlp::<B>::init());
+    nothing_is_stepped(determined(Mlp::<B>::init()), "mlp");
+}
+
+/// The batch has gone through the batch normalisation before the loss shows that it is none to learn from.
+#[test]
+fn a_loss_that_is_no_number_moves_no_running_statistics() {
+    nothing_is_stepped(Cnn::<B>::init(), "cnn");
+}
+
+fn nothing_is_stepped<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str) {
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.attach(&host);
     let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
-    world.germinate("seed-1", "mlp").unwrap();
+    world.germinate("seed-1", kernel).unwrap();
     for step in 1..=20 {
         if step == 5 || step == 15 {
             let before = (bytes(&host), world.manager.step());
-            let nan = |host: &Mlp<B>, grafts: &mut Grafts<B>| loss(host, step, grafts) * f32::NAN;
+            let nan = |host: &M, grafts: &mut Grafts<B>| loss(host, step + 100, grafts) * f32::NAN;
             let error = world.manager.train_batch(&mut host, &mut host_optimizer, 1e-2, nan).unwrap_err();
             assert!(matches!(error, StepError::NonFiniteLoss { step: at, .. } if at == step), "{error}");
+            let told = world.events();
             assert!(
-                world
-                    .events()
-                    .iter()
-                    .any(|event| event.attributes.get("reason").is_some_and(|why| why == "non_finite_loss"))
+                told.iter().any(|event| event.attributes.get("reason").is_some_and(|why| why == "non_finite_loss"))
             );
             assert!((bytes(&host), world.manager.step()) == before);
         }

@@ -52,7 +52,7 @@ const BLENDED_BYTES: f64 = 1.5;
 const COPY: Comparison = Bandwidth { of: "blend/copy", bytes: BLENDED_BYTES };
 const CONVEX: Comparison = Time("blend/convex");
 
-pub(super) const ROWS: [Row; 20] = [
+pub(super) const ROWS: [Row; 31] = [
     alone("breaker/allow_and_record", "circuit breaker, one guarded call", 10.0 * MICROSECOND, 50.0),
     alone("transition/guarded", "guarded transition", 300.0 * MICROSECOND, 2.0 * MICROSECOND),
     alone("verify/command", "verify a signed command", 0.5 * MILLISECOND, 2.0 * MICROSECOND),
@@ -79,6 +79,17 @@ pub(super) const ROWS: [Row; 20] = [
     compared("step/host", "training step, host alone", Alone, None, None),
     compared("step/host_training", "training step, seed in training", Time("step/host"), None, None),
     compared("step/host_blending", "training step, seed blending", Time("step/host"), RatioAtMost(1.35), None),
+    compared("step/host_blending_eager", "the same, activation not lazy", Time("step/host"), None, None),
+    compared("journal/append_unsynced_1", "journal a record, not synced", Alone, None, None),
+    compared("journal/append_1", "journal a record, synced", Time("journal/append_unsynced_1"), None, None),
+    compared("journal/append_unsynced_16", "journal 16 records, not synced", Alone, None, None),
+    compared("journal/append_16", "journal 16 records, synced", Time("journal/append_unsynced_16"), None, None),
+    compared("journal/append_unsynced_256", "journal 256 records, not synced", Alone, None, None),
+    compared("journal/append_256", "journal 256 records, synced", Time("journal/append_unsynced_256"), None, None),
+    compared("journal/recover_1k", "open and read 1,000 records", Alone, None, None),
+    compared("journal/recover_100k", "open and read 100,000 records", Time("journal/recover_1k"), None, None),
+    compared("checkpoint/save_10m", "save 10M parameters", Alone, None, None),
+    alone("checkpoint/load_10m", "load 10M parameters", 12_000.0 * MILLISECOND, 50.0 * MILLISECOND),
 ];
 
 impl Comparison {
