@@ -7,6 +7,7 @@ mod failure;
 mod progress;
 mod stopwatch;
 mod test;
+mod vectors;
 mod verify;
 mod workspace;
 
@@ -32,6 +33,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
+    /// Verify recorded commands of other implementations
+    Vectors(vectors::Args),
     /// Generate the Leyline bindings from proto/leyline.proto
     Codegen(codegen::Args),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Vectors(args) => vectors::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };
     match outcome {

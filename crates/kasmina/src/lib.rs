@@ -96,6 +96,7 @@ mod manager;
 mod order;
 mod report;
 mod reuse;
+mod secret;
 mod seed;
 mod sender;
 mod settings;
@@ -123,6 +124,7 @@ pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
 pub use manager::{SeedManager, Validation};
 pub use order::Receipt;
+pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
 pub use sender::CommandSender;
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings, Settings,
