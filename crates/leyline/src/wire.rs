@@ -28,7 +28,7 @@ mod schema;
 mod spell_out;
 mod walk;
 
-use walk::Walk;
+use walk::{Signature, Walk};
 
 /// The most bytes of a signed command: 64 KiB, our choice. Real ones have some hundreds.
 pub const MAX_SIGNED_BYTES: usize = 64 << 10;
@@ -115,7 +115,7 @@ pub enum Malformed {
 #[derive(Clone, Copy, Debug)]
 pub struct SignedBytes<'a> {
     received: &'a [u8],
-    signature: Option<&'a [u8]>,
+    signature: Option<Signature<'a>>,
 }
 
 impl<'a> SignedBytes<'a> {
@@ -133,13 +133,25 @@ impl<'a> SignedBytes<'a> {
 
     /// What `annotations["signature"]` holds: base64, if its sender is honest.
     #[must_use]
-    pub const fn signature(&self) -> Option<&'a [u8]> {
-        self.signature
+    pub fn signature(&self) -> Option<&'a [u8]> {
+        self.signature.map(|signature| signature.value)
+    }
+
+    /// The bytes before and behind the signature: together they are [`MapOrder::AsReceived`], without a copy.
+    #[must_use]
+    pub fn as_received(&self) -> [&'a [u8]; 2] {
+        match self.signature {
+            None => [self.received, &[]],
+            Some(Signature { start, end, .. }) => [&self.received[..start], &self.received[end..]],
+        }
     }
 
     /// The bytes without the signature, every map in this order.
     #[must_use]
     pub fn in_order(&self, order: MapOrder) -> Vec<u8> {
+        if order == MapOrder::AsReceived {
+            return self.as_received().concat();
+        }
         Walk::new(order, self.received.len()).rearrange(self.received, &schema::COMMAND)
     }
 }

@@ -50,8 +50,9 @@ impl Key {
     }
 
     /// Takes the same time for every wrong signature.
-    pub(crate) fn made(&self, signature: &[u8; 32], bytes: &[u8]) -> bool {
-        self.0.clone().chain_update(bytes).verify(signature.into()).is_ok()
+    pub(crate) fn made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
+        let mac = bytes.iter().fold(self.0.clone(), |mac, part| mac.chain_update(part));
+        mac.verify(signature.into()).is_ok()
     }
 }
 
@@ -87,7 +88,8 @@ impl KeyRing {
         self.0.iter().map(|(id, _)| id.as_str())
     }
 
-    pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[u8]) -> bool {
+    /// Whether one of the keys made the signature of these bytes, one part behind the other.
+    pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
         self.0.iter().any(|(_, key)| key.made(signature, bytes))
     }
 }

@@ -66,6 +66,11 @@ fn read(bytes: &[u8], start: usize) -> Result<Field<'_>, Malformed> {
 
 fn varint(bytes: &[u8], at: &mut usize, field: usize) -> Result<u64, Malformed> {
     let start = *at;
+    // Most tags and lengths are one byte.
+    if let Some(byte) = bytes.get(start).filter(|byte| **byte < 0x80) {
+        *at += 1;
+        return Ok((*byte).into());
+    }
     let mut value = 0_u64;
     for shift in (0..70).step_by(7) {
         let byte = *bytes.get(*at).ok_or(Malformed::Truncated { at: field })?;

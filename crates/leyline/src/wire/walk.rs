@@ -16,8 +16,16 @@ struct Entry<'a> {
     value: &'a [u8],
 }
 
+/// A signature and where its entry stands in the command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature<'a> {
+    pub(super) value: &'a [u8],
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
 /// Checks `bytes` at every depth. Gives the signature, if there is one.
-pub(super) fn check<'a>(bytes: &'a [u8], schema: &Schema) -> Result<Option<&'a [u8]>, Malformed> {
+pub(super) fn check<'a>(bytes: &'a [u8], schema: &Schema) -> Result<Option<Signature<'a>>, Malformed> {
     let mut signature = None;
     check_message(bytes, schema, 0, &mut signature)?;
     Ok(signature)
@@ -27,7 +35,7 @@ fn check_message<'a>(
     bytes: &'a [u8],
     schema: &Schema,
     depth: usize,
-    signature: &mut Option<&'a [u8]>,
+    signature: &mut Option<Signature<'a>>,
 ) -> Result<(), Malformed> {
     if depth == MAX_DEPTH {
         return Err(Malformed::TooDeep);
@@ -35,8 +43,11 @@ fn check_message<'a>(
     // The schemas have one map each, so one run of entries is all that there can be.
     let mut keys = Vec::new();
     let mut run_ended = false;
+    let mut end = 0;
     for field in fields(bytes) {
         let field = field?;
+        let start = end;
+        end += field.raw.len();
         let in_run = matches!(schema.child(field.number), Some(Child::Map(_)));
         run_ended |= !in_run && !keys.is_empty();
         let Some(child) = schema.child(field.number) else { continue };
@@ -54,7 +65,7 @@ fn check_message<'a>(
                 }
                 // Of all maps, the annotations alone are at depth 0.
                 if depth == 0 && entry.key == SIGNATURE {
-                    *signature = Some(entry.value);
+                    *signature = Some(Signature { value: entry.value, start, end });
                 }
             }
         }
