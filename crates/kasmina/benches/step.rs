@@ -96,7 +96,8 @@ impl Bench {
             .settings(settings)
             .verifier(CommandVerifier::new(KeyRing::of("k1", secret)))
             .kernels(library)
-            .build(&Default::default());
+            .build(&Default::default())
+            .expect("the settings make sense");
         let x = self.x.clone();
         manager.attach_host(&self.host, |host, grafts| host.loss(&x, grafts)).expect("a host alone");
         manager.register_seed(seed.clone(), SlotId::new("late").expect("an id")).expect("the first");

@@ -10,7 +10,7 @@ use kasmina_safety::{Breaker, Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
 use kasmina_telemetry::Sink;
 
-use crate::{GraftBackend, SeedManager, Settings, manager::Breakers, report::Reporter};
+use crate::{GraftBackend, SeedManager, Settings, SettingsError, manager::Breakers, report::Reporter};
 
 /// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
 pub struct SeedManagerBuilder {
@@ -70,13 +70,16 @@ impl SeedManagerBuilder {
     }
 
     /// The manager, for hosts on `device`.
-    #[must_use]
-    pub fn build<B: GraftBackend>(self, device: &B::Device) -> SeedManager<B> {
+    ///
+    /// # Errors
+    /// [`SettingsError::OutOfRange`] for senseless settings.
+    pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, SettingsError> {
+        self.settings.check()?;
         let Self { run, settings, verifier, library, clock, sinks } = self;
         let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
         let kernels =
             KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
-        SeedManager {
+        Ok(SeedManager {
             reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
             violations: ViolationLog::default(),
             breakers: Breakers {
@@ -94,8 +97,9 @@ impl SeedManagerBuilder {
             shapes: BTreeMap::new(),
             fossils: Vec::new(),
             validation: Vec::new(),
+            moved: Vec::new(),
             step: 0,
             epoch: 0,
-        }
+        })
     }
 }

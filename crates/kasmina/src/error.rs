@@ -3,11 +3,13 @@
 use kasmina_blending::BlendRefusal;
 use kasmina_kernel_load::LoadError;
 use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, v1::SeedLifecycleStage};
-use kasmina_lifecycle::{IllegalTransition, Verdict};
+use kasmina_lifecycle::{IllegalTransition, Transition, Verdict};
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_security::Rejection;
 
-/// Why a command had no effect.
+use crate::Fault;
+
+/// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -22,6 +24,8 @@ pub enum CommandError {
         /// Why.
         #[source]
         refusal: Box<Refusal>,
+        /// The moves that were made all the same: where a gate refuses or a kernel cannot be grafted, the seed is culled.
+        transitions: Vec<Transition>,
     },
 }
 
@@ -108,7 +112,7 @@ pub enum Refusal {
     /// The annotations do not describe a blend.
     #[error(transparent)]
     Blend(#[from] BlendRefusal),
-    /// The kernel could not be had. The seed has been culled.
+    /// The kernel could not be had. The seed has been culled, unless not even its descriptor could be read.
     #[error("kernel {blueprint}: {cause}")]
     Kernel {
         /// Of which blueprint.
@@ -126,7 +130,7 @@ pub enum Refusal {
         /// What differs, expected and got.
         cause: String,
     },
-    /// A parameter of the kernel belongs to somebody else. The seed has been culled.
+    /// A parameter belongs to somebody else. Where it is a kernel's, the seed has been culled.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The breaker that guards this operation is open.
@@ -166,8 +170,8 @@ impl Refusal {
     }
 }
 
-/// Why a training step was not taken. The host, its optimizer and every seed are as they were before the call, but for
-/// seeds that were culled on the way.
+/// Why a training step was not taken. The host, its optimizer and every seed that learns are as they were; what was due by time
+/// has been done, and a seed whose kernel failed has been culled.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
@@ -179,6 +183,15 @@ pub enum StepError {
         /// The step that was not taken.
         step: u64,
     },
+    /// The loss is not one number.
+    #[error("the loss has the shape {got:?}, expected [1]")]
+    LossShape {
+        /// Its shape.
+        got: Vec<usize>,
+    },
+    /// A fossil, which is part of the host, could not do its part.
+    #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
+    Fossil(Box<Fault>),
     /// A parameter of the host belongs to somebody else. Nothing was stepped.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
@@ -190,9 +203,11 @@ pub enum StepError {
 impl StepError {
     /// The machine-readable reason, stable across releases.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::NonFiniteLoss { .. } => "non_finite_loss",
+            Self::LossShape { .. } => "loss_shape",
+            Self::Fossil(fault) => fault.reason,
             Self::Host(error) => error.reason(),
             Self::Update(refusal) => refusal.reason(),
         }

@@ -128,16 +128,24 @@ impl<B: GraftBackend> SeedManager<B> {
     /// For G4: the losses of the probes.
     ///
     /// # Errors
-    /// [`Refusal::NotMeasured`] where there has been no probe yet: that is no failure of the seed.
+    /// [`Refusal::NotMeasured`] where there has been no probe yet, [`Refusal::BreakerOpen`] while the system is not nominal:
+    /// neither is a failure of the seed.
     pub(crate) fn system_impact(&self, id: &SeedId) -> Result<SystemImpactEvidence, Refusal> {
         let probe = self.grafted(id)?.vitals.probe.means();
         let (baseline, current) =
             probe.ok_or_else(|| Refusal::NotMeasured { seed: id.clone(), what: "its probes in this stage" })?;
-        let open = [&self.breakers.isolation, &self.breakers.kernels].map(|breaker| breaker.state());
+        for (breaker, state) in
+            [("isolation", self.breakers.isolation.state()), ("kernels", self.breakers.kernels.state())]
+        {
+            // Not the seed's fault, so not its gate's business: it is asked again when the breaker has closed.
+            if state == CircuitStateOpen {
+                return Err(Refusal::BreakerOpen { breaker });
+            }
+        }
         Ok(SystemImpactEvidence {
             expected_stage: self.seed(id)?.stage(),
             metrics: vec![ImpactMetric { name: "loss".to_owned(), baseline, current, higher_is_better: false }],
-            status: if open.contains(&CircuitStateOpen) { SystemStatus::Degraded } else { SystemStatus::Nominal },
+            status: SystemStatus::Nominal,
             violations: self.violations.count(id),
         })
     }

@@ -64,7 +64,7 @@
 //!     .settings(settings)
 //!     .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
 //!     .kernels(library)
-//!     .build(&device);
+//!     .build(&device)?;
 //!
 //! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);
 //! let loss = |host: &Host<B>, grafts: &mut Grafts<B>| {
@@ -88,6 +88,7 @@
 //! The crates below can each be used alone and are re-exported under their names.
 
 mod builder;
+mod draws;
 mod error;
 mod evidence;
 mod grafts;

@@ -10,7 +10,7 @@ use kasmina_leyline::{
     BlueprintId, Monotonic, SeedId, SlotId, TrainingRunId,
     v1::{SeedLifecycleStage, SeedState},
 };
-use kasmina_lifecycle::Lifecycle;
+use kasmina_lifecycle::{Lifecycle, Transition};
 use kasmina_registry::{Registry, parameter_ids};
 use kasmina_safety::{Breaker, Clock};
 use kasmina_security::Verifier;
@@ -19,6 +19,7 @@ use kasmina_telemetry::{Metric, names};
 use crate::{
     GraftBackend, Refusal, Settings,
     builder::SeedManagerBuilder,
+    draws::Draws,
     grafts::{Grafts, dtype_name},
     report::Reporter,
     seed::{Attached, Seed},
@@ -45,6 +46,8 @@ pub struct SeedManager<B: GraftBackend> {
     /// Fossilised seeds in the order in which they became part of the host.
     pub(crate) fossils: Vec<SeedId>,
     pub(crate) validation: Vec<Validation>,
+    /// Moves that nobody has been told of yet.
+    pub(crate) moved: Vec<Transition>,
     pub(crate) step: u64,
     pub(crate) epoch: u64,
 }
@@ -53,6 +56,12 @@ pub struct SeedManager<B: GraftBackend> {
 pub(crate) struct Breakers {
     pub(crate) isolation: Breaker,
     pub(crate) kernels: Breaker,
+}
+
+impl Breakers {
+    pub(crate) fn named_mut(&mut self) -> [(&'static str, &mut Breaker); 2] {
+        [("isolation", &mut self.isolation), ("kernels", &mut self.kernels)]
+    }
 }
 
 /// A metric of the whole network, measured on the host with its committed structure and on the live view.
@@ -90,6 +99,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let transition = lifecycle.advance(SeedLifecycleStage::SeedStageDormant, self.clock.monotonic())?;
         self.seeds.insert(seed.clone(), Seed { id: seed, slot, lifecycle, attached: None });
         self.reporter.transition(&transition);
+        self.moved.push(transition);
         Ok(())
     }
 
@@ -107,6 +117,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.registry.register_host(parameter_ids(host))?;
         let mut grafts = Grafts::none();
         forward(&frozen_twin(host), &mut grafts);
+        self.reseed(Draws::Trainer);
         self.remember_shapes(grafts);
         Ok(())
     }
@@ -208,8 +219,9 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    /// Tells the manager how the whole network does, measured on held-out data with both views. G4 looks at it for
-    /// PROBATIONARY seeds. A later call replaces an earlier one.
+    /// Tells the manager how the whole network does, measured on held-out data with both views. G4 looks at it before a seed
+    /// is fossilised (`lifecycle.require_validation` makes it demand one). A later call replaces an earlier one, and any move of
+    /// any seed drops it: it was measured on another network.
     pub fn report_validation(&mut self, validation: Vec<Validation>) {
         self.validation = validation;
     }

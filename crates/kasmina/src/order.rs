@@ -26,12 +26,10 @@ use crate::{CommandError, GraftBackend, Refusal, SeedManager};
 pub struct Receipt {
     /// The command.
     pub command: CommandId,
-    /// The stages that were left and entered at once; a command may also take effect in later steps.
+    /// The moves that were made, with those that time has made since the last step or command. A command may also take
+    /// effect in later steps.
     pub transitions: Vec<Transition>,
 }
-
-/// The parameters of a seed operation that are about learning and blending, not about the blueprint.
-const OWN_PARAMETERS: [&str; 4] = ["alpha_total_steps", "alpha_temperature", "lr_scale", "steps"];
 
 /// A command, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +64,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// [`CommandError::Rejected`] where it is not authentic, fresh and new; [`CommandError::Refused`] where it cannot be
     /// carried out. Both are reported, and neither disturbs the host. A gate that says no culls its seed.
     pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
-        self.tick();
+        self.do_what_is_due();
         let now = self.clock.monotonic();
         match self.verifier.verify(wire, self.clock.unix(), now) {
             Ok(command) => self.execute(&command),
@@ -77,23 +75,21 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    /// Carries out a verified command.
-    ///
-    /// # Errors
-    /// [`CommandError::Refused`].
-    pub fn execute(&mut self, command: &Verified<AdaptationCommand>) -> Result<Receipt, CommandError> {
+    /// Carries out a verified command, once: it is not handed out to be carried out again.
+    fn execute(&mut self, command: &Verified<AdaptationCommand>) -> Result<Receipt, CommandError> {
         // A verified command has an id: it was the nonce.
         let id = CommandId::new(&command.command_id)
             .map_err(|error| CommandError::Rejected(Rejection::MissingCommandId(error)))?;
         let done = self.check(command).and_then(|()| self.understand(command)).and_then(|order| self.carry_out(order));
         match done {
-            Ok(transitions) => {
+            Ok(()) => {
                 self.reporter.accepted(command);
-                Ok(Receipt { command: id, transitions })
+                Ok(Receipt { command: id, transitions: self.take_moved() })
             }
             Err(refusal) => {
                 self.reporter.refused(command, &refusal);
-                Err(CommandError::Refused { command: id, refusal: Box::new(refusal) })
+                let transitions = self.take_moved();
+                Err(CommandError::Refused { command: id, refusal: Box::new(refusal), transitions })
             }
         }
     }
@@ -126,10 +122,15 @@ impl<B: GraftBackend> SeedManager<B> {
                 true => Order::Resume { seed: seed()? },
                 false => Order::Pause { seed: seed()? },
             }),
-            (CommandType::CommandOptimizer, Some(Payload::OptimizerAdjustment(adjustment))) => Ok(Order::Optimizer {
-                seed: seed()?,
-                lr_scale: positive("lr_scale", &adjustment.hyperparameters)?.ok_or_else(|| missing("lr_scale"))?,
-            }),
+            (CommandType::CommandOptimizer, Some(Payload::OptimizerAdjustment(adjustment))) => {
+                // A seed has one optimizer, which goes by the seed's name.
+                if ![&String::new(), &command.target_seed_id].contains(&&adjustment.optimizer_id) {
+                    return Err(malformed("optimizer_id", "is neither empty nor the target seed"));
+                }
+                only(&["lr_scale"], &adjustment.hyperparameters)?;
+                let lr_scale = positive("lr_scale", &adjustment.hyperparameters)?;
+                Ok(Order::Optimizer { seed: seed()?, lr_scale: lr_scale.ok_or_else(|| missing("lr_scale"))? })
+            }
             (CommandType::CommandOptimizer, _) => Err(missing("optimizer_adjustment")),
             (CommandType::CommandCircuitBreaker, Some(Payload::CircuitBreaker(breaker))) => Ok(Order::CircuitBreaker {
                 breaker: BreakerName::parse(command.annotations.get("breaker"))?,
@@ -152,13 +153,26 @@ impl<B: GraftBackend> SeedManager<B> {
         command: &AdaptationCommand,
     ) -> Result<Order, Refusal> {
         let parameters = &operation.parameters;
+        match operation.operation() {
+            // The blueprint says what it may be made with: G0.
+            SeedOperation::SeedOpGerminate => {}
+            SeedOperation::SeedOpStartGrafting => only(&["alpha_total_steps", "alpha_temperature"], parameters)?,
+            SeedOperation::SeedOpFineTune => only(&["steps"], parameters)?,
+            SeedOperation::SeedOpStartTraining
+            | SeedOperation::SeedOpStabilize
+            | SeedOperation::SeedOpEvaluate
+            | SeedOperation::SeedOpFossilize
+            | SeedOperation::SeedOpCull
+            | SeedOperation::SeedOpCancel
+            | SeedOperation::SeedOpUnknown => only(&[], parameters)?,
+        }
         Ok(match operation.operation() {
             SeedOperation::SeedOpGerminate => Order::Germinate {
                 seed,
                 blueprint: BlueprintId::new(&operation.blueprint_id)?,
                 parameters: parameters
                     .iter()
-                    .filter(|(name, _)| !OWN_PARAMETERS.contains(&name.as_str()))
+                    .filter(|(name, _)| *name != "lr_scale")
                     .map(|(name, value)| (name.clone(), *value))
                     .collect(),
                 lr_scale: positive("lr_scale", parameters)?.unwrap_or(1.0),
@@ -175,10 +189,7 @@ impl<B: GraftBackend> SeedManager<B> {
             },
             SeedOperation::SeedOpStabilize => Order::Stabilize { seed },
             SeedOperation::SeedOpEvaluate => Order::Evaluate { seed },
-            SeedOperation::SeedOpFineTune => Order::FineTune {
-                seed,
-                steps: positive("steps", parameters)?.ok_or_else(|| missing("parameters[\"steps\"]"))? as u64,
-            },
+            SeedOperation::SeedOpFineTune => Order::FineTune { seed, steps: whole("steps", parameters)? },
             SeedOperation::SeedOpFossilize => Order::Fossilize { seed },
             SeedOperation::SeedOpCull => Order::Cull { seed },
             SeedOperation::SeedOpCancel => Order::Cancel { seed },
@@ -186,7 +197,7 @@ impl<B: GraftBackend> SeedManager<B> {
         })
     }
 
-    fn carry_out(&mut self, order: Order) -> Result<Vec<Transition>, Refusal> {
+    fn carry_out(&mut self, order: Order) -> Result<(), Refusal> {
         match order {
             Order::Germinate { seed, blueprint, parameters, lr_scale } => {
                 self.germinate(&seed, &blueprint, parameters, lr_scale)
@@ -218,7 +229,7 @@ impl<B: GraftBackend> SeedManager<B> {
             Order::Optimizer { seed, lr_scale } => {
                 self.grafted(&seed)?;
                 self.registry.set_learning_rate_scale(&seed, lr_scale)?;
-                Ok(Vec::new())
+                Ok(())
             }
             Order::CircuitBreaker { breaker, state } => {
                 let now = self.clock.monotonic();
@@ -228,7 +239,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 };
                 let event = event.map_err(|error| malformed("circuit_breaker.desired_state", error))?;
                 self.reporter.breaker(breaker.name(), event);
-                Ok(Vec::new())
+                Ok(())
             }
             Order::Emergency { include_teacher } => {
                 let evicted = self.kernels.purge();
@@ -236,7 +247,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 if include_teacher {
                     self.registry.drop_teacher();
                 }
-                Ok(Vec::new())
+                Ok(())
             }
         }
     }
@@ -280,5 +291,22 @@ fn positive(name: &'static str, parameters: &BTreeMap<String, f32>) -> Result<Op
         None => Ok(None),
         Some(value) if value.is_finite() && value > 0.0 => Ok(Some(value.into())),
         Some(value) => Err(malformed(name, format!("{value} must be finite and above 0"))),
+    }
+}
+
+fn whole(name: &'static str, parameters: &BTreeMap<String, f32>) -> Result<u64, Refusal> {
+    match parameters.get(name).copied() {
+        None => Err(missing(name)),
+        // Every whole number up to here is an f32.
+        Some(value) if (1.0..=16_777_216.0).contains(&value) && value.fract() == 0.0 => Ok(value as u64),
+        Some(value) => Err(malformed(name, format!("{value} must be a whole number from 1 to 2^24"))),
+    }
+}
+
+/// What is not understood is refused, not passed over.
+fn only(known: &[&str], parameters: &BTreeMap<String, f32>) -> Result<(), Refusal> {
+    match parameters.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(malformed("parameters", format!("{name:?} means nothing here; known are {known:?}"))),
     }
 }

@@ -99,9 +99,8 @@ impl Reporter {
         }
     }
 
-    pub(crate) fn embargo_ended(&mut self, transition: &Transition) {
-        self.assembler.event(Some(&transition.seed_id), Event::new(names::EMBARGO_END));
-        self.transition(transition);
+    pub(crate) fn embargo_ended(&mut self, seed: &SeedId) {
+        self.assembler.event(Some(seed), Event::new(names::EMBARGO_END));
     }
 
     pub(crate) fn verdict(&mut self, verdict: &Verdict) {

@@ -9,9 +9,9 @@ use kasmina_safety::BreakerSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-/// The prefix of environment variables that override settings: `KASMINA_TRAINING__SAMPLE_EVERY=5` sets
+/// The prefix of environment variables that override settings: `KASMINA_SET_TRAINING__SAMPLE_EVERY=5` sets
 /// `training.sample_every`.
-pub const ENVIRONMENT_PREFIX: &str = "KASMINA_";
+pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
 
 /// Everything about Kasmina that can be set. Absent keys take the defaults given here; unknown keys are refused.
 ///
@@ -19,7 +19,7 @@ pub const ENVIRONMENT_PREFIX: &str = "KASMINA_";
 /// use kasmina::Settings;
 ///
 /// let settings = Settings::from_toml("[lifecycle]\nembargo_seconds = 5")?
-///     .overlay([("KASMINA_TRAINING__SAMPLE_EVERY".into(), "2".into())])?;
+///     .overlay([("KASMINA_SET_TRAINING__SAMPLE_EVERY".into(), "2".into())])?;
 /// assert_eq!(settings.lifecycle.embargo_seconds, 5);
 /// assert_eq!(settings.training.sample_every, 2);
 /// assert!(Settings::from_toml("[lifecycle]\nembargo_secs = 5").is_err());
@@ -54,6 +54,9 @@ pub struct LifecycleSettings {
     pub embargo_seconds: u64,
     /// Whether GERMINATE goes on to TRAINING as soon as the kernel is ready. Default true, Esper's fast path.
     pub fast_path: bool,
+    /// Whether FOSSILIZE needs metrics of the live network ([`SeedManager::report_validation`](crate::SeedManager::report_validation))
+    /// beside the losses of the probes. Default false: not every trainer validates while it trains.
+    pub require_validation: bool,
     /// Who moves seeds forward. Default: signed commands alone.
     pub advance: Advance,
 }
@@ -208,7 +211,8 @@ impl Settings {
     /// [`SettingsError::OutOfRange`] for senseless values.
     pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
         let settings: Self = toml::from_str(text)?;
-        settings.check()
+        settings.check()?;
+        Ok(settings)
     }
 
     /// Reads settings from a TOML file.
@@ -227,7 +231,8 @@ impl Settings {
     /// text that is none is taken as a string.
     ///
     /// # Errors
-    /// [`SettingsError::Environment`] naming the variable for unknown settings and wrong types.
+    /// [`SettingsError::Environment`] naming the variable for unknown settings and wrong types;
+    /// [`SettingsError::OutOfRange`] for senseless values.
     pub fn overlay(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut settings = self;
         for (variable, text) in variables {
@@ -238,10 +243,15 @@ impl Settings {
             set(&mut table, &path, parse_value(&text)).map_err(refuse)?;
             settings = table.try_into().map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
         }
-        settings.check()
+        settings.check()?;
+        Ok(settings)
     }
 
-    fn check(self) -> Result<Self, SettingsError> {
+    /// Whether every value makes sense. A manager is only built of settings that pass.
+    ///
+    /// # Errors
+    /// [`SettingsError::OutOfRange`] for the first that does not.
+    pub fn check(&self) -> Result<(), SettingsError> {
         let demand = |holds: bool, key, value: &dyn ToString, demand| {
             if holds { Ok(()) } else { Err(SettingsError::OutOfRange { key, value: value.to_string(), demand }) }
         };
@@ -261,7 +271,7 @@ impl Settings {
             &self.blending.total_steps,
             "must be at least 1",
         )?;
-        Ok(self)
+        Ok(())
     }
 }
 
@@ -298,7 +308,7 @@ impl LifecycleSettings {
 
 impl Default for LifecycleSettings {
     fn default() -> Self {
-        Self { embargo_seconds: 30, fast_path: true, advance: Advance::default() }
+        Self { embargo_seconds: 30, fast_path: true, require_validation: false, advance: Advance::default() }
     }
 }
 
@@ -357,22 +367,25 @@ mod tests {
     fn unknown_keys_are_refused_by_name() {
         let error = Settings::from_toml("[training]\nsample_evry = 3").unwrap_err();
         assert!(error.to_string().contains("sample_evry"), "{error}");
-        let error = overlay("KASMINA_TRAINING__SAMPLE_EVRY", "3").unwrap_err();
-        assert!(error.to_string().contains("KASMINA_TRAINING__SAMPLE_EVRY"), "{error}");
+        let error = overlay("KASMINA_SET_TRAINING__SAMPLE_EVRY", "3").unwrap_err();
+        assert!(error.to_string().contains("KASMINA_SET_TRAINING__SAMPLE_EVRY"), "{error}");
         assert!(error.to_string().contains("sample_evry"), "{error}");
-        let error = overlay("KASMINA_TRAINNG__SAMPLE_EVERY", "3").unwrap_err();
+        let error = overlay("KASMINA_SET_TRAINNG__SAMPLE_EVERY", "3").unwrap_err();
         assert!(error.to_string().contains("no section trainng"), "{error}");
     }
 
     #[test]
     fn wrong_types_and_senseless_values_are_refused() {
-        assert!(matches!(overlay("KASMINA_TRAINING__SAMPLE_EVERY", "often"), Err(SettingsError::Environment { .. })));
+        assert!(matches!(
+            overlay("KASMINA_SET_TRAINING__SAMPLE_EVERY", "often"),
+            Err(SettingsError::Environment { .. })
+        ));
         assert!(matches!(
             Settings::from_toml("[training]\nprobe_every = 0"),
             Err(SettingsError::OutOfRange { key: "training.probe_every", .. })
         ));
         assert!(matches!(
-            overlay("KASMINA_TRAINING__LEARNING_RATE_SCALE", "nan"),
+            overlay("KASMINA_SET_TRAINING__LEARNING_RATE_SCALE", "nan"),
             Err(SettingsError::OutOfRange { key: "training.learning_rate_scale", .. })
         ));
         assert!(matches!(Settings::from_file("no/such/file.toml"), Err(SettingsError::Unreadable { .. })));
@@ -380,10 +393,10 @@ mod tests {
 
     #[test]
     fn the_environment_reaches_every_depth() {
-        let settings = overlay("KASMINA_TELEMETRY__SOURCE", "kasmina-7").unwrap();
+        let settings = overlay("KASMINA_SET_TELEMETRY__SOURCE", "kasmina-7").unwrap();
         assert_eq!(settings.telemetry.source, "kasmina-7");
         let settings = overlay(
-            "KASMINA_LIFECYCLE__ADVANCE",
+            "KASMINA_SET_LIFECYCLE__ADVANCE",
             "{ mode = 'automatic', training_steps = 1, shadowing_steps = 2, probationary_steps = 3 }",
         )
         .unwrap();

@@ -14,18 +14,15 @@ use kasmina_blending::AlphaSchedule;
 use kasmina_isolation::{GradientLedger, Pass, View, Violation, cosine_similarity, frozen_twin, gradient_norm};
 use kasmina_leyline::{
     SeedId,
-    v1::{
-        CircuitBreakerState::CircuitStateHalfOpen,
-        SeedLifecycleStage::{
-            self, SeedStageBlending, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
-        },
+    v1::SeedLifecycleStage::{
+        self, SeedStageBlending, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
     },
 };
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{Owner, UpdateRefusal, parameter_ids};
 use kasmina_telemetry::{Metric, names};
 
-use crate::{Advance, Fault, GraftBackend, Grafts, Refusal, SeedManager, StepError, reuse::Activations};
+use crate::{Advance, Fault, GraftBackend, Grafts, Refusal, SeedManager, StepError, draws::Draws, reuse::Activations};
 
 /// What a training step did.
 #[derive(Clone, Debug, Default)]
@@ -96,8 +93,11 @@ impl<B: GraftBackend> SeedManager<B> {
     /// each time. The host steps by `optimizer` at `learning_rate`, each seed by an AdamW of its own at that rate times its
     /// scale. Where a seed's gradient and the host's touch, the host's step is as if the seed had not been there.
     ///
+    /// Between its passes it seeds the backend's random numbers (`training.reseed`), and once more at its end, so that what the
+    /// trainer draws before the next batch does not depend on the seeds.
+    ///
     /// # Errors
-    /// [`StepError`]; the host, its optimizer and every seed are as they were.
+    /// [`StepError`]; the host and its optimizer are as they were.
     pub fn train_batch<H, O>(
         &mut self,
         host: &mut H,
@@ -109,7 +109,8 @@ impl<B: GraftBackend> SeedManager<B> {
         H: AutodiffModule<B>,
         O: Optimizer<H, B>,
     {
-        let mut report = StepReport { step: self.step + 1, transitions: self.tick(), ..StepReport::default() };
+        self.do_what_is_due();
+        let mut report = StepReport { step: self.step + 1, ..StepReport::default() };
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
         let before = H::from_inner(host.valid());
         let pass = match self.host_pass(host, &forward, &mut report) {
@@ -117,6 +118,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => {
                 *host = before;
                 self.reporter.step_refused(&error);
+                self.reseed(Draws::Trainer);
+                self.flush_telemetry();
                 return Err(error);
             }
         };
@@ -132,8 +135,10 @@ impl<B: GraftBackend> SeedManager<B> {
 
         self.step += 1;
         self.settle(&mut report);
+        report.transitions = self.take_moved();
         self.tell(&report);
         self.flush_telemetry();
+        self.reseed(Draws::Trainer);
         Ok(report)
     }
 
@@ -146,11 +151,14 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) -> Result<HostPass<B>, StepError> {
         let started = self.clock.monotonic();
-        self.reseed(0);
+        self.reseed(Draws::Host);
         let mut grafts = self.host_view();
         grafts.keep_activations();
         let loss = forward(host, &mut grafts);
         let value = number(&loss);
+        if loss.dims() != [1] {
+            return Err(StepError::LossShape { got: loss.dims().to_vec() });
+        }
         if !value.is_finite() {
             return Err(StepError::NonFiniteLoss { loss: value, step: report.step });
         }
@@ -159,7 +167,10 @@ impl<B: GraftBackend> SeedManager<B> {
         report.timing.host = passed.since(started);
 
         for fault in grafts.take_faults() {
-            self.faulted(&fault, report);
+            self.faulted(&fault);
+            if self.stage(&fault.seed) == Some(SeedStageFossilized) {
+                return Err(StepError::Fossil(Box::new(fault)));
+            }
         }
         let (logits, activations) = (grafts.logits().cloned(), grafts.take_activations());
         self.remember_shapes(grafts);
@@ -181,14 +192,14 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) -> (GradientsParams, Vec<(SeedId, GradientsParams)>) {
         let twin = || H::from_inner(host.valid());
-        self.reseed(0);
+        self.reseed(Draws::Host);
         let spoilt_host = twin();
         let loss = forward(&spoilt_host, &mut self.host_view());
         let spoilt = GradientLedger::new(loss.backward()).take(&spoilt_host).unwrap_or_default();
         loop {
             let without: Vec<SeedId> = offences.iter().map(|(seed, _)| seed.clone()).collect();
             let clean_host = twin();
-            self.reseed(0);
+            self.reseed(Draws::Host);
             let loss = forward(&clean_host, &mut self.host_view_without(&without));
             let mut ledger = GradientLedger::new(loss.backward());
             match self.divide(&clean_host, &mut ledger, &without) {
@@ -298,7 +309,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) -> Option<(SeedId, GradientsParams)> {
         let started = self.clock.monotonic();
-        let loss = self.forward_seed(id, host, forward, pass, report)?;
+        let loss = self.forward_seed(id, host, forward, pass)?;
         let value = number(&loss);
         let finite = value.is_finite();
         let mut ledger = finite.then(|| GradientLedger::<B>::new(loss.backward()));
@@ -313,6 +324,10 @@ impl<B: GraftBackend> SeedManager<B> {
         attached.vitals.verify_latency.record(verify);
         attached.fine_tune = attached.fine_tune.saturating_sub(1);
         self.report_seed(id, value, report);
+        if !finite && self.stage(id) == Some(SeedStageProbationary) {
+            // In BLENDING, G2 sees to it.
+            let _ = self.cull(id, "loss_not_finite");
+        }
         match verified? {
             Ok(gradients) => Some((id.clone(), gradients)),
             Err(violation) => {
@@ -358,7 +373,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) {
         let started = self.clock.monotonic();
-        let Some(loss) = self.forward_seed(id, host, forward, pass, report) else { return };
+        let Some(loss) = self.forward_seed(id, host, forward, pass) else { return };
         let value = number(&loss);
         report.timing.seeds += self.clock.monotonic().since(started);
         if let Some(attached) = self.attached_mut(id) {
@@ -374,9 +389,8 @@ impl<B: GraftBackend> SeedManager<B> {
         host: &H,
         forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
         pass: &HostPass<B>,
-        report: &mut StepReport,
     ) -> Option<Tensor<B, 1>> {
-        self.reseed(1);
+        self.reseed(Draws::Seeds);
         let mut grafts = self.seed_view(id);
         grafts.reuse(pass.activations.clone());
         if let Some(logits) = &pass.logits {
@@ -393,7 +407,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.attached_mut(id)?.vitals.blend_latency.record(blend_time);
         let failed = faults.iter().any(|fault| fault.seed == *id);
         for fault in faults {
-            self.faulted(&fault, report);
+            self.faulted(&fault);
         }
         (!failed).then_some(loss)
     }
@@ -427,22 +441,23 @@ impl<B: GraftBackend> SeedManager<B> {
                 attached.vitals.verify_latency.record(verify);
                 self.report_seed(id, loss, report);
             } else if stage == SeedStageBlending {
-                report.transitions.extend(self.recheck_stability(id).unwrap_or_default());
+                // What a gate says has been reported, and what follows from it done.
+                let _ = self.recheck_stability(id);
             }
-            report.transitions.extend(self.advance_automatically(id).unwrap_or_default());
+            let _ = self.advance_automatically(id);
         }
-        if verified && report.violations.is_empty() && self.breakers.isolation.state() == CircuitStateHalfOpen {
+        if verified && report.violations.is_empty() {
             let event = self.breakers.isolation.record_success(self.clock.monotonic());
             event.into_iter().for_each(|event| self.reporter.breaker("isolation", event));
         }
     }
 
     /// Puts a seed before the next gate when it has had its steps. What a gate says then has been reported and done.
-    fn advance_automatically(&mut self, id: &SeedId) -> Result<Vec<Transition>, Refusal> {
+    fn advance_automatically(&mut self, id: &SeedId) -> Result<(), Refusal> {
         let Advance::Automatic { training_steps, shadowing_steps, probationary_steps } =
             self.settings.lifecycle.advance
         else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         // G2 may have culled it a moment ago.
         let (stage, attached) = (self.seed(id)?.stage(), self.grafted(id)?);
@@ -459,7 +474,7 @@ impl<B: GraftBackend> SeedManager<B> {
         } else if stage == SeedStageProbationary && steps >= probationary_steps {
             self.fossilize(id)
         } else {
-            Ok(Vec::new())
+            Ok(())
         }
     }
 
@@ -472,15 +487,15 @@ impl<B: GraftBackend> SeedManager<B> {
             self.reporter.breaker("isolation", event);
         }
         if self.violations.record(&seed) {
-            report.transitions.extend(self.cull(&seed, "isolation_violations").unwrap_or_default());
+            let _ = self.cull(&seed, "isolation_violations");
         }
         report.violations.push(violation);
     }
 
-    /// A kernel that does not run is taken out; a fossil cannot be, and is passed over in every pass.
-    fn faulted(&mut self, fault: &Fault, report: &mut StepReport) {
+    /// A kernel that does not run is taken out, unless it is a fossil: then the step is refused.
+    fn faulted(&mut self, fault: &Fault) {
         self.reporter.fault(fault);
-        report.transitions.extend(self.cull(&fault.seed, fault.reason).unwrap_or_default());
+        let _ = self.cull(&fault.seed, fault.reason);
     }
 
     fn report_seed(&self, id: &SeedId, loss: f32, report: &mut StepReport) {
@@ -517,22 +532,6 @@ impl<B: GraftBackend> SeedManager<B> {
             }
         }
     }
-
-    /// Seeds the backend's random numbers for a pass of this step: 0 for the host's, 1 for the seeds'.
-    fn reseed(&self, pass: u64) {
-        if self.settings.training.reseed {
-            let state = self.settings.training.rng_seed ^ mix(self.step.wrapping_mul(2).wrapping_add(pass));
-            B::seed(&self.device, mix(state));
-        }
-    }
-}
-
-/// The finaliser of splitmix64: neighbouring numbers become unrelated ones.
-const fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// The loss as a number; NaN for a tensor without any.

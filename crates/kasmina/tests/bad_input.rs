@@ -283,3 +283,39 @@ fn a_host_that_changes_its_shapes_loses_the_seed_and_nothing_else() {
     assert_eq!(report.transitions.len(), 2, "culled, embargoed");
     assert!(world.events().iter().any(|event| event.description == "graft_fault"));
 }
+
+#[test]
+fn a_loss_is_one_number() {
+    let mut host = determined(Mlp::<B>::init());
+    let mut world = World::new(Settings::default());
+    world.attach(&host);
+    let before = bytes(&host);
+    let unreduced = |host: &Mlp<B>, grafts: &mut Grafts<B>| loss(host, 1, grafts).repeat(&[12]);
+    let error = world.manager.train_batch(&mut host, &mut optimizer(), 1e-2, unreduced).unwrap_err();
+    assert_eq!(error, StepError::LossShape { got: vec![12] });
+    assert!(bytes(&host) == before);
+}
+
+#[test]
+fn parameters_that_mean_nothing_are_refused() {
+    check("command_refused", "malformed_command", |world| {
+        let parameters = [("alpha_total_step", 10.0)];
+        let now = world.clock.unix();
+        let wire = world.sender.operate(&seed("seed-1"), SeedOpStartGrafting, parameters, [], now).unwrap();
+        submit(world, &wire)
+    });
+    check("command_refused", "malformed_command", |world| {
+        let wire =
+            world.sender.operate(&seed("seed-1"), SeedOpFineTune, [("steps", 0.5)], [], world.clock.unix()).unwrap();
+        submit(world, &wire)
+    });
+}
+
+#[test]
+fn senseless_settings_build_no_manager() {
+    let mut settings = Settings::default();
+    settings.training.probe_every = 0;
+    let run = kasmina::leyline::TrainingRunId::new("run-7").unwrap();
+    let built = kasmina::SeedManager::<B>::builder(run).settings(settings).build::<B>(&Default::default());
+    assert_eq!(built.err().unwrap().to_string(), "training.probe_every = 0: must be at least 1");
+}

@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Noisy, World, bytes, determined, optimizer, twin};
+use burn::tensor::{Distribution, Tensor, TensorData};
+use common::{B, Noisy, World, bytes, determined, optimizer, twin};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
@@ -28,7 +29,14 @@ fn a_host_with_dropout_draws_what_it_would_have_drawn() {
             _ => {}
         }
         world.step(&mut host, &mut host_optimizer, step);
+        let drawn_after_seeds = draw();
         other.step(&mut control, &mut control_optimizer, step);
+        assert_eq!(drawn_after_seeds, draw(), "what the trainer draws at step {step}");
         assert!(bytes(&host) == bytes(&control), "step {step} left a trace");
     }
+}
+
+/// Random numbers as a trainer draws them between batches.
+fn draw() -> TensorData {
+    Tensor::<B, 1>::random([8], Distribution::Default, &Default::default()).into_data()
 }

@@ -8,6 +8,7 @@ use common::{B, Host, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, AutomaticMode, Settings, Validation,
     leyline::v1::{SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
+    safety::Clock,
 };
 
 /// Trains for `steps` steps, counted on in `at`.
@@ -131,7 +132,7 @@ fn a_paused_seed_is_the_identity_until_it_is_resumed() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageBlending as i32);
     let alpha = world.manager.alpha(&seed("seed-1"));
     let pause = |world: &mut World, resume| {
-        let wire = world.sender.pause(&seed("seed-1"), resume, kasmina::safety::Clock::unix(&world.clock)).unwrap();
+        let wire = world.sender.pause(&seed("seed-1"), resume, world.clock.unix()).unwrap();
         world.manager.submit(&wire)
     };
     pause(&mut world, false).unwrap();
@@ -193,10 +194,7 @@ fn fine_tuning_lets_a_seed_learn_on_while_the_host_does_not_notice() {
     let before = live(&world);
     train(&mut world, &mut host, &mut optimizer, &mut at, 2);
     assert_eq!(live(&world), before, "without FINE_TUNE the seed stands still");
-    let wire = world
-        .sender
-        .operate(&seed("seed-1"), SeedOpFineTune, [("steps", 2.0)], [], kasmina::safety::Clock::unix(&world.clock))
-        .unwrap();
+    let wire = world.sender.operate(&seed("seed-1"), SeedOpFineTune, [("steps", 2.0)], [], world.clock.unix()).unwrap();
     world.manager.submit(&wire).unwrap();
     train(&mut world, &mut host, &mut optimizer, &mut at, 2);
     let tuned = live(&world);
@@ -255,4 +253,89 @@ fn every_step_sends_at_most_one_packet_per_seed() {
         };
         assert_eq!((about(Some("seed-1")), about(None), packets.len()), (1, 1, 2));
     }
+}
+
+#[test]
+fn a_paused_seed_moves_nowhere() {
+    let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
+    let wire = world.sender.pause(&seed("seed-1"), false, world.clock.unix()).unwrap();
+    world.manager.submit(&wire).unwrap();
+    assert_eq!(refused(world.operate("seed-1", SeedOpFossilize)), "wrong_stage");
+    train(&mut world, &mut host, &mut optimizer, &mut at, 2);
+    assert_eq!(world.stage("seed-1"), SeedStageProbationary);
+    let wire = world.sender.pause(&seed("seed-1"), true, world.clock.unix()).unwrap();
+    world.manager.submit(&wire).unwrap();
+    world.operate("seed-1", SeedOpFossilize).unwrap();
+    let wire = world.sender.pause(&seed("seed-1"), true, world.clock.unix()).unwrap();
+    assert_eq!(refused(world.manager.submit(&wire)), "wrong_stage", "a fossil is not paused, so not resumed");
+}
+
+#[test]
+fn a_seed_that_is_still_being_tuned_is_not_fossilised_on_what_it_was() {
+    let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
+    let tune = [("steps", 2.0)];
+    let wire = world.sender.operate(&seed("seed-1"), SeedOpFineTune, tune, [], world.clock.unix()).unwrap();
+    world.manager.submit(&wire).unwrap();
+    assert_eq!(refused(world.operate("seed-1", SeedOpFossilize)), "not_measured");
+    train(&mut world, &mut host, &mut optimizer, &mut at, 2);
+    assert_eq!(refused(world.operate("seed-1", SeedOpFossilize)), "not_measured", "no probe of the new weights yet");
+    train(&mut world, &mut host, &mut optimizer, &mut at, 8);
+    world.operate("seed-1", SeedOpFossilize).unwrap();
+}
+
+/// CONFIDENCE needs logits before its slot; whoever runs the committed network may have none.
+#[test]
+fn a_confidence_blend_lives_on_offered_logits_and_is_never_fossilised() {
+    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let mut settings = Settings::default();
+    settings.gates.system_impact.relative_tolerance = 10.0;
+    let mut world = World::new(settings);
+    world.attach(&host);
+    world.germinate("seed-1", "mlp").unwrap();
+    let forward = |step: u64, offers: bool| {
+        move |host: &Mlp<B>, grafts: &mut kasmina::Grafts<B>| {
+            let loss = common::loss(host, step, grafts);
+            if offers {
+                let x = common::batch::<B>(step);
+                grafts.offer_logits(burn::tensor::Tensor::cat(vec![x.clone().sum_dim(1), x.mean_dim(1)], 1));
+            }
+            loss
+        }
+    };
+    for step in 1..=60 {
+        match step {
+            11 => {
+                world.graft("seed-1", "CONFIDENCE", 10.0).unwrap();
+            }
+            22 => {
+                world.operate("seed-1", SeedOpStabilize).unwrap();
+            }
+            32 => {
+                world.operate("seed-1", SeedOpEvaluate).unwrap();
+            }
+            _ => {}
+        }
+        let report = world.manager.train_batch(&mut host, &mut optimizer, 1e-2, forward(step, true)).unwrap();
+        assert!(step <= 32 || report.transitions.is_empty(), "{:?}", report.transitions);
+    }
+    assert_eq!(world.stage("seed-1"), SeedStageProbationary);
+    assert_eq!(refused(world.operate("seed-1", SeedOpFossilize)), "unsupported");
+    assert_eq!(world.stage("seed-1"), SeedStageProbationary);
+    // Without logits it cannot do its part, and is taken out.
+    for step in 61..=64 {
+        world.manager.train_batch(&mut host, &mut optimizer, 1e-2, forward(step, false)).unwrap();
+    }
+    assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
+    assert!(
+        world.events().iter().any(|event| event.attributes.get("reason").is_some_and(|why| why == "logits_missing"))
+    );
+}
+
+#[test]
+fn a_refusal_that_culls_says_so() {
+    let (mut world, ..) = grown_to(SeedStageTraining as i32);
+    let error = world.germinate("seed-2", "mlp").unwrap_err();
+    let kasmina::CommandError::Refused { transitions, .. } = error else { panic!("{error}") };
+    let to: Vec<_> = transitions.iter().map(|moved| moved.to).collect();
+    assert_eq!(to, [SeedStageGerminated, SeedStageCulled, SeedStageEmbargoed]);
 }

@@ -99,6 +99,11 @@ impl NonceLedger {
         Ok(())
     }
 
+    /// Admits nothing any more that was issued at `time` or before.
+    pub fn forget_all_before(&mut self, time: UnixTime) {
+        self.watermark = self.watermark.max(Some(time));
+    }
+
     /// How the ledger stands.
     #[must_use]
     pub fn gauges(&self) -> LedgerGauges {

@@ -1,6 +1,10 @@
 //! Verifying.
 
-use std::{ops::Deref, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_leyline::{
@@ -12,8 +16,8 @@ use prost::Message;
 
 use crate::{KeyRing, LedgerGauges, NonceLedger, NonceRefusal, Rejection};
 
-/// Something that a [`Verifier`] has vouched for. Nobody else can make one.
-#[derive(Clone, Debug, PartialEq)]
+/// Something that a [`Verifier`] has vouched for. Nobody else can make one, and none can be copied.
+#[derive(Debug, PartialEq)]
 pub struct Verified<T>(pub(crate) T);
 
 impl<T> Deref for Verified<T> {
@@ -52,6 +56,22 @@ impl<V: Verifier + ?Sized> Verifier for Box<V> {
 
     fn gauges(&self) -> LedgerGauges {
         (**self).gauges()
+    }
+}
+
+/// For whoever keeps a handle, for example to rotate the keys of a [`CommandVerifier`].
+impl<V: Verifier> Verifier for Arc<Mutex<V>> {
+    fn verify(
+        &mut self,
+        wire: &[u8],
+        wall: UnixTime,
+        now: Monotonic,
+    ) -> Result<Verified<AdaptationCommand>, Rejection> {
+        self.lock().unwrap_or_else(PoisonError::into_inner).verify(wire, wall, now)
+    }
+
+    fn gauges(&self) -> LedgerGauges {
+        self.lock().unwrap_or_else(PoisonError::into_inner).gauges()
     }
 }
 
@@ -103,6 +123,14 @@ impl CommandVerifier {
     #[must_use]
     pub const fn with_window(mut self, window: FreshnessWindow) -> Self {
         self.window = window;
+        self
+    }
+
+    /// Obeys only what was issued after `time`, usually the start of the process: what was obeyed before it is remembered by
+    /// nobody, and could be replayed while it is fresh.
+    #[must_use]
+    pub fn issued_after(mut self, time: UnixTime) -> Self {
+        self.ledger.forget_all_before(time);
         self
     }
 

@@ -4,6 +4,9 @@
 //! travel on [`Lanes`] to a [`Sink`]: critical packets first, and none of them is ever dropped. Nothing here opens a file,
 //! starts a thread or reads a clock.
 //!
+//! [`JsonLinesSink`] writes packets to whatever it is given, [`TracingSink`] passes their events on to `tracing`, and
+//! [`PrometheusText`] keeps what a scrape is told; serving that text is left to whoever owns a socket.
+//!
 //! ```
 //! use kasmina_leyline::{SeedId, TrainingRunId, UnixTime};
 //! use kasmina_telemetry::{Assembler, Event, Lanes, MemorySink, Metric, names};
@@ -76,14 +79,19 @@
 //! | `kasmina.nonce_ledger.ttl_seconds` | s | How long nonces are remembered. |
 
 mod assembler;
+mod bridge;
 mod event;
+mod indicators;
 mod json;
 mod lanes;
 pub mod names;
+mod prometheus;
 mod sink;
 
 pub use assembler::Assembler;
+pub use bridge::TracingSink;
 pub use event::{Event, Metric};
 pub use lanes::{Drained, Lanes};
 pub use names::{EventName, MetricName};
+pub use prometheus::PrometheusText;
 pub use sink::{JsonLinesSink, MemorySink, NullSink, Sink, SinkError};

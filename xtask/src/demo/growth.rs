@@ -186,7 +186,7 @@ impl World {
             .kernels(library)
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
-            .build(&Default::default());
+            .build(&Default::default())?;
         let sender = CommandSender::new(&secret, "demo");
         Ok(Self { manager, sender, clock: SystemClock::new(), events, seed: SeedId::new("seed-1")?, blueprint })
     }

@@ -195,7 +195,8 @@ impl World {
             .kernels(library.clone())
             .clock(clock.clone())
             .sink(sink.clone())
-            .build(&Default::default());
+            .build(&Default::default())
+            .unwrap();
         let world = Self { manager, clock, library, sink, sender: CommandSender::new(&secret, "tamiyo") };
         world.publish("mlp", SlotContract::f32(2, 16, 6), {
             vec![LayerSpec::linear(16, 24), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(24, 6)]

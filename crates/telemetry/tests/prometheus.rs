@@ -1,0 +1,215 @@
+//! The text that a Prometheus scrape gets.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kasmina_leyline::{
+    SeedId, TrainingRunId, UnixTime,
+    v1::{MetricPoint, SystemHealth, TelemetryEvent, TelemetryPacket},
+};
+use kasmina_telemetry::{names::*, *};
+use proptest::prelude::*;
+
+#[test]
+fn the_text_is_the_golden_one() {
+    let page = PrometheusText::default();
+    let mut sink = page.clone();
+    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    for step in 11..13 {
+        for (seed, loss) in [("seed-2", f64::INFINITY), ("seed-1", 0.5), ("seed-3", f64::NAN)] {
+            let seed = SeedId::new(seed).unwrap();
+            assembler.metric(Some(&seed), Metric::new(SEED_LOSS, loss));
+            assembler.event(Some(&seed), Event::new(SEED_STATE));
+        }
+        assembler.metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(ISOLATION_VIOLATIONS, 2.0));
+        assembler.metric(None, Metric::new(HOST_LOSS, -1.5e-9 * step as f64));
+        assembler.metric(None, Metric::new(CACHE_HITS, 1e21));
+        assembler.event(None, Event::new(BREAKER_OPEN));
+        for packet in assembler.assemble(step, UnixTime::from_millis(1_700_000_000_000)) {
+            sink.deliver(&packet).unwrap();
+        }
+    }
+    assert_eq!(page.render(), include_str!("golden/metrics.prom"));
+    assert_eq!(page.render(), sink.render());
+    parse(&page.render());
+}
+
+#[test]
+fn label_values_are_escaped() {
+    let mut page = PrometheusText::default();
+    page.deliver(&measured("a\\b\"c\nd", 1, SEED_LOSS.name, 0.5)).unwrap();
+    assert!(page.render().contains("\nkasmina_seed_loss{seed_id=\"a\\\\b\\\"c\\nd\"} 0.5\n"), "{}", page.render());
+}
+
+#[test]
+fn every_event_counts_from_zero_and_every_metric_can_be_shown() {
+    let mut page = PrometheusText::default();
+    let zeros = parse(&page.render());
+    assert_eq!(zeros.len(), EVENTS.len());
+    assert!(zeros.values().all(|value| *value == 0.0));
+    for metric in METRICS {
+        page.deliver(&measured("", 1, metric.name, 1.0)).unwrap();
+    }
+    let series = parse(&page.render());
+    assert_eq!(series.len(), EVENTS.len() + METRICS.len());
+    assert_eq!(series[&("kasmina_seed_loss".to_owned(), vec![])], 1.0, "an empty label is none to Prometheus");
+}
+
+#[test]
+fn names_that_nobody_declared_make_no_series() {
+    let mut page = PrometheusText::default();
+    let before = page.render();
+    let mut packet = measured("seed-1", 1, "made.up", 0.5);
+    packet.events.push(TelemetryEvent { description: "made_up".to_owned(), ..TelemetryEvent::default() });
+    page.deliver(&packet).unwrap();
+    assert_eq!(page.render(), before);
+}
+
+#[test]
+fn what_the_emergency_lane_overtook_is_old_news() {
+    let at = |step, seconds: i64, value| {
+        let mut packet = measured("seed-1", step, SEED_LOSS.name, value);
+        packet.timestamp = Some(UnixTime::from_millis(seconds * 1_000).into());
+        packet
+    };
+    let mut page = PrometheusText::default();
+    for (step, seconds, value, shown, why) in [
+        (12, 100, 1.0, 1.0, "the first"),
+        (11, 99, 2.0, 1.0, "of an earlier step, overtaken"),
+        (12, 100, 3.0, 3.0, "of the same step"),
+        (13, 50, 4.0, 4.0, "a clock was set back"),
+        (9, 51, 5.0, 5.0, "steps ran back, after a rollback"),
+    ] {
+        page.deliver(&at(step, seconds, value)).unwrap();
+        assert_eq!(seeds(&page)["seed-1"], shown, "{why}");
+    }
+}
+
+proptest! {
+    /// Whatever a seed is called and whatever was measured, the text can be read, and says so.
+    #[test]
+    fn any_label_and_any_value_can_be_read_back(id in text(), value in any::<f64>(), odd in 0..4_usize) {
+        let value = [value, f64::NAN, f64::INFINITY, f64::NEG_INFINITY][odd];
+        let mut page = PrometheusText::default();
+        page.deliver(&measured(&id, 1, SEED_LOSS.name, value)).unwrap();
+        let labels = if id.is_empty() { vec![] } else { vec![("seed_id".to_owned(), id)] };
+        let read = parse(&page.render())[&("kasmina_seed_loss".to_owned(), labels)];
+        prop_assert!(read == value || (read.is_nan() && value.is_nan()), "{} was read as {}", value, read);
+    }
+
+    /// The seeds shown are the ones measured last, as many as the bound allows.
+    #[test]
+    fn the_seeds_measured_longest_ago_are_forgotten(
+        visits in prop::collection::vec(0..12_usize, 0..60),
+        max_seeds in 0..8_usize,
+    ) {
+        let mut page = PrometheusText::new(max_seeds);
+        let mut kept: Vec<String> = Vec::new();
+        for (step, seed) in visits.iter().enumerate() {
+            let seed = format!("seed-{seed}");
+            page.deliver(&measured(&seed, step as u64, SEED_LOSS.name, 0.5)).unwrap();
+            page.deliver(&measured("", step as u64, HOST_LOSS.name, 0.5)).unwrap();
+            kept.retain(|held| *held != seed);
+            kept.push(seed);
+            kept.drain(..kept.len().saturating_sub(max_seeds));
+            let shown: BTreeSet<String> = seeds(&page).into_keys().collect();
+            prop_assert_eq!(shown, kept.iter().cloned().collect::<BTreeSet<_>>());
+        }
+    }
+}
+
+/// Text with more than its share of what has to be escaped.
+fn text() -> impl Strategy<Value = String> {
+    let character =
+        prop_oneof![any::<char>(), prop::sample::select(vec!['\\', '"', '\n', '\r', 'n', '{', '}', ',', '='])];
+    prop::collection::vec(character, 0..20).prop_map(String::from_iter)
+}
+
+fn measured(seed: &str, step: u64, name: &str, value: f64) -> TelemetryPacket {
+    let indicators = [("seed_id", seed.to_owned()), ("step_index", step.to_string())];
+    let indicators = indicators.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    TelemetryPacket {
+        metrics: vec![MetricPoint { name: name.to_owned(), value, ..MetricPoint::default() }],
+        system_health: Some(SystemHealth { indicators, ..SystemHealth::default() }),
+        ..TelemetryPacket::default()
+    }
+}
+
+/// The loss of every seed that is shown.
+fn seeds(page: &PrometheusText) -> BTreeMap<String, f64> {
+    let losses = parse(&page.render()).into_iter().filter(|((name, _), _)| name == "kasmina_seed_loss");
+    losses.map(|((_, mut labels), value)| (labels.remove(0).1, value)).collect()
+}
+
+type Series = (String, Vec<(String, String)>);
+
+/// Reads the exposition format and fails at whatever is not in it: a series that stands twice or outside its family, an
+/// unknown escape, a second family of one name.
+fn parse(text: &str) -> BTreeMap<Series, f64> {
+    assert!(text.ends_with('\n'));
+    let (mut families, mut series) = (BTreeSet::new(), BTreeMap::new());
+    let (mut helped, mut family) = ("", "");
+    for line in text[..text.len() - 1].split('\n') {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            helped = help.split_once(' ').expect("a meaning").0;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a kind");
+            assert!(name == helped && families.insert(name), "{line}");
+            assert_eq!(kind, if name.ends_with("_total") { "counter" } else { "gauge" });
+            family = name;
+        } else {
+            let read = sample(line);
+            assert!(read.is_some(), "not in the format: {line:?}");
+            let (sample, value) = read.unwrap();
+            assert_eq!(sample.0, family);
+            assert!(series.insert(sample, value).is_none(), "twice: {line:?}");
+        }
+    }
+    series
+}
+
+fn sample(line: &str) -> Option<(Series, f64)> {
+    let (name, mut rest) = identifier(line)?;
+    let mut labels = Vec::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        loop {
+            let (label, after) = identifier(rest)?;
+            let (value, after) = quoted(after.strip_prefix('=')?)?;
+            labels.push((label, value));
+            match after.strip_prefix(',') {
+                Some(next) => rest = next,
+                None => break rest = after.strip_prefix('}')?,
+            }
+        }
+    }
+    let value = match rest.strip_prefix(' ')? {
+        "NaN" => f64::NAN,
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        number => number.parse().ok().filter(|number: &f64| number.is_finite())?,
+    };
+    Some(((name, labels), value))
+}
+
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    name.starts_with(|c: char| !c.is_ascii_digit()).then(|| (name.to_owned(), rest))
+}
+
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.strip_prefix('"')?.chars();
+    loop {
+        value.push(match characters.next()? {
+            '"' => return Some((value, characters.as_str())),
+            '\\' => match characters.next()? {
+                'n' => '\n',
+                escaped @ ('\\' | '"') => escaped,
+                _ => return None,
+            },
+            plain => plain,
+        });
+    }
+}

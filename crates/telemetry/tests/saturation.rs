@@ -1,0 +1,115 @@
+//! A flood: far more packets than the normal lane holds, and a sink that is away most of the time.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use kasmina_leyline::v1::{TelemetryLevel, TelemetryPacket};
+use kasmina_telemetry::{Lanes, Sink, SinkError};
+
+const INFO: usize = 1_000_000;
+const CRITICAL: usize = 1_000;
+const CAPACITY: usize = 16;
+
+#[test]
+fn a_flood_loses_no_critical_packet_and_counts_every_other_that_it_loses() {
+    let mut lanes = Lanes::new(CAPACITY);
+    let mut sink = Away::default();
+    let mut model = Model::default();
+    let mut arrived = Arrived::default();
+    let mut longest_emergency = 0;
+    for id in 0..INFO + CRITICAL {
+        let critical = id % (INFO / CRITICAL + 1) == 500;
+        lanes.push(packet(id, if critical { TelemetryLevel::Critical } else { TelemetryLevel::Info }));
+        model.push(critical);
+        if id.is_multiple_of(7) {
+            let drained = lanes.drain(&mut sink);
+            assert_eq!(drained.error.is_none(), lanes.waiting() == (0, 0));
+            model.delivered(arrived.take(drained.delivered));
+        }
+        assert_eq!((lanes.waiting(), lanes.dropped()), (model.waiting, model.dropped), "after packet {id}");
+        longest_emergency = longest_emergency.max(lanes.waiting().0);
+    }
+    assert!(
+        longest_emergency > 2 * CAPACITY,
+        "the outages were too short to show that the emergency lane has no bound"
+    );
+    assert!(sink.refused > 10 * sink.taken, "the sink took {} and refused {}", sink.taken, sink.refused);
+
+    sink.back = true;
+    model.delivered(arrived.take(lanes.drain(&mut sink).delivered));
+    assert_eq!((lanes.waiting(), model.waiting), ((0, 0), (0, 0)));
+    assert_eq!(arrived.critical.len(), CRITICAL);
+    assert_eq!(arrived.info.len() as u64 + lanes.dropped(), INFO as u64);
+    assert!(lanes.dropped() > 900_000, "{} dropped", lanes.dropped());
+    assert!(arrived.critical.is_sorted_by(|a, b| a < b) && arrived.info.is_sorted_by(|a, b| a < b), "out of order");
+}
+
+/// Away in seven of eight spells; in the eighth it takes every other packet.
+#[derive(Default)]
+struct Away {
+    offered: usize,
+    taken: usize,
+    refused: usize,
+    back: bool,
+}
+
+impl Sink for Away {
+    fn deliver(&mut self, _: &TelemetryPacket) -> Result<(), SinkError> {
+        self.offered += 1;
+        if self.back || ((self.offered / 2_000) % 8 == 7 && self.offered.is_multiple_of(2)) {
+            self.taken += 1;
+            return Ok(());
+        }
+        self.refused += 1;
+        Err(SinkError { sink: "away", source: "nobody is there".into() })
+    }
+}
+
+/// The lanes without packets: how many wait on either, and how many were dropped.
+#[derive(Default)]
+struct Model {
+    waiting: (usize, usize),
+    dropped: u64,
+}
+
+impl Model {
+    fn push(&mut self, critical: bool) {
+        match (critical, self.waiting.1) {
+            (true, _) => self.waiting.0 += 1,
+            (false, CAPACITY) => self.dropped += 1,
+            (false, _) => self.waiting.1 += 1,
+        }
+    }
+
+    fn delivered(&mut self, (critical, info): (usize, usize)) {
+        assert!(info == 0 || critical == self.waiting.0, "a packet overtook a critical one");
+        self.waiting.0 -= critical;
+        self.waiting.1 -= info;
+    }
+}
+
+/// Ids of packets, in the order in which they came.
+#[derive(Default)]
+struct Arrived {
+    critical: Vec<usize>,
+    info: Vec<usize>,
+}
+
+impl Arrived {
+    /// Notes the packets and says how many there were of either kind, the critical ones first.
+    fn take(&mut self, packets: Vec<TelemetryPacket>) -> (usize, usize) {
+        let before = (self.critical.len(), self.info.len());
+        for packet in packets {
+            let id = packet.packet_id.parse().unwrap();
+            if packet.level() == TelemetryLevel::Critical {
+                assert_eq!(self.info.len(), before.1, "critical packet {id} came after another");
+                self.critical.push(id);
+            } else {
+                self.info.push(id);
+            }
+        }
+        (self.critical.len() - before.0, self.info.len() - before.1)
+    }
+}
+
+fn packet(id: usize, level: TelemetryLevel) -> TelemetryPacket {
+    TelemetryPacket { packet_id: id.to_string(), level: level.into(), ..TelemetryPacket::default() }
+}
