@@ -15,10 +15,10 @@ pub(crate) use picture::PictureError;
 
 use crate::{
     demo::{
-        digits::{Digits, Split},
-        growth::Run,
+        digits::Digits,
+        growth::{Images, Run},
         hosts::{Cnn, Mlp},
-        plan::{HostName, Plan},
+        plan::{HostName, Plan, VALIDATION},
         report::{HostReport, Report},
     },
     failure::Failure,
@@ -46,23 +46,27 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
     let digits = Digits::read()?;
     let (train, test) = digits.split();
-    println!("{} digits to learn from, {} to be judged by", train.labels.len(), test.labels.len());
+    let (train, validation) = train.hold_out(VALIDATION);
+    let images = Images { train, validation, test };
+    let Images { train, validation, test } = &images;
+    let [train, validation, test] = [train, validation, test].map(|split| split.labels.len());
+    println!("{train} digits to learn from, {validation} to show to the gates, {test} to be judged by");
     fs::create_dir_all(&args.out).map_err(Failure::file("create", &args.out))?;
     let seeds: Vec<u64> = (args.seed..).take(if args.quick { 1 } else { 5 }).collect();
     let mut hosts = Vec::new();
     for name in &args.hosts {
-        hosts.push(grow(*name, &seeds, args, &train, &test)?);
+        hosts.push(grow(*name, &seeds, args, &images)?);
     }
-    let report = Report { seeds, train: train.labels.len(), test: test.labels.len(), hosts };
+    let report = Report { seeds, train, validation, test, hosts };
     let path = args.out.join("report.json");
     let text =
         serde_json::to_string_pretty(&report).map_err(|source| Failure::Json { what: "the report".into(), source })?;
     fs::write(&path, text).map_err(Failure::file("write", &path))?;
     println!("\n{}\nreport    {}\n{:.0} s", report.table(), path.display(), stopwatch.seconds());
-    Ok(())
+    report.problem().map_or(Ok(()), |problem| Err(Failure::Demo(problem)))
 }
 
-fn grow(name: HostName, seeds: &[u64], args: &Args, train: &Split, test: &Split) -> Result<HostReport, Failure> {
+fn grow(name: HostName, seeds: &[u64], args: &Args, images: &Images) -> Result<HostReport, Failure> {
     let plan = Plan::of(name);
     println!("\n{}", plan.title);
     let mut runs: Vec<Run> = Vec::new();
@@ -70,12 +74,12 @@ fn grow(name: HostName, seeds: &[u64], args: &Args, train: &Split, test: &Split)
         let progress = Progress::start(format_args!("{name} from seed {seed}"));
         let directory = args.out.join(format!("{name}-{seed}"));
         let run = match name {
-            HostName::Mlp => growth::run(&plan, Mlp::init, *seed, (train, test), &directory, &progress),
-            HostName::Cnn => growth::run(&plan, Cnn::init, *seed, (train, test), &directory, &progress),
+            HostName::Mlp => growth::run(&plan, Mlp::init, *seed, images, &directory, &progress),
+            HostName::Cnn => growth::run(&plan, Cnn::init, *seed, images, &directory, &progress),
         };
         runs.push(run.map_err(|cause| Failure::Demo(cause.to_string()))?);
     }
-    let report = HostReport::of(&plan, runs);
+    let report = HostReport::of(&plan, runs, growth::steps_per_epoch(&images.train));
     for path in picture::draw(&report.story(&plan), &args.out, &name.to_string())? {
         println!("picture   {}", path.display());
     }

@@ -67,7 +67,7 @@ pub(crate) enum Recipe {
 }
 
 impl BlendConfig {
-    /// How many entries `alpha_vec` may have unless configured. Source: the design (section 5).
+    /// How many entries `alpha_vec` may have unless configured. Source: Esper's contract.
     pub const DEFAULT_MAX_ALPHA_VEC: usize = 64;
     /// `gate_k` where none is given. Our choice: from tau, a margin of 1 more takes the gate from 0.5 to 0.98.
     pub const DEFAULT_GATE_K: f32 = 4.0;

@@ -112,7 +112,8 @@ impl Gatekeeper<StartGrafting> for GatePolicy {
                 let window = window.ok_or_else(|| Finding::refuse("insufficient_history").with("losses", losses))?;
                 refuse_if(!window.mean.is_finite(), "loss_not_finite", "loss", window.mean)?;
                 let matters = window.mean > policy.loss_floor;
-                refuse_if(matters && window.rise > policy.max_rise, "loss_rising", "rise", window.rise)?;
+                let rising = window.rise > policy.max_rise && window.significance > policy.min_significance;
+                refuse_if(matters && rising, "loss_rising", "rise", window.rise)?;
                 let oscillation = window.oscillation;
                 refuse_if(
                     matters && oscillation > policy.max_oscillation,

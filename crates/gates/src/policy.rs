@@ -50,14 +50,16 @@ pub struct GradientHealthPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StabilityPolicy {
-    /// How many of the last losses are looked at. Default 128, our choice: with
-    /// half of it the means of batches that differ as much as their mean differ by a half once in ten thousand windows.
+    /// How many of the last losses are looked at. Default 128, our choice: two to three epochs of a small data set.
     pub window: usize,
     /// The fewest losses that a judgement can be based on. Default 8, our choice: four in each half.
     pub min_losses: usize,
-    /// By how much the mean of the window's second half may exceed that of its first, as a share. Default 0.5, our choice:
-    /// noise between halves of a window stays below, a diverging seed passes it within a window.
+    /// By how much the mean of the window's second half may exceed that of its first, as a share. Default 0.5, our choice: a
+    /// diverging seed passes it within a window.
     pub max_rise: f32,
+    /// From how many standard errors on such a rise is one. Default 4: losses that do not rise get there once in some 30,000
+    /// windows.
+    pub min_significance: f32,
     /// The mean step from loss to loss as a share of their mean. Default 1.5, our choice: independent exponential losses
     /// have 1.
     pub max_oscillation: f32,
@@ -109,6 +111,7 @@ impl Default for StabilityPolicy {
             window: 128,
             min_losses: 8,
             max_rise: 0.5,
+            min_significance: 4.0,
             max_oscillation: 1.5,
             loss_floor: 0.05,
             max_blend_ms: 100,

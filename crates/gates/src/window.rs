@@ -6,6 +6,8 @@ pub(crate) struct Window {
     pub(crate) mean: f32,
     /// The mean of the second half over that of the first, minus one.
     pub(crate) rise: f32,
+    /// That difference in its standard errors.
+    pub(crate) significance: f32,
     /// The mean absolute step over the mean.
     pub(crate) oscillation: f32,
 }
@@ -21,9 +23,12 @@ impl Window {
         let steps = losses.iter().zip(&losses[1..]).map(|(before, after)| f64::from((after - before).abs()));
         let step = steps.sum::<f64>() / (losses.len() - 1) as f64;
         let scale = mean(losses).abs().max(f64::MIN_POSITIVE);
+        let difference = mean(late) - mean(early);
+        let error = (squared_error(early) + squared_error(late)).sqrt();
         Some(Self {
             mean: mean(losses) as f32,
-            rise: ((mean(late) - mean(early)) / mean(early).abs().max(f64::MIN_POSITIVE)) as f32,
+            rise: (difference / mean(early).abs().max(f64::MIN_POSITIVE)) as f32,
+            significance: (difference / error.max(f64::MIN_POSITIVE)) as f32,
             oscillation: (step / scale) as f32,
         })
     }
@@ -33,6 +38,14 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64
 }
 
+/// The square of the standard error of the mean.
+fn squared_error(values: &[f32]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum();
+    let count = values.len() as f64;
+    squares / (count - 1.0).max(1.0) / count
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,7 +53,15 @@ mod tests {
     #[test]
     fn a_step_up_in_the_middle_is_a_rise_of_its_height() {
         let window = Window::of(&[9.0, 1.0, 1.0, 2.0, 2.0], 4).unwrap();
-        assert_eq!(window, Window { mean: 1.5, rise: 1.0, oscillation: 1.0 / 3.0 / 1.5 });
+        assert_eq!((window.mean, window.rise, window.oscillation), (1.5, 1.0, 1.0 / 3.0 / 1.5));
+        assert!(window.significance > 1e6, "no spread: no doubt");
+    }
+
+    #[test]
+    fn significance_is_students() {
+        // Means 2 and 4, each with a variance of 1 over three: 2 / sqrt(1/3 + 1/3).
+        let window = Window::of(&[1.0, 2.0, 3.0, 3.0, 4.0, 5.0], 6).unwrap();
+        assert!((window.significance - 2.0 / (2.0_f32 / 3.0).sqrt()).abs() < 1e-6);
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Bench {
         let library = MemoryLibrary::new();
         library.add(&manifest, &Initialisation { seed: 1, zero_last: true }).expect("the manifest is valid");
         let secret = Secret::new("the bench's secret").expect("not empty");
-        let (mut sender, clock) = (CommandSender::new(&secret, "bench"), SystemClock::new());
+        let (mut sender, clock) = (CommandSender::new(&secret, "bench").expect("a name"), SystemClock::new());
         let mut settings = Settings::default();
         // A noisy machine is no unstable seed.
         settings.gates.stability.max_blend_ms = 10_000;

@@ -73,7 +73,7 @@
 //! };
 //! manager.attach_host(&host, loss)?;
 //! manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-//! let mut sender = CommandSender::new(&secret, "readme");
+//! let mut sender = CommandSender::new(&secret, "readme")?;
 //! manager.submit(&sender.germinate(&seed, &blueprint, SystemClock::new().unix())?)?;
 //! for _ in 0..40 {
 //!     let report = manager.train_batch(&mut host, &mut optimizer, 1e-2, loss)?;

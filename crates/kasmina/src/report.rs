@@ -34,6 +34,10 @@ pub(crate) struct Reporter {
 struct Outlet {
     lanes: Lanes,
     sink: Box<dyn Sink>,
+    /// Whether the last packet was refused.
+    failing: bool,
+    /// Packets dropped that have been told of.
+    told_dropped: u64,
     /// Packets about each seed that the sink has taken since the seed was last counted anew.
     delivered: BTreeMap<SeedId, u64>,
 }
@@ -45,7 +49,13 @@ impl Reporter {
         clock: Arc<dyn Clock>,
         sinks: Vec<Box<dyn Sink>>,
     ) -> Self {
-        let outlet = |sink| Outlet { lanes: Lanes::new(settings.pending_packets), sink, delivered: BTreeMap::new() };
+        let outlet = |sink| Outlet {
+            lanes: Lanes::new(settings.pending_packets),
+            sink,
+            failing: false,
+            told_dropped: 0,
+            delivered: BTreeMap::new(),
+        };
         Self {
             assembler: Assembler::new(&settings.source, run.clone(), settings.pending_events),
             clock,
@@ -68,6 +78,18 @@ impl Reporter {
             let drained = outlet.lanes.drain(&mut *outlet.sink);
             for seed in drained.delivered.iter().filter_map(seed_of) {
                 *outlet.delivered.entry(seed).or_default() += 1;
+            }
+            // Told with the next step, to every sink: once when a sink begins to fail, and how much has been lost since.
+            if let Some(error) = drained.error.as_ref().filter(|_| !outlet.failing) {
+                self.assembler
+                    .event(None, Event::new(names::SINK_FAILED).with("sink", error.sink).with("detail", error));
+            }
+            outlet.failing = drained.error.is_some();
+            let dropped = outlet.lanes.dropped();
+            if dropped > outlet.told_dropped {
+                let count = dropped - outlet.told_dropped;
+                self.assembler.event(None, Event::new(names::PACKETS_DROPPED).with("count", count));
+                outlet.told_dropped = dropped;
             }
         }
     }
@@ -138,7 +160,8 @@ impl Reporter {
         };
         let told = Event::new(name).with("breaker", breaker).with("cause", event.cause.reason());
         self.assembler.event(None, told);
-        self.metric(None, Metric::new(names::BREAKER_STATE, i32::from(event.to)));
+        let metric = if breaker == "kernels" { names::KERNELS_BREAKER_STATE } else { names::ISOLATION_BREAKER_STATE };
+        self.metric(None, Metric::new(metric, i32::from(event.to)));
     }
 
     pub(crate) fn violation(&mut self, violation: &Violation) {

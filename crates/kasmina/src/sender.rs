@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kasmina_leyline::{
-    BlueprintId, SeedId, UnixTime,
+    BlueprintId, CommandId, InvalidId, SeedId, UnixTime,
     v1::{AdaptationCommand, CommandSeedOperation, CommandType, SeedOperation, adaptation_command::Payload},
     wire::Malformed,
 };
@@ -22,11 +22,16 @@ pub struct CommandSender {
 }
 
 impl CommandSender {
-    /// A sender of this name (at most 80 characters, so that its command ids are valid) that shares `secret` with the
-    /// receiver.
-    #[must_use]
-    pub fn new(secret: &Secret, issued_by: impl Into<String>) -> Self {
-        Self { signer: Signer::new(secret), issued_by: issued_by.into(), sent: 0 }
+    /// A sender of this name that shares `secret` with the receiver.
+    ///
+    /// # Errors
+    /// [`InvalidId`] for a name that its command ids could not begin with: one that is no identifier, or longer than 80
+    /// bytes.
+    pub fn new(secret: &Secret, issued_by: impl Into<String>) -> Result<Self, InvalidId> {
+        let issued_by = issued_by.into();
+        // The longest id that this sender can ever write.
+        CommandId::new(format!("{issued_by}-{}-{}", i64::MIN, u64::MAX))?;
+        Ok(Self { signer: Signer::new(secret), issued_by, sent: 0 })
     }
 
     /// GERMINATE: graft the blueprint's kernel.
@@ -103,4 +108,18 @@ impl CommandSender {
 
 fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_makes_no_valid_id_is_refused() {
+        let secret = Secret::new("hush").unwrap();
+        for name in ["two words", "é", &"x".repeat(120)] {
+            assert!(CommandSender::new(&secret, name).is_err(), "{name}");
+        }
+        assert!(CommandSender::new(&secret, "tamiyo").is_ok());
+    }
 }

@@ -64,7 +64,7 @@ fn commands_that_are_not_authentic_fresh_and_new() {
     check(rejected, "malformed", |world| submit(world, b"\xff\xff\xff garbage"));
     check(rejected, "missing_signature", |world| submit(world, b""));
     check(rejected, "invalid_signature", |world| {
-        let mut stranger = CommandSender::new(&Secret::new("another secret").unwrap(), "stranger");
+        let mut stranger = CommandSender::new(&Secret::new("another secret").unwrap(), "stranger").unwrap();
         let wire = stranger.germinate(&seed("seed-1"), &blueprint("mlp"), world.clock.unix()).unwrap();
         submit(world, &wire)
     });

@@ -2,7 +2,7 @@
 //! after every step the two must agree and every line of the ledger must hold.
 //!
 //! ```sh
-//! cargo test -p kasmina --test model                                    # 48 cases, the same in every run
+//! cargo test -p kasmina --test model                                    # 512 cases, the same in every run
 //! KASMINA_MODEL_CASES=10000 KASMINA_MODEL_SEED=$(date +%s) \
 //!     cargo test --release -p kasmina --test model -- --nocapture       # a night; says what was reached how often
 //! ```
@@ -19,9 +19,9 @@
 //! | `rig.rs` | both side by side |
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod common;
 #[path = "model/command.rs"]
 mod command;
+mod common;
 #[path = "model/ledger.rs"]
 mod ledger;
 #[path = "model/prediction.rs"]
@@ -40,7 +40,7 @@ use rig::{Coverage, Rig};
 use steps::{Case, cases};
 
 const MOST_STEPS: usize = 60;
-const CASES: u64 = 48;
+const CASES: u64 = 512;
 
 fn number(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |text| text.parse().expect("a whole number"))
@@ -70,8 +70,7 @@ fn the_manager_does_what_its_model_says() {
         ..Config::default()
     });
     let coverage = RefCell::new(Coverage::new());
-    let outcome =
-        runner.run(&cases(MOST_STEPS), |case| run(&case, &coverage).map_err(TestCaseError::fail));
+    let outcome = runner.run(&cases(MOST_STEPS), |case| run(&case, &coverage).map_err(TestCaseError::fail));
     let coverage = coverage.into_inner();
     match outcome {
         Ok(()) => {}

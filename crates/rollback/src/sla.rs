@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use kasmina_leyline::Monotonic;
 
-/// Going back to a checkpoint that is held in memory: 500 ms, from section 10 of the design.
+/// Going back to a checkpoint that is held in memory: 500 ms, Esper's contract.
 pub const FAST_ROLLBACK: Sla = Sla { name: "fast", budget: Duration::from_millis(500) };
 
-/// Going back to a checkpoint that is read from the store: 12 s, from section 9 of the design.
+/// Going back to a checkpoint that is read from the store: 12 s, Esper's contract.
 pub const FULL_ROLLBACK: Sla = Sla { name: "full", budget: Duration::from_secs(12) };
 
 /// A budget of time with a name for telemetry.

@@ -55,6 +55,8 @@
 //! | `graft_fault` | CRITICAL | A kernel could not do its part in a pass. The host went on without it. |
 //! | `step_refused` | CRITICAL | A training step was not taken. |
 //! | `memory_gc` | INFO | Caches were emptied or cleaned. |
+//! | `sink_failed` | WARNING | A sink did not take a packet. Critical packets wait for it, others up to a bound. |
+//! | `packets_dropped` | WARNING | Packets that were not critical were dropped before a sink took them, and how many. |
 //! | `seed_queue_dropped` | WARNING | Events that were not critical were dropped, and how many. |
 //!
 //! | metric | unit | what it measures |
@@ -73,7 +75,8 @@
 //! | `kasmina.cache.hits_total` | 1 | Kernels found in the cache. |
 //! | `kasmina.cache.misses_total` | 1 | Kernels not found in the cache. |
 //! | `kasmina.cache.bytes` | By | Bytes of kernels in the cache. |
-//! | `kasmina.breaker.state` | 1 | A breaker's state, as CircuitBreakerState's number. |
+//! | `kasmina.breaker.state.isolation` | 1 | The isolation breaker's state, as CircuitBreakerState's number. |
+//! | `kasmina.breaker.state.kernels` | 1 | The kernel breaker's state, as CircuitBreakerState's number. |
 //! | `kasmina.nonce_ledger.size` | 1 | Nonces remembered. |
 //! | `kasmina.nonce_ledger.evictions_total` | 1 | Nonces that the cap pushed out while still in their window. |
 //! | `kasmina.nonce_ledger.ttl_seconds` | s | How long nonces are remembered. |

@@ -66,6 +66,8 @@ events! {
     GRAFT_FAULT: "graft_fault", Critical, "A kernel could not do its part in a pass. The host went on without it.";
     STEP_REFUSED: "step_refused", Critical, "A training step was not taken.";
     MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
+    SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it, others up to a bound.";
+    PACKETS_DROPPED: "packets_dropped", Warning, "Packets that were not critical were dropped before a sink took them, and how many.";
     SEED_QUEUE_DROPPED: "seed_queue_dropped", Warning, "Events that were not critical were dropped, and how many.";
 }
 
@@ -84,7 +86,8 @@ metrics! {
     CACHE_HITS: "kasmina.cache.hits_total", "1", "Kernels found in the cache.";
     CACHE_MISSES: "kasmina.cache.misses_total", "1", "Kernels not found in the cache.";
     CACHE_BYTES: "kasmina.cache.bytes", "By", "Bytes of kernels in the cache.";
-    BREAKER_STATE: "kasmina.breaker.state", "1", "A breaker's state, as CircuitBreakerState's number.";
+    ISOLATION_BREAKER_STATE: "kasmina.breaker.state.isolation", "1", "The isolation breaker's state, as CircuitBreakerState's number.";
+    KERNELS_BREAKER_STATE: "kasmina.breaker.state.kernels", "1", "The kernel breaker's state, as CircuitBreakerState's number.";
     NONCE_LEDGER_SIZE: "kasmina.nonce_ledger.size", "1", "Nonces remembered.";
     NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", "Nonces that the cap pushed out while still in their window.";
     NONCE_LEDGER_TTL: "kasmina.nonce_ledger.ttl_seconds", "s", "How long nonces are remembered.";

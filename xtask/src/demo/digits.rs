@@ -92,8 +92,8 @@ fn number(row: usize, cell: &str, most: u8) -> Result<u8, DigitsError> {
     number.ok_or_else(|| DigitsError::Cell { row, cell: cell.to_owned(), most })
 }
 
-/// Fisher and Yates's shuffle; splitmix64 draws.
-fn shuffle(order: &mut [usize], seed: u64) {
+/// Fisher and Yates's shuffle; splitmix64 draws: the same order from the same seed on every machine.
+pub(crate) fn shuffle(order: &mut [usize], seed: u64) {
     let mut state = seed;
     for left in (2..=order.len()).rev() {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -103,6 +103,15 @@ fn shuffle(order: &mut [usize], seed: u64) {
         drawn ^= drawn >> 31;
         // The remainder's bias is that of 2^64 over less than 2^11: none that anybody can see.
         order.swap(left - 1, (drawn % left as u64) as usize);
+    }
+}
+
+impl Split {
+    /// All but the last `count` images, and those.
+    pub(crate) fn hold_out(mut self, count: usize) -> (Self, Self) {
+        let at = self.labels.len().saturating_sub(count);
+        let held = Self { images: self.images.split_off(at), labels: self.labels.split_off(at) };
+        (self, held)
     }
 }
 

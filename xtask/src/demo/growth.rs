@@ -30,7 +30,7 @@ use kasmina::{
 use serde::Serialize;
 
 use super::{
-    digits::Split,
+    digits::{Split, shuffle},
     hosts::{Host, SLOT},
     plan::{BATCH, Plan},
 };
@@ -78,12 +78,19 @@ pub(crate) struct Judged {
     pub(crate) epoch: f64,
 }
 
+/// All images: to learn from, to show to G4, to judge by at the end.
+pub(crate) struct Images {
+    pub(crate) train: Split,
+    pub(crate) validation: Split,
+    pub(crate) test: Split,
+}
+
 /// Trains `init`'s network from `seed`, with and without growth.
 pub(crate) fn run<H>(
     plan: &Plan,
     init: impl Fn(&<B as burn::tensor::backend::BackendTypes>::Device) -> H,
     seed: u64,
-    (train, test): (&Split, &Split),
+    Images { train, validation, test }: &Images,
     directory: &Path,
     progress: &Progress,
 ) -> Result<Run, Box<dyn Error>>
@@ -103,13 +110,12 @@ where
     world.manager.register_seed(world.seed.clone(), SlotId::new(SLOT)?)?;
 
     let mut order: Vec<usize> = (0..train.labels.len()).collect();
-    let mut shuffle = Shuffle(seed.wrapping_mul(77).wrapping_add(1));
     let steps_per_epoch = steps_per_epoch(train);
-    let test_batch = batch(test, &(0..test.labels.len()).collect::<Vec<_>>());
+    let (validation, test) = (whole(validation), whole(test));
     let mut log = Log::new(seed, plan);
     for epoch in 0..plan.epochs {
         world.command(plan, epoch, steps_per_epoch, progress)?;
-        shuffle.shuffle(&mut order);
+        shuffle(&mut order, seed.wrapping_mul(1_000).wrapping_add(epoch));
         for chunk in order.chunks(BATCH) {
             let batch = batch(train, chunk);
             let timer = Stopwatch::start();
@@ -131,15 +137,14 @@ where
             log.events(world.events(), report.step, steps_per_epoch, progress);
         }
         world.manager.end_epoch();
-        let committed = accuracy(&host.valid(), &test_batch, world.manager.committed_view());
-        let live = accuracy(&host.valid(), &test_batch, world.manager.live_view());
-        let without = accuracy(&control.valid(), &test_batch, Grafts::none());
         world.manager.report_validation(vec![Validation {
             name: "validation_accuracy".to_owned(),
-            host: committed,
-            live,
+            host: accuracy(&host.valid(), &validation, world.manager.committed_view()),
+            live: accuracy(&host.valid(), &validation, world.manager.live_view()),
             higher_is_better: true,
         }]);
+        let live = accuracy(&host.valid(), &test, world.manager.live_view());
+        let without = accuracy(&control.valid(), &test, Grafts::none());
         let alpha = world.manager.alpha(&world.seed).map_or(0.0, |alpha| f64::from(alpha.get()));
         log.epoch(without, live, alpha);
         progress.show(format_args!(
@@ -161,6 +166,18 @@ struct World {
     events: MemorySink,
     seed: SeedId,
     blueprint: BlueprintId,
+}
+
+impl Run {
+    /// The step before which the seed became part of the host, if it did.
+    pub(crate) fn fossilised(&self) -> Option<u64> {
+        self.stages.iter().find(|moved| moved.stage == "FOSSILIZED").map(|moved| moved.step)
+    }
+
+    /// Whether the host was the control's equal, byte for byte, as long as its seed was none of it.
+    pub(crate) fn kept_isolation(&self, steps: u64) -> bool {
+        self.identical_until_step == self.fossilised().unwrap_or(steps)
+    }
 }
 
 impl World {
@@ -187,7 +204,7 @@ impl World {
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
             .build(&Default::default())?;
-        let sender = CommandSender::new(&secret, "demo");
+        let sender = CommandSender::new(&secret, "demo")?;
         Ok(Self { manager, sender, clock: SystemClock::new(), events, seed: SeedId::new("seed-1")?, blueprint })
     }
 
@@ -320,6 +337,10 @@ fn batch(split: &Split, indices: &[usize]) -> Batch {
     Batch { pixels: TensorData::new(pixels, [indices.len(), 64]), labels: TensorData::new(labels, [indices.len()]) }
 }
 
+fn whole(split: &Split) -> Batch {
+    batch(split, &(0..split.labels.len()).collect::<Vec<_>>())
+}
+
 fn loss<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, grafts: &mut Grafts<C>) -> Tensor<C, 1> {
     let device = Default::default();
     let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), grafts);
@@ -350,24 +371,4 @@ fn bytes<M: Module<B>>(module: &M) -> Vec<u8> {
 
 pub(crate) fn steps_per_epoch(train: &Split) -> u64 {
     train.labels.len().div_ceil(BATCH) as u64
-}
-
-/// Fisher and Yates on splitmix64: the same batches in every run from the same seed.
-struct Shuffle(u64);
-
-impl Shuffle {
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            let other = self.next() % (last as u64 + 1);
-            items.swap(last, other as usize);
-        }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut number = self.0;
-        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        number ^ (number >> 31)
-    }
 }

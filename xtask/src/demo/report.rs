@@ -16,6 +16,8 @@ pub(crate) struct Report {
     pub(crate) seeds: Vec<u64>,
     /// Images to learn from.
     pub(crate) train: usize,
+    /// Images that G4 is shown the accuracy on.
+    pub(crate) validation: usize,
     /// Images to be judged by.
     pub(crate) test: usize,
     pub(crate) hosts: Vec<HostReport>,
@@ -27,6 +29,7 @@ pub(crate) struct HostReport {
     host: String,
     title: String,
     epochs: u64,
+    steps_per_epoch: u64,
     /// Mean accuracy after the last epoch, 0 to 1.
     control_accuracy: f64,
     grown_accuracy: f64,
@@ -40,7 +43,7 @@ pub(crate) struct HostReport {
 }
 
 impl HostReport {
-    pub(crate) fn of(plan: &Plan, runs: Vec<Run>) -> Self {
+    pub(crate) fn of(plan: &Plan, runs: Vec<Run>, steps_per_epoch: u64) -> Self {
         let last = |accuracies: &dyn Fn(&Run) -> Option<f64>| mean(runs.iter().filter_map(accuracies));
         let control_accuracy = last(&|run| run.control.last().copied());
         let grown_accuracy = last(&|run| run.grown.last().copied());
@@ -52,6 +55,7 @@ impl HostReport {
             host: plan.name.to_string(),
             title: plan.title.to_owned(),
             epochs: plan.epochs,
+            steps_per_epoch,
             control_accuracy,
             grown_accuracy,
             gain_points: 100.0 * (grown_accuracy - control_accuracy),
@@ -65,7 +69,6 @@ impl HostReport {
     pub(crate) fn story(&self, plan: &Plan) -> Story {
         let first = self.runs.first();
         let epochs = plan.epochs as f64;
-        let steps = first.and_then(|run| run.stages.iter().find(|moved| moved.epoch > 0.0));
         let stages = first.map_or(&[][..], |run| &run.stages);
         let ends = stages.iter().skip(1).map(|moved| moved.epoch).chain([epochs]);
         let spans = stages.iter().zip(ends).filter(|(moved, to)| *to > moved.epoch);
@@ -77,7 +80,7 @@ impl HostReport {
         };
         Story {
             title: format!("{}: {:+.1} points", self.title, self.gain_points),
-            steps_per_epoch: steps.map_or(1, |moved| (moved.step as f64 / moved.epoch).round() as u64),
+            steps_per_epoch: self.steps_per_epoch,
             control: self.curve("control: never had a seed", |run| &run.control),
             grown: self.curve("grown", |run| &run.grown),
             alpha: first.map_or_else(Vec::new, |run| by_epoch(run.alpha.iter().copied())),
@@ -103,6 +106,26 @@ impl HostReport {
 }
 
 impl Report {
+    /// What must not be, in one line: a host that its seed has touched, or growth that is none.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.hosts.iter().find_map(|host| {
+            let steps = host.epochs * host.steps_per_epoch;
+            if let Some(run) = host.runs.iter().find(|run| !run.kept_isolation(steps)) {
+                let until = run.identical_until_step;
+                return Some(format!(
+                    "{} from seed {} differs from its control after step {until}",
+                    host.host, run.seed
+                ));
+            }
+            if host.runs.iter().all(|run| run.fossilised().is_none()) {
+                return Some(format!("no seed of {} was fossilised", host.host));
+            }
+            // Not `<=`: a mean that is no number is no gain either.
+            (!(host.gain_points > 0.0))
+                .then(|| format!("{} has not gained: {:+.1} points", host.host, host.gain_points))
+        })
+    }
+
     /// For the terminal.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(

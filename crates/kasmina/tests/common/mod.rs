@@ -197,7 +197,7 @@ impl World {
             .sink(sink.clone())
             .build(&Default::default())
             .unwrap();
-        let world = Self { manager, clock, library, sink, sender: CommandSender::new(&secret, "tamiyo") };
+        let world = Self { manager, clock, library, sink, sender: CommandSender::new(&secret, "tamiyo").unwrap() };
         world.publish("mlp", SlotContract::f32(2, 16, 6), {
             vec![LayerSpec::linear(16, 24), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(24, 6)]
         });

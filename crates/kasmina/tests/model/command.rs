@@ -81,11 +81,16 @@ pub enum Number {
 }
 
 impl Number {
-    pub fn flaw(self) -> Result<f32, &'static str> {
+    pub fn positive(self) -> Result<f32, &'static str> {
         match self {
             Self::Is(value) if value.is_finite() && value > 0.0 => Ok(value),
             Self::Is(_) | Self::Missing => Err("malformed_command"),
         }
+    }
+
+    pub fn whole(self) -> Result<u64, &'static str> {
+        let value = self.positive()?;
+        if value.fract() == 0.0 { Ok(value as u64) } else { Err("malformed_command") }
     }
 
     fn named(self, name: &str) -> BTreeMap<String, f32> {
@@ -135,7 +140,9 @@ impl Blend {
     /// Why no blend is described by it.
     pub fn flaw(self) -> Option<&'static str> {
         match self {
-            Self::Unsaid | Self::Convex | Self::Residual | Self::Channel | Self::Confidence | Self::ChannelShort => None,
+            Self::Unsaid | Self::Convex | Self::Residual | Self::Channel | Self::Confidence | Self::ChannelShort => {
+                None
+            }
             Self::ChannelWithout => Some("alpha_vec_missing"),
             Self::ChannelOutside => Some("alpha_vec_entry"),
             Self::LengthLies => Some("alpha_vec_length"),
@@ -281,8 +288,7 @@ impl What {
             }
             Self::StartTraining => plain(SeedOperation::SeedOpStartTraining),
             Self::Graft(blend, schedule, steps) => {
-                let mut command =
-                    operate(SeedOperation::SeedOpStartGrafting, "", steps.named("alpha_total_steps"));
+                let mut command = operate(SeedOperation::SeedOpStartGrafting, "", steps.named("alpha_total_steps"));
                 let schedule: &[_] = match schedule {
                     Schedule::Linear => &[("alpha_schedule", "linear")],
                     Schedule::Cosine => &[("alpha_schedule", "Cosine")],

@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 
 use burn::module::ParamId;
 use kasmina::{
-    leyline::v1::{SeedLifecycleStage as Stage, SeedLifecycleStage::*, SeedState, TelemetryEvent},
-    lifecycle::TABLE,
+    leyline::{
+        Monotonic,
+        v1::{SeedLifecycleStage as Stage, SeedLifecycleStage::*, SeedState, TelemetryEvent},
+    },
+    lifecycle::{TABLE, Transition},
     registry::Owner,
+    security::NonceLedger,
 };
 
 /// Everything that can be seen from outside, without asking the model.
@@ -32,8 +36,8 @@ pub struct Seen {
     pub control: Option<Vec<u8>>,
     /// Every parameter that ever was a seed's, and whose it is now.
     pub owners: Vec<(ParamId, Option<Owner>)>,
-    /// Ids of commands that passed verification, in order.
-    pub obeyed: Vec<String>,
+    /// Ids and bytes of commands that passed verification, and when, in order.
+    pub obeyed: Vec<(String, Vec<u8>, Monotonic)>,
     /// Since telemetry was looked at: reasons of rejected commands, (id, reason) of refused, ids of accepted ones.
     pub rejected: Vec<String>,
     pub refused: Vec<(String, String)>,
@@ -44,7 +48,12 @@ pub struct Seen {
     pub told: Option<Told>,
     /// The last stage of each seed that telemetry told, before this step.
     pub last_told: [Option<Stage>; 3],
-    /// Violations since the isolation breaker last told anything, and whether it then was closed.
+    /// The moves of each seed since both were compared: as telemetry has told them, as calls have returned them.
+    pub heard: [Vec<(Stage, Stage)>; 3],
+    pub returned: [Vec<(Stage, Stage)>; 3],
+    /// Whether the step's call returned moves, be it none.
+    pub handed_over: bool,
+    /// Violations in a row since the isolation breaker last told anything, and whether it then was closed.
     pub unanswered: usize,
     pub isolation_closed: bool,
 }
@@ -65,6 +74,17 @@ pub struct Snapshot {
 pub struct Told {
     pub packets: [usize; 3],
     pub events: Vec<(Option<usize>, TelemetryEvent)>,
+}
+
+impl Seen {
+    /// A call returned these moves.
+    pub fn hand_over(&mut self, transitions: &[Transition]) {
+        self.handed_over = true;
+        for moved in transitions {
+            let index = self.after.iter().position(|seed| seed.state.seed_id == moved.seed_id.as_str());
+            self.returned[index.unwrap_or_default()].push((moved.from, moved.to));
+        }
+    }
 }
 
 impl Told {
@@ -109,6 +129,7 @@ type Check = fn(&Seen) -> Result<(), String>;
 pub const LEDGER: &[(&str, &str, Check)] = &[
     ("only moves of the table", "DESIGN 3: what is not in the table does not happen", only_moves_of_the_table),
     ("moves join up", "DESIGN 2: every transition is told", moves_join_up),
+    ("moves are returned once", "every call returns the moves since the last", moves_are_returned_once),
     ("a fossil never moves", "DESIGN 3: FOSSILIZED has no way back", a_fossil_never_moves),
     ("no kernel, no parameter", "DESIGN 3, G5: a culled seed owns nothing", no_kernel_no_parameter),
     ("a kernel's own parameters", "DESIGN 3, G3: the registry covers exactly this seed's", a_kernels_own_parameters),
@@ -122,8 +143,8 @@ pub const LEDGER: &[(&str, &str, Check)] = &[
     ("every command is told", "DESIGN 7: every rejection is an event", every_command_is_told),
     ("every violation is told", "DESIGN 4: a violation is critical telemetry", every_violation_is_told),
     ("one packet per seed and step", "DESIGN 8: one packet per seed and step at most", one_packet),
-    ("no id twice", "DESIGN 7: no replay is ever accepted", no_id_twice),
-    ("three violations open the breaker", "DESIGN 4: three violations open it", three_violations),
+    ("no id twice", "DESIGN 7: no replay is ever accepted, an id once in 300 s", no_id_twice),
+    ("three violations open the breaker", "DESIGN 4: three violations (in a row) open it", three_violations),
     ("the export is true", "DESIGN 8: states as they are", the_export_is_true),
 ];
 
@@ -161,6 +182,14 @@ fn moves_join_up(seen: &Seen) -> Result<(), String> {
             let is = seen.after[seed].stage;
             (at != is).then(|| format!("told to be in {at:?}, is in {is:?}"))
         })
+    })
+}
+
+fn moves_are_returned_once(seen: &Seen) -> Result<(), String> {
+    let both = seen.told.is_some() && seen.handed_over;
+    all(|seed| {
+        let (heard, returned) = (&seen.heard[seed], &seen.returned[seed]);
+        (both && heard != returned).then(|| format!("returned {returned:?}, told {heard:?}"))
     })
 }
 
@@ -315,8 +344,16 @@ fn one_packet(seen: &Seen) -> Result<(), String> {
 }
 
 fn no_id_twice(seen: &Seen) -> Result<(), String> {
-    let mut ids = BTreeSet::new();
-    seen.obeyed.iter().find(|id| !ids.insert(*id)).map_or(Ok(()), |twice| Err(format!("{twice} was obeyed twice")))
+    let Some(((id, wire, at), earlier)) = seen.obeyed.split_last() else { return Ok(()) };
+    if earlier.iter().any(|(_, bytes, _)| bytes == wire) {
+        return Err(format!("{id} was replayed"));
+    }
+    // Whoever knows the secret may use an id again for another command when it has been forgotten.
+    let fresh = |before: &Monotonic| at.since(*before) < NonceLedger::TTL;
+    if earlier.iter().any(|(other, _, before)| other == id && fresh(before)) {
+        return Err(format!("{id} was obeyed twice"));
+    }
+    Ok(())
 }
 
 fn three_violations(seen: &Seen) -> Result<(), String> {
@@ -330,9 +367,8 @@ fn the_export_is_true(seen: &Seen) -> Result<(), String> {
     all(|seed| {
         let Snapshot { stage, state, registered, alpha, .. } = &seen.after[seed];
         let tensors = state.metrics.get("parameter_tensors").map_or(0, |tensors| *tensors as usize);
-        let same = state.stage() == *stage
-            && tensors == registered.len()
-            && state.metrics.get("alpha").copied() == *alpha;
+        let same =
+            state.stage() == *stage && tensors == registered.len() && state.metrics.get("alpha").copied() == *alpha;
         (!same).then(|| format!("{state:?}"))
     })
 }

@@ -123,7 +123,12 @@ impl Model {
         for seed in &mut self.seeds {
             if seed.embargo_end.is_some_and(|end| end <= self.now) {
                 *seed = Seed { stage: SeedStageDormant, embargo_end: None, violations: 0, ..seed.clone() };
+                self.validation = None;
             }
+        }
+        for (name, breaker) in [("isolation", &mut self.isolation), ("kernels", &mut self.kernels)] {
+            let event = breaker.allow(self.now).flatten();
+            self.breaker_events.extend(event.map(|event| (name, event)));
         }
     }
 
@@ -204,12 +209,11 @@ impl Model {
             What::Evaluate => named.and(index).and_then(|index| self.evaluate(index, told)),
             What::FineTune(steps) => {
                 named?;
-                let steps = steps.flaw()?;
+                let steps = steps.whole()?;
                 let seed = &mut self.seeds[index?];
-                match (&mut seed.graft, seed.stage) {
-                    (Some(graft), SeedStageProbationary) => graft.fine_tune = steps as u64,
-                    _ => return Err("wrong_stage"),
-                }
+                let graft = seed.graft.as_mut().filter(|graft| seed.stage == SeedStageProbationary && !graft.paused);
+                let graft = graft.ok_or("wrong_stage")?;
+                (graft.fine_tune, graft.probes, graft.probed_nan) = (steps, 0, false);
                 Ok(())
             }
             What::Fossilize => named.and(index).and_then(|index| self.fossilize(index, told)),
@@ -229,8 +233,11 @@ impl Model {
                 if resume { self.resume(index?) } else { self.pause(index?) }
             }
             What::Optimizer(scale) => {
+                if scale != Number::Missing {
+                    scale.positive()?;
+                }
                 named?;
-                scale.flaw()?;
+                scale.positive()?;
                 self.seeds[index?].graft.as_ref().map(|_| ()).ok_or("wrong_stage")
             }
             What::Force(breaker, state) => {
@@ -271,7 +278,7 @@ impl Model {
         if self.seeds.iter().any(trying) {
             return self.gate_refuses(index, "slot_taken");
         }
-        self.seeds[index].stage = SeedStageGerminated;
+        self.enter(index, SeedStageGerminated)?;
         let cached = self.cached.get(&kernel).is_some_and(|since| self.now < since.after(CACHED_FOR));
         let loaded = cached || !self.failing.contains(&kernel);
         let event = if loaded { self.kernels.succeed() } else { self.kernels.fail(self.now) };
@@ -353,6 +360,13 @@ impl Model {
 
     fn fossilize(&mut self, index: usize, told: &str) -> Answer {
         self.expect(index, SeedStageProbationary)?;
+        let graft = self.seeds[index].graft.as_ref();
+        if graft.is_some_and(|graft| graft.blend == Blend::Confidence) {
+            return Err("unsupported");
+        }
+        if graft.is_some_and(|graft| graft.fine_tune > 0) {
+            return Err("not_measured");
+        }
         self.impact(index, told, self.validation)?;
         self.enter(index, SeedStageFossilized)
     }
@@ -361,12 +375,11 @@ impl Model {
     fn impact(&mut self, index: usize, told: &str, validation: Option<Valid>) -> Answer {
         let seed = &self.seeds[index];
         let graft = seed.graft.as_ref().filter(|graft| graft.probes > 0).ok_or("not_measured")?;
-        let degraded = [&self.isolation, &self.kernels].iter().any(|breaker| matches!(breaker, Breaker::Open(_)));
+        if [self.isolation, self.kernels].iter().any(|breaker| matches!(breaker, Breaker::Open(_))) {
+            return Err("breaker_open");
+        }
         if seed.violations > 0 {
             return self.gate_refuses(index, "isolation_violations");
-        }
-        if degraded {
-            return self.gate_refuses(index, "status_not_nominal");
         }
         if graft.probed_nan {
             return self.gate_refuses(index, "metric_not_finite");
@@ -426,10 +439,15 @@ impl Model {
     }
 
     fn expect(&self, index: usize, stage: Stage) -> Answer {
-        if self.seeds[index].stage == stage { Ok(()) } else { Err("illegal_transition") }
+        let seed = &self.seeds[index];
+        if seed.stage != stage {
+            return Err("illegal_transition");
+        }
+        if seed.graft.as_ref().is_some_and(|graft| graft.paused) { Err("wrong_stage") } else { Ok(()) }
     }
 
     fn enter(&mut self, index: usize, stage: Stage) -> Answer {
+        self.validation = None;
         let seed = &mut self.seeds[index];
         seed.stage = stage;
         if let Some(graft) = &mut seed.graft {
@@ -441,18 +459,15 @@ impl Model {
     /// Whether it could be culled.
     pub fn cull(&mut self, index: usize) -> bool {
         let seed = &mut self.seeds[index];
-        let grown = [
-            SeedStageGerminated,
-            SeedStageTraining,
-            SeedStageBlending,
-            SeedStageShadowing,
-            SeedStageProbationary,
-        ];
+        let grown =
+            [SeedStageGerminated, SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary];
         if !grown.contains(&seed.stage) {
             return false;
         }
         (seed.stage, seed.graft) = (SeedStageEmbargoed, None);
         seed.embargo_end = Some(self.now.after(EMBARGO));
+        // It was measured on another network.
+        self.validation = None;
         true
     }
 
@@ -472,11 +487,9 @@ impl Model {
         for index in 0..3 {
             let seed = &self.seeds[index];
             let shares = active(seed) && seed.graft.as_ref().is_some_and(|graft| graft.shared);
-            let caught = match seed.stage {
-                SeedStageTraining => shares,
-                SeedStageFossilized => shares && told.blamed.contains(&index),
-                _ => false,
-            };
+            let caught = shares
+                && (seed.stage == SeedStageTraining
+                    || seed.stage == SeedStageFossilized && told.blamed.contains(&index));
             if caught {
                 violated = true;
                 self.violated(index);
@@ -499,7 +512,9 @@ impl Model {
             let Some(graft) = &mut self.seeds[index].graft else { continue };
             graft.losses += 1;
             graft.fine_tune = graft.fine_tune.saturating_sub(1);
-            if graft.shared && !nan {
+            if nan && self.seeds[index].stage == SeedStageProbationary {
+                self.cull(index);
+            } else if graft.shared && !nan {
                 violated = true;
                 self.violated(index);
             }
@@ -527,11 +542,8 @@ impl Model {
         let mut nan = false;
         for other in 0..3 {
             let seed = &self.seeds[other];
-            let in_view = match seed.stage {
-                SeedStageBlending | SeedStageProbationary | SeedStageFossilized => true,
-                SeedStageShadowing => other == index,
-                _ => false,
-            };
+            let in_view = [SeedStageBlending, SeedStageProbationary, SeedStageFossilized].contains(&seed.stage)
+                || seed.stage == SeedStageShadowing && other == index;
             let Some(graft) = seed.graft.as_ref().filter(|graft| in_view && !graft.paused) else { continue };
             if graft.blend == Blend::Confidence && !logits {
                 self.cull(other);
@@ -559,7 +571,7 @@ impl Model {
                 let _ = self.gate_refuses(index, "G2");
             }
         }
-        if verified && !violated && matches!(self.isolation, Breaker::HalfOpen(_)) {
+        if verified && !violated {
             self.breaker_events.extend(self.isolation.succeed().map(|event| ("isolation", event)));
         }
     }

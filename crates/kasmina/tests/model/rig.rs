@@ -8,8 +8,8 @@ use std::{
 
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
-    optim::{AdamW, adaptor::OptimizerAdaptor},
-    tensor::Tensor,
+    optim::{AdamW, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    tensor::{Tensor, activation::relu},
 };
 use kasmina::{
     CommandError, Grafts, Settings, Validation,
@@ -26,16 +26,20 @@ use super::{
     prediction::{Model, PROBE_EVERY, SLOTS, Sent, Told},
     steps::{Case, Gates, Share, Step, Valid},
 };
-use crate::common::{B, Mlp, RATE, World, batch, blueprint, bytes, control_step, determined, loss, optimizer, seed, twin};
+use crate::common::{
+    B, Mlp, RATE, World, batch, blueprint, bytes, determined, optimizer, seed, twin,
+};
 
 /// How often something happened: that a run is green says nothing if nothing happens in it.
 pub type Coverage = BTreeMap<String, u64>;
 
+type AdamWOf = OptimizerAdaptor<AdamW, Mlp<B>, B>;
+
 pub struct Rig {
     world: World,
     host: Mlp<B>,
-    optimizer: OptimizerAdaptor<AdamW, Mlp<B>, B>,
-    control: Option<(Mlp<B>, OptimizerAdaptor<AdamW, Mlp<B>, B>)>,
+    optimizer: AdamWOf,
+    control: Option<(Mlp<B>, AdamWOf)>,
     signer: Signer,
     stranger: Signer,
     sent: Vec<Sent>,
@@ -165,10 +169,11 @@ impl Rig {
         let seen = &mut self.seen;
         seen.before = seen.after.clone();
         seen.host_bytes[0] = seen.host_bytes[1].clone();
-        (seen.is_command, seen.stepped, seen.told) = (false, false, None);
+        (seen.is_command, seen.stepped, seen.handed_over, seen.told) = (false, false, false, None);
         seen.touched.clear();
         seen.learners.clear();
         seen.blamed.clear();
+        (0..3).for_each(|index| seen.shared[index] &= seen.after[index].kernel.is_some());
         (self.model.now, self.model.wall) = (self.world.clock.monotonic(), self.world.clock.unix());
     }
 
@@ -236,15 +241,17 @@ impl Rig {
         seen.touched.extend((0..3).filter(|index| due(self.model.seeds[*index].embargo_end)));
         match self.world.manager.submit(wire) {
             Ok(receipt) => {
-                seen.obeyed.push(receipt.command.to_string());
+                seen.hand_over(&receipt.transitions);
+                seen.obeyed.push((receipt.command.to_string(), wire.to_vec(), self.model.now));
                 seen.accepted.push(receipt.command.to_string());
                 Ok(())
             }
             Err(error) => {
                 match &error {
                     CommandError::Rejected(rejection) => seen.rejected.push(rejection.reason().to_owned()),
-                    CommandError::Refused { command, refusal } => {
-                        seen.obeyed.push(command.to_string());
+                    CommandError::Refused { command, refusal, transitions } => {
+                        seen.hand_over(transitions);
+                        seen.obeyed.push((command.to_string(), wire.to_vec(), self.model.now));
                         seen.refused.push((command.to_string(), refusal.reason().to_owned()));
                     }
                     other => seen.rejected.push(other.to_string()),
@@ -278,6 +285,9 @@ impl Rig {
         }
         let trained = self.world.manager.train_batch(&mut self.host, &mut self.optimizer, RATE, forward);
         let index_of = |id: &str| Who::SEEDS.iter().position(|who| who.name() == id).unwrap();
+        if let Ok(report) = &trained {
+            self.seen.hand_over(&report.transitions);
+        }
         let stages = Who::SEEDS.map(|who| self.world.stage(who.name()));
         let (blamed, refused): (Vec<_>, _) = match &trained {
             Ok(report) => (report.violations.iter().map(|one| index_of(one.seed.as_str())).collect(), None),
@@ -305,7 +315,10 @@ impl Rig {
                 control_step(control, optimizer, at);
             }
         }
-        Ok(stepped)
+        if stepped && self.seen.blamed.is_empty() {
+            self.seen.unanswered = 0;
+        }
+        Ok(true)
     }
 
     fn tamper(&mut self, who: Who, share: Share) {
@@ -344,6 +357,9 @@ impl Rig {
             check(&self.seen).map_err(|why| format!("{name} ({clause}): {why}"))?;
         }
         if let Some(told) = self.seen.told.take() {
+            if self.seen.handed_over {
+                (self.seen.heard, self.seen.returned) = Default::default();
+            }
             for index in 0..3 {
                 for (_, to) in told.moves(index) {
                     self.seen.last_told[index] = Some(to);
@@ -370,6 +386,9 @@ impl Rig {
         if let Some((_, last)) = breakers.iter().rfind(|(breaker, _)| breaker == "isolation") {
             (self.seen.unanswered, self.seen.isolation_closed) = (0, last == "breaker_closed");
         }
+        for index in 0..3 {
+            self.seen.heard[index].extend(told.moves(index));
+        }
         self.seen.told = Some(told);
     }
 
@@ -385,7 +404,6 @@ impl Rig {
             });
             let registered: Vec<_> = self.world.manager.registry().parameters_of(&id).collect();
             self.ever_owned.extend(registered.iter().copied());
-            self.seen.shared[index] &= kernel.is_some();
             self.seen.after[index] = Snapshot {
                 stage: self.world.manager.stage(&id).unwrap(),
                 alpha: self.world.manager.alpha(&id).map(|alpha| alpha.get()),
@@ -440,6 +458,22 @@ impl Rig {
         }
         Ok(())
     }
+}
+
+/// The host of the other tests, with its second slot in the way of what it learns.
+fn loss(host: &Mlp<B>, step: u64, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+    let x = batch::<B>(step);
+    let target = x.clone().slice([0..12, 0..8]).sin().sum_dim(1) * x.clone().slice([0..12, 8..16]).sum_dim(1);
+    let h = relu(host.stem.forward(x.clone()));
+    let h = grafts.at_with_tap("mid", x, h);
+    let h = grafts.at("late", h);
+    (host.head.forward(h) - target).square().mean()
+}
+
+/// A step of plain Burn.
+fn control_step(host: &mut Mlp<B>, optimizer: &mut AdamWOf, step: u64) {
+    let gradients = loss(host, step, &mut Grafts::none()).backward();
+    *host = optimizer.step(RATE, host.clone(), GradientsParams::from_grads(gradients, host));
 }
 
 fn shifted(time: UnixTime, seconds: i64) -> UnixTime {

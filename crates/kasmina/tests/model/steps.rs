@@ -84,8 +84,12 @@ impl fmt::Debug for Case {
 pub fn cases(most_steps: usize) -> impl Strategy<Value = Case> {
     let gates = prop_oneof![8 => Just(Gates::Lenient), 3 => Just(Gates::Strict), 1 => Just(Gates::Deaf)];
     let fast_path = prop_oneof![3 => Just(true), 1 => Just(false)];
-    (gates, fast_path, any::<bool>(), vec(step(), 1..=most_steps))
-        .prop_map(|(gates, fast_path, flush, steps)| Case { gates, fast_path, flush, steps })
+    (gates, fast_path, any::<bool>(), vec(step(), 1..=most_steps)).prop_map(|(gates, fast_path, flush, steps)| Case {
+        gates,
+        fast_path,
+        flush,
+        steps,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
