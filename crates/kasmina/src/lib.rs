@@ -93,15 +93,18 @@ mod error;
 mod evidence;
 mod grafts;
 mod growth;
+mod host_pass;
 mod manager;
 mod order;
 mod report;
 mod reuse;
 mod secret;
 mod seed;
+mod seed_pass;
 mod sender;
 mod settings;
 mod slot;
+mod step;
 mod train;
 mod views;
 
@@ -132,7 +135,7 @@ pub use settings::{
     SettingsError, TelemetrySettings, TrainingSettings,
 };
 pub use slot::{Activation, SlotShape};
-pub use train::{SeedStep, StepReport, StepTiming};
+pub use step::{SeedStep, StepReport, StepTiming};
 
 /// The README's example is compiled and run with the documentation's.
 #[cfg(doctest)]
