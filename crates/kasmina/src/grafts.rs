@@ -141,6 +141,13 @@ impl<B: BlendBackend> Grafts<B> {
         self.logits.as_ref()
     }
 
+    /// Takes the grafts out that `unwanted` says yes to.
+    pub(crate) fn leave_out(&mut self, unwanted: impl Fn(&Graft<B>) -> bool) {
+        for grafts in self.slots.values_mut() {
+            grafts.retain(|graft| !unwanted(graft));
+        }
+    }
+
     /// Lets the pass remember its lazy activations, for the passes of seeds.
     pub(crate) fn keep_activations(&mut self) {
         self.reuse = Reuse::Keep(Activations::default());

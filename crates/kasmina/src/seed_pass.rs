@@ -11,7 +11,7 @@ use kasmina_leyline::{
 use kasmina_registry::Owner;
 
 use crate::{
-    Fault, GraftBackend, SeedManager, StepReport,
+    Fault, GraftBackend, Grafts, SeedManager, StepReport,
     draws::Draws,
     host_pass::{Forward, HostPass, number},
     seed::Seed,
@@ -71,8 +71,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) -> Option<(SeedId, GradientsParams)> {
         let started = self.clock.monotonic();
-        let loss = self.forward_seed(id, host, forward, pass)?;
-        let value = number(&loss);
+        let (loss, value) = self.forward_seed(id, host, forward, pass)?;
         let finite = value.is_finite();
         let mut ledger = finite.then(|| GradientLedger::<B>::new(loss.backward()));
         let passed = self.clock.monotonic();
@@ -135,25 +134,42 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) {
         let started = self.clock.monotonic();
-        let Some(loss) = self.forward_seed(id, host, forward, pass) else { return };
-        let value = number(&loss);
+        let Some((_, value)) = self.forward_seed(id, host, forward, pass) else { return };
         report.timing.seeds += self.clock.monotonic().since(started);
         if let Some(attached) = self.attached_mut(id) {
             attached.vitals.probe.record(pass.loss, value);
         }
         self.report_seed(id, value, report);
+        if !value.is_finite() {
+            let _ = self.cull(id, "loss_not_finite");
+        }
     }
 
-    /// The loss of the seed's view; `None` where the kernel could not do its part, for which the seed is culled.
+    /// The loss of the seed's view, as a tensor and as a number; `None` where the kernel could not do its part, for which the
+    /// seed is culled. A loss that is no number may be another live seed's doing: then that of the seed alone counts.
     fn forward_seed<H: AutodiffModule<B>>(
         &mut self,
         id: &SeedId,
         host: &H,
         forward: &impl Forward<B, H>,
         pass: &HostPass<B>,
-    ) -> Option<Tensor<B, 1>> {
+    ) -> Option<(Tensor<B, 1>, f32)> {
+        let (loss, value) = self.forward_view(id, host, forward, pass, self.seed_view(id))?;
+        if value.is_finite() {
+            return Some((loss, value));
+        }
+        self.forward_view(id, host, forward, pass, self.seed_view_alone(id))
+    }
+
+    fn forward_view<H: AutodiffModule<B>>(
+        &mut self,
+        id: &SeedId,
+        host: &H,
+        forward: &impl Forward<B, H>,
+        pass: &HostPass<B>,
+        mut grafts: Grafts<B>,
+    ) -> Option<(Tensor<B, 1>, f32)> {
         self.reseed(Draws::Seeds);
-        let mut grafts = self.seed_view(id);
         grafts.reuse(pass.activations.clone());
         if let Some(logits) = &pass.logits {
             grafts.offer_logits(logits.clone());
@@ -171,6 +187,7 @@ impl<B: GraftBackend> SeedManager<B> {
         for fault in faults {
             self.faulted(&fault);
         }
-        (!failed).then_some(loss)
+        let value = number(&loss);
+        (!failed).then_some((loss, value))
     }
 }

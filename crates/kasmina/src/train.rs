@@ -11,8 +11,11 @@ use kasmina_blending::AlphaSchedule;
 use kasmina_isolation::{Violation, gradient_norm};
 use kasmina_leyline::{
     SeedId,
-    v1::SeedLifecycleStage::{
-        SeedStageBlending, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
+    v1::{
+        CircuitBreakerState::CircuitStateOpen,
+        SeedLifecycleStage::{
+            SeedStageBlending, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
+        },
     },
 };
 use kasmina_telemetry::{Metric, names};
@@ -154,8 +157,19 @@ impl<B: GraftBackend> SeedManager<B> {
         }
         if self.violations.record(&seed) {
             let _ = self.cull(&seed, "isolation_violations");
+            self.open_isolation_breaker();
         }
         report.violations.push(violation);
+    }
+
+    /// So many violations by one seed open the breaker, however many clean steps lay between them.
+    fn open_isolation_breaker(&mut self) {
+        let breaker = &mut self.breakers.isolation;
+        if breaker.state() != CircuitStateOpen
+            && let Ok(event) = breaker.force(CircuitStateOpen, self.clock.monotonic())
+        {
+            self.reporter.breaker("isolation", event);
+        }
     }
 
     /// A kernel that does not run is taken out, unless it is a fossil: then the step is refused.

@@ -37,6 +37,13 @@ impl<B: GraftBackend> SeedManager<B> {
         })
     }
 
+    /// The pass of `seed` without other live seeds as context.
+    pub(crate) fn seed_view_alone(&self, seed: &SeedId) -> Grafts<B> {
+        let mut view = self.seed_view(seed);
+        view.leave_out(|graft| !graft.committed && graft.seed != *seed);
+        view
+    }
+
     /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs.
     /// Goes with `host.valid()`.
     #[must_use]
