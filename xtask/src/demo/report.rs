@@ -120,9 +120,9 @@ impl Report {
             if host.runs.iter().all(|run| run.fossilised().is_none()) {
                 return Some(format!("no seed of {} was fossilised", host.host));
             }
-            // Not `<=`: a mean that is no number is no gain either.
-            (!(host.gain_points > 0.0))
-                .then(|| format!("{} has not gained: {:+.1} points", host.host, host.gain_points))
+            // A mean that is no number is no gain either.
+            let gained = host.gain_points > 0.0;
+            (!gained).then(|| format!("{} has not gained: {:+.1} points", host.host, host.gain_points))
         })
     }
 
