@@ -28,6 +28,9 @@ pub(crate) struct Reporter {
     outlets: Vec<Outlet>,
     /// Packets made about each seed since it was last counted anew.
     due: BTreeMap<SeedId, u64>,
+    /// Commands of nobody knows whom, by the reason of their rejection: told once a step with their number, so that a flood of
+    /// them fills no memory.
+    unauthenticated: BTreeMap<&'static str, u64>,
 }
 
 /// A sink and what is on its way there.
@@ -61,11 +64,15 @@ impl Reporter {
             clock,
             outlets: sinks.into_iter().map(outlet).collect(),
             due: BTreeMap::new(),
+            unauthenticated: BTreeMap::new(),
         }
     }
 
     /// Makes the packets of the step and hands them to the sinks, with what those did not take before.
     pub(crate) fn flush(&mut self, step: u64) {
+        for (reason, count) in std::mem::take(&mut self.unauthenticated) {
+            self.assembler.event(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count));
+        }
         for packet in self.assembler.assemble(step, self.clock.unix()) {
             if let Some(seed) = seed_of(&packet) {
                 *self.due.entry(seed).or_default() += 1;
@@ -202,7 +209,10 @@ impl Reporter {
     }
 
     pub(crate) fn rejected(&mut self, rejection: &Rejection) {
-        let id = rejection.command_id().map_or("", |id| id.as_str());
+        let Some(id) = rejection.command_id() else {
+            *self.unauthenticated.entry(rejection.reason()).or_default() += 1;
+            return;
+        };
         let event = Event::new(names::COMMAND_REJECTED).with("reason", rejection.reason()).with("command_id", id);
         self.assembler.event(None, event);
     }

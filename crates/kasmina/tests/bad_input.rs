@@ -319,3 +319,17 @@ fn senseless_settings_build_no_manager() {
     let built = kasmina::SeedManager::<B>::builder(run).settings(settings).build::<B>(&Default::default());
     assert_eq!(built.err().unwrap().to_string(), "training.probe_every = 0: must be at least 1");
 }
+
+#[test]
+fn a_flood_of_forged_commands_fills_no_memory() {
+    let mut world = World::new(Settings::default());
+    for _ in 0..10_000 {
+        assert_eq!(submit(&mut world, b"not a command"), "malformed");
+    }
+    let events = world.events();
+    assert_eq!(events.len(), 1);
+    assert_eq!(
+        (events[0].attributes["reason"].as_str(), events[0].attributes["count"].as_str()),
+        ("malformed", "10000")
+    );
+}
