@@ -53,6 +53,8 @@ fn compaction_and_checkpoints_survive_kill_9() {
         forgotten = run.compacting.max(forgotten);
         assert!(first <= forgotten, "round {round}: begins with {first}, but only {forgotten} was asked for");
         assert!((acknowledged + 1..=acknowledged + 6).contains(&next), "round {round}: {acknowledged}, {next}");
+        // A batch that nobody acknowledged is there for good all the same, and the next round's child begins behind it.
+        acknowledged = next - 1;
         let listed = store.retain(&mut |_| true).unwrap();
         for summary in &listed {
             assert_eq!(store.load(&summary.id), Ok(checkpoint(summary.sequence)), "round {round}");
