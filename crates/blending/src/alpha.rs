@@ -1,7 +1,10 @@
 //! How much of the seed is in the blend.
 
+use serde::{Deserialize, Serialize};
+
 /// The share of the seed in a blend: a number in [0, 1], never NaN. Without a unit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f32", into = "f32")]
 pub struct Alpha(f32);
 
 impl Alpha {
@@ -27,6 +30,20 @@ impl Alpha {
     /// The nearest alpha to a number that a schedule computed; NaN becomes [`ZERO`](Self::ZERO).
     pub(crate) fn nearest(value: f64) -> Self {
         if value > 0.0 { Self(value.min(1.0) as f32) } else { Self::ZERO }
+    }
+}
+
+impl TryFrom<f32> for Alpha {
+    type Error = InvalidAlpha;
+
+    fn try_from(value: f32) -> Result<Self, InvalidAlpha> {
+        Self::new(value)
+    }
+}
+
+impl From<Alpha> for f32 {
+    fn from(alpha: Alpha) -> Self {
+        alpha.get()
     }
 }
 

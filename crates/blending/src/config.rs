@@ -188,6 +188,27 @@ impl BlendConfig {
         };
         Ok(Self { source: annotations.get("blend_mode_source").cloned(), ..config })
     }
+
+    /// The annotations that [`from_annotations`](Self::from_annotations) reads as this configuration, with every number as it is.
+    #[must_use]
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let mut said = vec![("blend_mode", self.mode().as_str().to_owned())];
+        said.extend(self.source.iter().map(|source| ("blend_mode_source", source.clone())));
+        match &self.recipe {
+            Recipe::Convex | Recipe::Residual => {}
+            Recipe::Channel(alpha_vec) => {
+                let entries: Vec<_> = alpha_vec.iter().map(f32::to_string).collect();
+                said.push(("alpha_vec", entries.join(",")));
+            }
+            Recipe::Confidence(Gate { k, tau, lo, hi }) => {
+                said.extend(
+                    [("gate_k", k), ("gate_tau", tau), ("alpha_lo", lo), ("alpha_hi", hi)]
+                        .map(|(name, value)| (name, value.to_string())),
+                );
+            }
+        }
+        said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 fn number<T: FromStr>(

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::f64::consts::FRAC_PI_2;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Alpha, BlendRefusal};
 
 /// Alpha as a function of the batches since BLENDING began.
 ///
 /// Each never falls, is exactly [`Alpha::ZERO`] at step 0 and exactly [`Alpha::ONE`] from `total_steps` on. A `total_steps`
 /// of 0 is read as 1, so that step 0 is always the host alone.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AlphaSchedule {
     /// Slow, fast, slow: the logistic function between -6 and 6, divided by `temperature` and rescaled so that it hits
     /// 0 and 1. (Our choice of range: at temperature 1 the unscaled ends are 0.25 % away from 0 and 1.)

@@ -51,8 +51,19 @@ impl ViolationLog {
         self.counts.get(seed).copied().unwrap_or_default()
     }
 
+    /// The seeds that have violations, and how many.
+    pub fn counts(&self) -> impl Iterator<Item = (&SeedId, u64)> {
+        self.counts.iter().map(|(seed, count)| (seed, *count))
+    }
+
     /// Forgets the seed's violations.
     pub fn clear(&mut self, seed: &SeedId) {
         self.counts.remove(seed);
+    }
+}
+
+impl FromIterator<(SeedId, u64)> for ViolationLog {
+    fn from_iter<I: IntoIterator<Item = (SeedId, u64)>>(counts: I) -> Self {
+        Self { counts: counts.into_iter().collect() }
     }
 }

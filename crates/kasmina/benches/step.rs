@@ -96,6 +96,7 @@ impl Bench {
             .settings(settings)
             .verifier(CommandVerifier::new(KeyRing::of("k1", secret)))
             .kernels(library)
+            .volatile()
             .build(&Default::default())
             .expect("the settings make sense");
         let x = self.x.clone();

@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kasmina_isolation::ViolationLog;
 use kasmina_kernel_load::{KernelLibrary, KernelLoader, NoKernels};
-use kasmina_leyline::TrainingRunId;
+use kasmina_leyline::{Monotonic, TrainingRunId};
 use kasmina_registry::Registry;
+use kasmina_rollback::{CheckpointStore, Journal, NoCheckpoints, NoJournal, Store};
 use kasmina_safety::{Breaker, Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
 use kasmina_telemetry::Sink;
 
-use crate::{GraftBackend, SeedManager, Settings, SettingsError, manager::Breakers, report::Reporter};
+use crate::{
+    BuildError, CheckpointError, GraftBackend, SeedManager, Settings, durability::Durability, manager::Breakers,
+    report::Reporter,
+};
 
 /// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
 pub struct SeedManagerBuilder {
@@ -20,6 +24,7 @@ pub struct SeedManagerBuilder {
     library: Box<dyn KernelLibrary>,
     clock: Arc<dyn Clock>,
     sinks: Vec<Box<dyn Sink>>,
+    durability: Option<Durability>,
 }
 
 impl SeedManagerBuilder {
@@ -31,6 +36,7 @@ impl SeedManagerBuilder {
             library: Box::new(NoKernels),
             clock: Arc::new(SystemClock::new()),
             sinks: Vec::new(),
+            durability: Some(Durability::new(Box::new(NoJournal), Box::new(NoCheckpoints))),
         }
     }
 
@@ -69,13 +75,44 @@ impl SeedManagerBuilder {
         self
     }
 
-    /// The manager, for hosts on `device`.
+    /// Where everything that is acknowledged is written before it is: without a store nothing is acknowledged, unless
+    /// [`volatile`](Self::volatile) says that it need not be.
+    #[must_use]
+    pub fn store(self, store: Store) -> Self {
+        let (journal, checkpoints) = store.split();
+        self.journal(journal, checkpoints)
+    }
+
+    /// As [`store`](Self::store), with a journal and a store of checkpoints of one's own.
+    #[must_use]
+    pub fn journal(mut self, journal: impl Journal + 'static, checkpoints: impl CheckpointStore + 'static) -> Self {
+        self.durability = Some(Durability::new(Box::new(journal), Box::new(checkpoints)));
+        self
+    }
+
+    /// Nothing outlives the process: what was acknowledged is forgotten with it, and a command may be obeyed again by the next
+    /// one. For experiments.
+    #[must_use]
+    pub fn volatile(mut self) -> Self {
+        self.durability = None;
+        self
+    }
+
+    /// The manager of a run that begins, for hosts on `device`.
     ///
     /// # Errors
-    /// [`SettingsError::OutOfRange`] for senseless settings.
-    pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, SettingsError> {
+    /// [`BuildError`]: senseless settings, or a store that holds a run already, which is to be [recovered](Self::recover).
+    pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
+        let mut manager = self.assemble(device)?;
+        match manager.records()? {
+            0 => Ok(manager),
+            records => Err(CheckpointError::NotEmpty { records }.into()),
+        }
+    }
+
+    pub(crate) fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         self.settings.check()?;
-        let Self { run, settings, verifier, library, clock, sinks } = self;
+        let Self { run, settings, verifier, library, clock, sinks, durability } = self;
         let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
         let kernels =
             KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
@@ -98,6 +135,11 @@ impl SeedManagerBuilder {
             fossils: Vec::new(),
             validation: Vec::new(),
             moved: Vec::new(),
+            unjournaled: Vec::new(),
+            durability,
+            remembered: Vec::new(),
+            commanded: None,
+            last_verified: Monotonic::ORIGIN,
             step: 0,
             epoch: 0,
         })

@@ -7,7 +7,7 @@ use kasmina_lifecycle::{IllegalTransition, Transition, Verdict};
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_security::Rejection;
 
-use crate::Fault;
+use crate::{CheckpointError, Fault, SettingsError};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +139,18 @@ pub enum Refusal {
         /// Which breaker.
         breaker: &'static str,
     },
+    /// What the command did could not be made durable, so it has been undone: nothing has happened.
+    #[error("not carried out, because it could not be made durable: {0}")]
+    NotDurable(Box<CheckpointError>),
+    /// The checkpoint that the command means cannot be had.
+    #[error(transparent)]
+    Checkpoint(Box<CheckpointError>),
+    /// A rollback was commanded, and the trainer has not done it yet.
+    #[error("a rollback to epoch {epoch} is about to be done")]
+    RollbackPending {
+        /// The epoch to go back to.
+        epoch: u64,
+    },
     /// The command is understood and not offered.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
@@ -165,9 +177,30 @@ impl Refusal {
             Self::Misfit { .. } => "slot_contract",
             Self::Registry(error) => error.reason(),
             Self::BreakerOpen { .. } => "breaker_open",
+            Self::NotDurable(_) => "not_durable",
+            Self::Checkpoint(error) => error.reason(),
+            Self::RollbackPending { .. } => "rollback_pending",
             Self::Unsupported(_) => "unsupported",
         }
     }
+}
+
+impl From<CheckpointError> for Refusal {
+    fn from(error: CheckpointError) -> Self {
+        Self::NotDurable(Box::new(error))
+    }
+}
+
+/// Why a manager was not built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The settings make no sense.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store cannot be read, is of another run, or is to be recovered.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
 /// Why a training step was not taken. The host, its optimizer and every seed that learns are as they were; what was due by time
@@ -192,6 +225,12 @@ pub enum StepError {
     /// A fossil, which is part of the host, could not do its part.
     #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
     Fossil(Box<Fault>),
+    /// A rollback was commanded: [`roll_back`](crate::SeedManager::roll_back) comes before the next batch.
+    #[error("a rollback to epoch {epoch} was commanded and has not been done")]
+    RollbackPending {
+        /// The epoch to go back to.
+        epoch: u64,
+    },
     /// A parameter of the host belongs to somebody else. Nothing was stepped.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
@@ -208,6 +247,7 @@ impl StepError {
             Self::NonFiniteLoss { .. } => "non_finite_loss",
             Self::LossShape { .. } => "loss_shape",
             Self::Fossil(fault) => fault.reason,
+            Self::RollbackPending { .. } => "rollback_pending",
             Self::Host(error) => error.reason(),
             Self::Update(refusal) => refusal.reason(),
         }

@@ -101,7 +101,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let pause_proven = self.prove_pause(id)?;
         let seed = self.seed(id)?;
         let attached = self.grafted(id)?;
-        let contract = attached.contract;
+        let contract = attached.contract();
         let channels = (contract.channels_in, contract.channels_out);
         let kernel = Interface { rank: contract.rank, channels, dtype: format!("{:?}", contract.dtype).to_lowercase() };
         let slot = self.shapes.get(&seed.slot).map_or_else(

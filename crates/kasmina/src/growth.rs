@@ -17,6 +17,7 @@ use kasmina_safety::BreakerOpen;
 
 use crate::{
     GraftBackend, Refusal, SeedManager,
+    durability::Unjournaled,
     seed::{Attached, Probe, Seed},
 };
 
@@ -25,6 +26,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// every command does this first.
     pub fn tick(&mut self) -> Vec<Transition> {
         self.do_what_is_due();
+        // What cannot be made durable has been reported, and is told when it can.
+        let _ = self.commit(false);
         self.take_moved()
     }
 
@@ -51,7 +54,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// What every move brings with it.
     fn note(&mut self, transition: Transition) {
         self.reporter.transition(&transition);
-        self.moved.push(transition);
+        self.unjournaled.push(Unjournaled::Moved(transition));
         // What was measured of the network before it moved says nothing of the network after.
         self.validation.clear();
     }

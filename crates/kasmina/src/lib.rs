@@ -64,6 +64,7 @@
 //!     .settings(settings)
 //!     .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
 //!     .kernels(library)
+//!     .volatile() // or `.store(Store::open("run-7")?)`: then what was acknowledged outlives the process
 //!     .build(&device)?;
 //!
 //! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);
@@ -88,7 +89,9 @@
 //! The crates below can each be used alone and are re-exported under their names.
 
 mod builder;
+mod checkpoints;
 mod draws;
+mod durability;
 mod error;
 mod evidence;
 mod grafts;
@@ -104,8 +107,11 @@ mod seed_pass;
 mod sender;
 mod settings;
 mod slot;
+mod state;
 mod step;
+mod submit;
 mod train;
+mod trainer_state;
 mod views;
 
 #[cfg(feature = "doubles")]
@@ -118,24 +124,28 @@ pub use kasmina_kernel_load as kernel_load;
 pub use kasmina_leyline as leyline;
 pub use kasmina_lifecycle as lifecycle;
 pub use kasmina_registry as registry;
+pub use kasmina_rollback as rollback;
 pub use kasmina_safety as safety;
 pub use kasmina_security as security;
 pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
-pub use error::{CommandError, Refusal, StepError};
+pub use checkpoints::{RestoredHost, RolledBack};
+pub use durability::{CheckpointError, Recovered};
+pub use error::{BuildError, CommandError, Refusal, StepError};
 pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
 pub use manager::{SeedManager, Validation};
-pub use order::Receipt;
 pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
 pub use sender::CommandSender;
 pub use settings::{
-    Advance, AutomaticMode, BlendingSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings, Settings,
-    SettingsError, TelemetrySettings, TrainingSettings,
+    Advance, AutomaticMode, BlendingSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings, RollbackSettings,
+    Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
 pub use slot::{Activation, SlotShape};
 pub use step::{SeedStep, StepReport, StepTiming};
+pub use submit::Receipt;
+pub use trainer_state::{HostState, TrainerState};
 
 /// The README's example is compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -15,11 +15,14 @@ use kasmina_registry::{Registry, parameter_ids};
 use kasmina_safety::{Breaker, Clock};
 use kasmina_security::Verifier;
 use kasmina_telemetry::{Metric, names};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     GraftBackend, Refusal, Settings,
     builder::SeedManagerBuilder,
+    checkpoints::Remembered,
     draws::Draws,
+    durability::{Durability, Unjournaled},
     grafts::{Grafts, dtype_name},
     report::Reporter,
     seed::{Attached, Seed},
@@ -46,13 +49,24 @@ pub struct SeedManager<B: GraftBackend> {
     /// Fossilised seeds in the order in which they became part of the host.
     pub(crate) fossils: Vec<SeedId>,
     pub(crate) validation: Vec<Validation>,
-    /// Moves that nobody has been told of yet.
+    /// Moves that are durable and that nobody has been told of yet.
     pub(crate) moved: Vec<Transition>,
+    /// What has happened and is not durable yet.
+    pub(crate) unjournaled: Vec<Unjournaled>,
+    /// `None` where nothing is to outlive the process.
+    pub(crate) durability: Option<Durability>,
+    /// Checkpoints in memory, oldest first.
+    pub(crate) remembered: Vec<Remembered<B>>,
+    /// The epoch that a command said to go back to, until that is done.
+    pub(crate) commanded: Option<u64>,
+    /// The time that the verifier was shown last: its ledger has forgotten what had run out by then.
+    pub(crate) last_verified: Monotonic,
     pub(crate) step: u64,
     pub(crate) epoch: u64,
 }
 
 /// The breakers that guard the manager's operations.
+#[derive(Clone)]
 pub(crate) struct Breakers {
     pub(crate) isolation: Breaker,
     pub(crate) kernels: Breaker,
@@ -65,7 +79,7 @@ impl Breakers {
 }
 
 /// A metric of the whole network, measured on the host with its committed structure and on the live view.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Its name, e.g. `validation_accuracy`.
     pub name: String,
@@ -87,20 +101,23 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed at a slot, from UNKNOWN to DORMANT. Commands name it by `seed`.
     ///
-    /// A slot can have several registered seeds; G0 lets one at a time germinate.
+    /// A slot can have several registered seeds; G0 lets one at a time germinate. A manager that has come back from its journal
+    /// knows its seeds already: ask [`stage`](Self::stage).
     ///
     /// # Errors
-    /// [`Refusal::SeedExists`].
+    /// [`Refusal::SeedExists`]; [`Refusal::NotDurable`], then it is not registered.
     pub fn register_seed(&mut self, seed: SeedId, slot: SlotId) -> Result<(), Refusal> {
         if self.seeds.contains_key(&seed) {
             return Err(Refusal::SeedExists(seed));
         }
-        let mut lifecycle = Lifecycle::new(seed.clone(), self.settings.lifecycle.embargo());
-        let transition = lifecycle.advance(SeedLifecycleStage::SeedStageDormant, self.clock.monotonic())?;
-        self.seeds.insert(seed.clone(), Seed { id: seed, slot, lifecycle, attached: None });
-        self.reporter.transition(&transition);
-        self.moved.push(transition);
-        Ok(())
+        self.durably(|manager| {
+            let mut lifecycle = Lifecycle::new(seed.clone(), manager.settings.lifecycle.embargo());
+            let transition = lifecycle.advance(SeedLifecycleStage::SeedStageDormant, manager.clock.monotonic())?;
+            manager.seeds.insert(seed.clone(), Seed { id: seed, slot, lifecycle, attached: None });
+            manager.reporter.transition(&transition);
+            manager.unjournaled.push(Unjournaled::Moved(transition));
+            Ok(())
+        })
     }
 
     /// Looks at the host: brings its lazy parameters into being, remembers which they are, and learns its slots by running
@@ -153,7 +170,8 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         let epoch = self.epoch;
         let seed = self.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))?;
-        seed.attached = Some(Attached::new(blueprint.clone(), contract, kernel, schedule, epoch));
+        let manifest = Arc::new(artifact.manifest().clone());
+        seed.attached = Some(Attached::new(manifest, kernel, schedule, epoch));
         let elapsed = self.clock.monotonic().since(started);
         self.reporter.metric(Some(id), Metric::new(names::KERNEL_LOAD_MS, elapsed.as_secs_f64() * 1e3));
         Ok(())
@@ -199,7 +217,7 @@ impl<B: GraftBackend> SeedManager<B> {
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
             state.learning_rate = vitals.learning_rate as f32;
             state.age_epochs = u32::try_from(self.epoch - attached.epoch).unwrap_or(u32::MAX);
-            state.risk_score = self.kernels.descriptor(&attached.blueprint).map_or(0.0, |descriptor| descriptor.risk);
+            state.risk_score = self.kernels.descriptor(attached.blueprint()).map_or(0.0, |descriptor| descriptor.risk);
             state.metrics.insert("alpha".to_owned(), attached.alpha.get());
             state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
             let parameters = self.registry.parameters_of(&seed.id).count();
@@ -210,7 +228,9 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
-        self.reporter.flush(self.step);
+        let durability = &mut self.durability;
+        self.reporter.flush(self.step, &mut |place| durability.as_mut()?.recall(place));
+        self.spill_telemetry();
     }
 
     pub(crate) fn remember_shapes(&mut self, grafts: Grafts<B>) {

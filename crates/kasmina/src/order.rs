@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_leyline::{
-    BlueprintId, CommandId, SeedId, UnixTime,
+    BlueprintId, SeedId, UnixTime,
     v1::{
         AdaptationCommand, CircuitBreakerState, CommandSeedOperation, CommandType,
         SeedLifecycleStage::{
@@ -16,20 +16,9 @@ use kasmina_leyline::{
         adaptation_command::Payload,
     },
 };
-use kasmina_lifecycle::Transition;
-use kasmina_security::{Rejection, Verified};
+use prost_types::{Struct, value::Kind};
 
-use crate::{CommandError, GraftBackend, Refusal, SeedManager};
-
-/// What a command that was carried out has done.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Receipt {
-    /// The command.
-    pub command: CommandId,
-    /// The moves that were made, with those that time has made since the last step or command. A command may also take
-    /// effect in later steps.
-    pub transitions: Vec<Transition>,
-}
+use crate::{GraftBackend, Refusal, SeedManager};
 
 /// A command, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +37,8 @@ enum Order {
     Optimizer { seed: SeedId, lr_scale: f64 },
     CircuitBreaker { breaker: BreakerName, state: CircuitBreakerState },
     Emergency { include_teacher: bool },
+    Rollback { epoch: u64 },
+    RollBackSeed { seed: SeedId, epoch: Option<u64> },
 }
 
 /// Which breaker a command means: annotation `breaker`, `isolation` where it is absent.
@@ -58,40 +49,14 @@ enum BreakerName {
 }
 
 impl<B: GraftBackend> SeedManager<B> {
-    /// Takes one serialised `AdaptationCommand`, verifies it and carries it out.
-    ///
-    /// # Errors
-    /// [`CommandError::Rejected`] where it is not authentic, fresh and new; [`CommandError::Refused`] where it cannot be
-    /// carried out. Both are reported, and neither disturbs the host. A gate that says no culls its seed.
-    pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
-        self.do_what_is_due();
-        let now = self.clock.monotonic();
-        match self.verifier.verify(wire, self.clock.unix(), now) {
-            Ok(command) => self.execute(&command),
-            Err(rejection) => {
-                self.reporter.rejected(&rejection);
-                Err(CommandError::Rejected(rejection))
-            }
+    /// Does what a command says.
+    pub(crate) fn execute(&mut self, command: &AdaptationCommand) -> Result<(), Refusal> {
+        self.check(command)?;
+        let order = self.understand(command)?;
+        if let (Some(epoch), false) = (self.commanded, order.works_before_a_rollback()) {
+            return Err(Refusal::RollbackPending { epoch });
         }
-    }
-
-    /// Carries out a verified command, once: it is not handed out to be carried out again.
-    fn execute(&mut self, command: &Verified<AdaptationCommand>) -> Result<Receipt, CommandError> {
-        // A verified command has an id: it was the nonce.
-        let id = CommandId::new(&command.command_id)
-            .map_err(|error| CommandError::Rejected(Rejection::MissingCommandId(error)))?;
-        let done = self.check(command).and_then(|()| self.understand(command)).and_then(|order| self.carry_out(order));
-        match done {
-            Ok(()) => {
-                self.reporter.accepted(command);
-                Ok(Receipt { command: id, transitions: self.take_moved() })
-            }
-            Err(refusal) => {
-                self.reporter.refused(command, &refusal);
-                let transitions = self.take_moved();
-                Err(CommandError::Refused { command: id, refusal: Box::new(refusal), transitions })
-            }
-        }
+        self.carry_out(order)
     }
 
     /// What must hold for a command of any type.
@@ -140,7 +105,10 @@ impl<B: GraftBackend> SeedManager<B> {
             (CommandType::CommandEmergency, _) => {
                 Ok(Order::Emergency { include_teacher: flag(command, "include_teacher")? })
             }
-            (CommandType::CommandRollback, _) => Err(Refusal::Unsupported("COMMAND_ROLLBACK")),
+            (CommandType::CommandRollback, Some(Payload::RollbackPayload(payload))) => {
+                understand_rollback(&command.target_seed_id, target_epoch(payload)?)
+            }
+            (CommandType::CommandRollback, _) => understand_rollback(&command.target_seed_id, None),
             (CommandType::CommandStructuralPruning, _) => Err(Refusal::Unsupported("COMMAND_STRUCTURAL_PRUNING")),
             (CommandType::CommandUnknown, _) => Err(malformed("command_type", command.command_type)),
         }
@@ -249,6 +217,30 @@ impl<B: GraftBackend> SeedManager<B> {
                 }
                 Ok(())
             }
+            Order::Rollback { epoch } => self.command_rollback(epoch),
+            Order::RollBackSeed { seed, epoch } => self.roll_back_seed(&seed, epoch),
+        }
+    }
+}
+
+impl Order {
+    /// Whether it makes sense between the command to go back and the trainer's doing so: what it would change is about to go.
+    const fn works_before_a_rollback(&self) -> bool {
+        match self {
+            Self::Rollback { .. } | Self::CircuitBreaker { .. } | Self::Emergency { .. } => true,
+            Self::Germinate { .. }
+            | Self::StartTraining { .. }
+            | Self::StartGrafting { .. }
+            | Self::Stabilize { .. }
+            | Self::Evaluate { .. }
+            | Self::FineTune { .. }
+            | Self::Fossilize { .. }
+            | Self::Cull { .. }
+            | Self::Cancel { .. }
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Optimizer { .. }
+            | Self::RollBackSeed { .. } => false,
         }
     }
 }
@@ -267,6 +259,31 @@ impl BreakerName {
             Self::Isolation => "isolation",
             Self::Kernels => "kernels",
         }
+    }
+}
+
+/// A seed alone where one is named, everything where an epoch alone is.
+fn understand_rollback(seed: &str, epoch: Option<u64>) -> Result<Order, Refusal> {
+    match (seed, epoch) {
+        ("", Some(epoch)) => Ok(Order::Rollback { epoch }),
+        ("", None) => Err(missing("rollback_payload.target_epoch")),
+        (seed, epoch) => Ok(Order::RollBackSeed { seed: SeedId::new(seed)?, epoch }),
+    }
+}
+
+/// The number `target_epoch` of a rollback's payload, which may have a `reason` beside it.
+fn target_epoch(payload: &Struct) -> Result<Option<u64>, Refusal> {
+    const FIELD: &str = "rollback_payload.target_epoch";
+    if let Some(name) = payload.fields.keys().find(|name| !["target_epoch", "reason"].contains(&name.as_str())) {
+        return Err(malformed("rollback_payload", format!("{name:?} means nothing here")));
+    }
+    match payload.fields.get("target_epoch").map(|value| &value.kind) {
+        None => Ok(None),
+        // Every whole number up to here is an f64.
+        Some(Some(Kind::NumberValue(epoch))) if epoch.fract() == 0.0 && (0.0..=2_f64.powi(53)).contains(epoch) => {
+            Ok(Some(*epoch as u64))
+        }
+        Some(_) => Err(malformed(FIELD, "must be a whole number from 0 to 2^53")),
     }
 }
 

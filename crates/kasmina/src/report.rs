@@ -1,6 +1,9 @@
 //! From what happens in the manager to telemetry.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_isolation::Violation;
@@ -15,11 +18,12 @@ use kasmina_leyline::{
 };
 use kasmina_lifecycle::{Transition, Verdict};
 use kasmina_memory::{CacheStats, Evicted};
+use kasmina_rollback::Timing;
 use kasmina_safety::{BreakerEvent, Clock};
 use kasmina_security::Rejection;
 use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Sink, names};
 
-use crate::{Fault, Refusal, StepError, settings::TelemetrySettings};
+use crate::{CheckpointError, Fault, Recovered, Refusal, StepError, settings::TelemetrySettings};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks.
 pub(crate) struct Reporter {
@@ -31,6 +35,14 @@ pub(crate) struct Reporter {
     /// Commands of nobody knows whom, by the reason of their rejection: told once a step with their number, so that a flood of
     /// them fills no memory.
     unauthenticated: BTreeMap<&'static str, u64>,
+}
+
+/// What had been told at some time, to go back to.
+pub(crate) struct Mark {
+    assembler: Assembler,
+    due: BTreeMap<SeedId, u64>,
+    unauthenticated: BTreeMap<&'static str, u64>,
+    delivered: Vec<BTreeMap<SeedId, u64>>,
 }
 
 /// A sink and what is on its way there.
@@ -68,10 +80,57 @@ impl Reporter {
         }
     }
 
-    /// Makes the packets of the step and hands them to the sinks, with what those did not take before.
-    pub(crate) fn flush(&mut self, step: u64) {
+    /// What is told from now on can be taken back, until it is flushed.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            assembler: self.assembler.clone(),
+            due: self.due.clone(),
+            unauthenticated: self.unauthenticated.clone(),
+            delivered: self.outlets.iter().map(|outlet| outlet.delivered.clone()).collect(),
+        }
+    }
+
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        (self.assembler, self.due, self.unauthenticated) = (mark.assembler, mark.due, mark.unauthenticated);
+        for (outlet, delivered) in self.outlets.iter_mut().zip(mark.delivered) {
+            outlet.delivered = delivered;
+        }
+    }
+
+    /// Goes on after a restart: critical packets that no sink had taken are at these places.
+    pub(crate) fn resume(&mut self, incarnation: u64, undelivered: &[u64]) {
+        self.assembler = self.assembler.clone().resumed(incarnation);
+        for outlet in &mut self.outlets {
+            undelivered.iter().for_each(|place| outlet.lanes.push_spilled(*place));
+        }
+    }
+
+    /// Critical packets that a sink has not taken and that are nowhere but in memory, once each.
+    pub(crate) fn unspilled(&self) -> Vec<&TelemetryPacket> {
+        let packets = self.outlets.iter().flat_map(|outlet| outlet.lanes.unspilled());
+        let by_id: BTreeMap<_, _> = packets.map(|packet| (&packet.packet_id, packet)).collect();
+        by_id.into_values().collect()
+    }
+
+    /// Takes in where those packets are, by their ids.
+    pub(crate) fn note_spilled(&mut self, places: &BTreeMap<String, u64>) {
+        self.outlets.iter_mut().for_each(|outlet| outlet.lanes.spilled(places));
+    }
+
+    /// Where critical packets are that a sink has not taken.
+    pub(crate) fn spilled(&self) -> BTreeSet<u64> {
+        self.outlets.iter().flat_map(|outlet| outlet.lanes.places()).collect()
+    }
+
+    /// Makes the packets of the step and hands them to the sinks, with what those did not take before; `recall` finds what is
+    /// in the journal alone.
+    pub(crate) fn flush(&mut self, step: u64, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
         for (reason, count) in std::mem::take(&mut self.unauthenticated) {
             self.assembler.event(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count));
+        }
+        let waiting = self.outlets.iter().map(|outlet| outlet.lanes.waiting().0).max().unwrap_or_default();
+        if waiting > 0 {
+            self.assembler.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
         }
         for packet in self.assembler.assemble(step, self.clock.unix()) {
             if let Some(seed) = seed_of(&packet) {
@@ -82,7 +141,7 @@ impl Reporter {
             }
         }
         for outlet in &mut self.outlets {
-            let drained = outlet.lanes.drain(&mut *outlet.sink);
+            let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
             for seed in drained.delivered.iter().filter_map(seed_of) {
                 *outlet.delivered.entry(seed).or_default() += 1;
             }
@@ -151,6 +210,43 @@ impl Reporter {
         self.assembler.event(Some(seed), event);
     }
 
+    pub(crate) fn journal_failed(&mut self, error: &CheckpointError) {
+        let event = Event::new(names::JOURNAL_FAILED).with("reason", error.reason()).with("detail", error);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn recovered(&mut self, recovered: &Recovered) {
+        let event = Event::new(names::RECOVERED)
+            .with("incarnation", recovered.incarnation)
+            .with("records", recovered.records)
+            .with("seeds", recovered.seeds)
+            .with("step", recovered.step);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn rollback_ready(&mut self, epoch: u64, step: u64, stored: bool) {
+        let event = Event::new(names::ROLLBACK_READY).with("epoch", epoch).with("step", step).with("in_store", stored);
+        self.assembler.event(None, event);
+    }
+
+    pub(crate) fn rolled_back(&mut self, seed: Option<&SeedId>, epoch: u64, timing: &Timing) {
+        let took = timing.took.as_secs_f64() * 1e3;
+        let event = Event::new(names::ROLLED_BACK)
+            .with("epoch", epoch)
+            .with("path", timing.sla.name)
+            .with("took_ms", format_args!("{took:.3}"));
+        self.assembler.event(seed, event);
+        self.assembler.metric(None, Metric::new(names::ROLLBACK_LATENCY, took).with("path", timing.sla.name));
+        if let Some(over) = timing.breach {
+            let event = Event::new(names::DEADLINE_VIOLATION)
+                .with("operation", "rollback")
+                .with("path", timing.sla.name)
+                .with("deadline_ms", timing.sla.budget.as_millis())
+                .with("late_ms", over.as_millis());
+            self.assembler.event(seed, event);
+        }
+    }
+
     pub(crate) fn paused(&mut self, seed: &SeedId) {
         self.assembler.event(Some(seed), Event::new(names::PAUSE));
     }
@@ -167,8 +263,7 @@ impl Reporter {
         };
         let told = Event::new(name).with("breaker", breaker).with("cause", event.cause.reason());
         self.assembler.event(None, told);
-        let metric = if breaker == "kernels" { names::KERNELS_BREAKER_STATE } else { names::ISOLATION_BREAKER_STATE };
-        self.metric(None, Metric::new(metric, i32::from(event.to)));
+        self.metric(None, Metric::new(names::BREAKER_STATE, i32::from(event.to)).with("breaker", breaker));
     }
 
     pub(crate) fn violation(&mut self, violation: &Violation) {
@@ -222,8 +317,16 @@ impl Reporter {
     }
 
     pub(crate) fn refused(&mut self, command: &AdaptationCommand, refusal: &Refusal) {
+        let target = target(command);
         let event = about(names::COMMAND_REFUSED, command).with("reason", refusal.reason()).with("detail", refusal);
-        self.assembler.event(target(command).as_ref(), event);
+        self.assembler.event(target.as_ref(), event);
+        if let Refusal::DeadlineExceeded { deadline_ms, late_ms } = refusal {
+            let event = about(names::DEADLINE_VIOLATION, command)
+                .with("operation", "command")
+                .with("deadline_ms", deadline_ms)
+                .with("late_ms", late_ms);
+            self.assembler.event(target.as_ref(), event);
+        }
     }
 }
 

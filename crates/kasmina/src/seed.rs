@@ -1,16 +1,18 @@
 //! One seed: where it stands, and what it holds while it is grafted.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor};
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
-use kasmina_kernel_load::{KernelModule, SlotContract};
+use kasmina_kernel_load::{KernelModule, Manifest, SlotContract};
 use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage};
 use kasmina_lifecycle::Lifecycle;
+use serde::{Deserialize, Serialize};
 
 use crate::GraftBackend;
 
-/// A seed under the manager's care.
+/// A seed under the manager's care. Cloning copies handles, no weights.
+#[derive(Clone)]
 pub(crate) struct Seed<B: GraftBackend> {
     pub(crate) id: SeedId,
     pub(crate) slot: SlotId,
@@ -26,9 +28,9 @@ impl<B: GraftBackend> Seed<B> {
 }
 
 /// The kernel of a grafted seed with everything that learning it needs.
+#[derive(Clone)]
 pub(crate) struct Attached<B: GraftBackend> {
-    pub(crate) blueprint: BlueprintId,
-    pub(crate) contract: SlotContract,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) kernel: KernelModule<B>,
     pub(crate) optimizer: OptimizerAdaptor<AdamW, KernelModule<B>, B>,
     pub(crate) blend: BlendConfig,
@@ -45,16 +47,9 @@ pub(crate) struct Attached<B: GraftBackend> {
 }
 
 impl<B: GraftBackend> Attached<B> {
-    pub(crate) fn new(
-        blueprint: BlueprintId,
-        contract: SlotContract,
-        kernel: KernelModule<B>,
-        schedule: AlphaSchedule,
-        epoch: u64,
-    ) -> Self {
+    pub(crate) fn new(manifest: Arc<Manifest>, kernel: KernelModule<B>, schedule: AlphaSchedule, epoch: u64) -> Self {
         Self {
-            blueprint,
-            contract,
+            manifest,
             kernel,
             optimizer: AdamWConfig::new().init(),
             blend: BlendConfig::default(),
@@ -66,6 +61,14 @@ impl<B: GraftBackend> Attached<B> {
             fine_tune: 0,
             vitals: Vitals::default(),
         }
+    }
+
+    pub(crate) fn blueprint(&self) -> &BlueprintId {
+        &self.manifest.blueprint_id
+    }
+
+    pub(crate) fn contract(&self) -> SlotContract {
+        self.manifest.contract
     }
 
     /// One optimizer step on the kernel.
@@ -87,7 +90,7 @@ impl<B: GraftBackend> Attached<B> {
 }
 
 /// What has been measured of a grafted seed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Vitals {
     /// Since it entered its stage.
     pub(crate) steps: u64,
@@ -122,7 +125,7 @@ impl Vitals {
 }
 
 /// The last durations of something that is done in every step.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Latencies(VecDeque<Duration>);
 
 impl Latencies {
@@ -145,7 +148,7 @@ impl Latencies {
 }
 
 /// Losses of the host alone and of the host with the seed, on the same batches.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Probe {
     batches: u64,
     host: f64,

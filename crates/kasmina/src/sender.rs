@@ -8,6 +8,7 @@ use kasmina_leyline::{
     wire::Malformed,
 };
 use kasmina_security::{Secret, Signer};
+use prost_types::{Struct, Value, value::Kind};
 
 /// Writes and signs commands: what comes out goes over the bus, or straight into
 /// [`SeedManager::submit`](crate::SeedManager::submit).
@@ -81,6 +82,23 @@ impl CommandSender {
         self.send(command, now)
     }
 
+    /// ROLLBACK of everything to the checkpoint of `epoch`; the trainer then does it by
+    /// [`roll_back`](crate::SeedManager::roll_back).
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn roll_back(&mut self, epoch: u64, now: UnixTime) -> Result<Vec<u8>, Malformed> {
+        self.send(rollback(String::new(), Some(epoch)), now)
+    }
+
+    /// ROLLBACK of one seed to the checkpoint of `epoch`, or to the newest.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn roll_back_seed(&mut self, seed: &SeedId, epoch: Option<u64>, now: UnixTime) -> Result<Vec<u8>, Malformed> {
+        self.send(rollback(seed.to_string(), epoch), now)
+    }
+
     /// Any command. Its version, id, sender and time are filled in, in place of what it has there.
     ///
     /// # Errors
@@ -103,6 +121,17 @@ impl CommandSender {
             payload: Some(Payload::SeedOperation(operation)),
             ..AdaptationCommand::default()
         }
+    }
+}
+
+fn rollback(target_seed_id: String, epoch: Option<u64>) -> AdaptationCommand {
+    let number = |epoch: u64| Value { kind: Some(Kind::NumberValue(epoch as f64)) };
+    let fields = epoch.map(|epoch| ("target_epoch".to_owned(), number(epoch))).into_iter().collect();
+    AdaptationCommand {
+        command_type: CommandType::CommandRollback.into(),
+        target_seed_id,
+        payload: Some(Payload::RollbackPayload(Struct { fields })),
+        ..AdaptationCommand::default()
     }
 }
 

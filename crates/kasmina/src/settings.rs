@@ -42,6 +42,8 @@ pub struct Settings {
     pub kernel_breaker: BreakerSettings,
     /// Kernels.
     pub kernels: KernelSettings,
+    /// Checkpoints.
+    pub rollback: RollbackSettings,
     /// Telemetry.
     pub telemetry: TelemetrySettings,
 }
@@ -155,6 +157,20 @@ pub struct KernelSettings {
     pub limits: ArtifactLimits,
 }
 
+/// Checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RollbackSettings {
+    /// Whatever is acknowledged is checkpointed at once; what seeds learn in between, every so many steps. Default 100, our
+    /// choice: a process that is killed costs its seeds at most so many batches.
+    pub checkpoint_every: u64,
+    /// Epochs that a rollback finds in memory. Default 2, our choice: the last, and the one before in case that is to blame. Each
+    /// holds the weights of the host, its optimizer and the seeds once.
+    pub keep_in_memory: usize,
+    /// Epochs that a rollback finds in the store. Default 3, our choice; 0 keeps the host's weights out of the store.
+    pub keep_in_store: usize,
+}
+
 /// Telemetry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -265,6 +281,8 @@ impl Settings {
         demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
         let epochs = self.kernels.collect_every_epochs;
         demand(epochs > 0, "kernels.collect_every_epochs", &epochs, "must be at least 1")?;
+        let every = self.rollback.checkpoint_every;
+        demand(every > 0, "rollback.checkpoint_every", &every, "must be at least 1")?;
         demand(
             self.blending.total_steps > 0,
             "blending.total_steps",
@@ -339,6 +357,12 @@ impl Default for KernelSettings {
             collect_every_epochs: 5,
             limits: ArtifactLimits::default(),
         }
+    }
+}
+
+impl Default for RollbackSettings {
+    fn default() -> Self {
+        Self { checkpoint_every: 100, keep_in_memory: 2, keep_in_store: 3 }
     }
 }
 

@@ -48,6 +48,12 @@ impl<B: GraftBackend> SeedManager<B> {
         H: AutodiffModule<B>,
         O: Optimizer<H, B>,
     {
+        if let Some(epoch) = self.commanded {
+            let error = StepError::RollbackPending { epoch };
+            self.reporter.step_refused(&error);
+            self.flush_telemetry();
+            return Err(error);
+        }
         self.do_what_is_due();
         let mut report = StepReport { step: self.step + 1, ..StepReport::default() };
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
@@ -74,6 +80,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
         self.step += 1;
         self.settle(&mut report);
+        // What cannot be made durable has been reported, and is told when it can.
+        let _ = self.commit(self.step.is_multiple_of(self.settings.rollback.checkpoint_every));
         report.transitions = self.take_moved();
         self.tell(&report);
         self.flush_telemetry();
@@ -135,13 +143,14 @@ impl<B: GraftBackend> SeedManager<B> {
             let total_steps = self.settings.blending.total_steps;
             let temperature = AlphaSchedule::DEFAULT_TEMPERATURE;
             let schedule = AlphaSchedule::Sigmoid { total_steps, temperature };
-            self.start_grafting(id, self.settings.blending.mode(), schedule)
+            let mode = self.settings.blending.mode();
+            self.durably(|manager| manager.start_grafting(id, mode, schedule))
         } else if stage == SeedStageBlending && complete {
-            self.stabilize(id)
+            self.durably(|manager| manager.stabilize(id))
         } else if stage == SeedStageShadowing && steps >= shadowing_steps {
-            self.evaluate(id)
+            self.durably(|manager| manager.evaluate(id))
         } else if stage == SeedStageProbationary && steps >= probationary_steps {
-            self.fossilize(id)
+            self.durably(|manager| manager.fossilize(id))
         } else {
             Ok(())
         }

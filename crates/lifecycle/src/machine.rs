@@ -19,6 +19,8 @@ pub struct Lifecycle {
     stage: SeedLifecycleStage,
     since: Monotonic,
     embargo: Duration,
+    /// When the embargo ends, in EMBARGOED.
+    embargo_until: Option<Monotonic>,
 }
 
 /// A move that was made.
@@ -90,7 +92,24 @@ impl Lifecycle {
     /// A seed in UNKNOWN that will be embargoed for `embargo` after each cull.
     #[must_use]
     pub const fn new(seed_id: SeedId, embargo: Duration) -> Self {
-        Self { seed_id, stage: SeedStageUnknown, since: Monotonic::ORIGIN, embargo }
+        Self { seed_id, stage: SeedStageUnknown, since: Monotonic::ORIGIN, embargo, embargo_until: None }
+    }
+
+    /// A seed that comes back after a restart in the stage that had been acknowledged, entered `now` by a clock that has begun
+    /// anew. An embargo ends `embargo_left` from now, where that is known, and in full otherwise.
+    ///
+    /// This passes every gate by: it is for what a journal says, and for nothing else.
+    #[must_use]
+    pub fn resumed(
+        seed_id: SeedId,
+        stage: SeedLifecycleStage,
+        embargo: Duration,
+        embargo_left: Option<Duration>,
+        now: Monotonic,
+    ) -> Self {
+        let left = embargo_left.map_or(embargo, |left| left.min(embargo));
+        let embargo_until = (stage == SeedStageEmbargoed).then(|| now.after(left));
+        Self { seed_id, stage, since: now, embargo, embargo_until }
     }
 
     /// Whose life it is.
@@ -113,8 +132,8 @@ impl Lifecycle {
 
     /// When the embargo ends, for a seed in EMBARGOED.
     #[must_use]
-    pub fn embargo_until(&self) -> Option<Monotonic> {
-        (self.stage == SeedStageEmbargoed).then(|| self.since.after(self.embargo))
+    pub const fn embargo_until(&self) -> Option<Monotonic> {
+        self.embargo_until
     }
 
     /// What a gate sees of the seed.
@@ -157,6 +176,7 @@ impl Lifecycle {
     fn enter(&mut self, to: SeedLifecycleStage, gate: Option<SeedLifecycleGate>, at: Monotonic) -> Transition {
         let from = self.stage;
         (self.stage, self.since) = (to, at);
+        self.embargo_until = (to == SeedStageEmbargoed).then(|| at.after(self.embargo));
         Transition { seed_id: self.seed_id.clone(), from, to, gate, at }
     }
 }

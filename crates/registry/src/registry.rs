@@ -132,6 +132,16 @@ impl Registry {
         Ok(())
     }
 
+    /// This registry with the seeds of another in the place of its own. The host and the teacher keep what they have.
+    #[must_use]
+    pub fn with_seeds_of(&self, other: &Self) -> Self {
+        let seeds = |owner: &Owner| matches!(owner, Owner::Seed(_));
+        let kept = self.owners.iter().filter(|(_, owner)| !seeds(owner));
+        let taken = other.owners.iter().filter(|(_, owner)| seeds(owner));
+        let owners = taken.chain(kept).map(|(parameter, owner)| (*parameter, owner.clone())).collect();
+        Self { owners, seeds: other.seeds.clone() }
+    }
+
     /// Whether `by` may update these parameters. O(log n) each.
     ///
     /// # Errors

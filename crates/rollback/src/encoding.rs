@@ -63,7 +63,7 @@ pub(crate) struct RecordMessage {
     version: u32,
     #[prost(uint64, tag = "2")]
     sequence: u64,
-    #[prost(oneof = "EntryMessage", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "EntryMessage", tags = "3, 4, 5, 6, 7, 8, 9")]
     entry: Option<EntryMessage>,
 }
 
@@ -81,6 +81,8 @@ enum EntryMessage {
     Telemetry(TelemetryMessage),
     #[prost(message, tag = "8")]
     Checkpoint(CheckpointMessage),
+    #[prost(message, tag = "9")]
+    RolledBack(RolledBackMessage),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -131,6 +133,14 @@ struct TelemetryMessage {
 struct CheckpointMessage {
     #[prost(string, tag = "1")]
     id: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RolledBackMessage {
+    #[prost(string, optional, tag = "1")]
+    seed_id: Option<String>,
+    #[prost(uint64, tag = "2")]
+    epoch: u64,
 }
 
 impl Record {
@@ -184,6 +194,10 @@ fn message(sequence: u64, entry: &Entry) -> RecordMessage {
             issued_at_unix_ns: issued_at.as_nanos(),
         }),
         Entry::Telemetry { packet } => EntryMessage::Telemetry(TelemetryMessage { packet: packet.clone() }),
+        Entry::RolledBack { seed_id, epoch } => {
+            let seed_id = seed_id.as_ref().map(ToString::to_string);
+            EntryMessage::RolledBack(RolledBackMessage { seed_id, epoch: *epoch })
+        }
         Entry::Checkpoint { id } => EntryMessage::Checkpoint(CheckpointMessage { id: id.as_str().into() }),
     };
     RecordMessage { version: RECORD_VERSION, sequence, entry: Some(entry) }
@@ -212,6 +226,9 @@ fn record(message: RecordMessage) -> Result<Record, RecordError> {
             issued_at: UnixTime::from_nanos(nonce.issued_at_unix_ns),
         },
         EntryMessage::Telemetry(telemetry) => Entry::Telemetry { packet: telemetry.packet },
+        EntryMessage::RolledBack(back) => {
+            Entry::RolledBack { seed_id: back.seed_id.map(SeedId::new).transpose()?, epoch: back.epoch }
+        }
         EntryMessage::Checkpoint(checkpoint) => Entry::Checkpoint { id: CheckpointId::new(checkpoint.id)? },
     };
     Ok(Record { sequence: message.sequence, entry })
@@ -241,7 +258,7 @@ mod tests {
         assert_eq!(Record::decode(&[]), Err(RecordError::Version { newest: 1, got: 0 }));
         let unknown = RecordMessage { version: 1, sequence: 1, entry: None };
         let mut bytes = unknown.encode_to_vec();
-        bytes.extend([0x4A, 0x00]); // field 9, an empty message: a kind added later
+        bytes.extend([0x52, 0x00]); // field 10, an empty message: a kind added later
         assert_eq!(Record::decode(&bytes), Err(RecordError::UnknownEntry));
     }
 

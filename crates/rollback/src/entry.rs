@@ -61,6 +61,13 @@ pub enum Entry {
         /// The encoded packet, byte for byte.
         packet: Vec<u8>,
     },
+    /// The run, or one seed, went back to a checkpoint. The records before it tell of what was undone.
+    RolledBack {
+        /// The seed that went back alone; `None` where everything did.
+        seed_id: Option<SeedId>,
+        /// The epoch of the checkpoint.
+        epoch: u64,
+    },
     /// A checkpoint was saved, and covers everything before this record.
     Checkpoint {
         /// Which.

@@ -51,6 +51,8 @@ pub struct LedgerGauges {
     pub evictions_total: u64,
     /// How long ids are remembered.
     pub ttl: Duration,
+    /// Nothing that was issued at this time or before is admitted any more.
+    pub watermark: Option<UnixTime>,
 }
 
 impl NonceLedger {
@@ -99,6 +101,20 @@ impl NonceLedger {
         Ok(())
     }
 
+    /// Remembers ids that were admitted before a restart, for a full time to live from `now`. What does not fit under the cap
+    /// moves the watermark, like everything that is forgotten.
+    pub fn remember(&mut self, seen: impl IntoIterator<Item = (CommandId, UnixTime)>, now: Monotonic) {
+        for (id, issued_at) in seen {
+            if self.order.len() == self.capacity {
+                self.forget();
+                self.evictions += 1;
+            }
+            if self.seen.insert(id.clone()) {
+                self.order.push_back(Entry { id, issued_at, forget_at: now.after(self.ttl) });
+            }
+        }
+    }
+
     /// Admits nothing any more that was issued at `time` or before.
     pub fn forget_all_before(&mut self, time: UnixTime) {
         self.watermark = self.watermark.max(Some(time));
@@ -107,7 +123,12 @@ impl NonceLedger {
     /// How the ledger stands.
     #[must_use]
     pub fn gauges(&self) -> LedgerGauges {
-        LedgerGauges { size: self.order.len(), evictions_total: self.evictions, ttl: self.ttl }
+        LedgerGauges {
+            size: self.order.len(),
+            evictions_total: self.evictions,
+            ttl: self.ttl,
+            watermark: self.watermark,
+        }
     }
 
     fn forget(&mut self) {

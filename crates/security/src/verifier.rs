@@ -40,6 +40,10 @@ pub trait Verifier: Send {
     fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic)
     -> Result<Verified<AdaptationCommand>, Rejection>;
 
+    /// Takes in what was vouched for before a restart: the nonces that a journal has kept, and the watermark of those that it has
+    /// not. None of them is vouched for again.
+    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic);
+
     /// How the nonce ledger stands.
     fn gauges(&self) -> LedgerGauges;
 }
@@ -52,6 +56,10 @@ impl<V: Verifier + ?Sized> Verifier for Box<V> {
         now: Monotonic,
     ) -> Result<Verified<AdaptationCommand>, Rejection> {
         (**self).verify(wire, wall, now)
+    }
+
+    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        (**self).remember(seen, watermark, now);
     }
 
     fn gauges(&self) -> LedgerGauges {
@@ -70,6 +78,10 @@ impl<V: Verifier> Verifier for Arc<Mutex<V>> {
         self.lock().unwrap_or_else(PoisonError::into_inner).verify(wire, wall, now)
     }
 
+    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).remember(seen, watermark, now);
+    }
+
     fn gauges(&self) -> LedgerGauges {
         self.lock().unwrap_or_else(PoisonError::into_inner).gauges()
     }
@@ -83,6 +95,8 @@ impl Verifier for RejectAll {
     fn verify(&mut self, _: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
         Err(Rejection::NoVerifier)
     }
+
+    fn remember(&mut self, _: Vec<(CommandId, UnixTime)>, _: Option<UnixTime>, _: Monotonic) {}
 
     fn gauges(&self) -> LedgerGauges {
         LedgerGauges::default()
@@ -183,6 +197,13 @@ impl Verifier for CommandVerifier {
             Err(NonceRefusal::Replayed) => Err(Rejection::NonceReplayed { id }),
             Err(NonceRefusal::Forgotten) => Err(Rejection::StaleCommand { id, age }),
         }
+    }
+
+    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        if let Some(watermark) = watermark {
+            self.ledger.forget_all_before(watermark);
+        }
+        self.ledger.remember(seen, now);
     }
 
     fn gauges(&self) -> LedgerGauges {

@@ -16,16 +16,18 @@ use crate::{Event, Metric, names::SEED_QUEUE_DROPPED};
 ///
 /// A seed's pending events are bounded: beyond the bound the oldest that is not critical goes, and the packet says how
 /// many went (`seed_queue_dropped`). Critical ones never go, so a flood of them grows the queue beyond its bound.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Assembler {
     source: String,
     run: TrainingRunId,
+    /// What stands between the run's name and the number of a packet.
+    life: String,
     max_pending: usize,
     pending: BTreeMap<Option<SeedId>, Pending>,
     sequence: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Pending {
     events: VecDeque<Event>,
     metrics: Vec<Metric>,
@@ -36,7 +38,16 @@ impl Assembler {
     /// For packets from `source`, of the run `run`, with at most `max_pending` events of a seed waiting.
     #[must_use]
     pub fn new(source: impl Into<String>, run: TrainingRunId, max_pending: usize) -> Self {
-        Self { source: source.into(), run, max_pending, pending: BTreeMap::new(), sequence: 0 }
+        let life = String::new();
+        Self { source: source.into(), run, life, max_pending, pending: BTreeMap::new(), sequence: 0 }
+    }
+
+    /// Numbers packets as those of the process that came back for the `incarnation`th time: `packet_id`s of two processes of one
+    /// run are never the same.
+    #[must_use]
+    pub fn resumed(mut self, incarnation: u64) -> Self {
+        self.life = if incarnation == 0 { String::new() } else { format!("{incarnation}-") };
+        self
     }
 
     /// Takes in an event about `seed`, or about no seed.
@@ -52,10 +63,12 @@ impl Assembler {
         }
     }
 
-    /// Takes in a measurement about `seed`, or about no seed. A second of the same kind in one step replaces the first.
+    /// Takes in a measurement about `seed`, or about no seed. A second of the same kind and the same attributes
+    /// in one step replaces the first.
     pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
         let metrics = &mut self.pending(seed).metrics;
-        match metrics.iter_mut().find(|held| held.name == metric.name) {
+        let same = |held: &&mut Metric| held.name == metric.name && held.attributes == metric.attributes;
+        match metrics.iter_mut().find(same) {
             Some(held) => *held = metric,
             None => metrics.push(metric),
         }
@@ -80,7 +93,7 @@ impl Assembler {
         if pending.dropped > 0 {
             pending.events.push_back(Event::new(SEED_QUEUE_DROPPED).with("count", pending.dropped));
         }
-        let packet_id = format!("{}-{}", self.run, self.sequence);
+        let packet_id = format!("{}-{}{}", self.run, self.life, self.sequence);
         let grave = pending.events.iter().max_by_key(|event| event.name().level as i32);
         let level = grave.map_or(TelemetryLevel::Info, |event| event.name().level);
         let (priority, status) = match level {

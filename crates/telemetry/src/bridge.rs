@@ -1,8 +1,11 @@
 //! From packets to `tracing`.
 
-use std::fmt::{self, Write};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
-use kasmina_leyline::v1::{TelemetryEvent, TelemetryLevel, TelemetryPacket};
+use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryLevel, TelemetryPacket};
 use tracing::Level;
 
 use crate::{
@@ -19,7 +22,8 @@ const TARGET: &str = TracingSink::TARGET;
 /// metrics of a packet become one DEBUG event with `seed_id`, `step_index` and `metrics`. Attributes and metrics are one
 /// string of `key=value` pairs between spaces, in the order in which the packet has them; a key or value that is empty or
 /// is more than plain ASCII without space, quote, backslash and equals sign stands in quotes, escaped as a Rust string, so
-/// that no text of a stranger forges a pair or a line of a log. A field with nothing to say is absent.
+/// that no text of a stranger forges a pair or a line of a log. The key of a metric with attributes is its name and, in braces,
+/// their pairs: `"kasmina.breaker.state{breaker=kernels}"=1`. A field with nothing to say is absent.
 ///
 /// It takes every packet, also those that no subscriber wants: nobody learns here whether the subscriber kept them. Where
 /// critical events must arrive, a sink that can refuse belongs beside this one.
@@ -42,7 +46,7 @@ impl Sink for TracingSink {
                 Level::DEBUG,
                 seed_id = seed_id(packet),
                 step_index = step_index(packet),
-                metrics = pairs(packet.metrics.iter().map(|metric| (&metric.name, metric.value))),
+                metrics = pairs(packet.metrics.iter().map(|metric| (key(metric), metric.value))),
             );
         }
         Ok(())
@@ -67,6 +71,13 @@ fn emit(packet: &TelemetryPacket, event: &TelemetryEvent) {
         TelemetryLevel::Unspecified | TelemetryLevel::Info => at!(Level::INFO),
         TelemetryLevel::Warning => at!(Level::WARN),
         TelemetryLevel::Error | TelemetryLevel::Critical => at!(Level::ERROR),
+    }
+}
+
+fn key(metric: &MetricPoint) -> Cow<'_, str> {
+    match pairs(&metric.attributes) {
+        None => Cow::Borrowed(&metric.name),
+        Some(attributes) => Cow::Owned(format!("{}{{{attributes}}}", metric.name)),
     }
 }
 

@@ -54,19 +54,28 @@ impl Event {
 }
 
 /// Something that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// Its kind.
     pub name: MetricName,
     /// Its value, in the kind's unit.
     pub value: f64,
+    /// What it is about, where its kind alone does not say: measurements of one kind that differ here stand side by side.
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Metric {
     /// A measurement of this kind.
     #[must_use]
     pub fn new(name: MetricName, value: impl Into<f64>) -> Self {
-        Self { name, value: value.into() }
+        Self { name, value: value.into(), attributes: BTreeMap::new() }
+    }
+
+    /// Adds what it is about.
+    #[must_use]
+    pub fn with(mut self, attribute: &str, value: impl fmt::Display) -> Self {
+        self.attributes.insert(attribute.to_owned(), value.to_string());
+        self
     }
 }
 
@@ -76,7 +85,7 @@ impl From<Metric> for MetricPoint {
             name: metric.name.name.to_owned(),
             value: metric.value,
             unit: metric.name.unit.to_owned(),
-            attributes: BTreeMap::new(),
+            attributes: metric.attributes,
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Packets as JSON.
 
-use kasmina_leyline::v1::{TelemetryEvent, TelemetryPacket};
+use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryPacket};
 use serde_json::{Value, json};
 
 /// The packet with the contract's field names. Numbers that JSON has no way to write (NaN, infinities) become strings.
 pub(crate) fn packet(packet: &TelemetryPacket) -> Value {
     let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
-    let metrics: Vec<_> = packet
-        .metrics
-        .iter()
-        .map(|metric| json!({ "name": metric.name, "value": number(metric.value), "unit": metric.unit }))
-        .collect();
+    let metric = |metric: &MetricPoint| {
+        json!({
+            "name": metric.name,
+            "value": number(metric.value),
+            "unit": metric.unit,
+            "attributes": metric.attributes,
+        })
+    };
     let health = packet.system_health.as_ref().map(|health| {
         json!({
             "status": health.status().as_str_name(),
@@ -23,7 +26,7 @@ pub(crate) fn packet(packet: &TelemetryPacket) -> Value {
         "timestamp": packet.timestamp.map(|timestamp| timestamp.to_string()),
         "source_subsystem": packet.source_subsystem,
         "level": packet.level().as_str_name(),
-        "metrics": metrics,
+        "metrics": packet.metrics.iter().map(metric).collect::<Vec<_>>(),
         "events": packet.events.iter().map(event).collect::<Vec<_>>(),
         "system_health": health,
     })

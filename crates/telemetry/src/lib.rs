@@ -5,7 +5,8 @@
 //! starts a thread or reads a clock.
 //!
 //! [`JsonLinesSink`] writes packets to whatever it is given, [`TracingSink`] passes their events on to `tracing`, and
-//! [`PrometheusText`] keeps what a scrape is told; serving that text is left to whoever owns a socket.
+//! [`PrometheusText`] keeps what a scrape is told; serving that text is left to whoever owns a socket: `MetricsEndpoint` of the
+//! crate `kasmina` does.
 //!
 //! ```
 //! use kasmina_leyline::{SeedId, TrainingRunId, UnixTime};
@@ -55,6 +56,12 @@
 //! | `graft_fault` | CRITICAL | A kernel could not do its part in a pass. The host went on without it. |
 //! | `step_refused` | CRITICAL | A training step was not taken. |
 //! | `memory_gc` | INFO | Caches were emptied or cleaned. |
+//! | `deadline_violation` | WARNING | A command came after its own deadline, or an operation took longer than its budget. |
+//! | `rollback_ready` | INFO | A checkpoint was taken that a rollback can go back to. |
+//! | `rolled_back` | WARNING | The run or a seed went back to a checkpoint, and how long it took. |
+//! | `journal_failed` | CRITICAL | The journal or the checkpoint store did not take something. Nothing of it was acknowledged. |
+//! | `recovered` | WARNING | The manager came back from its journal. |
+//! | `degraded_inputs` | WARNING | A command says that its sender knew less than it should, or its context cannot be read. |
 //! | `sink_failed` | WARNING | A sink did not take a packet. Critical packets wait for it, others up to a bound. |
 //! | `packets_dropped` | WARNING | Packets that were not critical were dropped before a sink took them, and how many. |
 //! | `seed_queue_dropped` | WARNING | Events that were not critical were dropped, and how many. |
@@ -75,11 +82,14 @@
 //! | `kasmina.cache.hits_total` | 1 | Kernels found in the cache. |
 //! | `kasmina.cache.misses_total` | 1 | Kernels not found in the cache. |
 //! | `kasmina.cache.bytes` | By | Bytes of kernels in the cache. |
-//! | `kasmina.breaker.state.isolation` | 1 | The isolation breaker's state, as CircuitBreakerState's number. |
-//! | `kasmina.breaker.state.kernels` | 1 | The kernel breaker's state, as CircuitBreakerState's number. |
+//! | `kasmina.breaker.state` | 1 | A breaker's state, as CircuitBreakerState's number; the attribute `breaker` says which. |
 //! | `kasmina.nonce_ledger.size` | 1 | Nonces remembered. |
 //! | `kasmina.nonce_ledger.evictions_total` | 1 | Nonces that the cap pushed out while still in their window. |
 //! | `kasmina.nonce_ledger.ttl_seconds` | s | How long nonces are remembered. |
+//! | `kasmina.rollback.latency_ms` | ms | Going back to a checkpoint. |
+//! | `kasmina.journal.append_ms` | ms | Making the last acknowledgement durable, its checkpoint included. |
+//! | `kasmina.checkpoint.bytes` | By | Bytes of the last checkpoint. |
+//! | `kasmina.telemetry.emergency_waiting` | 1 | Critical packets that wait for a sink. |
 
 mod assembler;
 mod bridge;

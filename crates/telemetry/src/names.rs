@@ -66,6 +66,12 @@ events! {
     GRAFT_FAULT: "graft_fault", Critical, "A kernel could not do its part in a pass. The host went on without it.";
     STEP_REFUSED: "step_refused", Critical, "A training step was not taken.";
     MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
+    DEADLINE_VIOLATION: "deadline_violation", Warning, "A command came after its own deadline, or an operation took longer than its budget.";
+    ROLLBACK_READY: "rollback_ready", Info, "A checkpoint was taken that a rollback can go back to.";
+    ROLLED_BACK: "rolled_back", Warning, "The run or a seed went back to a checkpoint, and how long it took.";
+    JOURNAL_FAILED: "journal_failed", Critical, "The journal or the checkpoint store did not take something. Nothing of it was acknowledged.";
+    RECOVERED: "recovered", Warning, "The manager came back from its journal.";
+    DEGRADED_INPUTS: "degraded_inputs", Warning, "A command says that its sender knew less than it should, or its context cannot be read.";
     SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it, others up to a bound.";
     PACKETS_DROPPED: "packets_dropped", Warning, "Packets that were not critical were dropped before a sink took them, and how many.";
     SEED_QUEUE_DROPPED: "seed_queue_dropped", Warning, "Events that were not critical were dropped, and how many.";
@@ -86,9 +92,12 @@ metrics! {
     CACHE_HITS: "kasmina.cache.hits_total", "1", "Kernels found in the cache.";
     CACHE_MISSES: "kasmina.cache.misses_total", "1", "Kernels not found in the cache.";
     CACHE_BYTES: "kasmina.cache.bytes", "By", "Bytes of kernels in the cache.";
-    ISOLATION_BREAKER_STATE: "kasmina.breaker.state.isolation", "1", "The isolation breaker's state, as CircuitBreakerState's number.";
-    KERNELS_BREAKER_STATE: "kasmina.breaker.state.kernels", "1", "The kernel breaker's state, as CircuitBreakerState's number.";
+    BREAKER_STATE: "kasmina.breaker.state", "1", "A breaker's state, as CircuitBreakerState's number; the attribute `breaker` says which.";
     NONCE_LEDGER_SIZE: "kasmina.nonce_ledger.size", "1", "Nonces remembered.";
     NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", "Nonces that the cap pushed out while still in their window.";
     NONCE_LEDGER_TTL: "kasmina.nonce_ledger.ttl_seconds", "s", "How long nonces are remembered.";
+    ROLLBACK_LATENCY: "kasmina.rollback.latency_ms", "ms", "Going back to a checkpoint.";
+    JOURNAL_APPEND: "kasmina.journal.append_ms", "ms", "Making the last acknowledgement durable, its checkpoint included.";
+    CHECKPOINT_BYTES: "kasmina.checkpoint.bytes", "By", "Bytes of the last checkpoint.";
+    EMERGENCY_WAITING: "kasmina.telemetry.emergency_waiting", "1", "Critical packets that wait for a sink.";
 }

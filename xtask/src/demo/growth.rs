@@ -201,6 +201,7 @@ impl World {
             .settings(kasmina::Settings::default().overlay(std::env::vars())?)
             .verifier(CommandVerifier::new(KeyRing::of("demo", secret.clone())))
             .kernels(library)
+            .volatile()
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
             .build(&Default::default())?;

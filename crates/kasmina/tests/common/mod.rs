@@ -14,13 +14,16 @@ use burn::{
     tensor::{Tensor, TensorData, activation::relu, backend::Backend},
 };
 use kasmina::{
-    CommandError, CommandSender, Grafts, Receipt, SeedManager, Settings, StepReport,
+    CommandError, CommandSender, Grafts, Receipt, Recovered, SeedManager, SeedManagerBuilder, Settings, StepReport,
     blending::BlendBackend,
-    kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, doubles::MemoryLibrary},
+    kernel_load::{
+        Activation, Initialisation, KernelModule, LayerSpec, Manifest, SlotContract, doubles::MemoryLibrary,
+    },
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId, UnixTime,
         v1::{SeedLifecycleStage, SeedOperation, TelemetryEvent},
     },
+    rollback::{CheckpointStore, Journal},
     safety::{Clock, doubles::ManualClock},
     security::{CommandVerifier, KeyRing, Secret},
     telemetry::MemorySink,
@@ -184,19 +187,38 @@ pub fn blueprint(name: &str) -> BlueprintId {
 }
 
 impl World {
+    /// What is forgotten with the process.
     pub fn new(settings: Settings) -> Self {
+        Self::build(settings, |builder| builder.volatile().build(&Default::default()).unwrap())
+    }
+
+    /// What goes on from a store, and what was found there.
+    pub fn recover(
+        settings: Settings,
+        journal: impl Journal + 'static,
+        checkpoints: impl CheckpointStore + 'static,
+    ) -> (Self, Recovered) {
+        let mut found = Recovered::default();
+        let world = Self::build(settings, |builder| {
+            let (manager, recovered) = builder.journal(journal, checkpoints).recover(&Default::default()).unwrap();
+            found = recovered;
+            manager
+        });
+        (world, found)
+    }
+
+    pub fn build(settings: Settings, finish: impl FnOnce(SeedManagerBuilder) -> SeedManager<B>) -> Self {
         let clock = ManualClock::default();
         clock.set_unix(UnixTime::from_millis(1_700_000_000_000));
         let (library, sink) = (MemoryLibrary::new(), MemorySink::default());
         let secret = Secret::new("a shared secret").unwrap();
-        let manager = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
+        let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
             .settings(settings)
             .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
             .kernels(library.clone())
             .clock(clock.clone())
-            .sink(sink.clone())
-            .build(&Default::default())
-            .unwrap();
+            .sink(sink.clone());
+        let manager = finish(builder);
         let world = Self { manager, clock, library, sink, sender: CommandSender::new(&secret, "tamiyo").unwrap() };
         world.publish("mlp", SlotContract::f32(2, 16, 6), {
             vec![LayerSpec::linear(16, 24), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(24, 6)]
@@ -280,4 +302,15 @@ impl World {
 /// The reason of a command that had no effect.
 pub fn refused(outcome: Result<Receipt, CommandError>) -> &'static str {
     outcome.unwrap_err().reason()
+}
+
+/// A kernel whose weights are no numbers.
+pub fn spoilt(kernel: KernelModule<B>) -> KernelModule<B> {
+    struct Nan;
+    impl ModuleMapper<B> for Nan {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            param.map(|tensor| Tensor::full_like(&tensor.detach(), f32::NAN).require_grad())
+        }
+    }
+    kernel.map(&mut Nan)
 }

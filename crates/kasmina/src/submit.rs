@@ -1,0 +1,145 @@
+//! Commands as they come: verified, carried out, made durable, and only then answered.
+
+use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
+use kasmina_lifecycle::Transition;
+use kasmina_rollback::Entry;
+use kasmina_security::{Rejection, Verified};
+
+use crate::{CheckpointError, CommandError, GraftBackend, Refusal, SeedManager, state::UndoPoint};
+
+/// What a command that was carried out has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// The command.
+    pub command: CommandId,
+    /// The moves that were made, with those that time has made since the last step or command. A command may also take
+    /// effect in later steps.
+    pub transitions: Vec<Transition>,
+}
+
+/// Commands that are made durable together.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    /// How many of the moves that were not journaled are in `entries`.
+    journaled: usize,
+    /// Whether there is more to remember than that commands came.
+    changed: bool,
+}
+
+/// What will be answered once it is durable.
+struct Answer {
+    /// `None` for what nobody vouched for.
+    command: Option<(CommandId, Verified<AdaptationCommand>)>,
+    outcome: Result<Receipt, CommandError>,
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Takes one serialised `AdaptationCommand`, verifies it and carries it out. What it did is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommandError::Rejected`] where it is not authentic, fresh and new; [`CommandError::Refused`] where it cannot be
+    /// carried out, or cannot be made durable ([`Refusal::NotDurable`]: then nothing has happened). Both are reported, and
+    /// neither disturbs the host. A gate that says no culls its seed.
+    pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
+        self.do_what_is_due();
+        let (before, mut batch) = (self.undo_point(), Batch::default());
+        let answer = self.answer(wire, &mut batch);
+        match self.conclude(before, batch) {
+            Ok(()) => answer.outcome,
+            Err(error) => self.take_back(answer, &error),
+        }
+    }
+
+    /// Takes several commands, in their order, and makes them durable together: one sync for all, where
+    /// [`submit`](Self::submit) needs one for each.
+    ///
+    /// # Errors
+    /// Each has an answer of its own, as from [`submit`](Self::submit). Where they cannot be made durable, none has happened.
+    pub fn submit_all<'w>(&mut self, wires: impl IntoIterator<Item = &'w [u8]>) -> Vec<Result<Receipt, CommandError>> {
+        self.do_what_is_due();
+        let (before, mut batch) = (self.undo_point(), Batch::default());
+        let answers: Vec<_> = wires.into_iter().map(|wire| self.answer(wire, &mut batch)).collect();
+        match self.conclude(before, batch) {
+            Ok(()) => answers.into_iter().map(|answer| answer.outcome).collect(),
+            Err(error) => answers.into_iter().map(|answer| self.take_back(answer, &error)).collect(),
+        }
+    }
+
+    /// Verifies a command and carries it out, once: it is not handed out to be carried out again.
+    fn answer(&mut self, wire: &[u8], batch: &mut Batch) -> Answer {
+        self.last_verified = self.clock.monotonic();
+        let verified = self.verifier.verify(wire, self.clock.unix(), self.last_verified);
+        // A verified command has an id: it was the nonce.
+        let verified = verified.and_then(|command| {
+            let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
+            Ok((id, command))
+        });
+        let (id, command) = match verified {
+            Ok(verified) => verified,
+            Err(rejection) => {
+                self.reporter.rejected(&rejection);
+                return Answer { command: None, outcome: Err(CommandError::Rejected(rejection)) };
+            }
+        };
+        let issued_at = command.issued_at.map(UnixTime::from).unwrap_or_default();
+        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at });
+        let done = self.execute(&command);
+        batch.entries.push(match &done {
+            Ok(()) => Entry::CommandAccepted { command_id: id.clone(), wire: wire.to_vec() },
+            Err(refusal) => Entry::CommandRefused { command_id: id.to_string(), reason: refusal.reason().to_owned() },
+        });
+        let moves = self.entries_from(batch.journaled);
+        batch.changed |= done.is_ok() || !moves.is_empty();
+        batch.entries.extend(moves);
+        let mut transitions = self.take_moved();
+        transitions.extend(self.moves_from(batch.journaled));
+        batch.journaled = self.unjournaled.len();
+
+        let outcome = match done {
+            Ok(()) => {
+                self.reporter.accepted(&command);
+                Ok(Receipt { command: id.clone(), transitions })
+            }
+            Err(refusal) => {
+                self.reporter.refused(&command, &refusal);
+                Err(CommandError::Refused { command: id.clone(), refusal: Box::new(refusal), transitions })
+            }
+        };
+        Answer { command: Some((id, command)), outcome }
+    }
+
+    /// Makes durable what the commands did, or undoes it.
+    fn conclude(&mut self, before: Option<UndoPoint<B>>, mut batch: Batch) -> Result<(), CheckpointError> {
+        // What time has moved, where no command came that tells of it.
+        let moves = self.entries_from(batch.journaled);
+        batch.changed |= !moves.is_empty();
+        batch.entries.extend(moves);
+        match self.persist(batch.entries, batch.changed) {
+            Ok(()) => {
+                let untold = self.moves_from(batch.journaled);
+                self.moved.extend(untold);
+                self.unjournaled.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.undo(before);
+                self.reporter.journal_failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// What is answered in place of what cannot be made durable. Whoever was rejected still is.
+    fn take_back(&mut self, answer: Answer, error: &CheckpointError) -> Result<Receipt, CommandError> {
+        let Some((id, command)) = answer.command else {
+            if let Err(CommandError::Rejected(rejection)) = &answer.outcome {
+                self.reporter.rejected(rejection);
+            }
+            return answer.outcome;
+        };
+        let refusal = Refusal::NotDurable(Box::new(error.clone()));
+        self.reporter.refused(&command, &refusal);
+        Err(CommandError::Refused { command: id, refusal: Box::new(refusal), transitions: Vec::new() })
+    }
+}

@@ -1,0 +1,79 @@
+//! What of the trainer goes back with the seeds.
+
+use std::collections::BTreeMap;
+
+use burn::{module::AutodiffModule, optim::Optimizer};
+
+use crate::{
+    CheckpointError, GraftBackend,
+    durability::{blob, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
+};
+
+/// What of the trainer goes back with the seeds: its snapshot function.
+///
+/// [`HostState`] is a Burn module with its optimizer; [`SeedManager::checkpoint`](crate::SeedManager::checkpoint) and
+/// [`roll_back`](crate::SeedManager::roll_back) use it. A trainer with more to restore, such as a place in its data, implements
+/// this for what it has. A snapshot that leaves something out lets a run go on that is not the one it was.
+pub trait TrainerState: Send + Sized + 'static {
+    /// A copy that further training does not change.
+    fn snapshot(&self) -> Self;
+
+    /// The state as named bytes, for the store.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: then there is no checkpoint in the store.
+    fn to_parts(&self) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError>;
+
+    /// Takes up what [`to_parts`](Self::to_parts) gave, perhaps in another process; parts that it does not know are not its own.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: the state is as it was.
+    fn take_parts(&mut self, parts: &BTreeMap<String, Vec<u8>>) -> Result<(), CheckpointError>;
+}
+
+/// A host and its optimizer.
+#[derive(Clone, Debug)]
+pub struct HostState<B: GraftBackend, H, O> {
+    /// The host.
+    pub host: H,
+    /// Its optimizer.
+    pub optimizer: O,
+    device: B::Device,
+}
+
+const HOST: &str = "host";
+const OPTIMIZER: &str = "host_optimizer";
+
+impl<B: GraftBackend, H: AutodiffModule<B>, O: Optimizer<H, B>> HostState<B, H, O> {
+    /// A copy of both that further training does not change. Copies handles, no weights.
+    #[must_use]
+    pub fn of(host: &H, optimizer: &O, device: &B::Device) -> Self {
+        // The way over the inner backend gives running statistics that are the copy's own.
+        Self { host: H::from_inner(host.valid()), optimizer: optimizer.clone(), device: device.clone() }
+    }
+}
+
+impl<B, H, O> TrainerState for HostState<B, H, O>
+where
+    B: GraftBackend,
+    H: AutodiffModule<B> + 'static,
+    O: Optimizer<H, B> + 'static,
+{
+    fn snapshot(&self) -> Self {
+        Self::of(&self.host, &self.optimizer, &self.device)
+    }
+
+    fn to_parts(&self) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
+        let (host, optimizer) = (module_to_bytes(&self.host)?, optimizer_to_bytes(&self.optimizer)?);
+        Ok([(HOST.to_owned(), host), (OPTIMIZER.to_owned(), optimizer)].into())
+    }
+
+    fn take_parts(&mut self, parts: &BTreeMap<String, Vec<u8>>) -> Result<(), CheckpointError> {
+        let twin = H::from_inner(self.host.valid());
+        let host = module_from_bytes(twin, blob(parts, HOST)?, "the host", &self.device)?;
+        let optimizer = blob(parts, OPTIMIZER)?.to_vec();
+        self.optimizer = optimizer_from_bytes(self.optimizer.clone(), optimizer, "the host's optimizer", &self.device)?;
+        self.host = host;
+        Ok(())
+    }
+}
