@@ -2,7 +2,10 @@
 
 use kasmina_blending::BlendRefusal;
 use kasmina_kernel_load::LoadError;
-use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId, v1::SeedLifecycleStage};
+use kasmina_leyline::{
+    BlueprintId, CommandId, InvalidId, SeedId, SlotId,
+    v1::{BlueprintTier, SeedLifecycleStage},
+};
 use kasmina_lifecycle::{IllegalTransition, Transition, Verdict};
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_security::Rejection;
@@ -112,6 +115,20 @@ pub enum Refusal {
     /// The annotations do not describe a blend.
     #[error(transparent)]
     Blend(#[from] BlendRefusal),
+    /// The sender takes the blueprint to be of another tier than the catalogue does. Nothing has changed.
+    #[error(
+        "the sender takes {blueprint} to be of {}, the catalogue says {}",
+        .expected.as_str_name(),
+        .got.as_str_name()
+    )]
+    TierMismatch {
+        /// Which blueprint.
+        blueprint: BlueprintId,
+        /// The sender's.
+        expected: BlueprintTier,
+        /// The catalogue's.
+        got: BlueprintTier,
+    },
     /// The kernel could not be had. The seed has been culled, unless not even its descriptor could be read.
     #[error("kernel {blueprint}: {cause}")]
     Kernel {
@@ -173,6 +190,7 @@ impl Refusal {
             Self::NotMeasured { .. } => "not_measured",
             Self::GateFailed(verdict) => verdict.reason,
             Self::Blend(refusal) => refusal.reason(),
+            Self::TierMismatch { .. } => "tier_mismatch",
             Self::Kernel { cause, .. } => cause.reason(),
             Self::Misfit { .. } => "slot_contract",
             Self::Registry(error) => error.reason(),

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig, BlendMode};
 use kasmina_gates::GatePolicy;
 use kasmina_leyline::{
-    BlueprintId, Monotonic, SeedId,
-    v1::SeedLifecycleStage::{
-        SeedStageCulled, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary, SeedStageResetting,
+    Monotonic, SeedId,
+    v1::{
+        BlueprintDescriptor,
+        SeedLifecycleStage::{
+            SeedStageCulled, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary, SeedStageResetting,
+        },
     },
 };
 use kasmina_lifecycle::{
@@ -17,6 +20,7 @@ use kasmina_safety::BreakerOpen;
 
 use crate::{
     GraftBackend, Refusal, SeedManager,
+    context::Wanted,
     durability::Unjournaled,
     seed::{Attached, Probe, Seed},
 };
@@ -59,17 +63,22 @@ impl<B: GraftBackend> SeedManager<B> {
         self.validation.clear();
     }
 
-    /// DORMANT to GERMINATED and, on the fast path, on to TRAINING.
+    /// DORMANT to GERMINATED and, on the fast path, on to TRAINING. A blueprint of another tier than is wanted changes nothing.
     pub(crate) fn germinate(
         &mut self,
         id: &SeedId,
-        blueprint: &BlueprintId,
+        Wanted { blueprint, tier }: &Wanted,
         parameters: BTreeMap<String, f32>,
         learning_rate_scale: f64,
     ) -> Result<(), Refusal> {
         self.expect_before::<Germinate>(id)?;
         self.breakers_allow()?;
         let evidence = self.sanity(id, blueprint, parameters)?;
+        if let (Some(expected), Some(got)) = (*tier, evidence.blueprint.as_ref().map(BlueprintDescriptor::tier))
+            && expected != got
+        {
+            return Err(Refusal::TierMismatch { blueprint: blueprint.clone(), expected, got });
+        }
         self.pass_gate::<Germinate>(id, &evidence)?;
         if let Err(refusal) = self.attach(id, blueprint, learning_rate_scale) {
             // The graft has failed, so the seed rests like after any other cull.

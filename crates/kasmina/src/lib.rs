@@ -90,6 +90,7 @@
 
 mod builder;
 mod checkpoints;
+mod context;
 mod draws;
 mod durability;
 mod error;
@@ -98,6 +99,7 @@ mod grafts;
 mod growth;
 mod host_pass;
 mod manager;
+mod metrics_endpoint;
 mod order;
 mod report;
 mod reuse;
@@ -131,16 +133,18 @@ pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
 pub use checkpoints::{RestoredHost, RolledBack};
+pub use context::{CommandContext, Degraded};
 pub use durability::{CheckpointError, Recovered};
 pub use error::{BuildError, CommandError, Refusal, StepError};
 pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
 pub use manager::{SeedManager, Validation};
+pub use metrics_endpoint::{MetricsEndpoint, MetricsEndpointError};
 pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
 pub use sender::CommandSender;
 pub use settings::{
-    Advance, AutomaticMode, BlendingSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings, RollbackSettings,
-    Settings, SettingsError, TelemetrySettings, TrainingSettings,
+    Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
+    RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
 pub use slot::{Activation, SlotShape};
 pub use step::{SeedStep, StepReport, StepTiming};

@@ -18,12 +18,12 @@ use kasmina_leyline::{
 };
 use prost_types::{Struct, value::Kind};
 
-use crate::{GraftBackend, Refusal, SeedManager};
+use crate::{CommandContext, GraftBackend, Refusal, SeedManager, context::Wanted};
 
 /// A command, understood.
 #[derive(Clone, Debug, PartialEq)]
 enum Order {
-    Germinate { seed: SeedId, blueprint: BlueprintId, parameters: BTreeMap<String, f32>, lr_scale: f64 },
+    Germinate { seed: SeedId, wanted: Wanted, parameters: BTreeMap<String, f32>, lr_scale: f64 },
     StartTraining { seed: SeedId },
     StartGrafting { seed: SeedId, blend: BlendConfig, schedule: AlphaSchedule },
     Stabilize { seed: SeedId },
@@ -50,9 +50,9 @@ enum BreakerName {
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Does what a command says.
-    pub(crate) fn execute(&mut self, command: &AdaptationCommand) -> Result<(), Refusal> {
+    pub(crate) fn execute(&mut self, command: &AdaptationCommand, context: &CommandContext) -> Result<(), Refusal> {
         self.check(command)?;
-        let order = self.understand(command)?;
+        let order = self.understand(command, context)?;
         if let (Some(epoch), false) = (self.commanded, order.works_before_a_rollback()) {
             return Err(Refusal::RollbackPending { epoch });
         }
@@ -76,11 +76,11 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(())
     }
 
-    fn understand(&self, command: &AdaptationCommand) -> Result<Order, Refusal> {
+    fn understand(&self, command: &AdaptationCommand, context: &CommandContext) -> Result<Order, Refusal> {
         let seed = || SeedId::new(&command.target_seed_id).map_err(Refusal::from);
         match (command.command_type(), &command.payload) {
             (CommandType::CommandSeed, Some(Payload::SeedOperation(operation))) => {
-                self.understand_seed_operation(seed()?, operation, command)
+                self.understand_seed_operation(seed()?, operation, command, context)
             }
             (CommandType::CommandSeed, _) => Err(missing("seed_operation")),
             (CommandType::CommandPause, _) => Ok(match flag(command, "resume")? {
@@ -119,6 +119,7 @@ impl<B: GraftBackend> SeedManager<B> {
         seed: SeedId,
         operation: &CommandSeedOperation,
         command: &AdaptationCommand,
+        context: &CommandContext,
     ) -> Result<Order, Refusal> {
         let parameters = &operation.parameters;
         match operation.operation() {
@@ -137,7 +138,7 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(match operation.operation() {
             SeedOperation::SeedOpGerminate => Order::Germinate {
                 seed,
-                blueprint: BlueprintId::new(&operation.blueprint_id)?,
+                wanted: context.wanted(BlueprintId::new(&operation.blueprint_id)?)?,
                 parameters: parameters
                     .iter()
                     .filter(|(name, _)| *name != "lr_scale")
@@ -167,8 +168,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     fn carry_out(&mut self, order: Order) -> Result<(), Refusal> {
         match order {
-            Order::Germinate { seed, blueprint, parameters, lr_scale } => {
-                self.germinate(&seed, &blueprint, parameters, lr_scale)
+            Order::Germinate { seed, wanted, parameters, lr_scale } => {
+                self.germinate(&seed, &wanted, parameters, lr_scale)
             }
             Order::StartTraining { seed } => self.start_training(&seed),
             Order::StartGrafting { seed, blend, schedule } => self.start_grafting(&seed, blend, schedule),

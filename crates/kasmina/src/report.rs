@@ -23,7 +23,9 @@ use kasmina_safety::{BreakerEvent, Clock};
 use kasmina_security::Rejection;
 use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Sink, names};
 
-use crate::{CheckpointError, Fault, Recovered, Refusal, StepError, settings::TelemetrySettings};
+use crate::{
+    CheckpointError, CommandContext, Degraded, Fault, Recovered, Refusal, StepError, settings::TelemetrySettings,
+};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks.
 pub(crate) struct Reporter {
@@ -312,8 +314,23 @@ impl Reporter {
         self.assembler.event(None, event);
     }
 
-    pub(crate) fn accepted(&mut self, command: &AdaptationCommand) {
-        self.assembler.event(target(command).as_ref(), about(names::COMMAND_ACCEPTED, command));
+    pub(crate) fn accepted(&mut self, command: &AdaptationCommand, context: &CommandContext) {
+        let said = [("risk_score", context.risk), ("feature_coverage", context.coverage)];
+        let said = said.into_iter().filter_map(|(name, number)| Some((name, number?)));
+        let event =
+            said.fold(about(names::COMMAND_ACCEPTED, command), |event, (name, number)| event.with(name, number));
+        self.assembler.event(target(command).as_ref(), event);
+    }
+
+    pub(crate) fn degraded(&mut self, command: &AdaptationCommand, degraded: &[Degraded]) {
+        for told in degraded {
+            let event = about(names::DEGRADED_INPUTS, command)
+                .with("reason", told.reason)
+                .with("annotation", told.annotation)
+                .with("text", &told.text);
+            let event = told.inputs_text().into_iter().fold(event, |event, inputs| event.with("inputs", inputs));
+            self.assembler.event(target(command).as_ref(), event);
+        }
     }
 
     pub(crate) fn refused(&mut self, command: &AdaptationCommand, refusal: &Refusal) {

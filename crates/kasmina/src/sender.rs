@@ -40,12 +40,30 @@ impl CommandSender {
     /// # Errors
     /// [`Malformed`] for a command that receivers would refuse.
     pub fn germinate(&mut self, seed: &SeedId, blueprint: &BlueprintId, now: UnixTime) -> Result<Vec<u8>, Malformed> {
+        self.germinate_with(seed, blueprint, [], [], now)
+    }
+
+    /// GERMINATE with parameters of the blueprint and with annotations, for instance what
+    /// [`CommandContext`](crate::CommandContext) is read from.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a command that receivers would refuse.
+    pub fn germinate_with<const P: usize, const A: usize>(
+        &mut self,
+        seed: &SeedId,
+        blueprint: &BlueprintId,
+        parameters: [(&str, f32); P],
+        annotations: [(&str, &str); A],
+        now: UnixTime,
+    ) -> Result<Vec<u8>, Malformed> {
         let operation = CommandSeedOperation {
             operation: SeedOperation::SeedOpGerminate.into(),
             blueprint_id: blueprint.to_string(),
-            ..CommandSeedOperation::default()
+            parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
         };
-        self.send(self.command(seed, operation), now)
+        let mut command = self.command(seed, operation);
+        command.annotations = texts(annotations);
+        self.send(command, now)
     }
 
     /// A seed operation that needs nothing but its seed, or what `parameters` and `annotations` say.

@@ -30,6 +30,8 @@ pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
 pub struct Settings {
     /// Stages and what may move a seed between them.
     pub lifecycle: LifecycleSettings,
+    /// Commands.
+    pub commands: CommandSettings,
     /// The training step.
     pub training: TrainingSettings,
     /// Blending.
@@ -80,6 +82,16 @@ pub enum Advance {
         /// Steps in PROBATIONARY.
         probationary_steps: u64,
     },
+}
+
+/// Commands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandSettings {
+    /// A command whose sender had less than this share of its inputs, 0 to 1, is told of as `degraded_inputs`, and obeyed all
+    /// the same. Default 0.7, our choice: with a third of its inputs missing, a policy decides on something else than it
+    /// has learned from.
+    pub degraded_below: f64,
 }
 
 /// The training step.
@@ -271,6 +283,8 @@ impl Settings {
         let demand = |holds: bool, key, value: &dyn ToString, demand| {
             if holds { Ok(()) } else { Err(SettingsError::OutOfRange { key, value: value.to_string(), demand }) }
         };
+        let below = self.commands.degraded_below;
+        demand((0.0..=1.0).contains(&below), "commands.degraded_below", &below, "must be in [0, 1]")?;
         let training = &self.training;
         let scale = training.learning_rate_scale;
         demand(scale.is_finite() && scale > 0.0, "training.learning_rate_scale", &scale, "must be finite and above 0")?;
@@ -327,6 +341,12 @@ impl LifecycleSettings {
 impl Default for LifecycleSettings {
     fn default() -> Self {
         Self { embargo_seconds: 30, fast_path: true, require_validation: false, advance: Advance::default() }
+    }
+}
+
+impl Default for CommandSettings {
+    fn default() -> Self {
+        Self { degraded_below: 0.7 }
     }
 }
 
@@ -412,6 +432,12 @@ mod tests {
             overlay("KASMINA_SET_TRAINING__LEARNING_RATE_SCALE", "nan"),
             Err(SettingsError::OutOfRange { key: "training.learning_rate_scale", .. })
         ));
+        for value in ["-0.1", "1.1", "nan", "inf"] {
+            assert!(matches!(
+                overlay("KASMINA_SET_COMMANDS__DEGRADED_BELOW", value),
+                Err(SettingsError::OutOfRange { key: "commands.degraded_below", .. })
+            ));
+        }
         assert!(matches!(Settings::from_file("no/such/file.toml"), Err(SettingsError::Unreadable { .. })));
     }
 

@@ -5,7 +5,7 @@ use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
 use kasmina_security::{Rejection, Verified};
 
-use crate::{CheckpointError, CommandError, GraftBackend, Refusal, SeedManager, state::UndoPoint};
+use crate::{CheckpointError, CommandContext, CommandError, GraftBackend, Refusal, SeedManager, state::UndoPoint};
 
 /// What a command that was carried out has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,9 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         let issued_at = command.issued_at.map(UnixTime::from).unwrap_or_default();
         batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at });
-        let done = self.execute(&command);
+        let (context, degraded) = CommandContext::read(&command.annotations, self.settings.commands.degraded_below);
+        self.reporter.degraded(&command, &degraded);
+        let done = self.execute(&command, &context);
         batch.entries.push(match &done {
             Ok(()) => Entry::CommandAccepted { command_id: id.clone(), wire: wire.to_vec() },
             Err(refusal) => Entry::CommandRefused { command_id: id.to_string(), reason: refusal.reason().to_owned() },
@@ -98,7 +100,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
         let outcome = match done {
             Ok(()) => {
-                self.reporter.accepted(&command);
+                self.reporter.accepted(&command, &context);
                 Ok(Receipt { command: id.clone(), transitions })
             }
             Err(refusal) => {

@@ -61,8 +61,11 @@ fn run(every: u64) -> (Vec<u8>, Vec<(SeedLifecycleStage, Option<f32>, Vec<f32>)>
         world.step(&mut host, &mut optimizer, at);
         if at.is_multiple_of(every) {
             let (before, clock) = (portrait(&world), world.clock.clone());
+            let sender = std::mem::replace(&mut world.sender, common::sender());
             world = self::world(&store, settings());
+            // The sender has not been killed.
             world.clock.set_unix(clock.unix());
+            world.sender = sender;
             world.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
             assert_eq!(portrait(&world), before, "after step {at}");
         }

@@ -82,7 +82,7 @@ struct Measured {
 
 impl PrometheusText {
     /// The bound on seeds of [`PrometheusText::default`]: with every metric of every seed, none with attributes, some 22,500
-    /// series, which render to SIZE MB.
+    /// series, which render to 1.3 MB.
     pub const DEFAULT_MAX_SEEDS: usize = 1_024;
 
     /// How many sets of attributes are held of a metric of a seed, or of a metric of no seed. A metric without attributes

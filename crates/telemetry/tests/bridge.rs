@@ -44,6 +44,20 @@ fn metrics_are_one_debug_event() {
 }
 
 #[test]
+fn attributes_of_a_metric_are_part_of_its_key() {
+    let seen = seen(Level::TRACE, |assembler, _| {
+        let state = |value: f64| Metric::new(BREAKER_STATE, value);
+        assembler.metric(None, state(1.0).with("breaker", "isolation"));
+        assembler.metric(None, state(2.0).with("by", "a\n b=\"3\"").with("breaker", "kernels"));
+        assembler.metric(None, state(3.0));
+    });
+    assert_eq!(
+        seen[0].fields["metrics"],
+        r#""kasmina.breaker.state{breaker=isolation}"=1 "kasmina.breaker.state{breaker=kernels by=\"a\\n b=\\\"3\\\"\"}"=2 kasmina.breaker.state=3"#
+    );
+}
+
+#[test]
 fn a_subscriber_that_wants_only_errors_gets_only_errors() {
     let seen = seen(Level::ERROR, |assembler, seed| {
         assembler.event(Some(seed), Event::new(SEED_STATE));

@@ -93,6 +93,20 @@ fn a_measurement_replaces_the_one_before_it_in_the_step() {
 }
 
 #[test]
+fn measurements_that_differ_in_an_attribute_stand_side_by_side() {
+    let mut assembler = assembler(64);
+    for (breaker, state) in [("isolation", 1.0), ("kernels", 2.0), ("isolation", 3.0)] {
+        assembler.metric(None, Metric::new(BREAKER_STATE, state).with("breaker", breaker));
+    }
+    assembler.metric(None, Metric::new(BREAKER_STATE, 4.0));
+    let packets = assemble(&mut assembler);
+    let told =
+        packets[0].metrics.iter().map(|point| (point.attributes.get("breaker").map(String::as_str), point.value));
+    assert_eq!(told.collect::<Vec<_>>(), [(Some("isolation"), 3.0), (Some("kernels"), 2.0), (None, 4.0)]);
+    assert!(packets[0].metrics.iter().all(|point| point.name == "kasmina.breaker.state"));
+}
+
+#[test]
 fn the_reference_packet_is_at_most_280_bytes() {
     let mut assembler = assembler(64);
     let seed = seed("seed-1");
@@ -143,6 +157,7 @@ fn json_lines_are_json_in_the_contracts_names() {
     let mut assembler = assembler(64);
     assembler.event(Some(&seed("seed-1")), Event::new(GATE_FAILURE).with("reason", "a \"quoted\"\nreason"));
     assembler.metric(Some(&seed("seed-1")), Metric::new(SEED_LOSS, f64::NAN));
+    assembler.metric(Some(&seed("seed-1")), Metric::new(BREAKER_STATE, 1.0).with("breaker", "a \"quoted\" one"));
     let mut bytes = Vec::new();
     let mut sink = JsonLinesSink::new(&mut bytes);
     for packet in assemble(&mut assembler) {
@@ -156,6 +171,8 @@ fn json_lines_are_json_in_the_contracts_names() {
     assert_eq!(value["level"], "TELEMETRY_LEVEL_CRITICAL");
     assert_eq!(value["events"][0]["attributes"]["reason"], "a \"quoted\"\nreason");
     assert_eq!(value["metrics"][0]["value"], "NaN");
+    assert_eq!(value["metrics"][0]["attributes"], serde_json::json!({}));
+    assert_eq!(value["metrics"][1]["attributes"], serde_json::json!({ "breaker": "a \"quoted\" one" }));
     assert_eq!(value["system_health"]["status"], "HEALTH_STATUS_UNHEALTHY");
 }
 

@@ -24,6 +24,10 @@ fn the_text_is_the_golden_one() {
         assembler.metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(ISOLATION_VIOLATIONS, 2.0));
         assembler.metric(None, Metric::new(HOST_LOSS, -1.5e-9 * step as f64));
         assembler.metric(None, Metric::new(CACHE_HITS, 1e21));
+        assembler.metric(None, Metric::new(BREAKER_STATE, 2.0).with("breaker", "kernels"));
+        assembler.metric(None, Metric::new(BREAKER_STATE, 1.0).with("breaker", "isolation"));
+        assembler
+            .metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(BREAKER_STATE, 3.0).with("breaker", "seed"));
         assembler.event(None, Event::new(BREAKER_OPEN));
         for packet in assembler.assemble(step, UnixTime::from_millis(1_700_000_000_000)) {
             sink.deliver(&packet).unwrap();
@@ -66,6 +70,36 @@ fn names_that_nobody_declared_make_no_series() {
 }
 
 #[test]
+fn names_of_labels_are_in_the_formats_alphabet_and_each_stands_once() {
+    for (attributes, labels) in [
+        (&[("breaker", "a\\b\"c\nd")][..], "breaker=\"a\\\\b\\\"c\\nd\""),
+        (&[("http.method", "GET"), ("größe", "1")], "gr__e=\"1\",http_method=\"GET\""),
+        (&[("1st", "1"), ("", "2")], "_=\"2\",_1st=\"1\""),
+        (&[("__name__", "forged"), ("_a", "1"), ("..b", "2")], "_a=\"1\",_b=\"2\",_name__=\"forged\""),
+        (&[("a.b", "first"), ("a_b", "last")], "a_b=\"last\""),
+        (&[("seed_id", "forged"), ("seed.id", "forged"), ("empty", ""), ("a", "1")], "a=\"1\""),
+    ] {
+        let mut page = PrometheusText::default();
+        page.deliver(&labelled("seed-1", 1, attributes, 0.5)).unwrap();
+        page.deliver(&labelled("", 1, attributes, 0.5)).unwrap();
+        let text = page.render();
+        parse(&text);
+        for labels in [labels.to_owned(), format!("seed_id=\"seed-1\",{labels}")] {
+            assert!(text.contains(&format!("\nkasmina_seed_loss{{{labels}}} 0.5\n")), "{attributes:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn series_that_look_the_same_are_one() {
+    let mut page = PrometheusText::default();
+    for (value, attributes) in [(1.0, &[][..]), (2.0, &[("a", "")]), (3.0, &[("seed_id", "seed-2")])] {
+        page.deliver(&labelled("seed-1", 1, attributes, value)).unwrap();
+        assert_eq!(seeds(&page), BTreeMap::from([("seed-1".to_owned(), value)]));
+    }
+}
+
+#[test]
 fn what_the_emergency_lane_overtook_is_old_news() {
     let at = |step, seconds: i64, value| {
         let mut packet = measured("seed-1", step, SEED_LOSS.name, value);
@@ -95,6 +129,36 @@ proptest! {
         let labels = if id.is_empty() { vec![] } else { vec![("seed_id".to_owned(), id)] };
         let read = parse(&page.render())[&("kasmina_seed_loss".to_owned(), labels)];
         prop_assert!(read == value || (read.is_nan() && value.is_nan()), "{} was read as {}", value, read);
+    }
+
+    /// Whatever attributes are called and say, the text can be read, and has no more series than the bounds allow: the ones
+    /// measured last, beside the one without attributes.
+    #[test]
+    fn any_attributes_can_be_read_and_the_oldest_are_forgotten(
+        odd in prop::collection::vec((text(), text()), 0..6),
+        visits in prop::collection::vec(0..40_usize, 0..90),
+        seed in prop::sample::select(vec!["", "seed-1"]),
+    ) {
+        let mut page = PrometheusText::default();
+        let odd: Vec<_> = odd.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        page.deliver(&labelled(seed, 1, &[], 0.5)).unwrap();
+        page.deliver(&labelled(seed, 1, &odd, 0.5)).unwrap();
+        parse(&page.render());
+        let mut kept: Vec<usize> = Vec::new();
+        for (step, visit) in visits.iter().enumerate() {
+            page.deliver(&labelled(seed, 100 - step as u64, &[("visit", &visit.to_string())], 0.5)).unwrap();
+            kept.retain(|held| held != visit);
+            kept.push(*visit);
+            kept.drain(..kept.len().saturating_sub(PrometheusText::MAX_LABEL_SETS));
+            let series = parse(&page.render());
+            let losses: Vec<_> = series.keys().filter(|(name, _)| name == "kasmina_seed_loss").collect();
+            let visits = losses.iter().filter_map(|(_, labels)| {
+                labels.iter().find(|(name, _)| name == "visit").and_then(|(_, value)| value.parse().ok())
+            });
+            prop_assert!(kept.iter().copied().collect::<BTreeSet<usize>>() == visits.collect());
+            prop_assert!(losses.len() <= 1 + PrometheusText::MAX_LABEL_SETS);
+            prop_assert!(losses.iter().any(|(_, labels)| labels.iter().all(|(name, _)| name == "seed_id")));
+        }
     }
 
     /// The seeds shown are the ones measured last, as many as the bound allows.
@@ -133,6 +197,13 @@ fn measured(seed: &str, step: u64, name: &str, value: f64) -> TelemetryPacket {
         system_health: Some(SystemHealth { indicators, ..SystemHealth::default() }),
         ..TelemetryPacket::default()
     }
+}
+
+fn labelled(seed: &str, step: u64, attributes: &[(&str, &str)], value: f64) -> TelemetryPacket {
+    let mut packet = measured(seed, step, SEED_LOSS.name, value);
+    packet.metrics[0].attributes =
+        attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    packet
 }
 
 /// The loss of every seed that is shown.
@@ -176,7 +247,11 @@ fn sample(line: &str) -> Option<(Series, f64)> {
         loop {
             let (label, after) = identifier(rest)?;
             let (value, after) = quoted(after.strip_prefix('=')?)?;
+            let new = labels.iter().all(|(held, _)| *held != label);
             labels.push((label, value));
+            if !new || labels.iter().any(|(held, value)| held.starts_with("__") || value.is_empty()) {
+                return None;
+            }
             match after.strip_prefix(',') {
                 Some(next) => rest = next,
                 None => break rest = after.strip_prefix('}')?,

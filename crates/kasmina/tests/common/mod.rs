@@ -170,6 +170,11 @@ pub fn control_step<M: Host<B> + AutodiffModule<B>>(host: &mut M, optimizer: &mu
 
 pub const RATE: f64 = 1e-2;
 
+/// Whoever sends the commands.
+pub fn sender() -> CommandSender {
+    CommandSender::new(&Secret::new("a shared secret").unwrap(), "tamiyo").unwrap()
+}
+
 pub struct World {
     pub manager: SeedManager<B>,
     pub clock: ManualClock,
