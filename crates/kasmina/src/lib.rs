@@ -155,3 +155,8 @@ pub use trainer_state::{HostState, TrainerState};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// So are those of the page on commands.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/COMMANDS.md")]
+struct Commands;

@@ -55,6 +55,7 @@ fn a_manager_tells_the_state_of_each_breaker() {
     let mut manager: SeedManager<B> = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
         .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
         .sink(text)
+        .volatile()
         .build(&Default::default())
         .unwrap();
     let mut sender = CommandSender::new(&secret, "tamiyo").unwrap();
