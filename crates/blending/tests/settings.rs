@@ -208,6 +208,14 @@ proptest! {
     }
 
     #[test]
+    fn a_config_says_itself(annotations in annotations(), k in 0_f32..1e9, tau in 0_f32..1e-3, hi in 0_f32..1.0) {
+        let gate = BlendConfig::confidence(k, tau, hi / 3.0, hi).unwrap();
+        for config in BlendConfig::from_annotations(&annotations, 8).into_iter().chain([gate]) {
+            prop_assert_eq!(BlendConfig::from_annotations(&config.annotations(), 8), Ok(config));
+        }
+    }
+
+    #[test]
     fn schedules_of_commands_never_panic(
         annotations in annotations(), steps in any::<f32>(), temperature in any::<f32>(), fallback in any::<u64>(),
     ) {

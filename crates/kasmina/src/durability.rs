@@ -11,6 +11,7 @@ mod weights;
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
+    ops::Range,
 };
 
 use kasmina_leyline::{Monotonic, SeedId, v1::TelemetryPacket};
@@ -86,13 +87,13 @@ impl Durability {
             .map_err(|error| CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() })
     }
 
-    pub(crate) fn append(&mut self, entries: &[Entry], now: Monotonic) -> Result<(), StoreError> {
+    fn append(&mut self, entries: &[Entry], now: Monotonic) -> Result<Range<u64>, StoreError> {
         let places = self.journal.append(entries)?;
         if !places.is_empty() {
             self.sequence = places.end - 1;
             self.batches.push_back((places.start, now));
         }
-        Ok(())
+        Ok(places)
     }
 
     /// The packet at this place of the journal.
@@ -154,7 +155,10 @@ impl<B: GraftBackend> SeedManager<B> {
         let blobs = if changed { Some(encode(&self.state(), &book, now)?) } else { None };
         let at = self.clock.unix();
         let Some(durability) = &mut self.durability else { return Ok(()) };
-        let Some(blobs) = blobs else { return Ok(durability.append(entries, now)?) };
+        let Some(blobs) = blobs else {
+            durability.append(entries, now)?;
+            return Ok(());
+        };
         let bytes: usize = blobs.values().map(Vec::len).sum();
         let id = durability.name("state")?;
         entries.push(Entry::Checkpoint { id: id.clone() });
@@ -258,9 +262,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let entries: Vec<_> =
             packets.iter().map(|packet| Entry::Telemetry { packet: packet.encode_to_vec() }).collect();
         let ids: Vec<_> = packets.iter().map(|packet| packet.packet_id.clone()).collect();
-        let first = durability.sequence + 1;
-        if durability.append(&entries, now).is_ok() {
-            self.reporter.note_spilled(&ids.into_iter().zip(first..).collect());
+        if let Ok(places) = durability.append(&entries, now) {
+            self.reporter.note_spilled(&ids.into_iter().zip(places).collect());
         }
     }
 }

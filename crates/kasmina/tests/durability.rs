@@ -3,15 +3,21 @@
 
 mod common;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
 use common::{B, Mlp, World, bytes, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, SeedManager, Settings,
     leyline::{
         SlotId, TrainingRunId,
-        v1::{SeedLifecycleStage, SeedLifecycleStage::*, SeedOperation::*},
+        v1::{SeedLifecycleStage, SeedLifecycleStage::*, SeedOperation::*, TelemetryLevel, TelemetryPacket},
     },
     rollback::{CheckpointStore, Entry, Journal, NoCheckpoints, NoJournal, doubles::MemoryStore},
     safety::Clock,
+    telemetry::{MemorySink, Sink, SinkError},
 };
 
 /// Every step's weights are in the store.
@@ -308,4 +314,83 @@ fn a_checkpoint_that_no_record_names_was_never_acknowledged() {
     second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
     second.germinate("seed-1", "mlp").unwrap();
     assert_eq!(world(&store, settings()).stage("seed-1"), SeedStageTraining);
+}
+
+/// Takes packets when it is told to.
+#[derive(Clone, Default)]
+struct Switch(Arc<AtomicBool>, MemorySink);
+
+impl Sink for Switch {
+    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
+        if self.0.load(Relaxed) {
+            return self.1.deliver(packet);
+        }
+        Err(SinkError { sink: "switch", source: "off".into() })
+    }
+}
+
+#[test]
+fn a_critical_event_that_nobody_took_is_told_by_the_next_process() {
+    let (store, switch) = (MemoryStore::new(), Switch::default());
+    let build = |pending| {
+        let mut settings = settings();
+        settings.telemetry.pending_packets = pending;
+        World::build(settings, |builder| {
+            let builder = builder.sink(switch.clone()).journal(store.clone(), store.clone());
+            builder.recover(&Default::default()).unwrap().0
+        })
+    };
+    let critical = |packets: Vec<TelemetryPacket>| -> Vec<String> {
+        let ids = packets.into_iter().filter(|packet| packet.level == TelemetryLevel::Critical as i32);
+        ids.map(|packet| packet.packet_id).collect()
+    };
+    let mut first = build(2);
+    first.attach(&determined(Mlp::<B>::init()));
+    let mut told = Vec::new();
+    for _ in 0..7 {
+        assert_eq!(refused(first.manager.submit(b"forged")), "malformed");
+        first.manager.flush_telemetry();
+        told.extend(critical(first.sink.take()));
+    }
+    assert_eq!(told.len(), 7);
+    drop(first);
+
+    let mut second = build(1000);
+    second.manager.flush_telemetry();
+    assert!(critical(switch.1.take()).is_empty());
+    drop(second);
+
+    let mut third = build(1000);
+    switch.0.store(true, Relaxed);
+    third.manager.flush_telemetry();
+    let arrived = switch.1.take();
+    assert_eq!(critical(arrived.clone()), told);
+    let ids: std::collections::BTreeSet<_> = arrived.iter().map(|packet| &packet.packet_id).collect();
+    assert_eq!(ids.len(), arrived.len(), "packets of two processes share an id");
+    // Delivered, they are not told again.
+    third.manager.register_seed(seed("seed-9"), SlotId::new("mid").unwrap()).unwrap();
+    drop(third);
+    build(1000).manager.flush_telemetry();
+    assert!(critical(switch.1.take()).is_empty());
+}
+
+#[test]
+fn a_sink_that_comes_back_gets_what_went_to_the_journal() {
+    let (store, switch) = (MemoryStore::new(), Switch::default());
+    let mut settings = settings();
+    settings.telemetry.pending_packets = 3;
+    let mut world = World::build(settings, |builder| {
+        let builder = builder.sink(switch.clone()).journal(store.clone(), store.clone());
+        builder.recover(&Default::default()).unwrap().0
+    });
+    for _ in 0..20 {
+        assert_eq!(refused(world.manager.submit(b"forged")), "malformed");
+        world.manager.flush_telemetry();
+    }
+    switch.0.store(true, Relaxed);
+    world.manager.flush_telemetry();
+    let rejected = |packets: Vec<TelemetryPacket>| {
+        packets.iter().flat_map(|packet| &packet.events).filter(|event| event.description == "command_rejected").count()
+    };
+    assert_eq!(rejected(switch.1.take()), 20);
 }

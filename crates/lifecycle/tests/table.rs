@@ -174,6 +174,23 @@ fn a_verdict_goes_on_the_wire_as_a_gate_event() {
     assert_eq!((event.reason.as_str(), event.attributes["slot"].as_str()), ("slot_taken", "mid"));
 }
 
+#[test]
+fn a_resumed_seed_stands_where_it_stood_and_rests_for_what_was_left() {
+    let id = SeedId::new("seed-1").unwrap();
+    let now = Monotonic::from_millis(5);
+    let resumed = |stage, left| Lifecycle::resumed(id.clone(), stage, EMBARGO, left, now);
+    for stage in (0..12).map(|stage| SeedLifecycleStage::try_from(stage).unwrap()) {
+        let seed = resumed(stage, Some(Duration::from_secs(7)));
+        assert_eq!((seed.stage(), seed.since()), (stage, now));
+        let until = (stage == SeedLifecycleStage::SeedStageEmbargoed).then(|| now.after(Duration::from_secs(7)));
+        assert_eq!(seed.embargo_until(), until);
+    }
+    for left in [None, Some(Duration::MAX)] {
+        let seed = resumed(SeedLifecycleStage::SeedStageEmbargoed, left);
+        assert_eq!(seed.embargo_until(), Some(now.after(EMBARGO)));
+    }
+}
+
 proptest! {
     /// Whatever is asked in whatever order, the seed only ever makes moves of the table, a guarded one only with its
     /// gate's pass, and leaves the embargo only after its end.

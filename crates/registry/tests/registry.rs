@@ -101,6 +101,23 @@ fn only_what_an_optimizer_updates_is_a_parameter() {
     assert_eq!(parameter_ids(&net.no_grad()), []);
 }
 
+#[test]
+fn the_seeds_of_another_registry_come_with_their_parameters() {
+    let id = |number: u64| ParamId::from(number);
+    let (mut now, mut then) = (Registry::default(), Registry::default());
+    now.register_host([id(1)]).unwrap();
+    now.register_teacher([id(2)]).unwrap();
+    now.register_seed(&seed("new"), [id(3)], 1.0).unwrap();
+    then.register_host([id(4)]).unwrap();
+    then.register_seed(&seed("old"), [id(5)], 0.5).unwrap();
+    let back = now.with_seeds_of(&then);
+    let owners = [1, 2, 3, 4, 5].map(|number| back.owner(id(number)).map(ToString::to_string));
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(owners, [named("the host"), named("the teacher"), None, None, named("old")]);
+    assert_eq!(back.learning_rate_scale(&seed("old")), Some(0.5));
+    assert_eq!(back.parameters_of(&seed("new")).count(), 0);
+}
+
 proptest! {
     #[test]
     fn behaves_like_a_list_of_pairs(

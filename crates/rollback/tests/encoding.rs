@@ -50,6 +50,9 @@ fn entry() -> impl Strategy<Value = Entry> {
         }),
         (command(), time()).prop_map(|(command_id, issued_at)| Entry::NonceSeen { command_id, issued_at }),
         bytes().prop_map(|packet| Entry::Telemetry { packet }),
+        (prop::option::of("[!-~]{1,128}"), any::<u64>()).prop_map(|(seed, epoch)| {
+            Entry::RolledBack { seed_id: seed.map(|seed| SeedId::new(seed).unwrap()), epoch }
+        }),
         "[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}".prop_map(|id| Entry::Checkpoint { id: CheckpointId::new(id).unwrap() }),
     ]
 }

@@ -134,25 +134,39 @@ proptest! {
         prop_assert_ne!(reason(verifier().verify(&bytes, WALL, NOW)), "ok");
     }
 
-    /// Over any sequence of commands, times and capacities, with a wall clock that jumps either way, no command is obeyed
-    /// twice.
+    /// Over any sequence of commands, times, capacities and restarts, with a wall clock that jumps either way, no command is
+    /// obeyed twice. What a journal keeps over a restart is what the ledger had not forgotten, and the watermark of the rest.
     #[test]
     fn no_command_is_obeyed_twice(
         ttl in 0..120_u64,
         capacity in 0..6_usize,
-        steps in prop::collection::vec((0..12_u8, -70..70_i64, 0..40_u64), 0..120),
+        steps in prop::collection::vec((0..12_u8, -70..70_i64, 0..40_u64, prop::bool::weighted(0.1)), 0..120),
     ) {
         // A command's time of issue is signed: an id always comes with the same one.
         let issued = |id: u8| UnixTime::from_nanos(WALL.as_nanos() + i64::from(id) * 7_000_000_000);
         let wires: Vec<_> = (0..12).map(|id| signed(&command(&format!("c{id}"), issued(id)))).collect();
         let ledger = NonceLedger::new(Duration::from_secs(ttl), capacity);
-        let mut verifier = verifier().with_ledger(ledger);
+        let mut verifier = verifier().with_ledger(ledger.clone());
         let (mut obeyed, mut wall, mut now) = (BTreeSet::new(), WALL, NOW);
-        for (id, jump, passed) in steps {
+        let mut journal: Vec<(CommandId, UnixTime, Monotonic)> = Vec::new();
+        for (id, jump, passed, restarts) in steps {
+            if restarts {
+                let watermark = verifier.gauges().watermark;
+                verifier = self::verifier().with_ledger(ledger.clone());
+                // The clock begins anew with the process.
+                now = NOW;
+                journal.iter_mut().for_each(|record| record.2 = now);
+                let kept = journal.iter().map(|(id, issued_at, _)| (id.clone(), *issued_at)).collect();
+                verifier.remember(kept, watermark, now);
+            }
             wall = UnixTime::from_nanos(wall.as_nanos() + jump * 1_000_000_000);
             now = now.after(Duration::from_secs(passed));
             match reason(verifier.verify(&wires[usize::from(id)], wall, now)) {
-                "ok" => prop_assert!(obeyed.insert(id), "{} twice", id),
+                "ok" => {
+                    prop_assert!(obeyed.insert(id), "{} twice", id);
+                    journal.retain(|(.., at)| at.after(Duration::from_secs(ttl)) > now);
+                    journal.push((CommandId::new(format!("c{id}")).unwrap(), issued(id), now));
+                }
                 "nonce_replayed" => prop_assert!(obeyed.contains(&id)),
                 other => prop_assert!(["stale_command", "issued_in_future"].contains(&other), "{}", other),
             }
@@ -194,5 +208,6 @@ fn the_cap_moves_the_oldest_acceptable_time_up() {
     assert_eq!(ledger.admit(&id("a"), at(10), NOW), Err(NonceRefusal::Forgotten));
     assert_eq!(ledger.admit(&id("d"), at(9), NOW), Err(NonceRefusal::Forgotten));
     assert_eq!(ledger.admit(&id("b"), at(20), NOW), Err(NonceRefusal::Replayed));
-    assert_eq!(ledger.gauges(), LedgerGauges { size: 2, evictions_total: 1, ttl: NonceLedger::TTL });
+    let expected = LedgerGauges { size: 2, evictions_total: 1, ttl: NonceLedger::TTL, watermark: Some(at(10)) };
+    assert_eq!(ledger.gauges(), expected);
 }

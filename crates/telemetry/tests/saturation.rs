@@ -1,6 +1,8 @@
 //! A flood: far more packets than the normal lane holds, and a sink that is away most of the time.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::collections::BTreeMap;
+
 use kasmina_leyline::v1::{TelemetryLevel, TelemetryPacket};
 use kasmina_telemetry::{Lanes, Sink, SinkError};
 
@@ -112,4 +114,48 @@ impl Arrived {
 
 fn packet(id: usize, level: TelemetryLevel) -> TelemetryPacket {
     TelemetryPacket { packet_id: id.to_string(), level: level.into(), ..TelemetryPacket::default() }
+}
+
+#[test]
+fn what_is_in_a_journal_need_not_be_in_memory_and_arrives_in_its_order() {
+    let mut lanes = Lanes::new(2);
+    for id in 0..6 {
+        lanes.push(packet(id, TelemetryLevel::Critical));
+    }
+    let mut sink = Away::default();
+    assert!(lanes.drain(&mut sink).error.is_some());
+    let journal: BTreeMap<u64, TelemetryPacket> = (100..).zip(lanes.unspilled().cloned().collect::<Vec<_>>()).collect();
+    assert_eq!(journal.len(), 6);
+    lanes.spilled(&journal.iter().map(|(place, packet)| (packet.packet_id.clone(), *place)).collect());
+    assert_eq!((lanes.unspilled().count(), lanes.places().collect::<Vec<_>>()), (0, (100..106).collect()));
+    lanes.push(packet(6, TelemetryLevel::Critical));
+    assert_eq!(lanes.unspilled().count(), 1);
+
+    sink.back = true;
+    // Two were in memory, the seventh is nowhere else; of the others the fourth cannot be read at first.
+    let mut recalled = Vec::new();
+    let drained = lanes.drain_with(&mut sink, &mut |place| {
+        recalled.push(place);
+        journal.get(&place).filter(|_| place != 103).cloned()
+    });
+    assert_eq!((drained.delivered.len(), recalled), (3, vec![102, 103]));
+    assert_eq!(
+        drained.error.unwrap().to_string(),
+        "the emergency sink did not take the packet: record 103 cannot be read"
+    );
+    let drained = lanes.drain_with(&mut sink, &mut |place| journal.get(&place).cloned());
+    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id).collect();
+    assert_eq!(ids, ["3", "4", "5", "6"]);
+    assert_eq!(lanes.waiting(), (0, 0));
+}
+
+#[test]
+fn packets_of_an_earlier_process_come_first() {
+    let mut lanes = Lanes::new(8);
+    lanes.push_spilled(7);
+    lanes.push(packet(1, TelemetryLevel::Critical));
+    let mut sink = Away { back: true, ..Away::default() };
+    let drained = lanes.drain_with(&mut sink, &mut |place| Some(packet(place as usize, TelemetryLevel::Critical)));
+    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id).collect();
+    assert_eq!(ids, ["7", "1"]);
 }
