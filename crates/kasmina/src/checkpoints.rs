@@ -11,7 +11,7 @@ use kasmina_rollback::{Checkpoint, CheckpointId, Entry, FAST_ROLLBACK, FULL_ROLL
 
 use crate::{
     CheckpointError, GraftBackend, HostState, Refusal, SeedManager, TrainerState,
-    durability::{Kept, Unjournaled, decode, encode},
+    durability::{Blobs, Kept, Unjournaled, decode, encode},
     seed::Seed,
     state::State,
 };
@@ -93,11 +93,12 @@ impl<B: GraftBackend> SeedManager<B> {
         durability.kept.push(Kept { id: id.to_string(), epoch, step });
         let surplus = durability.kept.len().saturating_sub(keep);
         durability.kept.drain(..surplus);
-        let outcome = self.commit(true);
-        if let (Err(_), Some(durability)) = (&outcome, &mut self.durability) {
-            durability.kept = before;
-        }
-        outcome
+        self.commit(true).inspect_err(|error| {
+            self.tell_failing(error);
+            if let Some(durability) = &mut self.durability {
+                durability.kept = before;
+            }
+        })
     }
 
     /// Does the rollback that a command said: the host, its optimizer, every seed and the count of steps are those of the
@@ -138,13 +139,19 @@ impl<B: GraftBackend> SeedManager<B> {
             durability.kept.retain(|kept| kept.epoch <= epoch);
             kept
         });
-        if let Err(error) = self.persist(vec![Entry::RolledBack { seed_id: None, epoch }], true) {
+        let mut entries = self.entries_from(0);
+        entries.push(Entry::RolledBack { seed_id: None, epoch });
+        if let Err(error) = self.persist(entries, true) {
             self.undo(before);
+            self.tell_failing(&error);
             if let Some((durability, kept)) = self.durability.as_mut().zip(kept) {
                 durability.kept = kept;
             }
             return Err(error);
         }
+        let moves = self.moves_from(0);
+        self.moved.extend(moves);
+        self.unjournaled.clear();
         self.remembered.retain(|remembered| remembered.epoch <= epoch);
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
@@ -227,7 +234,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// The state of an epoch out of the store, with the parts that it came in.
-    fn stored(&mut self, epoch: u64) -> Result<(State<B>, BTreeMap<String, Vec<u8>>), CheckpointError> {
+    fn stored(&mut self, epoch: u64) -> Result<(State<B>, Blobs), CheckpointError> {
         let (held, now) = (self.epochs(), self.clock.monotonic());
         let kept = self.durability.as_ref().and_then(|held| held.kept.iter().rev().find(|kept| kept.epoch == epoch));
         let Some(kept) = kept else { return Err(CheckpointError::UnknownEpoch { epoch, held }) };

@@ -58,6 +58,8 @@ pub(crate) struct Durability {
     oldest: u64,
     /// Whether the last attempt failed.
     failing: bool,
+    /// Whether that has been told.
+    told_failing: bool,
     /// Packets read back from the journal on their way to a sink.
     recalled: BTreeMap<u64, Vec<u8>>,
 }
@@ -75,6 +77,7 @@ impl Durability {
             batches: VecDeque::new(),
             oldest: 1,
             failing: false,
+            told_failing: false,
             recalled: BTreeMap::new(),
         }
     }
@@ -126,7 +129,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Makes the entries durable, and with them the state where something `changed`.
     ///
     /// # Errors
-    /// [`CheckpointError`]: nothing may be acknowledged. It has been reported.
+    /// [`CheckpointError`]: nothing may be acknowledged.
     pub(crate) fn persist(&mut self, mut entries: Vec<Entry>, changed: bool) -> Result<(), CheckpointError> {
         if self.durability.is_none() || (entries.is_empty() && !changed) {
             return Ok(());
@@ -134,19 +137,19 @@ impl<B: GraftBackend> SeedManager<B> {
         let started = self.clock.monotonic();
         let outcome = self.write(&mut entries, changed, started);
         let Some(durability) = &mut self.durability else { return Ok(()) };
-        let was_failing = mem::replace(&mut durability.failing, outcome.is_err());
-        match outcome {
-            Ok(()) => {
-                let took = self.clock.monotonic().since(started);
-                self.reporter.metric(None, Metric::new(names::JOURNAL_APPEND, took.as_secs_f64() * 1e3));
-                Ok(())
-            }
-            Err(error) => {
-                if !was_failing {
-                    self.reporter.journal_failed(&error);
-                }
-                Err(error)
-            }
+        durability.failing = outcome.is_err();
+        outcome?;
+        durability.told_failing = false;
+        let took = self.clock.monotonic().since(started);
+        self.reporter.metric(None, Metric::new(names::JOURNAL_APPEND, took.as_secs_f64() * 1e3));
+        Ok(())
+    }
+
+    /// Tells that something could not be made durable: once, until something can again.
+    pub(crate) fn tell_failing(&mut self, error: &CheckpointError) {
+        let Some(durability) = &mut self.durability else { return };
+        if !mem::replace(&mut durability.told_failing, true) {
+            self.reporter.journal_failed(error);
         }
     }
 
@@ -203,6 +206,13 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
+    /// As [`commit`](Self::commit). What cannot be made durable now is told as failing, and tried again with what comes next.
+    pub(crate) fn commit_or_tell(&mut self, changed: bool) {
+        if let Err(error) = self.commit(changed) {
+            self.tell_failing(&error);
+        }
+    }
+
     /// Makes the moves durable that are not yet; `changed` where something else is to be remembered. Only then are they told.
     pub(crate) fn commit(&mut self, changed: bool) -> Result<(), CheckpointError> {
         let entries = self.entries_from(0);
@@ -225,6 +235,7 @@ impl<B: GraftBackend> SeedManager<B> {
             Ok(()) => outcome,
             Err(error) => {
                 self.undo(before);
+                self.tell_failing(&error);
                 Err(error.into())
             }
         }

@@ -30,8 +30,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// every command does this first.
     pub fn tick(&mut self) -> Vec<Transition> {
         self.do_what_is_due();
-        // What cannot be made durable has been reported, and is told when it can.
-        let _ = self.commit(false);
+        self.commit_or_tell(false);
         self.take_moved()
     }
 

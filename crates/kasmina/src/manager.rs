@@ -194,7 +194,8 @@ impl<B: GraftBackend> SeedManager<B> {
         Err(Refusal::Misfit { blueprint: blueprint.clone(), slot: slot.clone(), cause })
     }
 
-    /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older.
+    /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count outlives
+    /// the process with the next checkpoint, for example a trainer's own ([`checkpoint`](Self::checkpoint)).
     pub fn end_epoch(&mut self) {
         self.epoch += 1;
         if self.epoch.is_multiple_of(self.settings.kernels.collect_every_epochs) {

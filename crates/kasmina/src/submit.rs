@@ -126,7 +126,7 @@ impl<B: GraftBackend> SeedManager<B> {
             }
             Err(error) => {
                 self.undo(before);
-                self.reporter.journal_failed(&error);
+                self.tell_failing(&error);
                 Err(error)
             }
         }

@@ -80,8 +80,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
         self.step += 1;
         self.settle(&mut report);
-        // What cannot be made durable has been reported, and is told when it can.
-        let _ = self.commit(self.step.is_multiple_of(self.settings.rollback.checkpoint_every));
+        self.commit_or_tell(self.step.is_multiple_of(self.settings.rollback.checkpoint_every));
         report.transitions = self.take_moved();
         self.tell(&report);
         self.flush_telemetry();

@@ -52,12 +52,33 @@ const BLENDED_BYTES: f64 = 1.5;
 const COPY: Comparison = Bandwidth { of: "blend/copy", bytes: BLENDED_BYTES };
 const CONVEX: Comparison = Time("blend/convex");
 
-pub(super) const ROWS: [Row; 31] = [
+pub(super) const ROWS: [Row; 40] = [
     alone("breaker/allow_and_record", "circuit breaker, one guarded call", 10.0 * MICROSECOND, 50.0),
     alone("transition/guarded", "guarded transition", 300.0 * MICROSECOND, 2.0 * MICROSECOND),
     alone("verify/command", "verify a signed command", 0.5 * MILLISECOND, 2.0 * MICROSECOND),
     compared("verify/command_1k_live", "the same with 1,000 live nonces", Time("verify/command"), None, None),
     compared("verify/command_9k_live", "the same with 9,000 live nonces", Time("verify/command"), None, None),
+    compared("command/dispatch", "a command, verification apart", Time("verify/command"), None, None),
+    compared("command/submit_volatile", "a command, nothing durable", Alone, None, None),
+    compared("command/submit_durable_1", "a command, durable", Time("command/submit_volatile"), None, None),
+    compared(
+        "command/submit_durable_16",
+        "16 commands, durable together",
+        Time("command/submit_durable_1"),
+        None,
+        None,
+    ),
+    compared(
+        "command/submit_durable_256",
+        "256 commands, durable together",
+        Time("command/submit_durable_1"),
+        None,
+        None,
+    ),
+    alone("rollback/fast_10m", "roll back, 10M parameters, memory", 500.0 * MILLISECOND, 50.0 * MILLISECOND),
+    alone("rollback/full_10m", "roll back, 10M parameters, store", 12_000.0 * MILLISECOND, 12_000.0 * MILLISECOND),
+    compared("recover/commands_100", "recover a run of 100 commands", Alone, None, None),
+    compared("recover/commands_1600", "recover a run of 1,600 commands", Time("recover/commands_100"), None, None),
     alone("kernel_handover/cached", "hand over a cached kernel", 100.0 * MICROSECOND, MICROSECOND),
     alone("packet/reference", "build a telemetry packet", 80.0 * MICROSECOND, MICROSECOND),
     compared("kernel_handover/build", "build a kernel of 1M parameters", Alone, None, None),

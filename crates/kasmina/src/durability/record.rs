@@ -165,10 +165,7 @@ pub(crate) fn decode<B: GraftBackend>(
 }
 
 fn violations(counts: BTreeMap<String, u64>) -> Result<kasmina_isolation::ViolationLog, CheckpointError> {
-    Ok(counts
-        .into_iter()
-        .map(|(seed, count)| Ok((SeedId::new(seed)?, count)))
-        .collect::<Result<_, CheckpointError>>()?)
+    counts.into_iter().map(|(seed, count)| Ok((SeedId::new(seed)?, count))).collect()
 }
 
 fn seed_record<B: GraftBackend>(seed: &Seed<B>, registry: &Registry, now: Monotonic) -> SeedRecord {

@@ -137,8 +137,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let undelivered: Vec<u64> = undelivered.into_iter().collect();
         self.reporter.resume(recovered.incarnation, &undelivered);
         self.reporter.recovered(&recovered);
-        // Where this fails it has been reported; commands are refused until it succeeds.
-        let _ = self.commit(true);
+        // Where this fails, commands are refused until it succeeds.
+        self.commit_or_tell(true);
         Ok(recovered)
     }
 }

@@ -97,7 +97,6 @@ where
 
 /// The name that safetensors has for an element type.
 fn dtype(dtype: DType) -> Result<Dtype, CheckpointError> {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "Burn's other types are quantised: no host trains in them")]
     Ok(match dtype {
         DType::F64 => Dtype::F64,
         DType::F32 | DType::Flex32 => Dtype::F32,
@@ -112,6 +111,7 @@ fn dtype(dtype: DType) -> Result<Dtype, CheckpointError> {
         DType::U16 => Dtype::U16,
         DType::U8 => Dtype::U8,
         DType::Bool(_) => Dtype::BOOL,
+        // Burn's other types are quantised: no host trains in them.
         other => return Err(CheckpointError::Dtype { got: format!("{other:?}") }),
     })
 }
