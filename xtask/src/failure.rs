@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// Measurements are over budget or missing.
     #[error("{0}")]
     Budget(String),
+    /// A fuzz target found something, or cannot be run.
+    #[error("{0}")]
+    Fuzz(String),
     /// The digits could not be read.
     #[error("data/digits.csv.gz: {0}")]
     Digits(#[from] DigitsError),

@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod demo;
 mod failure;
+mod fuzz;
 mod progress;
 mod stopwatch;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Verify(verify::Args),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
+    /// Feed the parsers of outside bytes what a fuzzer comes up with; needs nightly Rust and cargo-fuzz
+    Fuzz(fuzz::Args),
     /// Verify recorded commands of other implementations
     Vectors(vectors::Args),
     /// Generate the Leyline bindings from proto/leyline.proto
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Codegen(args) => codegen::run(&args),
     };

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::{
     codegen,
     failure::Failure,
+    fuzz,
     progress::{Progress, only_progress},
     stopwatch::Stopwatch,
     test,
@@ -18,6 +19,22 @@ pub(crate) struct Args {
     /// Do not compile the `cuda` feature, which takes minutes the first time
     #[arg(long)]
     no_cuda: bool,
+    /// Compile the fuzz targets too, which takes nightly Rust, cargo-fuzz, and minutes the first time
+    #[arg(long)]
+    fuzz_build: bool,
+}
+
+impl Args {
+    /// Why a check is left out, where it is.
+    fn skipped(&self, check: &str) -> Option<&'static str> {
+        match check {
+            CUDA if self.no_cuda => Some("--no-cuda was given: nobody knows whether the feature still compiles"),
+            FUZZ if !self.fuzz_build => {
+                Some("--fuzz-build was not given: the corpus was tested, but nobody knows whether the targets compile")
+            }
+            _ => None,
+        }
+    }
 }
 
 struct Check {
@@ -26,9 +43,10 @@ struct Check {
 }
 
 const CUDA: &str = "cuda";
+const FUZZ: &str = "fuzz-build";
 
 /// In the order in which they run: the quick ones first.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     Check { name: "format", run: |_| quietly(cargo(["fmt", "--all", "--check"])) },
     Check { name: "architecture", run: architecture::check },
     Check { name: "codegen", run: |_| quietly(codegen::generator(true)) },
@@ -36,17 +54,15 @@ const CHECKS: [Check; 7] = [
     Check { name: "tests", run: |metadata| test::run_filtered(metadata, &[]) },
     Check { name: "docs", run: docs },
     Check { name: CUDA, run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])) },
+    Check { name: FUZZ, run: fuzz::check },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let metadata = Metadata::read()?;
     let mut failed = Vec::new();
     for check in &CHECKS {
-        if args.no_cuda && check.name == CUDA {
-            println!(
-                "SKIPPED  {:<13} --no-cuda was given: nobody knows whether the feature still compiles",
-                check.name
-            );
+        if let Some(why) = args.skipped(check.name) {
+            println!("SKIPPED  {:<13} {why}", check.name);
             continue;
         }
         let watch = Stopwatch::start();
@@ -76,7 +92,7 @@ fn docs(metadata: &Metadata) -> Result<(), Failure> {
 }
 
 /// Runs a command and prints what it said only when it fails.
-fn quietly(command: Command) -> Result<(), Failure> {
+pub(crate) fn quietly(command: Command) -> Result<(), Failure> {
     let name = words(&command);
     let progress = Progress::start(&name);
     let mut said = Vec::new();
@@ -91,4 +107,19 @@ fn quietly(command: Command) -> Result<(), Failure> {
         progress.print(line);
     }
     Err(Failure::Command { command: name, status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Args, CHECKS, FUZZ};
+
+    #[test]
+    fn what_takes_more_than_rust_is_left_out_unless_asked_for_and_can_be() {
+        let skipped = |args: Args| CHECKS.iter().filter(move |check| args.skipped(check.name).is_some()).count();
+        assert_eq!(skipped(Args { no_cuda: false, fuzz_build: true }), 0);
+        assert_eq!(skipped(Args { no_cuda: true, fuzz_build: false }), 2);
+        assert!(
+            Args { no_cuda: false, fuzz_build: false }.skipped(FUZZ).is_some_and(|why| why.contains("--fuzz-build"))
+        );
+    }
 }

@@ -42,7 +42,7 @@ impl<B: BlendBackend> Host<B> {
     }
 
     fn loss(&self, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
-        let x = Tensor::random([4, WIDTH], Distribution::Default, &Default::default());
+        let x = Tensor::<B, 2>::random([4, WIDTH], Distribution::Default, &Default::default());
         let h = self.layers.iter().fold(x.clone(), |h, layer| layer.forward(h));
         (grafts.at("late", h) - x).square().mean()
     }

@@ -161,7 +161,8 @@ impl Record {
 
 /// The payload of a frame: `entries`, numbered from `first`.
 pub(crate) fn encode_batch(first: u64, entries: &[Entry]) -> Vec<u8> {
-    let records = (first..).zip(entries).map(|(sequence, entry)| message(sequence, entry)).collect();
+    // The entries first: a range that is asked for one number too many overflows behind the last.
+    let records = entries.iter().zip(first..).map(|(entry, sequence)| message(sequence, entry)).collect();
     BatchMessage { records }.encode_to_vec()
 }
 

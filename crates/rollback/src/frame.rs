@@ -160,6 +160,9 @@ impl<'a, R: Read> Frames<'a, R> {
             let (path, offset) = (self.path.to_owned(), self.offset);
             return Err(StoreError::Gap { path, offset, expected: self.next, got: first });
         }
+        if first.checked_add(count.into()).is_none() {
+            return Err(self.corrupt("the numbers of a batch's records"));
+        }
         let frame = Frame { offset: self.offset, first, count, payload };
         self.next = frame.end();
         self.offset += frame_bytes;

@@ -146,6 +146,10 @@ impl<D: Disk> Log<D> {
             return Ok(first..first);
         }
         let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+        // Nobody gets there by counting: the file was made.
+        let detail = "the sequence numbers: none are left for a batch";
+        let damage = || StoreError::Corrupt { path: self.path.clone(), offset: self.length, detail };
+        let next = first.checked_add(u64::from(count)).ok_or_else(damage)?;
         let frame = encode_frame(first, count, &encoding::encode_batch(first, entries))?;
         if let Err(error) = self.disk.write_at(self.length, &frame) {
             self.unusable = self.disk.cut(self.length).is_err();
@@ -157,7 +161,7 @@ impl<D: Disk> Log<D> {
             return Err(failed("sync", &self.path)(error));
         }
         self.length += frame.len() as u64;
-        self.next = first + u64::from(count);
+        self.next = next;
         Ok(first..self.next)
     }
 
@@ -328,6 +332,24 @@ mod tests {
         std::fs::write(&log.path, &bytes).unwrap();
         let gap = StoreError::Gap { path: log.path.clone(), offset, expected: 3, got: 4 };
         assert_eq!(Log::open(&log.path).map(|_| ()), Err(gap));
+    }
+
+    #[test]
+    fn numbers_do_not_begin_again_behind_the_last() {
+        let (_directory, log) = flaky();
+        let journal = |first: u64, batches: &[(u64, u32)]| {
+            let mut bytes = encode_header(first).to_vec();
+            for (first, count) in batches {
+                bytes.extend(encode_frame(*first, *count, &[]).unwrap());
+            }
+            std::fs::write(&log.path, &bytes).unwrap();
+            Log::open(&log.path).map(|(log, _)| log)
+        };
+        let mut last = journal(u64::MAX - 1, &[]).unwrap();
+        assert_eq!(last.append(&[entry(1)]), Ok(u64::MAX - 1..u64::MAX));
+        assert_eq!(reason(last.append(&[entry(2)])), Err("corrupt"));
+        assert_eq!(Log::open(&log.path).unwrap().0.read(0).unwrap().len(), 1);
+        assert_eq!(reason(journal(u64::MAX - 1, &[(u64::MAX - 1, 2)]).map(|_| ())), Err("corrupt"));
     }
 
     #[test]

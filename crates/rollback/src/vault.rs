@@ -5,7 +5,7 @@
 //! keeps its place in all versions.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
@@ -226,6 +226,10 @@ fn read_header(file: &mut File, path: &Path, id: &CheckpointId) -> Result<Header
         HeaderMessage::decode(header.as_slice()).map_err(|_| corrupt(PREFIX_BYTES as u64, "the header's encoding"))?;
     if message.id != id.as_str() {
         return Err(corrupt(PREFIX_BYTES as u64, "the checkpoint's name: the file was renamed"));
+    }
+    let names: BTreeSet<_> = message.blobs.iter().map(|blob| &blob.name).collect();
+    if names.len() < message.blobs.len() {
+        return Err(corrupt(PREFIX_BYTES as u64, "the blobs' names: one stands twice"));
     }
     let expected = message.blobs.iter().fold(blobs_at, |end, blob| end.saturating_add(blob.length));
     if there < expected {

@@ -1,0 +1,139 @@
+//! Writes the first inputs of every fuzz target to `fuzz/corpus`: recorded commands, real artifacts, manifests, journals,
+//! checkpoints, and a few streams of choices. `cargo run -p fuzz-properties --example seeds`; files of other names stay.
+#![allow(clippy::unwrap_used, reason = "a tool of one run: what goes wrong is shown")]
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kasmina_kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, initialise};
+use kasmina_leyline::{BlueprintId, CommandId, SeedId, UnixTime, v1::SeedLifecycleStage};
+use kasmina_rollback::{Checkpoint, CheckpointId, CheckpointStore, Entry, Journal, Record, Store};
+
+const ANNOTATIONS: [(&str, &str); 12] = [
+    ("empty", ""),
+    ("convex", "blend_mode=convex\nblend_mode_source=tamiyo"),
+    ("residual", "blend_mode= Residual \nalpha_schedule=linear\nalpha_total_steps:=7"),
+    ("channel", "blend_mode=CHANNEL\nalpha_vec=[0.25, 0.5, 1]\nalpha_vec_len=3\nmax:=4"),
+    ("channel-commas", "blend_mode=CHANNEL\nalpha_vec=0.1,0.2, 1e-3\nalpha_schedule=cosine\ndefault:=3"),
+    ("channel-too-long", "blend_mode=CHANNEL\nalpha_vec=0,0,0\nmax:=2"),
+    ("confidence", "blend_mode=confidence\ngate_k=2\ngate_tau=0.5\nalpha_lo=0.75\nalpha_hi=0.25"),
+    ("confidence-nan", "blend_mode=CONFIDENCE\ngate_k=NaN\ngate_tau=inf\nalpha_lo=-0\nalpha_hi=1e0"),
+    ("sigmoid", "alpha_schedule=sigmoid\nalpha_total_steps:=16777216\nalpha_temperature:=0.125"),
+    ("sigmoid-flat", "alpha_total_steps:=100\nalpha_temperature:=3e38"),
+    ("sigmoid-steep", "alpha_total_steps:=101\nalpha_temperature:=1e-45"),
+    ("endless", "alpha_schedule=linear\ndefault:=18446744073709551615\nmax:=0"),
+];
+
+fn main() {
+    for (name, text) in ANNOTATIONS {
+        put("annotations", name, text.as_bytes());
+    }
+    commands();
+    artifacts();
+    stores();
+    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("journal", &[1, 2, 4, 5])] {
+        for kind in kinds {
+            for stream in 0..16 / kinds.len() as u64 {
+                put(target, &format!("choices-{kind}-{stream}"), &tagged(*kind, &choices(stream)));
+            }
+        }
+    }
+}
+
+fn commands() {
+    let text = fs::read_to_string(root().join("../crates/security/tests/data/signed_commands.json")).unwrap();
+    let vectors: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for vector in vectors.as_array().unwrap().iter().step_by(6) {
+        let field = |key: &str| vector[key].as_str().unwrap();
+        put("command", field("name"), &tagged(0, &STANDARD.decode(field("wire")).unwrap()));
+    }
+}
+
+fn artifacts() {
+    let inner = vec![LayerSpec::Attention { channels: 2, heads: 2 }, LayerSpec::Activation(Activation::Tanh)];
+    let low_rank = LayerSpec::LowRank { channels_in: 2, channels_out: 3, rank: 1 };
+    let squeeze = LayerSpec::SqueezeExcite { channels: 2, hidden: 1 };
+    let kernels = [
+        ("identity", 2, vec![LayerSpec::Identity {}], 2),
+        ("mlp", 2, vec![LayerSpec::LayerNorm { channels: 2 }, LayerSpec::linear(2, 3), LayerSpec::linear(3, 2)], 2),
+        ("attention", 3, vec![LayerSpec::Residual { layers: inner }, low_rank], 3),
+        (
+            "conv",
+            4,
+            vec![
+                LayerSpec::depthwise(2, 3),
+                LayerSpec::GroupNorm { channels: 2, groups: 1 },
+                squeeze,
+                LayerSpec::pointwise(2, 1),
+            ],
+            1,
+        ),
+    ];
+    for (name, rank, layers, channels_out) in kernels {
+        let blueprint = BlueprintId::new(name).unwrap();
+        let manifest = Manifest::new(blueprint, SlotContract::f32(rank, 2, channels_out), layers).unwrap();
+        let artifact = initialise(&manifest, &Initialisation { seed: 7, zero_last: rank == 3 }).unwrap();
+        put("artifact", name, &tagged(0, &artifact));
+        put("artifact", &format!("{name}-manifest"), &tagged(1, manifest.canonical().as_bytes()));
+    }
+}
+
+fn stores() {
+    let command_id = CommandId::new("cmd-1").unwrap();
+    let id = CheckpointId::new("c").unwrap();
+    let entries = [
+        Entry::NonceSeen { command_id: command_id.clone(), issued_at: UnixTime::from_millis(1) },
+        Entry::CommandAccepted { command_id, wire: vec![10, 5] },
+        Entry::CommandRefused { command_id: String::new(), reason: "malformed".to_owned() },
+        Entry::Transition {
+            seed_id: SeedId::new("seed-1").unwrap(),
+            from: SeedLifecycleStage::default(),
+            to: SeedLifecycleStage::try_from(1).unwrap(),
+            gate: None,
+            at: UnixTime::from_millis(2),
+        },
+        Entry::Telemetry { packet: vec![0; 8] },
+        Entry::Checkpoint { id: id.clone() },
+    ];
+    for (entry, sequence) in entries.iter().zip(1..) {
+        let record = Record { sequence, entry: entry.clone() };
+        put("journal", &format!("record-{sequence}"), &tagged(6, &record.encode()));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let journal = || fs::read(directory.path().join("journal")).unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    put("journal", "journal-empty", &tagged(0, &journal()));
+    store.append(&entries[..2]).unwrap();
+    put("journal", "journal-one", &tagged(0, &journal()));
+    store.append(&entries[2..]).unwrap();
+    put("journal", "journal-two", &tagged(0, &journal()));
+    put("journal", "journal-torn", &tagged(0, &journal()[..journal().len() - 9]));
+    let blobs = BTreeMap::from([("host".to_owned(), vec![1; 12]), ("seed-1".to_owned(), Vec::new())]);
+    store.save(&Checkpoint { id, at: UnixTime::from_millis(3), sequence: 6, blobs }).unwrap();
+    let checkpoint = fs::read(directory.path().join("checkpoints/c.ckpt")).unwrap();
+    put("journal", "checkpoint", &tagged(3, &checkpoint));
+}
+
+/// A stream of bytes of no meaning, the same every time.
+fn choices(stream: u64) -> Vec<u8> {
+    let mut state = stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..96).map(|_| next()).collect()
+}
+
+fn tagged(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[kind][..], bytes].concat()
+}
+
+fn put(target: &str, name: &str, bytes: &[u8]) {
+    let directory = root().join("corpus").join(target);
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join(name), bytes).unwrap();
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
