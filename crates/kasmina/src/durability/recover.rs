@@ -72,6 +72,29 @@ impl SeedManagerBuilder {
     /// another timeout. The host is the trainer's: it restores its own, or has
     /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
     ///
+    /// ```
+    /// use burn::backend::{Autodiff, Flex};
+    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
+    ///
+    /// type B = Autodiff<Flex>;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
+    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
+    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
+    /// };
+    /// let seed = SeedId::new("seed-1")?;
+    /// let (mut manager, found) = open()?;
+    /// assert_eq!(found.incarnation, 0);
+    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
+    /// drop(manager); // or kill -9
+    ///
+    /// let (manager, found) = open()?;
+    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
+    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`BuildError`]: the store cannot be read, is damaged (where, says the error), or is of another run.
     pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
