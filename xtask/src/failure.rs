@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// The demo's training failed.
     #[error("demo: {0}")]
     Demo(String),
+    /// A killed process has lost, doubled or spoilt something, or could not be started.
+    #[error("crash: {0}")]
+    Crash(String),
 }
 
 impl Failure {

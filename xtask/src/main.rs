@@ -2,6 +2,7 @@
 
 mod bench;
 mod codegen;
+mod crash;
 mod demo;
 mod failure;
 mod fuzz;
@@ -32,6 +33,11 @@ enum Command {
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
     Verify(verify::Args),
+    /// Kill a process that obeys commands and trains, over and over, and see that nothing it acknowledged is lost
+    Crash(crash::Args),
+    /// What `crash` kills
+    #[command(hide = true)]
+    CrashChild(crash::ChildArgs),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
     /// Feed the parsers of outside bytes what a fuzzer comes up with; needs nightly Rust and cargo-fuzz
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Crash(args) => crash::run(&args),
+        Command::CrashChild(args) => crash::child(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Vectors(args) => vectors::run(&args),

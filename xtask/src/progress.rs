@@ -28,6 +28,11 @@ impl Progress {
         self.0.is_hidden()
     }
 
+    /// Prints a line that stays, to standard error.
+    pub(crate) fn warn(&self, line: impl Display) {
+        self.0.suspend(|| eprintln!("{line}"));
+    }
+
     /// Prints a line that stays.
     pub(crate) fn print(&self, line: impl Display) {
         self.0.suspend(|| println!("{line}"));

@@ -79,8 +79,13 @@ impl SeedManagerBuilder {
     /// [`volatile`](Self::volatile) says that it need not be.
     #[must_use]
     pub fn store(self, store: Store) -> Self {
+        let torn_tail = store.recovery().torn_tail.clone();
         let (journal, checkpoints) = store.split();
-        self.journal(journal, checkpoints)
+        let mut builder = self.journal(journal, checkpoints);
+        if let Some(durability) = &mut builder.durability {
+            durability.torn_tail = torn_tail;
+        }
+        builder
     }
 
     /// As [`store`](Self::store), with a journal and a store of checkpoints of one's own.

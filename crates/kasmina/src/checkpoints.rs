@@ -5,9 +5,10 @@ use std::{any::Any, collections::BTreeMap};
 use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina_leyline::{
     SeedId,
-    v1::SeedLifecycleStage::{self, SeedStageFossilized},
+    v1::SeedLifecycleStage::{self, SeedStageDormant, SeedStageFossilized},
 };
-use kasmina_rollback::{Checkpoint, CheckpointId, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
+use kasmina_lifecycle::Lifecycle;
+use kasmina_rollback::{CheckpointId, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
 
 use crate::{
     CheckpointError, GraftBackend, HostState, Refusal, SeedManager, TrainerState,
@@ -54,7 +55,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// In memory it costs no copy of weights now and one as they change; in the store it costs writing all of them.
     ///
     /// # Errors
-    /// [`CheckpointError`]: it is not in the store. It is in memory all the same.
+    /// [`CheckpointError`]: it is not in the store. It is in memory all the same, but where a rollback has been commanded
+    /// ([`CheckpointError::RollbackPending`]): what is about to be undone must not push out what is to be gone back to.
     pub fn checkpoint<H, O>(&mut self, host: &H, optimizer: &O) -> Result<(), CheckpointError>
     where
         H: AutodiffModule<B> + 'static,
@@ -68,6 +70,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint).
     pub fn checkpoint_with(&mut self, trainer: &impl TrainerState) -> Result<(), CheckpointError> {
+        if let Some(epoch) = self.commanded {
+            return Err(CheckpointError::RollbackPending { epoch });
+        }
         let (state, epoch) = (self.state(), self.epoch);
         self.remembered.retain(|remembered| remembered.epoch != epoch);
         self.remembered.push(Remembered { epoch, state, trainer: Box::new(trainer.snapshot()) });
@@ -85,9 +90,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let (at, epoch, step) = (self.clock.unix(), self.epoch, self.step);
         let keep = self.settings.rollback.keep_in_store;
         let Some(durability) = &mut self.durability else { return Ok(()) };
-        let id = durability.name("epoch")?;
-        let sequence = durability.sequence;
-        durability.checkpoints.save(&Checkpoint { id: id.clone(), at, sequence, blobs })?;
+        let id = durability.save("epoch", at, blobs)?;
         let before = durability.kept.clone();
         durability.kept.retain(|kept| kept.epoch != epoch);
         durability.kept.push(Kept { id: id.to_string(), epoch, step });
@@ -103,10 +106,11 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Does the rollback that a command said: the host, its optimizer, every seed and the count of steps are those of the
     /// checkpoint, and the run goes on as it went on then, bit for bit, given the same batches. Nonces, breakers and telemetry do
-    /// not go back. Until this is done no batch is trained.
+    /// not go back, and a seed that was registered since is DORMANT. Until this is done no batch is trained.
     ///
     /// # Errors
-    /// [`CheckpointError`]; everything is as it was.
+    /// [`CheckpointError`]; everything is as it was. Where the checkpoint cannot be had any more, another epoch can be commanded, or
+    /// this one [given up](Self::abandon_rollback).
     pub fn roll_back<H, O>(&mut self, host: &mut H, optimizer: &mut O) -> Result<RolledBack, CheckpointError>
     where
         H: AutodiffModule<B> + 'static,
@@ -132,7 +136,22 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         let were = stages(&self.seeds);
         let breakers = self.breakers.clone();
-        self.put_back(State { breakers, commanded: None, ..state });
+        let mut state = State { breakers, commanded: None, ..state };
+        for (id, seed) in &self.seeds {
+            state.seeds.entry(id.clone()).or_insert_with(|| Seed {
+                lifecycle: Lifecycle::resumed(
+                    id.clone(),
+                    SeedStageDormant,
+                    self.settings.lifecycle.embargo(),
+                    None,
+                    started,
+                ),
+                slot: seed.slot.clone(),
+                id: id.clone(),
+                attached: None,
+            });
+        }
+        self.put_back(state);
         let kept = self.durability.as_mut().map(|durability| {
             let kept = durability.kept.clone();
             // What came behind it has not happened.
@@ -164,6 +183,23 @@ impl<B: GraftBackend> SeedManager<B> {
             }
         }
         Ok(RolledBack { epoch, step: self.step, seeds, timing })
+    }
+
+    /// Gives up the rollback that a command said, where its checkpoint cannot be had: the run goes on from where it is. The epoch
+    /// that was given up; `None` where none was commanded.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: it could not be made durable, and the rollback is still to be done.
+    pub fn abandon_rollback(&mut self) -> Result<Option<u64>, CheckpointError> {
+        let Some(epoch) = self.commanded.take() else { return Ok(None) };
+        match self.commit(true) {
+            Ok(()) => Ok(Some(epoch)),
+            Err(error) => {
+                self.commanded = Some(epoch);
+                self.tell_failing(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Puts the host and its optimizer back as they were in the newest checkpoint of the store, and leaves the seeds as they

@@ -14,9 +14,11 @@ use std::{
     ops::Range,
 };
 
-use kasmina_leyline::{Monotonic, SeedId, v1::TelemetryPacket};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
-use kasmina_rollback::{Checkpoint, CheckpointId, CheckpointStore, Entry, Journal, Record, StoreError};
+use kasmina_rollback::{
+    Checkpoint, CheckpointId, CheckpointStore, Entry, InvalidCheckpointId, Journal, Record, StoreError,
+};
 use kasmina_telemetry::{Metric, names};
 use prost::Message;
 
@@ -31,11 +33,21 @@ use crate::{GraftBackend, SeedManager};
 /// anew. Our choice: some 1 MiB of commands.
 const COMPACT_AFTER: u64 = 4096;
 
+/// Packets that are read back from the journal at once. Our choice: some MiB.
+const MOST_RECALLED: usize = 1000;
+
+/// Bytes of packets that go into the journal at once, well below what a batch may have. Our choice.
+const MOST_SPILLED: usize = 16 << 20;
+
 /// Something that has happened and is not durable yet.
 #[derive(Clone)]
 pub(crate) enum Unjournaled {
-    Moved(Transition),
-    RolledBack { seed: SeedId, epoch: u64 },
+    /// When, by the wall clock.
+    Moved(Transition, UnixTime),
+    RolledBack {
+        seed: SeedId,
+        epoch: u64,
+    },
 }
 
 /// The journal and the checkpoints, and what of them is in use.
@@ -60,6 +72,8 @@ pub(crate) struct Durability {
     failing: bool,
     /// Whether that has been told.
     told_failing: bool,
+    /// What was cut off the journal when it was opened.
+    pub(crate) torn_tail: Option<StoreError>,
     /// Packets read back from the journal on their way to a sink.
     recalled: BTreeMap<u64, Vec<u8>>,
 }
@@ -78,16 +92,29 @@ impl Durability {
             oldest: 1,
             failing: false,
             told_failing: false,
+            torn_tail: None,
             recalled: BTreeMap::new(),
         }
     }
 
-    /// A name that no other checkpoint of the store has.
-    pub(crate) fn name(&mut self, what: &str) -> Result<CheckpointId, CheckpointError> {
-        self.named += 1;
-        let name = format!("{what}-{}-{}", self.incarnation, self.named);
-        CheckpointId::new(name)
-            .map_err(|error| CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() })
+    /// Saves a checkpoint under a name that no other has.
+    ///
+    /// A journal that takes nothing any more is asked first: what it does not name would fill the disk.
+    pub(crate) fn save(&mut self, what: &str, at: UnixTime, blobs: Blobs) -> Result<CheckpointId, CheckpointError> {
+        self.journal.append(&[])?;
+        let id = CheckpointId::new("unnamed").map_err(|error| malformed_name(&error))?;
+        let mut checkpoint = Checkpoint { id, at, sequence: self.sequence, blobs };
+        loop {
+            self.named += 1;
+            let name = format!("{what}-{}-{}", self.incarnation, self.named);
+            checkpoint.id = CheckpointId::new(name).map_err(|error| malformed_name(&error))?;
+            match self.checkpoints.save(&checkpoint) {
+                Ok(()) => return Ok(checkpoint.id),
+                // Saved by a process that was killed before any record named it.
+                Err(StoreError::CheckpointExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     fn append(&mut self, entries: &[Entry], now: Monotonic) -> Result<Range<u64>, StoreError> {
@@ -111,9 +138,14 @@ impl Durability {
                 | Entry::RolledBack { .. }
                 | Entry::Checkpoint { .. } => None,
             };
-            self.recalled = self.journal.read(place).ok()?.into_iter().filter_map(packet).collect();
+            let packets = self.journal.read(place).ok()?.into_iter().filter_map(packet);
+            self.recalled = packets.take(MOST_RECALLED).collect();
         }
         TelemetryPacket::decode(self.recalled.remove(&place)?.as_slice()).ok()
+    }
+
+    pub(crate) fn forget_recalled(&mut self) {
+        self.recalled.clear();
     }
 
     /// Deletes every checkpoint but the current one and those that are kept.
@@ -130,15 +162,28 @@ impl<B: GraftBackend> SeedManager<B> {
     ///
     /// # Errors
     /// [`CheckpointError`]: nothing may be acknowledged.
-    pub(crate) fn persist(&mut self, mut entries: Vec<Entry>, changed: bool) -> Result<(), CheckpointError> {
+    pub(crate) fn persist(&mut self, entries: Vec<Entry>, changed: bool) -> Result<(), CheckpointError> {
         if self.durability.is_none() || (entries.is_empty() && !changed) {
             return Ok(());
         }
         let started = self.clock.monotonic();
-        let outcome = self.write(&mut entries, changed, started);
+        let untold = self.reporter.mark();
+        // What is critical about it goes with it: a process that is killed before a sink has heard of it leaves it to the next.
+        let drafts = self.reporter.draft_critical(self.step);
+        let packets = drafts.iter().map(|packet| Entry::Telemetry { packet: packet.encode_to_vec() }).collect();
+        let outcome = self.write(entries, packets, changed, started);
         let Some(durability) = &mut self.durability else { return Ok(()) };
         durability.failing = outcome.is_err();
-        outcome?;
+        match outcome {
+            Ok(batch) => {
+                let ids = drafts.into_iter().map(|packet| packet.packet_id);
+                self.reporter.note_drafts(ids.rev().zip(batch.rev()));
+            }
+            Err(error) => {
+                self.reporter.back_to(untold);
+                return Err(error);
+            }
+        }
         durability.told_failing = false;
         let took = self.clock.monotonic().since(started);
         self.reporter.metric(None, Metric::new(names::JOURNAL_APPEND, took.as_secs_f64() * 1e3));
@@ -153,27 +198,34 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    fn write(&mut self, entries: &mut Vec<Entry>, changed: bool, now: Monotonic) -> Result<(), CheckpointError> {
+    /// Gives the places of the batch: the entries, the checkpoint's if there is one, and behind it the packets, which it does not
+    /// know of.
+    fn write(
+        &mut self,
+        mut entries: Vec<Entry>,
+        packets: Vec<Entry>,
+        changed: bool,
+        now: Monotonic,
+    ) -> Result<Range<u64>, CheckpointError> {
         let book = self.book();
         let blobs = if changed { Some(encode(&self.state(), &book, now)?) } else { None };
         let at = self.clock.unix();
-        let Some(durability) = &mut self.durability else { return Ok(()) };
+        let Some(durability) = &mut self.durability else { return Ok(0..0) };
         let Some(blobs) = blobs else {
-            durability.append(entries, now)?;
-            return Ok(());
+            entries.extend(packets);
+            return Ok(durability.append(&entries, now)?);
         };
         let bytes: usize = blobs.values().map(Vec::len).sum();
-        let id = durability.name("state")?;
+        let id = durability.save("state", at, blobs)?;
         entries.push(Entry::Checkpoint { id: id.clone() });
-        let sequence = durability.sequence + entries.len() as u64;
-        durability.checkpoints.save(&Checkpoint { id: id.clone(), at, sequence, blobs })?;
-        durability.append(entries, now)?;
+        entries.extend(packets);
+        let batch = durability.append(&entries, now)?;
         durability.current.push(id);
         let surplus = durability.current.len().saturating_sub(2);
         durability.current.drain(..surplus);
         self.reporter.metric(None, Metric::new(names::CHECKPOINT_BYTES, bytes as f64));
         self.tidy_up();
-        Ok(())
+        Ok(batch)
     }
 
     /// Deletes what nobody needs any more. Where that fails it is tried again with the next checkpoint.
@@ -208,7 +260,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// As [`commit`](Self::commit). What cannot be made durable now is told as failing, and tried again with what comes next.
     pub(crate) fn commit_or_tell(&mut self, changed: bool) {
-        if let Err(error) = self.commit(changed) {
+        let failing = self.durability.as_ref().is_some_and(|durability| durability.failing);
+        if let Err(error) = self.commit(changed || failing) {
             self.tell_failing(&error);
         }
     }
@@ -243,10 +296,9 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// What is not journaled yet, but for the first `skipped`, as entries.
     pub(crate) fn entries_from(&self, skipped: usize) -> Vec<Entry> {
-        let at = self.clock.unix();
         let entry = |done: &Unjournaled| match done {
-            Unjournaled::Moved(Transition { seed_id, from, to, gate, .. }) => {
-                Entry::Transition { seed_id: seed_id.clone(), from: *from, to: *to, gate: *gate, at }
+            Unjournaled::Moved(Transition { seed_id, from, to, gate, .. }, at) => {
+                Entry::Transition { seed_id: seed_id.clone(), from: *from, to: *to, gate: *gate, at: *at }
             }
             Unjournaled::RolledBack { seed, epoch } => Entry::RolledBack { seed_id: Some(seed.clone()), epoch: *epoch },
         };
@@ -256,7 +308,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// The moves among that.
     pub(crate) fn moves_from(&self, skipped: usize) -> Vec<Transition> {
         let moved = |done: &Unjournaled| match done {
-            Unjournaled::Moved(transition) => Some(transition.clone()),
+            Unjournaled::Moved(transition, _) => Some(transition.clone()),
             Unjournaled::RolledBack { .. } => None,
         };
         self.unjournaled.iter().skip(skipped).filter_map(moved).collect()
@@ -270,11 +322,23 @@ impl<B: GraftBackend> SeedManager<B> {
         if packets.is_empty() {
             return;
         }
-        let entries: Vec<_> =
-            packets.iter().map(|packet| Entry::Telemetry { packet: packet.encode_to_vec() }).collect();
-        let ids: Vec<_> = packets.iter().map(|packet| packet.packet_id.clone()).collect();
-        if let Ok(places) = durability.append(&entries, now) {
-            self.reporter.note_spilled(&ids.into_iter().zip(places).collect());
+        let (mut entries, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for packet in packets {
+            let encoded = packet.encode_to_vec();
+            bytes += encoded.len();
+            entries.push(Entry::Telemetry { packet: encoded });
+            ids.push(packet.packet_id.clone());
+            if bytes > MOST_SPILLED {
+                break;
+            }
+        }
+        match durability.append(&entries, now) {
+            Ok(places) => self.reporter.note_spilled(&ids.into_iter().zip(places).collect()),
+            Err(error) => self.tell_failing(&error.into()),
         }
     }
+}
+
+fn malformed_name(error: &InvalidCheckpointId) -> CheckpointError {
+    CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() }
 }

@@ -156,7 +156,9 @@ pub enum Refusal {
         /// Which breaker.
         breaker: &'static str,
     },
-    /// What the command did could not be made durable, so it has been undone: nothing has happened.
+    /// What the command did could not be made durable, so it has been undone: nothing has happened. Where the disk failed while it
+    /// synced, nobody knows what is on it, and no other command is accepted until the process is started again; that one may
+    /// find this command among what had happened.
     #[error("not carried out, because it could not be made durable: {0}")]
     NotDurable(Box<CheckpointError>),
     /// The checkpoint that the command means cannot be had.

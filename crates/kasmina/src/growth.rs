@@ -57,7 +57,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// What every move brings with it.
     fn note(&mut self, transition: Transition) {
         self.reporter.transition(&transition);
-        self.unjournaled.push(Unjournaled::Moved(transition));
+        self.unjournaled.push(Unjournaled::Moved(transition, self.clock.unix()));
         // What was measured of the network before it moved says nothing of the network after.
         self.validation.clear();
     }

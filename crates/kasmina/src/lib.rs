@@ -64,7 +64,7 @@
 //!     .settings(settings)
 //!     .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
 //!     .kernels(library)
-//!     .volatile() // or `.store(Store::open("run-7")?)`: then what was acknowledged outlives the process
+//!     .volatile() // forgets all with the process; with a store, see `SeedManagerBuilder::recover`
 //!     .build(&device)?;
 //!
 //! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);

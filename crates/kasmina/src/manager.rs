@@ -115,7 +115,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let transition = lifecycle.advance(SeedLifecycleStage::SeedStageDormant, manager.clock.monotonic())?;
             manager.seeds.insert(seed.clone(), Seed { id: seed, slot, lifecycle, attached: None });
             manager.reporter.transition(&transition);
-            manager.unjournaled.push(Unjournaled::Moved(transition));
+            manager.unjournaled.push(Unjournaled::Moved(transition, manager.clock.unix()));
             Ok(())
         })
     }
@@ -217,7 +217,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let vitals = &attached.vitals;
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
             state.learning_rate = vitals.learning_rate as f32;
-            state.age_epochs = u32::try_from(self.epoch - attached.epoch).unwrap_or(u32::MAX);
+            state.age_epochs = u32::try_from(self.epoch.saturating_sub(attached.epoch)).unwrap_or(u32::MAX);
             state.risk_score = self.kernels.descriptor(attached.blueprint()).map_or(0.0, |descriptor| descriptor.risk);
             state.metrics.insert("alpha".to_owned(), attached.alpha.get());
             state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
@@ -231,6 +231,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn flush_telemetry(&mut self) {
         let durability = &mut self.durability;
         self.reporter.flush(self.step, &mut |place| durability.as_mut()?.recall(place));
+        durability.iter_mut().for_each(Durability::forget_recalled);
         self.spill_telemetry();
     }
 

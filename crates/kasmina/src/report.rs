@@ -37,6 +37,8 @@ pub(crate) struct Reporter {
     /// Commands of nobody knows whom, by the reason of their rejection: told once a step with their number, so that a flood of
     /// them fills no memory.
     unauthenticated: BTreeMap<&'static str, u64>,
+    /// Where in the journal drafts are of packets that have not been made yet.
+    drafts: BTreeMap<String, u64>,
 }
 
 /// What had been told at some time, to go back to.
@@ -79,6 +81,7 @@ impl Reporter {
             outlets: sinks.into_iter().map(outlet).collect(),
             due: BTreeMap::new(),
             unauthenticated: BTreeMap::new(),
+            drafts: BTreeMap::new(),
         }
     }
 
@@ -107,6 +110,28 @@ impl Reporter {
         }
     }
 
+    /// Drafts of the packets that have something critical in them which is not in the journal.
+    pub(crate) fn draft_critical(&mut self, step: u64) -> Vec<TelemetryPacket> {
+        if self.outlets.is_empty() {
+            return Vec::new();
+        }
+        self.assembler.draft_critical(step, self.clock.unix())
+    }
+
+    /// Takes in where those drafts are in the journal, by their ids.
+    pub(crate) fn note_drafts(&mut self, places: impl IntoIterator<Item = (String, u64)>) {
+        self.drafts.extend(places);
+    }
+
+    fn push(&mut self, packet: TelemetryPacket) {
+        if let Some(seed) = seed_of(&packet) {
+            *self.due.entry(seed).or_default() += 1;
+        }
+        for outlet in &mut self.outlets {
+            outlet.lanes.push(packet.clone());
+        }
+    }
+
     /// Critical packets that a sink has not taken and that are nowhere but in memory, once each.
     pub(crate) fn unspilled(&self) -> Vec<&TelemetryPacket> {
         let packets = self.outlets.iter().flat_map(|outlet| outlet.lanes.unspilled());
@@ -119,9 +144,10 @@ impl Reporter {
         self.outlets.iter_mut().for_each(|outlet| outlet.lanes.spilled(places));
     }
 
-    /// Where critical packets are that a sink has not taken.
+    /// Where critical packets are that a sink has not taken, and drafts of those that none has been shown.
     pub(crate) fn spilled(&self) -> BTreeSet<u64> {
-        self.outlets.iter().flat_map(|outlet| outlet.lanes.places()).collect()
+        let waiting = self.outlets.iter().flat_map(|outlet| outlet.lanes.places());
+        waiting.chain(self.drafts.values().copied()).collect()
     }
 
     /// Makes the packets of the step and hands them to the sinks, with what those did not take before; `recall` finds what is
@@ -134,13 +160,10 @@ impl Reporter {
         if waiting > 0 {
             self.assembler.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
         }
+        // What a draft says and more goes to the sinks now, or into the journal.
+        self.drafts.clear();
         for packet in self.assembler.assemble(step, self.clock.unix()) {
-            if let Some(seed) = seed_of(&packet) {
-                *self.due.entry(seed).or_default() += 1;
-            }
-            for outlet in &mut self.outlets {
-                outlet.lanes.push(packet.clone());
-            }
+            self.push(packet);
         }
         for outlet in &mut self.outlets {
             let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
@@ -223,6 +246,14 @@ impl Reporter {
             .with("records", recovered.records)
             .with("seeds", recovered.seeds)
             .with("step", recovered.step);
+        let event = match recovered.abandoned_rollback {
+            Some(epoch) => event.with("abandoned_rollback", epoch),
+            None => event,
+        };
+        let event = match &recovered.torn_tail {
+            Some(torn) => event.with("torn_tail", torn),
+            None => event,
+        };
         self.assembler.event(None, event);
     }
 

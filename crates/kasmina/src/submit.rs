@@ -27,12 +27,14 @@ struct Batch {
     changed: bool,
 }
 
-/// What will be answered once it is durable.
-struct Answer {
-    /// `None` for what nobody vouched for.
-    command: Option<(CommandId, Verified<AdaptationCommand>)>,
-    outcome: Result<Receipt, CommandError>,
+/// A command that the verifier has vouched for.
+struct Authentic<'w> {
+    id: CommandId,
+    command: Verified<AdaptationCommand>,
+    wire: &'w [u8],
 }
+
+type Outcome = Result<Receipt, CommandError>;
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Takes one serialised `AdaptationCommand`, verifies it and carries it out. What it did is durable when this returns.
@@ -43,11 +45,12 @@ impl<B: GraftBackend> SeedManager<B> {
     /// neither disturbs the host. A gate that says no culls its seed.
     pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
         self.do_what_is_due();
+        let authentic = self.authenticate(wire)?;
         let (before, mut batch) = (self.undo_point(), Batch::default());
-        let answer = self.answer(wire, &mut batch);
+        let outcome = self.answer(&authentic, &mut batch);
         match self.conclude(before, batch) {
-            Ok(()) => answer.outcome,
-            Err(error) => self.take_back(answer, &error),
+            Ok(()) => outcome,
+            Err(error) => self.take_back(&authentic, &error),
         }
     }
 
@@ -58,35 +61,51 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Each has an answer of its own, as from [`submit`](Self::submit). Where they cannot be made durable, none has happened.
     pub fn submit_all<'w>(&mut self, wires: impl IntoIterator<Item = &'w [u8]>) -> Vec<Result<Receipt, CommandError>> {
         self.do_what_is_due();
+        let verified: Vec<_> = wires.into_iter().map(|wire| self.authenticate(wire)).collect();
         let (before, mut batch) = (self.undo_point(), Batch::default());
-        let answers: Vec<_> = wires.into_iter().map(|wire| self.answer(wire, &mut batch)).collect();
-        match self.conclude(before, batch) {
-            Ok(()) => answers.into_iter().map(|answer| answer.outcome).collect(),
-            Err(error) => answers.into_iter().map(|answer| self.take_back(answer, &error)).collect(),
+        let mut answer = |authentic| {
+            let outcome = self.answer(&authentic, &mut batch);
+            (authentic, outcome)
+        };
+        let answered: Vec<_> = verified.into_iter().map(|verified| verified.map(&mut answer)).collect();
+        let concluded = self.conclude(before, batch);
+        let told = answered.into_iter().map(|answered| {
+            let (authentic, outcome) = answered?;
+            match &concluded {
+                Ok(()) => outcome,
+                Err(error) => self.take_back(&authentic, error),
+            }
+        });
+        told.collect()
+    }
+
+    /// Asks the verifier. Nothing is touched for whoever it does not vouch for.
+    fn authenticate<'w>(&mut self, wire: &'w [u8]) -> Result<Authentic<'w>, CommandError> {
+        let now = self.clock.monotonic();
+        let verified = self.verifier.verify(wire, self.clock.unix(), now).and_then(|command| {
+            // A verified command has an id: it was the nonce.
+            let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
+            Ok(Authentic { id, command, wire })
+        });
+        match verified {
+            Ok(authentic) => {
+                self.last_verified = now;
+                Ok(authentic)
+            }
+            Err(rejection) => {
+                self.reporter.rejected(&rejection);
+                Err(CommandError::Rejected(rejection))
+            }
         }
     }
 
-    /// Verifies a command and carries it out, once: it is not handed out to be carried out again.
-    fn answer(&mut self, wire: &[u8], batch: &mut Batch) -> Answer {
-        self.last_verified = self.clock.monotonic();
-        let verified = self.verifier.verify(wire, self.clock.unix(), self.last_verified);
-        // A verified command has an id: it was the nonce.
-        let verified = verified.and_then(|command| {
-            let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
-            Ok((id, command))
-        });
-        let (id, command) = match verified {
-            Ok(verified) => verified,
-            Err(rejection) => {
-                self.reporter.rejected(&rejection);
-                return Answer { command: None, outcome: Err(CommandError::Rejected(rejection)) };
-            }
-        };
+    /// Carries a command out, once: it is not handed out to be carried out again.
+    fn answer(&mut self, Authentic { id, command, wire }: &Authentic<'_>, batch: &mut Batch) -> Outcome {
         let issued_at = command.issued_at.map(UnixTime::from).unwrap_or_default();
         batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at });
         let (context, degraded) = CommandContext::read(&command.annotations, self.settings.commands.degraded_below);
-        self.reporter.degraded(&command, &degraded);
-        let done = self.execute(&command, &context);
+        self.reporter.degraded(command, &degraded);
+        let done = self.execute(command, &context);
         batch.entries.push(match &done {
             Ok(()) => Entry::CommandAccepted { command_id: id.clone(), wire: wire.to_vec() },
             Err(refusal) => Entry::CommandRefused { command_id: id.to_string(), reason: refusal.reason().to_owned() },
@@ -97,18 +116,16 @@ impl<B: GraftBackend> SeedManager<B> {
         let mut transitions = self.take_moved();
         transitions.extend(self.moves_from(batch.journaled));
         batch.journaled = self.unjournaled.len();
-
-        let outcome = match done {
+        match done {
             Ok(()) => {
-                self.reporter.accepted(&command, &context);
+                self.reporter.accepted(command, &context);
                 Ok(Receipt { command: id.clone(), transitions })
             }
             Err(refusal) => {
-                self.reporter.refused(&command, &refusal);
+                self.reporter.refused(command, &refusal);
                 Err(CommandError::Refused { command: id.clone(), refusal: Box::new(refusal), transitions })
             }
-        };
-        Answer { command: Some((id, command)), outcome }
+        }
     }
 
     /// Makes durable what the commands did, or undoes it.
@@ -132,16 +149,10 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    /// What is answered in place of what cannot be made durable. Whoever was rejected still is.
-    fn take_back(&mut self, answer: Answer, error: &CheckpointError) -> Result<Receipt, CommandError> {
-        let Some((id, command)) = answer.command else {
-            if let Err(CommandError::Rejected(rejection)) = &answer.outcome {
-                self.reporter.rejected(rejection);
-            }
-            return answer.outcome;
-        };
+    /// What is answered in place of what cannot be made durable.
+    fn take_back(&mut self, Authentic { id, command, .. }: &Authentic<'_>, error: &CheckpointError) -> Outcome {
         let refusal = Refusal::NotDurable(Box::new(error.clone()));
-        self.reporter.refused(&command, &refusal);
-        Err(CommandError::Refused { command: id, refusal: Box::new(refusal), transitions: Vec::new() })
+        self.reporter.refused(command, &refusal);
+        Err(CommandError::Refused { command: id.clone(), refusal: Box::new(refusal), transitions: Vec::new() })
     }
 }

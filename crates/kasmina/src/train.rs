@@ -63,6 +63,7 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => {
                 *host = before;
                 self.reporter.step_refused(&error);
+                self.commit_or_tell(false);
                 self.reseed(Draws::Trainer);
                 self.flush_telemetry();
                 return Err(error);

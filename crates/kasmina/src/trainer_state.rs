@@ -31,7 +31,7 @@ pub trait TrainerState: Send + Sized + 'static {
     fn take_parts(&mut self, parts: &BTreeMap<String, Vec<u8>>) -> Result<(), CheckpointError>;
 }
 
-/// A host and its optimizer.
+/// A host in 32-bit floats, and its optimizer: the store keeps the optimizer's state in 32 bits.
 #[derive(Clone, Debug)]
 pub struct HostState<B: GraftBackend, H, O> {
     /// The host.
@@ -64,7 +64,8 @@ where
     }
 
     fn to_parts(&self) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
-        let (host, optimizer) = (module_to_bytes(&self.host)?, optimizer_to_bytes(&self.optimizer)?);
+        // Running statistics are brought together on the way to the inner backend.
+        let (host, optimizer) = (module_to_bytes(&self.host.valid())?, optimizer_to_bytes(&self.optimizer)?);
         Ok([(HOST.to_owned(), host), (OPTIMIZER.to_owned(), optimizer)].into())
     }
 

@@ -15,7 +15,7 @@ use kasmina::{
         SlotId, TrainingRunId,
         v1::{SeedLifecycleStage, SeedLifecycleStage::*, SeedOperation::*, TelemetryLevel, TelemetryPacket},
     },
-    rollback::{CheckpointStore, Entry, Journal, NoCheckpoints, NoJournal, doubles::MemoryStore},
+    rollback::{CheckpointStore, Entry, Journal, NoCheckpoints, NoJournal, Record, StoreError, doubles::MemoryStore},
     safety::Clock,
     telemetry::{MemorySink, Sink, SinkError},
 };
@@ -175,9 +175,9 @@ fn commands_that_come_together_cost_one_batch() {
     // The first tells of the registrations too; the slot of the third is taken.
     assert!(matches!(moves[..], [Ok(5), Ok(2), Err(_)]), "{moves:?}");
     let entries: Vec<_> = store.clone().read(0).unwrap().into_iter().map(|record| record.entry).collect();
-    let batch: Vec<_> = entries[entries.len() - 11..].iter().map(kind).collect();
+    let batch: Vec<_> = entries[entries.len() - 12..].iter().map(kind).collect();
     let commanded = ["nonce", "accepted", "transition", "transition"];
-    assert_eq!(batch, [&commanded[..], &commanded, &["nonce", "refused", "checkpoint"]].concat());
+    assert_eq!(batch, [&commanded[..], &commanded, &["nonce", "refused", "checkpoint", "telemetry"]].concat());
 }
 
 fn kind(entry: &Entry) -> &'static str {
@@ -264,7 +264,7 @@ fn without_a_journal_nothing_is_acknowledged() {
     let register = world.manager.register_seed(seed("seed-1"), SlotId::new("mid").unwrap());
     assert_eq!(
         register.unwrap_err().to_string(),
-        "not carried out, because it could not be made durable: no checkpoint store is wired"
+        "not carried out, because it could not be made durable: no journal is wired"
     );
     assert_eq!(refused(world.germinate("seed-1", "mlp")), "not_durable");
     let (mut world, found) = (world, NoJournal.read(0));
@@ -299,6 +299,23 @@ fn a_damaged_checkpoint_is_named_and_nothing_is_made_up() {
     let recovered = SeedManager::<B>::builder(run).journal(store.clone(), store).recover::<B>(&Default::default());
     let Err(BuildError::Checkpoint(error)) = recovered else { panic!("recovered") };
     assert_eq!(error.reason(), "corrupt_blob");
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_record_begins_again() {
+    let register = |manager: &mut SeedManager<B>| manager.register_seed(seed("seed-1"), SlotId::new("mid").unwrap());
+    for recovers in [true, false] {
+        let store = MemoryStore::new();
+        register(&mut world(&store, settings()).manager).unwrap();
+        // Killed between the first checkpoint and the batch that would have named it.
+        store.tear_tail();
+        assert_eq!((store.clone().read(0).unwrap().len(), store.clone().retain(&mut |_| true).unwrap().len()), (0, 1));
+        let run = TrainingRunId::new("run-7").unwrap();
+        let builder = SeedManager::<B>::builder(run).journal(store.clone(), store.clone());
+        let device = Default::default();
+        let mut manager = if recovers { builder.recover(&device).unwrap().0 } else { builder.build(&device).unwrap() };
+        register(&mut manager).unwrap();
+    }
 }
 
 #[test]
@@ -396,4 +413,110 @@ fn a_sink_that_comes_back_gets_what_went_to_the_journal() {
         packets.iter().flat_map(|packet| &packet.events).filter(|event| event.description == "command_rejected").count()
     };
     assert_eq!(rejected(switch.1.take()), 20);
+}
+
+#[test]
+fn what_is_critical_about_an_answer_outlives_a_process_that_told_nobody() {
+    let store = MemoryStore::new();
+    let mut first = world(&store, settings());
+    first.attach(&determined(Mlp::<B>::init()));
+    first.germinate("seed-1", "mlp").unwrap();
+    assert_eq!(refused(first.germinate("seed-3", "mlp")), "slot_taken");
+    let sink = first.sink.clone();
+    // Killed: nothing is flushed that a drop would flush.
+    std::mem::forget(first);
+    assert!(sink.take().is_empty());
+
+    let mut second = world(&store, settings());
+    let told: Vec<_> = second.events().into_iter().map(|event| event.description).collect();
+    assert!(told.contains(&"gate_failure".to_owned()), "{told:?}");
+    second.manager.register_seed(seed("seed-9"), SlotId::new("mid").unwrap()).unwrap();
+    drop(second);
+    // It is not told again once a checkpoint knows that it was.
+    let mut third = world(&store, settings());
+    assert!(!third.events().into_iter().any(|event| event.description == "gate_failure"));
+}
+
+#[test]
+fn a_checkpoint_whose_record_the_journal_refused_is_in_nobodys_way() {
+    let store = MemoryStore::new();
+    let mut world = world(&store, settings());
+    world.manager.attach_host(&determined(Mlp::<B>::init()), |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    for _ in 0..3 {
+        store.fail_next_append();
+        let register = world.manager.register_seed(seed("seed-1"), SlotId::new("mid").unwrap());
+        assert_eq!(register.unwrap_err().reason(), "not_durable");
+    }
+    assert_eq!(store.clone().retain(&mut |_| true).unwrap().len(), 3);
+    std::mem::forget(world);
+    // The first record of all was never written.
+    let mut world = self::world(&store, settings());
+    world.attach(&determined(Mlp::<B>::init()));
+    world.germinate("seed-1", "mlp").unwrap();
+    assert_eq!(self::world(&store, settings()).stage("seed-1"), SeedStageTraining);
+    assert_eq!(store.clone().retain(&mut |_| true).unwrap().len(), 2);
+}
+
+#[test]
+fn a_journal_that_takes_nothing_any_more_fills_no_disk() {
+    let store = MemoryStore::new();
+    let mut world =
+        World::build(settings(), |builder| builder.journal(Gone, store.clone()).build(&Default::default()).unwrap());
+    for _ in 0..5 {
+        assert_eq!(refused(world.germinate("seed-1", "mlp")), "not_durable");
+    }
+    assert!(store.clone().retain(&mut |_| true).unwrap().is_empty());
+}
+
+/// A journal whose last sync failed.
+struct Gone;
+
+impl Journal for Gone {
+    fn append(&mut self, _: &[Entry]) -> Result<std::ops::Range<u64>, StoreError> {
+        Err(StoreError::Unusable { path: "journal".into() })
+    }
+
+    fn read(&mut self, _: u64) -> Result<Vec<Record>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn compact(&mut self, _: u64) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
+    let store = MemoryStore::new();
+    let mut world = world(&store, settings());
+    world.attach(&determined(Mlp::<B>::init()));
+    world.germinate("seed-1", "mlp").unwrap();
+    let send = |world: &mut World, count: usize| {
+        let now = world.clock.unix();
+        let wires: Vec<_> = (0..count).map(|n| world.sender.pause(&seed("seed-1"), n % 2 == 1, now).unwrap()).collect();
+        let answers = world.manager.submit_all(wires.iter().map(Vec::as_slice));
+        assert!(answers.iter().all(Result::is_ok));
+        wires
+    };
+    let old = send(&mut world, 2_200);
+    let recent = world.clock.unix();
+    let later = std::time::Duration::from_secs(301);
+    world.clock.advance(later);
+    // A forged command alone makes nobody forget.
+    world.clock.set_unix(recent.after(later));
+    assert_eq!(refused(world.manager.submit(b"forged")), "malformed");
+    world.manager.register_seed(seed("seed-8"), SlotId::new("mid").unwrap()).unwrap();
+    assert!(store.clone().read(0).unwrap().len() > 4_400);
+    let new = send(&mut world, 2);
+    let held = store.clone().read(0).unwrap();
+    assert!(held.len() < 20, "{}", held.len());
+
+    // The wall clock goes back to when the old commands were fresh.
+    let mut second = self::world(&store, settings());
+    second.clock.set_unix(recent);
+    for (wire, reason) in [(&old[0], "stale_command"), (&old[2_199], "stale_command"), (&new[0], "issued_in_future")] {
+        assert_eq!(refused(second.manager.submit(wire)), reason);
+    }
+    second.clock.set_unix(recent.after(later));
+    assert_eq!(refused(second.manager.submit(&new[0])), "nonce_replayed");
 }

@@ -15,29 +15,54 @@
 //! | `command.rs` | what commands ask for and how they are sent |
 //! | `steps.rs` | what can happen, and how often |
 //! | `prediction.rs` | the model: the answer to every command, and the stage of every seed |
+//! | `moves.rs` | the model: what moves one seed |
+//! | `batch.rs` | the model: what a batch does |
+//! | `breaker.rs` | the model: a breaker |
+//! | `store.rs` | the model: what outlives the process, and going back |
 //! | `ledger.rs` | the invariants, with the clause of the contract that each comes from |
+//! | `journal.rs` | those of them that are about the journal |
 //! | `rig.rs` | both side by side |
+//! | `sending.rs` | commands on their way to both |
+//! | `looking.rs` | what can be seen, and whether both agree |
+//! | `mishaps.rs` | what happens that is no command: tampering, crashes, full disks, going back |
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "model/batch.rs"]
+mod batch;
+#[path = "model/breaker.rs"]
+mod breaker;
 #[path = "model/command.rs"]
 mod command;
 mod common;
+#[path = "model/journal.rs"]
+mod journal;
 #[path = "model/ledger.rs"]
 mod ledger;
+#[path = "model/looking.rs"]
+mod looking;
+#[path = "model/mishaps.rs"]
+mod mishaps;
+#[path = "model/moves.rs"]
+mod moves;
 #[path = "model/prediction.rs"]
 mod prediction;
 #[path = "model/rig.rs"]
 mod rig;
+#[path = "model/sending.rs"]
+mod sending;
 #[path = "model/steps.rs"]
 mod steps;
+#[path = "model/store.rs"]
+mod store;
 
 use std::{cell::RefCell, env};
 
+use command::{Extra, Flag, How, Kernel, What, Who};
 use proptest::test_runner::{
     Config, FileFailurePersistence, RngAlgorithm, RngSeed, TestCaseError, TestError, TestRunner,
 };
 use rig::{Coverage, Rig};
-use steps::{Case, cases};
+use steps::{Aim, Case, Gates, Share, Step, Then, cases};
 
 const MOST_STEPS: usize = 60;
 const CASES: u64 = 256;
@@ -88,7 +113,60 @@ fn the_manager_does_what_its_model_says() {
         "Germinate library_file_missing",
         "Pause accepted",
         "FineTune accepted",
+        "crash",
+        "a command after a crash",
+        "a replay rejected after a crash",
+        "not_durable",
+        "roll_back done",
+        "roll_back disk_full",
+        "Rollback of a seed accepted",
     ] {
         assert!(coverage.get(must).is_some_and(|times| *times > 0), "{must} never happened: {coverage:#?}");
+    }
+}
+
+/// What chance alone leads to too seldom.
+fn told(steps: Vec<Step>) {
+    let case = Case { gates: Gates::Lenient, fast_path: true, flush: true, every: 1, steps };
+    run(&case, &RefCell::default()).unwrap();
+}
+
+fn send(who: Who, what: What) -> Step {
+    Step::Send(who, what, How::Honest)
+}
+
+/// A move that time made and that could not be made durable is undone by a rollback: the journal does not tell it behind that.
+#[test]
+fn what_is_undone_is_not_journaled_behind_the_rollback() {
+    told(vec![
+        send(Who::S2, What::Germinate(Kernel::Late, Extra::Plain)),
+        send(Who::S2, What::Cull),
+        Step::Checkpoint,
+        Step::Rollback(Who::All, Aim::Kept(0), Then::Later),
+        Step::Wait(31),
+        Step::FailStore,
+        send(Who::S1, What::Pause(Flag::Absent)),
+        Step::GoBack,
+        send(Who::S1, What::Germinate(Kernel::Thin, Extra::Plain)),
+        Step::Crash,
+        Step::Train(2, true),
+    ]);
+}
+
+/// From memory, and from the store.
+#[test]
+fn violations_go_back_with_everything_else() {
+    for reopened in [Step::Wait(1), Step::Crash] {
+        told(vec![
+            Step::Next(Who::S1),
+            Step::Train(2, true),
+            Step::Checkpoint,
+            Step::Tamper(Who::S1, Share::ByTensor),
+            Step::Train(1, true),
+            reopened,
+            Step::Rollback(Who::All, Aim::Kept(0), Then::AtOnce),
+            Step::Next(Who::S1),
+            Step::Train(2, true),
+        ]);
     }
 }

@@ -297,3 +297,44 @@ fn a_rollback_over_its_budget_is_told() {
     let latency = latency.clone().find(|metric| metric.name == "kasmina.rollback.latency_ms").unwrap();
     assert_eq!((latency.value, latency.attributes["path"].as_str()), (501.0, "fast"));
 }
+
+#[test]
+fn a_rollback_that_memory_alone_could_do_dies_with_the_process_and_not_with_the_run() {
+    let store = MemoryStore::new();
+    let mut settings = Settings::default();
+    settings.rollback.keep_in_store = 0;
+    let (mut world, _) = World::recover(settings.clone(), store.clone(), store.clone());
+    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    world.attach(&host);
+    world.manager.checkpoint(&host, &optimizer).unwrap();
+    let command = |world: &mut World| {
+        let wire = world.sender.roll_back(0, world.clock.unix()).unwrap();
+        world.manager.submit(&wire).unwrap();
+    };
+    command(&mut world);
+    // What is to be gone back to is not pushed out by what is to be undone.
+    let checkpoint = world.manager.checkpoint(&host, &optimizer);
+    assert_eq!(checkpoint.unwrap_err(), CheckpointError::RollbackPending { epoch: 0 });
+    assert_eq!(world.manager.abandon_rollback(), Ok(Some(0)));
+    assert_eq!(world.manager.abandon_rollback(), Ok(None));
+    world.step(&mut host, &mut optimizer, 1);
+    command(&mut world);
+    drop(world);
+    let (mut world, found) = World::recover(settings, store.clone(), store);
+    assert_eq!((found.abandoned_rollback, world.manager.rollback_commanded()), (Some(0), None));
+    let told = world.events().into_iter().find(|event| event.description == "recovered").unwrap();
+    assert_eq!(told.attributes["abandoned_rollback"], "0");
+    world.step(&mut host, &mut optimizer, 2);
+}
+
+#[test]
+fn a_seed_that_was_registered_since_is_dormant_after_a_rollback() {
+    let mut run = Run::on(&MemoryStore::new(), determined(Mlp::<B>::init()), "mlp");
+    run.train(1..=10);
+    run.world.manager.register_seed(seed("seed-9"), SlotId::new("late").unwrap()).unwrap();
+    run.world.germinate("seed-9", "late").unwrap();
+    run.command(1).unwrap();
+    let back = run.roll_back().unwrap();
+    assert_eq!(back.seeds[&seed("seed-9")], (SeedStageTraining, SeedStageDormant));
+    run.world.germinate("seed-9", "late").unwrap();
+}

@@ -28,6 +28,7 @@ struct State {
     checkpoints: BTreeMap<CheckpointId, Checkpoint>,
     damaged: BTreeMap<CheckpointId, String>,
     failure: Option<StoreError>,
+    append_failure: Option<StoreError>,
     appends: u64,
 }
 
@@ -44,7 +45,13 @@ impl MemoryStore {
         self.fail_next_with(StoreError::Full { path, action: "append", detail });
     }
 
-    /// Lets the next append or save fail with `error`. Nothing is kept of it.
+    /// Lets the next append fail as on a full disk, whatever is saved before it.
+    pub fn fail_next_append(&self) {
+        let (path, detail) = (PathBuf::from("memory"), "as the test wanted".to_owned());
+        self.state().append_failure = Some(StoreError::Full { path, action: "append", detail });
+    }
+
+    /// Lets the next append or save fail with `error`. Nothing is kept of it. An empty append does not count as one.
     pub fn fail_next_with(&self, error: StoreError) {
         self.state().failure = Some(error);
     }
@@ -62,7 +69,7 @@ impl MemoryStore {
         self.state().damaged.insert(id.clone(), blob.into());
     }
 
-    /// How often [`append`](Journal::append) was called, failures included.
+    /// How often [`append`](Journal::append) was called with something to append, failures included.
     #[must_use]
     pub fn appends(&self) -> u64 {
         self.state().appends
@@ -76,15 +83,17 @@ impl MemoryStore {
 impl Journal for MemoryStore {
     fn append(&mut self, entries: &[Entry]) -> Result<Range<u64>, StoreError> {
         let mut state = self.state();
+        let first = state.last + 1;
+        if entries.is_empty() {
+            return Ok(first..first);
+        }
         state.appends += 1;
         state.failure.take().map_or(Ok(()), Err)?;
-        let first = state.last + 1;
+        state.append_failure.take().map_or(Ok(()), Err)?;
         let batch: Vec<_> =
             (first..).zip(entries).map(|(sequence, entry)| Record { sequence, entry: entry.clone() }).collect();
         state.last += batch.len() as u64;
-        if !batch.is_empty() {
-            state.batches.push(batch);
-        }
+        state.batches.push(batch);
         Ok(first..state.last + 1)
     }
 

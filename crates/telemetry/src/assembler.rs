@@ -32,6 +32,16 @@ struct Pending {
     events: VecDeque<Event>,
     metrics: Vec<Metric>,
     dropped: u64,
+    /// The packet's number, where a draft of it has been made.
+    number: Option<u64>,
+    /// Critical events in that draft.
+    drafted: usize,
+}
+
+impl Pending {
+    fn critical(&self) -> usize {
+        self.events.iter().filter(|event| event.is_critical()).count()
+    }
 }
 
 impl Assembler {
@@ -74,13 +84,33 @@ impl Assembler {
         }
     }
 
+    /// What the packets would be that have something critical in them which no draft has had yet: for a journal, should the step
+    /// never come to its end. The packets that [`assemble`](Self::assemble) makes have the same ids, and all that is here and more.
+    pub fn draft_critical(&mut self, step: u64, now: UnixTime) -> Vec<TelemetryPacket> {
+        let mut drafts = Vec::new();
+        for (seed, pending) in &mut self.pending {
+            let critical = pending.critical();
+            if critical > pending.drafted {
+                pending.drafted = critical;
+                self.sequence += u64::from(pending.number.is_none());
+                let number = *pending.number.get_or_insert(self.sequence);
+                drafts.push((seed.clone(), number, pending.clone()));
+            }
+        }
+        drafts
+            .into_iter()
+            .map(|(seed, number, pending)| self.packet(seed.as_ref(), number, pending, step, now))
+            .collect()
+    }
+
     /// The packets of the step `step`. What was gathered is gone from here.
     pub fn assemble(&mut self, step: u64, now: UnixTime) -> Vec<TelemetryPacket> {
         mem::take(&mut self.pending)
             .into_iter()
             .map(|(seed, pending)| {
-                self.sequence += 1;
-                self.packet(seed.as_ref(), pending, step, now)
+                self.sequence += u64::from(pending.number.is_none());
+                let number = pending.number.unwrap_or(self.sequence);
+                self.packet(seed.as_ref(), number, pending, step, now)
             })
             .collect()
     }
@@ -89,11 +119,18 @@ impl Assembler {
         self.pending.entry(seed.cloned()).or_default()
     }
 
-    fn packet(&self, seed: Option<&SeedId>, mut pending: Pending, step: u64, now: UnixTime) -> TelemetryPacket {
+    fn packet(
+        &self,
+        seed: Option<&SeedId>,
+        number: u64,
+        mut pending: Pending,
+        step: u64,
+        now: UnixTime,
+    ) -> TelemetryPacket {
         if pending.dropped > 0 {
             pending.events.push_back(Event::new(SEED_QUEUE_DROPPED).with("count", pending.dropped));
         }
-        let packet_id = format!("{}-{}{}", self.run, self.life, self.sequence);
+        let packet_id = format!("{}-{}{number}", self.run, self.life);
         let grave = pending.events.iter().max_by_key(|event| event.name().level as i32);
         let level = grave.map_or(TelemetryLevel::Info, |event| event.name().level);
         let (priority, status) = match level {

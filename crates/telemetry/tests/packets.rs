@@ -250,3 +250,28 @@ proptest! {
         prop_assert_eq!(delivered.len() as u64 + lanes.dropped(), critical.len() as u64);
     }
 }
+
+#[test]
+fn a_draft_has_the_id_of_the_packet_and_what_is_critical_of_it() {
+    let seed = SeedId::new("seed-1").unwrap();
+    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64).resumed(2);
+    let now = UnixTime::from_millis(5);
+    assembler.event(None, Event::new(names::MEMORY_GC));
+    assert!(assembler.draft_critical(1, now).is_empty());
+    assembler.event(Some(&seed), Event::new(names::GATE_FAILURE).with("reason", "first"));
+    let drafts = assembler.draft_critical(1, now);
+    assert_eq!((drafts.len(), drafts[0].events.len()), (1, 1));
+    assert!(assembler.draft_critical(1, now).is_empty(), "nothing new");
+    assembler.event(Some(&seed), Event::new(names::GATE_EVENT));
+    assert!(assembler.draft_critical(1, now).is_empty(), "nothing critical that is new");
+    assembler.event(Some(&seed), Event::new(names::GATE_FAILURE).with("reason", "second"));
+    let again = assembler.draft_critical(1, now);
+    assert_eq!((&again[0].packet_id, again[0].events.len()), (&drafts[0].packet_id, 3));
+
+    let packets = assembler.assemble(1, now);
+    let of_seed = packets.iter().find(|packet| packet.packet_id == drafts[0].packet_id).unwrap();
+    assert_eq!(of_seed.events, again[0].events);
+    assert_eq!(packets.len(), 2);
+    assert_ne!(packets[0].packet_id, packets[1].packet_id);
+    assert!(packets.iter().all(|packet| packet.packet_id.starts_with("run-7-2-")));
+}

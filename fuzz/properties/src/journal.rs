@@ -134,7 +134,7 @@ fn salvaged(store: &Path, bytes: &[u8], error: &StoreError) {
 fn entry(choices: &mut Choices<'_>) -> Entry {
     let command_id = CommandId::new(format!("c{}", choices.byte())).expect("visible");
     let at = UnixTime::from_nanos(i64::from_le_bytes(choices.number()));
-    match choices.byte() % 6 {
+    match choices.byte() % 7 {
         0 => Entry::CommandAccepted { command_id, wire: choices.bytes(12).to_vec() },
         1 => Entry::CommandRefused { command_id: choices.text(4), reason: choices.text(8) },
         2 => Entry::Transition {
@@ -146,6 +146,7 @@ fn entry(choices: &mut Choices<'_>) -> Entry {
         },
         3 => Entry::NonceSeen { command_id, issued_at: at },
         4 => Entry::Telemetry { packet: choices.bytes(12).to_vec() },
+        5 => Entry::RolledBack { seed_id: SeedId::new(choices.text(4)).ok(), epoch: choices.byte().into() },
         _ => Entry::Checkpoint { id: CheckpointId::new(format!("k{}", choices.byte())).expect("a file name") },
     }
 }

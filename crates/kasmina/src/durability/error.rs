@@ -77,6 +77,12 @@ pub enum CheckpointError {
         /// The epochs that there are checkpoints of.
         held: Vec<u64>,
     },
+    /// A rollback was commanded, and comes first.
+    #[error("a rollback to epoch {epoch} was commanded and has not been done")]
+    RollbackPending {
+        /// The epoch to go back to.
+        epoch: u64,
+    },
     /// No command asked for a rollback.
     #[error("no rollback has been commanded")]
     NotCommanded,
@@ -98,6 +104,7 @@ impl CheckpointError {
             Self::Id(_) => "invalid_id",
             Self::Kernel(error) => error.reason(),
             Self::UnknownEpoch { .. } => "unknown_checkpoint",
+            Self::RollbackPending { .. } => "rollback_pending",
             Self::NotCommanded => "rollback_not_commanded",
         }
     }

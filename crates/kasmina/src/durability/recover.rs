@@ -1,9 +1,10 @@
 //! Coming back from a journal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use kasmina_leyline::{CommandId, UnixTime};
+use kasmina_leyline::{CommandId, UnixTime, v1::TelemetryPacket};
 use kasmina_rollback::{CheckpointId, Entry, Record, StoreError};
+use prost::Message;
 
 use super::{Blobs, CheckpointError, decode};
 use crate::{BuildError, GraftBackend, SeedManager, SeedManagerBuilder};
@@ -27,6 +28,10 @@ pub struct Recovered {
     pub undelivered: usize,
     /// The epochs that a rollback can go back to, oldest first.
     pub epochs: Vec<u64>,
+    /// The epoch that a command had said to go back to, where its checkpoint was in memory alone: the run goes on from where it is.
+    pub abandoned_rollback: Option<u64>,
+    /// What was cut off the end of the journal when it was opened, and where: a batch that was never acknowledged, or damage.
+    pub torn_tail: Option<StoreError>,
 }
 
 /// What the journal says, in order.
@@ -38,7 +43,8 @@ struct Reading {
     /// The last checkpoint, and its record.
     checkpoint: Option<(CheckpointId, u64)>,
     nonces: Vec<(CommandId, UnixTime)>,
-    packets: BTreeSet<u64>,
+    /// Critical packets by their ids: the last that was written of each.
+    packets: BTreeMap<String, u64>,
 }
 
 impl Reading {
@@ -50,8 +56,10 @@ impl Reading {
             match entry {
                 Entry::Checkpoint { id } => reading.checkpoint = Some((id, sequence)),
                 Entry::NonceSeen { command_id, issued_at } => reading.nonces.push((command_id, issued_at)),
-                Entry::Telemetry { .. } => {
-                    reading.packets.insert(sequence);
+                Entry::Telemetry { packet } => {
+                    // What cannot be read goes by its place, and is told as such when it comes to that.
+                    let id = TelemetryPacket::decode(packet.as_slice()).map(|packet| packet.packet_id);
+                    reading.packets.insert(id.unwrap_or_else(|_| sequence.to_string()), sequence);
                 }
                 Entry::CommandAccepted { .. }
                 | Entry::CommandRefused { .. }
@@ -118,15 +126,16 @@ impl<B: GraftBackend> SeedManager<B> {
     fn take_up(&mut self) -> Result<Recovered, CheckpointError> {
         let now = self.clock.monotonic();
         let Some(durability) = &mut self.durability else { return Ok(Recovered::default()) };
+        let torn_tail = durability.torn_tail.take();
         let reading = Reading::of(durability.journal.read(0)?);
         if reading.records == 0 {
-            return Ok(Recovered::default());
+            return Ok(Recovered { torn_tail, ..Recovered::default() });
         }
         durability.sequence = reading.last;
         durability.oldest = reading.oldest.unwrap_or(1);
         durability.batches.push_back((durability.oldest, now));
 
-        let mut undelivered = reading.packets;
+        let mut undelivered: BTreeSet<u64> = reading.packets.into_values().collect();
         let mut watermark = None;
         if let Some((id, place)) = reading.checkpoint {
             let blobs: Blobs = durability.checkpoints.load(&id)?.blobs;
@@ -140,7 +149,10 @@ impl<B: GraftBackend> SeedManager<B> {
             durability.incarnation = book.incarnation;
             self.put_back(state);
         }
+        let epochs = self.epochs();
         let recovered = Recovered {
+            torn_tail,
+            abandoned_rollback: self.commanded.take_if(|epoch| !epochs.contains(epoch)),
             incarnation: self.durability.as_ref().map_or(0, |durability| durability.incarnation) + 1,
             records: reading.records,
             seeds: self.seeds.len(),
@@ -148,7 +160,7 @@ impl<B: GraftBackend> SeedManager<B> {
             step: self.step,
             nonces: reading.nonces.len(),
             undelivered: undelivered.len(),
-            epochs: self.epochs(),
+            epochs,
         };
         if let Some(durability) = &mut self.durability {
             durability.incarnation = recovered.incarnation;

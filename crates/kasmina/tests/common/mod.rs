@@ -23,7 +23,7 @@ use kasmina::{
         BlueprintId, SeedId, SlotId, TrainingRunId, UnixTime,
         v1::{SeedLifecycleStage, SeedOperation, TelemetryEvent},
     },
-    rollback::{CheckpointStore, Journal},
+    rollback::{CheckpointStore, Journal, doubles::MemoryStore},
     safety::{Clock, doubles::ManualClock},
     security::{CommandVerifier, KeyRing, Secret},
     telemetry::MemorySink,
@@ -191,6 +191,16 @@ pub fn blueprint(name: &str) -> BlueprintId {
     BlueprintId::new(name).unwrap()
 }
 
+fn builder(settings: Settings, clock: &ManualClock, library: &MemoryLibrary, sink: &MemorySink) -> SeedManagerBuilder {
+    let secret = Secret::new("a shared secret").unwrap();
+    SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
+        .settings(settings)
+        .verifier(CommandVerifier::new(KeyRing::of("k1", secret)))
+        .kernels(library.clone())
+        .clock(clock.clone())
+        .sink(sink.clone())
+}
+
 impl World {
     /// What is forgotten with the process.
     pub fn new(settings: Settings) -> Self {
@@ -216,15 +226,8 @@ impl World {
         let clock = ManualClock::default();
         clock.set_unix(UnixTime::from_millis(1_700_000_000_000));
         let (library, sink) = (MemoryLibrary::new(), MemorySink::default());
-        let secret = Secret::new("a shared secret").unwrap();
-        let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
-            .settings(settings)
-            .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
-            .kernels(library.clone())
-            .clock(clock.clone())
-            .sink(sink.clone());
-        let manager = finish(builder);
-        let world = Self { manager, clock, library, sink, sender: CommandSender::new(&secret, "tamiyo").unwrap() };
+        let manager = finish(builder(settings, &clock, &library, &sink));
+        let world = Self { manager, clock, library, sink, sender: sender() };
         world.publish("mlp", SlotContract::f32(2, 16, 6), {
             vec![LayerSpec::linear(16, 24), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(24, 6)]
         });
@@ -247,6 +250,17 @@ impl World {
         );
         world.publish("late", SlotContract::f32(2, 6, 6), vec![LayerSpec::linear(6, 6)]);
         world
+    }
+
+    /// The process dies, and another comes back from the store. Clock, library and sink are those of before.
+    pub fn restart(&mut self, settings: Settings, store: &MemoryStore) -> Recovered {
+        let builder = |settings| builder(settings, &self.clock, &self.library, &self.sink);
+        let nobody = builder(Settings::default()).volatile().build(&Default::default()).unwrap();
+        drop(std::mem::replace(&mut self.manager, nobody));
+        let builder = builder(settings).journal(store.clone(), store.clone());
+        let (manager, recovered) = builder.recover(&Default::default()).unwrap();
+        self.manager = manager;
+        recovered
     }
 
     pub fn publish(&self, name: &str, contract: SlotContract, layers: Vec<LayerSpec>) {

@@ -7,6 +7,7 @@ use kasmina::leyline::v1::{
     AdaptationCommand, CircuitBreakerState, CommandCircuitBreaker, CommandOptimizerAdjustment, CommandSeedOperation,
     CommandType, SeedOperation, adaptation_command::Payload,
 };
+use prost_types::{Struct, Value, value::Kind};
 
 /// Whom a command names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +18,15 @@ pub enum Who {
     Nobody,
     /// No identifier at all.
     Unnamed,
+    /// Nobody in particular.
+    All,
 }
 
 impl Who {
     pub const SEEDS: [Self; 3] = [Self::S1, Self::S2, Self::S3];
 
     pub const fn name(self) -> &'static str {
-        ["seed-1", "seed-2", "seed-3", "nobody", "no id\n"][self as usize]
+        ["seed-1", "seed-2", "seed-3", "nobody", "no id\n", ""][self as usize]
     }
 
     pub fn index(self) -> Option<usize> {
@@ -214,7 +217,8 @@ pub enum What {
     OptimizerWithoutPayload,
     Force(Breaker, CircuitBreakerState),
     Emergency(Flag),
-    Rollback,
+    /// To the epoch that is named, or to none.
+    Rollback(Option<u64>),
     Pruning,
     Untyped,
 }
@@ -332,7 +336,12 @@ impl What {
                 let annotations = teacher.annotation("include_teacher");
                 AdaptationCommand { annotations, ..kind(CommandType::CommandEmergency) }
             }
-            Self::Rollback => kind(CommandType::CommandRollback),
+            Self::Rollback(epoch) => {
+                let number = |epoch| Value { kind: Some(Kind::NumberValue(epoch as f64)) };
+                let fields = |epoch| [("target_epoch".to_owned(), number(epoch))].into();
+                let payload = epoch.map(|epoch| Payload::RollbackPayload(Struct { fields: fields(epoch) }));
+                AdaptationCommand { payload, ..kind(CommandType::CommandRollback) }
+            }
             Self::Pruning => kind(CommandType::CommandStructuralPruning),
             Self::Untyped => kind(CommandType::CommandUnknown),
         }

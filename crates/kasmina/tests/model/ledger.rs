@@ -14,6 +14,8 @@ use kasmina::{
     security::NonceLedger,
 };
 
+use super::journal::{Reading, every_answer_is_journaled, nothing_acknowledged_is_lost, what_is_told_is_journaled};
+
 /// Everything that can be seen from outside, without asking the model.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -56,6 +58,13 @@ pub struct Seen {
     /// Violations in a row since the isolation breaker last told anything, and whether it then was closed.
     pub unanswered: usize,
     pub isolation_closed: bool,
+    /// Seeds that have gone back in this step.
+    pub went_back: BTreeSet<usize>,
+    /// Whether all that has happened is durable.
+    pub durable: bool,
+    /// When the process died, and how many commands had been obeyed by then.
+    pub crashes: Vec<(usize, Monotonic)>,
+    pub journal: Reading,
 }
 
 /// A seed from outside.
@@ -82,7 +91,9 @@ impl Seen {
         self.handed_over = true;
         for moved in transitions {
             let index = self.after.iter().position(|seed| seed.state.seed_id == moved.seed_id.as_str());
-            self.returned[index.unwrap_or_default()].push((moved.from, moved.to));
+            let index = index.unwrap_or_default();
+            self.returned[index].push((moved.from, moved.to));
+            self.journal.returned.push((index, moved.from, moved.to));
         }
     }
 }
@@ -146,6 +157,9 @@ pub const LEDGER: &[(&str, &str, Check)] = &[
     ("no id twice", "no replay is ever accepted, an id once in 300 s", no_id_twice),
     ("three violations open the breaker", "three violations in a row, or by one seed, open it", three_violations),
     ("the export is true", "states as they are", the_export_is_true),
+    ("what is told is journaled", "durable before it is told, in this order", what_is_told_is_journaled),
+    ("every answer is journaled", "durable before it is answered, or it has not happened", every_answer_is_journaled),
+    ("nothing acknowledged is lost", "a crash loses nothing that was acknowledged", nothing_acknowledged_is_lost),
 ];
 
 fn all(mut holds: impl FnMut(usize) -> Option<String>) -> Result<(), String> {
@@ -186,7 +200,7 @@ fn moves_join_up(seen: &Seen) -> Result<(), String> {
 }
 
 fn moves_are_returned_once(seen: &Seen) -> Result<(), String> {
-    let both = seen.told.is_some() && seen.handed_over;
+    let both = seen.told.is_some() && seen.handed_over && seen.durable;
     all(|seed| {
         let (heard, returned) = (&seen.heard[seed], &seen.returned[seed]);
         (both && heard != returned).then(|| format!("returned {returned:?}, told {heard:?}"))
@@ -196,7 +210,8 @@ fn moves_are_returned_once(seen: &Seen) -> Result<(), String> {
 fn a_fossil_never_moves(seen: &Seen) -> Result<(), String> {
     all(|seed| {
         let (before, after) = (&seen.before[seed], &seen.after[seed]);
-        let moved = before.stage == SeedStageFossilized
+        let moved = !seen.went_back.contains(&seed)
+            && before.stage == SeedStageFossilized
             && (after.stage != SeedStageFossilized || after.registered != before.registered);
         moved.then(|| format!("is in {:?}", after.stage))
     })
@@ -258,7 +273,9 @@ fn alpha_rises(seen: &Seen) -> Result<(), String> {
             return Some(format!("alpha {alpha}"));
         }
         // START_GRAFTING begins at 0, from 0.
-        let fell = before.stage == after.stage && before.alpha.is_some_and(|before| before > alpha);
+        let fell = !seen.went_back.contains(&seed)
+            && before.stage == after.stage
+            && before.alpha.is_some_and(|before| before > alpha);
         fell.then(|| format!("alpha fell from {:?} to {alpha}", before.alpha))
     })
 }
@@ -289,7 +306,8 @@ fn stands_still(seen: &Seen) -> Result<(), String> {
         let may = seen.stepped && seen.learners.contains(&seed) && !seen.blamed.contains(&seed);
         // What was replaced by another is no matter of learning; neither is tampering, which names the seed.
         let other = before.0 != after.0 || !seen.is_command && !seen.stepped && seen.touched.contains(&seed);
-        (!may && !other && before.1 != after.1).then(|| "its weights have changed".to_owned())
+        (!may && !other && !seen.went_back.contains(&seed) && before.1 != after.1)
+            .then(|| "its weights have changed".to_owned())
     })
 }
 
@@ -354,8 +372,13 @@ fn no_id_twice(seen: &Seen) -> Result<(), String> {
         return Err(format!("{id} was replayed"));
     }
     // Whoever knows the secret may use an id again for another command when it has been forgotten.
-    let fresh = |before: &Monotonic| at.since(*before) < NonceLedger::TTL;
-    if earlier.iter().any(|(other, _, before)| other == id && fresh(before)) {
+    // A crash lets every id be remembered for as long again.
+    let since = |place: usize, before: Monotonic| {
+        let crashes = seen.crashes.iter().filter(|(obeyed, _)| place < *obeyed && *obeyed < seen.obeyed.len());
+        crashes.map(|(_, when)| *when).max().unwrap_or(before)
+    };
+    let fresh = |place, before: Monotonic| at.since(since(place, before)) < NonceLedger::TTL;
+    if earlier.iter().enumerate().any(|(place, (other, _, before))| other == id && fresh(place, *before)) {
         return Err(format!("{id} was obeyed twice"));
     }
     Ok(())

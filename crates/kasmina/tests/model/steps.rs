@@ -37,6 +37,24 @@ pub enum Share {
     ByTensor,
 }
 
+/// What a rollback goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    Unsaid,
+    /// One of the epochs that there are.
+    Kept(u8),
+    Unknown,
+}
+
+/// When the trainer goes back, once it has been commanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    AtOnce,
+    /// At the second attempt: at the first the disk is full.
+    AtLast,
+    Later,
+}
+
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -61,6 +79,15 @@ pub enum Step {
     Heal(Kernel),
     Validate(Valid),
     Epoch,
+    /// The process dies, and another comes back from the store.
+    Crash,
+    /// The next append or save fails.
+    FailStore,
+    /// An epoch ends, and a checkpoint is taken.
+    Checkpoint,
+    /// The command to go back, and when the trainer does it.
+    Rollback(Who, Aim, Then),
+    GoBack,
 }
 
 /// A world and what happens in it.
@@ -70,13 +97,15 @@ pub struct Case {
     pub fast_path: bool,
     /// Whether telemetry is flushed after every step, not after batches alone.
     pub flush: bool,
+    /// Steps from one checkpoint of the weights to the next.
+    pub every: u64,
     pub steps: Vec<Step>,
 }
 
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { gates, fast_path, flush, steps } = self;
-        writeln!(f, "gates {gates:?}, fast_path {fast_path}, flush {flush}")?;
+        let Self { gates, fast_path, flush, every, steps } = self;
+        writeln!(f, "gates {gates:?}, fast_path {fast_path}, flush {flush}, every {every}")?;
         steps.iter().enumerate().try_for_each(|(number, step)| writeln!(f, "{:4}. {step:?}", number + 1))
     }
 }
@@ -84,12 +113,9 @@ impl fmt::Debug for Case {
 pub fn cases(most_steps: usize) -> impl Strategy<Value = Case> {
     let gates = prop_oneof![8 => Just(Gates::Lenient), 3 => Just(Gates::Strict), 1 => Just(Gates::Deaf)];
     let fast_path = prop_oneof![3 => Just(true), 1 => Just(false)];
-    (gates, fast_path, any::<bool>(), vec(step(), 1..=most_steps)).prop_map(|(gates, fast_path, flush, steps)| Case {
-        gates,
-        fast_path,
-        flush,
-        steps,
-    })
+    let every = prop_oneof![3 => Just(1_u64), 1 => Just(7)];
+    (gates, fast_path, any::<bool>(), every, vec(step(), 1..=most_steps))
+        .prop_map(|(gates, fast_path, flush, every, steps)| Case { gates, fast_path, flush, every, steps })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -98,12 +124,15 @@ fn step() -> impl Strategy<Value = Step> {
     let share = select(vec![Share::ById, Share::ByTensor]);
     let waits = vec![1, 10, 30, 30, 31, 61, 301, 3_601];
     let jumps = vec![-3_600, -301, -61, -4, 4, 61, 301];
+    let aim = prop_oneof![6 => any::<u8>().prop_map(Aim::Kept), 2 => Just(Aim::Unsaid), 1 => Just(Aim::Unknown)];
+    let then = prop_oneof![4 => Just(Then::AtOnce), 1 => Just(Then::AtLast), 2 => Just(Then::Later)];
+    let of_whom = prop_oneof![3 => Just(Who::All), 4 => seed()];
     let logits = prop_oneof![5 => Just(true), 1 => Just(false)];
     prop_oneof![
         36 => seed().prop_map(Step::Next),
         30 => ((1_u8..=5), logits).prop_map(|(batches, logits)| Step::Train(batches, logits)),
         18 => (who(), what(), how()).prop_map(|(who, what, how)| Step::Send(who, what, how)),
-        2 => (0_usize..12).prop_map(Step::Replay),
+        3 => (0_usize..12).prop_map(Step::Replay),
         1 => vec(any::<u8>(), 0..40).prop_map(Step::Garbage),
         2 => Just(Step::NanBatch),
         6 => select(waits).prop_map(Step::Wait),
@@ -114,11 +143,16 @@ fn step() -> impl Strategy<Value = Step> {
         2 => kernel().prop_map(Step::Heal),
         1 => select(vec![Valid::None, Valid::Same, Valid::Worse, Valid::Nan]).prop_map(Step::Validate),
         1 => Just(Step::Epoch),
+        4 => Just(Step::Crash),
+        3 => Just(Step::FailStore),
+        5 => Just(Step::Checkpoint),
+        4 => (of_whom, aim, then).prop_map(|(who, aim, then)| Step::Rollback(who, aim, then)),
+        2 => Just(Step::GoBack),
     ]
 }
 
 fn who() -> impl Strategy<Value = Who> {
-    prop_oneof![20 => select(&Who::SEEDS[..]), 1 => Just(Who::Nobody), 1 => Just(Who::Unnamed)]
+    prop_oneof![20 => select(&Who::SEEDS[..]), 1 => Just(Who::Nobody), 1 => select(vec![Who::Unnamed, Who::All])]
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -182,7 +216,8 @@ fn what() -> impl Strategy<Value = What> {
             What::NoOperation,
             What::NoPayload,
             What::OptimizerWithoutPayload,
-            What::Rollback,
+            What::Rollback(None),
+            What::Rollback(Some(1)),
             What::Pruning,
             What::Untyped,
         ]),

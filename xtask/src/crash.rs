@@ -1,0 +1,176 @@
+//! `cargo xtask crash`: a process that obeys commands and trains is killed with SIGKILL over and over, and what it acknowledged
+//! is compared with what its store holds.
+
+mod child;
+mod commands;
+mod finding;
+mod ledger;
+mod process;
+mod protocol;
+mod random;
+mod recording;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use kasmina::rollback::{CheckpointStore, Journal, Store, StoreError};
+
+pub(crate) use child::{Args as ChildArgs, run as child};
+
+use crate::{failure::Failure, progress::Progress, stopwatch::Stopwatch};
+use finding::{Finding, Tally, Wrong};
+use ledger::{Held, Ledger};
+use process::Moment;
+use protocol::{Line, Saved};
+use random::Random;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How often the process is killed
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    kills: u64,
+    /// Where the random numbers start: commands, batches and moments of death
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Where the stores go, and stay; without it a temporary directory that stays only if something is wrong. On a file system
+    /// in memory far more happens between kills, and as much can be found: SIGKILL loses nothing that a file was given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// So many kills does a store live through, on average: some things only happen to old ones, some to new ones.
+const STORE_LIFE: u64 = 40;
+
+/// One thing that is wrong has others behind it: so many are printed.
+const PRINTED: usize = 20;
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let watch = Stopwatch::start();
+    let temporary = tempfile::Builder::new().prefix("kasmina-crash-").tempdir();
+    let mut temporary = temporary.map_err(Failure::file("create", &std::env::temp_dir()))?;
+    let base = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
+    fs::create_dir_all(&base).map_err(Failure::file("create", &base))?;
+
+    let mut tally = Tally { seed: args.seed, ..Tally::default() };
+    let mut random = Random::new(args.seed);
+    let progress = Progress::start("crash");
+    let mut trial = Trial::begin(&base, &mut tally)?;
+    while tally.kills < args.kills && tally.findings() == 0 {
+        if trial.kills > 0 && random.once_in(STORE_LIFE) {
+            trial = Trial::begin(&base, &mut tally)?;
+        }
+        let moment = trial.moment(&mut random);
+        let seed = random.next();
+        let findings = trial.round(moment, seed, &mut random, &mut tally)?;
+        findings.iter().for_each(|finding| tally.count(finding));
+        for finding in findings.iter().take(PRINTED) {
+            progress.warn(format_args!("kill {} of --seed {} ({moment:?}): {finding}", tally.kills, args.seed));
+        }
+        if let Some(more @ 1..) = findings.len().checked_sub(PRINTED) {
+            progress.warn(format_args!("and {more} more, which follow from these or are like them"));
+        }
+        progress.show(format_args!("kill {}/{}, {} commands", tally.kills, args.kills, tally.commands_acknowledged));
+        if progress.is_hidden() && tally.kills.is_multiple_of(50) {
+            progress.warn(format_args!("{} kills, {} commands", tally.kills, tally.commands_acknowledged));
+        }
+    }
+    drop(progress);
+    tally.seconds = (watch.seconds() * 10.0).round() / 10.0;
+    let line = serde_json::to_string(&tally).map_err(|source| Failure::Json { what: "the result".into(), source })?;
+    println!("{line}");
+    if tally.findings() == 0 {
+        return Ok(());
+    }
+    temporary.disable_cleanup(args.dir.is_none());
+    Err(Failure::Crash(format!(
+        "{} findings; the store is as it was found: {}",
+        tally.findings(),
+        trial.path.display()
+    )))
+}
+
+/// A store, and what is known of it.
+struct Trial {
+    path: PathBuf,
+    ledger: Ledger,
+    kills: u64,
+    /// How long the last recovery took that was waited for.
+    recovery: Duration,
+}
+
+impl Trial {
+    fn begin(base: &Path, tally: &mut Tally) -> Result<Self, Failure> {
+        tally.stores += 1;
+        let path = base.join(format!("run-{}", tally.stores));
+        if path.exists() {
+            return Err(Failure::Crash(format!("{} is there already", path.display())));
+        }
+        let publish = world::publish(&path.join("kernels"));
+        publish.map_err(|error| Failure::Crash(format!("the kernels cannot be published: {error}")))?;
+        Ok(Self { path, ledger: Ledger::new(), kills: 0, recovery: Duration::from_millis(60) })
+    }
+
+    /// Mostly while it works; now and then, and mostly where a store is new, while it begins.
+    fn moment(&self, random: &mut Random) -> Moment {
+        let beginning = self.kills < 2 || random.once_in(8);
+        if beginning && !random.once_in(4) {
+            let limit = self.recovery.as_micros() as u64 * 3 / 2;
+            return Moment::AfterStart(Duration::from_micros(random.below(limit)));
+        }
+        Moment::AfterRecovery(Duration::from_micros(20_000 + random.below(230_000)))
+    }
+
+    /// One life, one death, and what is left.
+    fn round(
+        &mut self,
+        moment: Moment,
+        seed: u64,
+        random: &mut Random,
+        tally: &mut Tally,
+    ) -> Result<Vec<Finding>, Failure> {
+        self.keep_wires(random)?;
+        let life = process::live(&self.path, seed, moment)?;
+        self.recovery = life.recovery.unwrap_or(self.recovery);
+        self.kills += 1;
+        tally.kills += 1;
+        tally.killed_during_recovery +=
+            u64::from(!life.lines.iter().any(|line| matches!(line, Line::Recovered { .. })));
+        let mut findings = Vec::new();
+        match held(&self.path.join("store"), &mut findings) {
+            Ok(held) => findings.extend(self.ledger.round(&held, &life.lines, tally)),
+            Err(error) => findings.push(Finding::new(Wrong::Unreadable, error.to_string())),
+        }
+        Ok(findings)
+    }
+
+    /// Commands that the next process is to be sent again, though its journal may have dropped them.
+    fn keep_wires(&self, random: &mut Random) -> Result<(), Failure> {
+        let accepted = self.ledger.accepted();
+        let wires: Vec<_> = (0..16).filter_map(|_| random.pick(&accepted)).map(|wire| STANDARD.encode(wire)).collect();
+        let path = self.path.join("replays");
+        fs::write(&path, wires.join("\n")).map_err(Failure::file("write", &path))
+    }
+}
+
+/// All that the store holds. A checkpoint that cannot be loaded is told of; without the journal there is nothing.
+fn held(directory: &Path, findings: &mut Vec<Finding>) -> Result<Held, StoreError> {
+    let mut store = Store::open(directory)?;
+    let records = store.read(0)?;
+    let mut checkpoints = BTreeMap::new();
+    for summary in store.retain(&mut |_| true)? {
+        match store.load(&summary.id) {
+            Ok(checkpoint) => {
+                let Saved { id, kernels } = Saved::of(&checkpoint);
+                checkpoints.insert(id, kernels);
+            }
+            Err(error) => findings.push(Finding::new(Wrong::Unreadable, error.to_string())),
+        }
+    }
+    Ok(Held { records, checkpoints })
+}

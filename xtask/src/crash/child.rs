@@ -1,0 +1,252 @@
+//! The process that is killed: it recovers, then obeys commands and trains until somebody kills it.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use burn::{
+    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
+    tensor::backend::Backend,
+};
+use kasmina::{
+    CommandError, CommandSender, Receipt, SeedManager,
+    kernel_load::DirectoryLibrary,
+    leyline::{
+        BlueprintId, SeedId, SlotId, TrainingRunId,
+        v1::SeedLifecycleStage::{self, SeedStageDormant},
+    },
+    lifecycle::Transition,
+    rollback::{Entry, Journal, Store},
+    safety::{Clock, SystemClock},
+    security::{CommandVerifier, KeyRing, NonceLedger, Secret},
+};
+
+use super::{
+    commands,
+    protocol::{Announced, Answer, Kind, Line, Move, Standing, stage_name},
+    random::Random,
+    recording::{Recording, Seen},
+    world::{self, B, Host, SEEDS},
+};
+use crate::failure::Failure;
+
+/// So short that ids are forgotten, and the journal compacted, within the life of one process.
+const NONCE_TTL: Duration = Duration::from_millis(150);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    dir: PathBuf,
+    #[arg(long)]
+    seed: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let outcome = Child::recover(args).and_then(|mut child| child.live());
+    let Err(error) = outcome;
+    tell(&Line::Error { what: error.to_string() }).map_err(|error| Failure::Crash(error.to_string()))
+}
+
+struct Child {
+    manager: SeedManager<B>,
+    host: Host<B>,
+    optimizer: OptimizerAdaptor<AdamW, Host<B>, B>,
+    sender: CommandSender,
+    clock: SystemClock,
+    random: Random,
+    seen: Seen,
+    /// Commands that have been answered: none of them may be obeyed again.
+    answered: Vec<Vec<u8>>,
+}
+
+impl Child {
+    fn recover(args: &Args) -> Result<Self, Box<dyn Error>> {
+        let mut store = Store::open(args.dir.join("store"))?;
+        let answered = answered(&mut store, &args.dir.join("replays"))?;
+        let (journal, checkpoints) = store.split();
+        let (device, seen, clock) = (Default::default(), Seen::default(), SystemClock::new());
+        let secret = Secret::new("a secret of the crash test")?;
+        let ledger = NonceLedger::new(NONCE_TTL, NonceLedger::CAPACITY);
+        let (manager, recovered) = SeedManager::<B>::builder(TrainingRunId::new("crash-test")?)
+            .settings(world::settings())
+            .verifier(CommandVerifier::new(KeyRing::of("crash", secret.clone())).with_ledger(ledger))
+            .kernels(DirectoryLibrary::open(args.dir.join("kernels"))?)
+            .clock(clock)
+            .journal(Recording::new(journal, seen.clone()), Recording::new(checkpoints, seen.clone()))
+            .recover(&device)?;
+        B::seed(&device, args.seed);
+        let (host, optimizer) = (Host::init(&device), AdamWConfig::new().init());
+        let (sender, random) = (CommandSender::new(&secret, "crash")?, Random::new(args.seed));
+        let mut child = Self { manager, host, optimizer, sender, clock, random, seen, answered };
+        tell(&Line::Recovered { incarnation: recovered.incarnation, standing: child.standing()? })?;
+
+        child.manager.restore_host(&mut child.host, &mut child.optimizer)?;
+        let batch = child.batch();
+        child.manager.attach_host(&child.host, |host, grafts| world::loss(host, &batch, grafts))?;
+        for (name, slot, _) in SEEDS {
+            let seed = SeedId::new(name)?;
+            if child.manager.stage(&seed).is_none() {
+                intend(Kind::Register, &[])?;
+                child.manager.register_seed(seed, SlotId::new(slot)?)?;
+                // The move is told with the next answer.
+                child.done(Kind::Register, Vec::new(), &[])?;
+            }
+        }
+        Ok(child)
+    }
+
+    fn live(&mut self) -> Result<Infallible, Box<dyn Error>> {
+        loop {
+            let dice = self.random.below(100);
+            if self.manager.rollback_commanded().is_some() && dice < 80 {
+                self.roll_back()?;
+            } else if self.manager.rollback_commanded().is_some() || dice < 45 {
+                let wire = self.fresh()?;
+                self.submit(Kind::Submit, vec![wire])?;
+            } else if dice < 55 {
+                let wires = (0..2 + self.random.below(4)).map(|_| self.fresh()).collect::<Result<_, _>>()?;
+                self.submit(Kind::Submit, wires)?;
+            } else if dice < 62 {
+                let again = self.random.pick(&self.answered).cloned();
+                self.submit(Kind::Replay, again.into_iter().collect())?;
+            } else if dice < 67 {
+                intend(Kind::Checkpoint, &[])?;
+                self.manager.end_epoch();
+                self.manager.checkpoint(&self.host, &self.optimizer)?;
+                self.done(Kind::Checkpoint, Vec::new(), &[])?;
+            } else {
+                self.step()?;
+            }
+        }
+    }
+
+    fn fresh(&mut self) -> Result<Vec<u8>, Box<dyn Error>> {
+        let mut subject = self.subject()?;
+        // Most of those that wait would find their slot taken.
+        for _ in 0..4 {
+            if subject.2 == SeedStageDormant {
+                subject = self.subject()?;
+            }
+        }
+        let (epochs, now) = (self.manager.epochs(), self.clock.unix());
+        Ok(commands::next(&mut self.sender, &mut self.random, &subject, &epochs, now)?)
+    }
+
+    /// Any seed, the kernel that fits it, and its stage.
+    fn subject(&mut self) -> Result<(SeedId, BlueprintId, SeedLifecycleStage), Box<dyn Error>> {
+        let (name, _, blueprint) = self.random.pick(&SEEDS).copied().unwrap_or(SEEDS[0]);
+        let (seed, blueprint) = (SeedId::new(name)?, BlueprintId::new(blueprint)?);
+        let stage = self.manager.stage(&seed).unwrap_or_default();
+        Ok((seed, blueprint, stage))
+    }
+
+    fn submit(&mut self, kind: Kind, wires: Vec<Vec<u8>>) -> Result<(), Box<dyn Error>> {
+        intend(kind, &wires)?;
+        let outcomes = match &wires[..] {
+            [wire] => vec![self.manager.submit(wire)],
+            wires => self.manager.submit_all(wires.iter().map(Vec::as_slice)),
+        };
+        let mut moves = Vec::new();
+        let mut answers = Vec::new();
+        for outcome in outcomes {
+            let (answer, moved) = answer(outcome);
+            if matches!(&answer, Answer::Refused { reason, .. } if reason == "not_durable") {
+                return Err("a command could not be made durable".into());
+            }
+            answers.push(answer);
+            moves.extend(moved);
+        }
+        self.done(kind, answers, &moves)?;
+        if kind == Kind::Submit {
+            self.answered.extend(wires);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), Box<dyn Error>> {
+        intend(Kind::Step, &[])?;
+        let batch = self.batch();
+        let loss = |host: &Host<B>, grafts: &mut _| world::loss(host, &batch, grafts);
+        let report = self.manager.train_batch(&mut self.host, &mut self.optimizer, 1e-3, loss)?;
+        self.done(Kind::Step, Vec::new(), &report.transitions)
+    }
+
+    fn roll_back(&mut self) -> Result<(), Box<dyn Error>> {
+        intend(Kind::RollBack, &[])?;
+        self.manager.roll_back(&mut self.host, &mut self.optimizer)?;
+        self.done(Kind::RollBack, Vec::new(), &[])
+    }
+
+    fn batch(&mut self) -> Vec<f32> {
+        (0..world::numbers()).map(|_| self.random.number()).collect()
+    }
+
+    fn done(&self, kind: Kind, answers: Vec<Answer>, moves: &[Transition]) -> Result<(), Box<dyn Error>> {
+        let moves = moves.iter().map(Move::of).collect();
+        tell(&Line::Done { kind, answers, moves, standing: self.standing()? })
+    }
+
+    fn standing(&self) -> Result<Standing, Box<dyn Error>> {
+        let mut standing = Standing {
+            sequence: self.seen.sequence(),
+            step: self.manager.step(),
+            saved: self.seen.saved(),
+            ..Standing::default()
+        };
+        for (name, _, _) in SEEDS {
+            if let Some(stage) = self.manager.stage(&SeedId::new(name)?) {
+                standing.stages.insert(name.to_owned(), stage_name(stage));
+            }
+        }
+        Ok(standing)
+    }
+}
+
+/// Commands that have been answered: those that the journal holds, and those that whoever kills this process has kept.
+fn answered(store: &mut Store, kept: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let mut answered = Vec::new();
+    for record in store.read(0)? {
+        if let Entry::CommandAccepted { wire, .. } = record.entry {
+            answered.push(wire);
+        }
+    }
+    if let Ok(text) = fs::read_to_string(kept) {
+        for line in text.lines() {
+            answered.push(STANDARD.decode(line)?);
+        }
+    }
+    Ok(answered)
+}
+
+fn answer(outcome: Result<Receipt, CommandError>) -> (Answer, Vec<Transition>) {
+    let error = match outcome {
+        Ok(receipt) => return (Answer::Accepted { id: receipt.command.to_string() }, receipt.transitions),
+        Err(error) => error,
+    };
+    let reason = error.reason().to_owned();
+    if let CommandError::Refused { command, transitions, .. } = error {
+        return (Answer::Refused { id: command.to_string(), reason }, transitions);
+    }
+    (Answer::Rejected { reason }, Vec::new())
+}
+
+fn intend(kind: Kind, wires: &[Vec<u8>]) -> Result<(), Box<dyn Error>> {
+    let commands =
+        if kind == Kind::Replay { Vec::new() } else { wires.iter().filter_map(|wire| Announced::of(wire)).collect() };
+    tell(&Line::Intends { kind, commands })
+}
+
+/// One write a line, so that whoever reads has it whole or not at all.
+fn tell(line: &Line) -> Result<(), Box<dyn Error>> {
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,123 @@
+//! What the process that is to be killed says of itself: one JSON object a line, each before or after one operation.
+
+use std::collections::BTreeMap;
+
+use kasmina::{
+    kernel_load::Digest,
+    leyline::v1::{AdaptationCommand, SeedLifecycleStage},
+    lifecycle::Transition,
+    rollback::{Checkpoint, Entry},
+};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "line")]
+pub(super) enum Line {
+    /// It has come back from its store.
+    Recovered { incarnation: u64, standing: Standing },
+    /// It is about to do something.
+    Intends { kind: Kind, commands: Vec<Announced> },
+    /// It has been done: this is what was acknowledged.
+    Done { kind: Kind, answers: Vec<Answer>, moves: Vec<Move>, standing: Standing },
+    /// Something that must not happen.
+    Error { what: String },
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    Register,
+    Submit,
+    /// Commands that were answered before.
+    Replay,
+    Step,
+    Checkpoint,
+    RollBack,
+}
+
+/// A command that is about to be submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Announced {
+    pub(super) id: String,
+    /// The digest of its bytes.
+    pub(super) wire: String,
+}
+
+/// How a command was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub(super) enum Answer {
+    Accepted { id: String },
+    Refused { id: String, reason: String },
+    Rejected { reason: String },
+}
+
+/// A seed went from one stage to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Move {
+    pub(super) seed: String,
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+/// Where the process stands behind an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Standing {
+    /// The last record of the journal.
+    pub(super) sequence: u64,
+    pub(super) step: u64,
+    /// The stage of every seed.
+    pub(super) stages: BTreeMap<String, String>,
+    /// The checkpoint that was saved last.
+    pub(super) saved: Option<Saved>,
+}
+
+/// A checkpoint, and what its kernels' bytes come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) id: String,
+    pub(super) kernels: String,
+}
+
+impl Saved {
+    pub(super) fn of(checkpoint: &Checkpoint) -> Self {
+        let mut bytes = Vec::new();
+        for (name, blob) in &checkpoint.blobs {
+            if name.starts_with("seed/") && name.ends_with("/kernel") {
+                bytes.extend(name.as_bytes());
+                bytes.extend((blob.len() as u64).to_le_bytes());
+                bytes.extend(blob);
+            }
+        }
+        Self { id: checkpoint.id.to_string(), kernels: Digest::of(&bytes).to_string() }
+    }
+}
+
+impl Announced {
+    /// `None` for bytes that are no command.
+    pub(super) fn of(wire: &[u8]) -> Option<Self> {
+        let id = AdaptationCommand::decode(wire).ok()?.command_id;
+        Some(Self { id, wire: Digest::of(wire).to_string() })
+    }
+}
+
+impl Move {
+    pub(super) fn of(transition: &Transition) -> Self {
+        let Transition { seed_id, from, to, .. } = transition;
+        Self { seed: seed_id.to_string(), from: stage_name(*from), to: stage_name(*to) }
+    }
+
+    pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
+        if let Entry::Transition { seed_id, from, to, .. } = entry {
+            return Some(Self { seed: seed_id.to_string(), from: stage_name(*from), to: stage_name(*to) });
+        }
+        None
+    }
+}
+
+pub(super) fn stage_name(stage: SeedLifecycleStage) -> String {
+    stage.as_str_name().trim_start_matches("SEED_STAGE_").to_owned()
+}
