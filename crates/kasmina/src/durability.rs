@@ -266,6 +266,14 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
+    /// Makes durable what time has moved, but does not try again where that failed: whoever is rejected must not be able to make
+    /// the manager write.
+    pub(crate) fn commit_unless_failing(&mut self) {
+        if self.durability.as_ref().is_none_or(|durability| !durability.failing) {
+            self.commit_or_tell(false);
+        }
+    }
+
     /// Makes the moves durable that are not yet; `changed` where something else is to be remembered. Only then are they told.
     pub(crate) fn commit(&mut self, changed: bool) -> Result<(), CheckpointError> {
         let entries = self.entries_from(0);

@@ -45,7 +45,13 @@ impl<B: GraftBackend> SeedManager<B> {
     /// neither disturbs the host. A gate that says no culls its seed.
     pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
         self.do_what_is_due();
-        let authentic = self.authenticate(wire)?;
+        let authentic = match self.authenticate(wire) {
+            Ok(authentic) => authentic,
+            Err(rejection) => {
+                self.commit_unless_failing();
+                return Err(rejection);
+            }
+        };
         let (before, mut batch) = (self.undo_point(), Batch::default());
         let outcome = self.answer(&authentic, &mut batch);
         match self.conclude(before, batch) {
@@ -62,6 +68,10 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn submit_all<'w>(&mut self, wires: impl IntoIterator<Item = &'w [u8]>) -> Vec<Result<Receipt, CommandError>> {
         self.do_what_is_due();
         let verified: Vec<_> = wires.into_iter().map(|wire| self.authenticate(wire)).collect();
+        if verified.iter().all(Result::is_err) {
+            self.commit_unless_failing();
+            return verified.into_iter().filter_map(Result::err).map(Err).collect();
+        }
         let (before, mut batch) = (self.undo_point(), Batch::default());
         let mut answer = |authentic| {
             let outcome = self.answer(&authentic, &mut batch);

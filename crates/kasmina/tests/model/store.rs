@@ -68,8 +68,11 @@ impl Model {
 
     /// Makes durable what a command did, or undoes it: then the nonce is used up, and the kernel has been fetched.
     pub fn conclude(&mut self, before: Self, verified: Option<&Sent>, answer: Answer) -> Answer {
-        // For whoever is rejected nothing is written.
+        // For whoever is rejected nothing is written but what time has moved.
         if verified.is_none() {
+            if !self.disk.troubled {
+                let _ = self.commit(false);
+            }
             return answer;
         }
         if self.write().is_err() {
