@@ -520,3 +520,21 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
     second.clock.set_unix(recent.after(later));
     assert_eq!(refused(second.manager.submit(&new[0])), "nonce_replayed");
 }
+
+#[test]
+fn packets_of_two_processes_that_could_not_write_are_told_apart() {
+    let store = MemoryStore::new();
+    let mut first = world(&store, settings());
+    first.attach(&determined(Mlp::<B>::init()));
+    drop(first);
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        store.fail_next();
+        let mut world = world(&store, settings());
+        world.manager.flush_telemetry();
+        for packet in world.sink.take() {
+            assert!(ids.insert(packet.packet_id.clone()), "{} twice", packet.packet_id);
+        }
+    }
+    assert!(ids.len() >= 3);
+}

@@ -52,11 +52,11 @@ impl Assembler {
         Self { source: source.into(), run, life, max_pending, pending: BTreeMap::new(), sequence: 0 }
     }
 
-    /// Numbers packets as those of the process that came back for the `incarnation`th time: `packet_id`s of two processes of one
-    /// run are never the same.
+    /// Numbers packets as those of this `life` of the run: `packet_id`s of two processes of one run are the same only where their
+    /// lives are. The first has an empty name.
     #[must_use]
-    pub fn resumed(mut self, incarnation: u64) -> Self {
-        self.life = if incarnation == 0 { String::new() } else { format!("{incarnation}-") };
+    pub fn resumed(mut self, life: &str) -> Self {
+        self.life = if life.is_empty() { String::new() } else { format!("{life}-") };
         self
     }
 

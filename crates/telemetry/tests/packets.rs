@@ -254,7 +254,7 @@ proptest! {
 #[test]
 fn a_draft_has_the_id_of_the_packet_and_what_is_critical_of_it() {
     let seed = SeedId::new("seed-1").unwrap();
-    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64).resumed(2);
+    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64).resumed("2");
     let now = UnixTime::from_millis(5);
     assembler.event(None, Event::new(names::MEMORY_GC));
     assert!(assembler.draft_critical(1, now).is_empty());

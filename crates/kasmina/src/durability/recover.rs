@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use burn::module::ParamId;
 use kasmina_leyline::{CommandId, UnixTime, v1::TelemetryPacket};
 use kasmina_rollback::{CheckpointId, Entry, Record, StoreError};
 use prost::Message;
@@ -170,10 +171,14 @@ impl<B: GraftBackend> SeedManager<B> {
         self.verifier.remember(reading.nonces, watermark, now);
         self.last_verified = now;
         let undelivered: Vec<u64> = undelivered.into_iter().collect();
-        self.reporter.resume(recovered.incarnation, &undelivered);
+        self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);
         self.reporter.recovered(&recovered);
-        // Where this fails, commands are refused until it succeeds.
-        self.commit_or_tell(true);
+        if let Err(error) = self.commit(true) {
+            // The next process will not know of this one: chance has to keep their packets apart.
+            let chance = ParamId::new().val();
+            self.reporter.resume(&format!("{}-{chance:x}", recovered.incarnation), &[]);
+            self.tell_failing(&error);
+        }
         Ok(recovered)
     }
 }
