@@ -8,11 +8,11 @@ use kasmina_leyline::{
     v1::SeedLifecycleStage::{self, SeedStageDormant, SeedStageFossilized},
 };
 use kasmina_lifecycle::Lifecycle;
-use kasmina_rollback::{CheckpointId, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
+use kasmina_rollback::{Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
 
 use crate::{
     CheckpointError, GraftBackend, HostState, Refusal, SeedManager, TrainerState,
-    durability::{Blobs, Kept, Unjournaled, decode, encode},
+    durability::{Blobs, Kept, Unjournaled, checkpoint_id, decode, encode},
     seed::Seed,
     state::State,
 };
@@ -168,9 +168,7 @@ impl<B: GraftBackend> SeedManager<B> {
             }
             return Err(error);
         }
-        let moves = self.moves_from(0);
-        self.moved.extend(moves);
-        self.unjournaled.clear();
+        self.tell_from(0);
         self.remembered.retain(|remembered| remembered.epoch <= epoch);
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
@@ -233,7 +231,7 @@ impl<B: GraftBackend> SeedManager<B> {
     ) -> Result<Option<RestoredHost>, CheckpointError> {
         let Some(durability) = &mut self.durability else { return Ok(None) };
         let Some(kept) = durability.kept.last().cloned() else { return Ok(None) };
-        let checkpoint = durability.checkpoints.load(&checkpoint_id(&kept)?)?;
+        let checkpoint = durability.checkpoints.load(&checkpoint_id(&kept.id)?)?;
         trainer.take_parts(&checkpoint.blobs)?;
         Ok(Some(RestoredHost { epoch: kept.epoch, step: kept.step }))
     }
@@ -274,7 +272,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let (held, now) = (self.epochs(), self.clock.monotonic());
         let kept = self.durability.as_ref().and_then(|held| held.kept.iter().rev().find(|kept| kept.epoch == epoch));
         let Some(kept) = kept else { return Err(CheckpointError::UnknownEpoch { epoch, held }) };
-        let id = checkpoint_id(kept)?;
+        let id = checkpoint_id(&kept.id)?;
         let Some(durability) = &mut self.durability else {
             return Err(CheckpointError::UnknownEpoch { epoch, held });
         };
@@ -330,9 +328,4 @@ impl<B: GraftBackend> SeedManager<B> {
         self.unjournaled.push(Unjournaled::RolledBack { seed: id.clone(), epoch });
         Ok(())
     }
-}
-
-fn checkpoint_id(kept: &Kept) -> Result<CheckpointId, CheckpointError> {
-    CheckpointId::new(&kept.id)
-        .map_err(|error| CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() })
 }

@@ -16,9 +16,7 @@ use std::{
 
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
-use kasmina_rollback::{
-    Checkpoint, CheckpointId, CheckpointStore, Entry, InvalidCheckpointId, Journal, Record, StoreError,
-};
+use kasmina_rollback::{Checkpoint, CheckpointId, CheckpointStore, Entry, Journal, Record, StoreError};
 use kasmina_telemetry::{Metric, names};
 use prost::Message;
 
@@ -102,19 +100,20 @@ impl Durability {
     /// A journal that takes nothing any more is asked first: what it does not name would fill the disk.
     pub(crate) fn save(&mut self, what: &str, at: UnixTime, blobs: Blobs) -> Result<CheckpointId, CheckpointError> {
         self.journal.append(&[])?;
-        let id = CheckpointId::new("unnamed").map_err(|error| malformed_name(&error))?;
-        let mut checkpoint = Checkpoint { id, at, sequence: self.sequence, blobs };
+        let mut checkpoint = Checkpoint { id: self.next_name(what)?, at, sequence: self.sequence, blobs };
         loop {
-            self.named += 1;
-            let name = format!("{what}-{}-{}", self.incarnation, self.named);
-            checkpoint.id = CheckpointId::new(name).map_err(|error| malformed_name(&error))?;
             match self.checkpoints.save(&checkpoint) {
                 Ok(()) => return Ok(checkpoint.id),
                 // Saved by a process that was killed before any record named it.
-                Err(StoreError::CheckpointExists { .. }) => {}
+                Err(StoreError::CheckpointExists { .. }) => checkpoint.id = self.next_name(what)?,
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn next_name(&mut self, what: &str) -> Result<CheckpointId, CheckpointError> {
+        self.named += 1;
+        checkpoint_id(&format!("{what}-{}-{}", self.incarnation, self.named))
     }
 
     fn append(&mut self, entries: &[Entry], now: Monotonic) -> Result<Range<u64>, StoreError> {
@@ -279,9 +278,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let entries = self.entries_from(0);
         let changed = changed || !entries.is_empty();
         self.persist(entries, changed)?;
-        let moves = self.moves_from(0);
-        self.moved.extend(moves);
-        self.unjournaled.clear();
+        self.tell_from(0);
         Ok(())
     }
 
@@ -322,6 +319,13 @@ impl<B: GraftBackend> SeedManager<B> {
         self.unjournaled.iter().skip(skipped).filter_map(moved).collect()
     }
 
+    /// What was not journaled is now: its moves, but for the first `skipped`, may be told.
+    pub(crate) fn tell_from(&mut self, skipped: usize) {
+        let moves = self.moves_from(skipped);
+        self.moved.extend(moves);
+        self.unjournaled.clear();
+    }
+
     /// Puts what no sink took of what is critical into the journal, so that it outlives the process.
     pub(crate) fn spill_telemetry(&mut self) {
         let now = self.clock.monotonic();
@@ -347,6 +351,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 }
 
-fn malformed_name(error: &InvalidCheckpointId) -> CheckpointError {
-    CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() }
+pub(crate) fn checkpoint_id(name: &str) -> Result<CheckpointId, CheckpointError> {
+    CheckpointId::new(name)
+        .map_err(|error| CheckpointError::Malformed { what: "a checkpoint's name", detail: error.to_string() })
 }

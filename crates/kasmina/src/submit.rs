@@ -146,9 +146,7 @@ impl<B: GraftBackend> SeedManager<B> {
         batch.entries.extend(moves);
         match self.persist(batch.entries, batch.changed) {
             Ok(()) => {
-                let untold = self.moves_from(batch.journaled);
-                self.moved.extend(untold);
-                self.unjournaled.clear();
+                self.tell_from(batch.journaled);
                 Ok(())
             }
             Err(error) => {
