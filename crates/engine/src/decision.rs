@@ -1,0 +1,104 @@
+//! What the engine answers: a change, what the shell must do, what there is to emit, and the answer to whoever asked.
+
+use kasmina_blending::{AlphaSchedule, BlendConfig};
+use kasmina_commands::BreakerName;
+use kasmina_leyline::{BlueprintId, SeedId};
+use kasmina_lifecycle::{Transition, Verdict};
+use kasmina_safety::BreakerEvent;
+
+use crate::{
+    Refusal,
+    input::{Fault, SeedStep, Violation},
+    state::Delta,
+};
+
+/// What follows from one input. Nothing has happened until the change is committed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The records that change.
+    pub delta: Delta,
+    /// What the shell must do, in this order.
+    pub effects: Vec<Effect>,
+    /// What there is to emit, in this order.
+    pub events: Vec<Event>,
+    /// The answer. A refusal may come with a change: a gate that refuses culls its seed.
+    pub answer: Result<(), Refusal>,
+}
+
+impl Decision {
+    /// The moves of seeds, in order.
+    pub fn transitions(&self) -> impl Iterator<Item = &Transition> {
+        self.events.iter().filter_map(Event::transition)
+    }
+}
+
+/// Something that only the shell can do.
+#[allow(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Fetch this blueprint's kernel, and report `KernelReady` or `KernelFailed`.
+    Fetch { seed: SeedId, blueprint: BlueprintId },
+    /// Put the kernel that arrived into the seed's slot; its bytes must be durable before the answer.
+    Attach { seed: SeedId },
+    /// Take the kernel out of the slot and forget its optimizer.
+    Detach { seed: SeedId },
+    /// The weights that the gate judged must be durable before the answer.
+    SaveWeights { seed: SeedId },
+    /// Count the seed's telemetry anew: it has entered a stage.
+    CountPackets { seed: SeedId },
+    /// Put the seed's kernel and optimizer back as the checkpoint of this epoch has them.
+    RestoreSeed { seed: SeedId, epoch: u64 },
+    /// Drop what is cached; the teacher too if said so.
+    Purge { include_teacher: bool },
+}
+
+/// Something that happened.
+#[allow(missing_docs, reason = "the fields' names say it")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A seed moved.
+    Moved(Transition),
+    /// A gate judged.
+    Judged(Verdict),
+    /// A seed was taken out of its slot.
+    Culled { seed: SeedId, why: &'static str },
+    /// An embargo ended.
+    EmbargoEnded(SeedId),
+    /// A blend was agreed on.
+    BlendConfigured { seed: SeedId, blend: BlendConfig, schedule: AlphaSchedule },
+    /// The identity stands in for a seed.
+    Paused(SeedId),
+    /// A seed does its part again.
+    Resumed(SeedId),
+    /// A breaker changed its state.
+    Breaker(BreakerName, BreakerEvent),
+    /// A gradient was found where it must not be; `count` with this one.
+    Violated { violation: Violation, count: u64 },
+    /// A graft could not do its part.
+    Faulted(Fault),
+    /// A seed took part in a pass.
+    SeedStepped(SeedStep),
+    /// One seed went back to a checkpoint.
+    SeedRolledBack { seed: SeedId, epoch: u64 },
+}
+
+impl Event {
+    /// The move, if this is one.
+    #[must_use]
+    pub const fn transition(&self) -> Option<&Transition> {
+        match self {
+            Self::Moved(transition) => Some(transition),
+            Self::Judged(_)
+            | Self::Culled { .. }
+            | Self::EmbargoEnded(_)
+            | Self::BlendConfigured { .. }
+            | Self::Paused(_)
+            | Self::Resumed(_)
+            | Self::Breaker(..)
+            | Self::Violated { .. }
+            | Self::Faulted(_)
+            | Self::SeedStepped(_)
+            | Self::SeedRolledBack { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! From TRAINING to FOSSILIZED: G2, G3, and G4 twice.
+
+use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
+use kasmina_gates::{ImpactMetric, Interface, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus};
+use kasmina_leyline::{
+    SeedId,
+    v1::SeedLifecycleStage::{
+        self, SeedStageBlending, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
+    },
+};
+use kasmina_lifecycle::{Evaluate, Fossilize, Gatekeeper, GuardedMove, Stabilize, StartGrafting};
+
+use crate::{
+    Refusal,
+    decision::{Effect, Event},
+    draft::Draft,
+    seed::{Blend, FineTune, Graft, Stage, Trial},
+    state::Validation,
+    vitals::Probe,
+};
+
+impl Draft<'_> {
+    /// TRAINING to BLENDING.
+    pub(crate) fn start_grafting(
+        &mut self,
+        id: &SeedId,
+        config: BlendConfig,
+        schedule: AlphaSchedule,
+    ) -> Result<(), Refusal> {
+        let seed = self.seed(id)?;
+        let Stage::Training(graft) = &seed.stage else { return Err(self.illegal(seed, StartGrafting::TO)) };
+        let (graft, violations) = (graft.clone(), seed.violations);
+        self.not_paused(id, &graft)?;
+        self.fits_channels(&config)?;
+        if graft.vitals.losses.len() < self.settings().min_losses {
+            return Err(not_measured(id, "too few losses in TRAINING"));
+        }
+        let evidence = stability(&graft, SeedStageTraining, (None, 0.0), violations);
+        let blend = Blend { config: config.clone(), schedule, advanced: 0 };
+        self.pass::<StartGrafting>(id, &evidence, Stage::Blending(graft.entering(), blend))?;
+        self.emit(Event::BlendConfigured { seed: id.clone(), blend: config, schedule });
+        self.effect(Effect::SaveWeights { seed: id.clone() });
+        Ok(())
+    }
+
+    /// G2 again, as after every step of BLENDING. A seed that fails is culled.
+    pub(crate) fn recheck_stability(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let seed = self.seed(id)?;
+        let Stage::Blending(graft, blend) = &seed.stage else { return Ok(()) };
+        let alphas = (blend.previous_alpha().map(|alpha| alpha.get()), blend.alpha().get());
+        let evidence = stability(graft, SeedStageBlending, alphas, seed.violations);
+        let finding = Gatekeeper::<StartGrafting>::judge(&self.keepers(), &self.lifecycle(id)?.subject(), &evidence);
+        if finding.passed() {
+            return Ok(());
+        }
+        let verdict = finding.into_verdict(id, StartGrafting::GATE);
+        self.emit(Event::Judged(verdict.clone()));
+        self.cull(id, verdict.reason)
+    }
+
+    /// BLENDING to SHADOWING.
+    pub(crate) fn stabilize(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let seed = self.seed(id)?;
+        let Stage::Blending(graft, blend) = &seed.stage else { return Err(self.illegal(seed, Stabilize::TO)) };
+        let (graft, blend) = (graft.clone(), blend.clone());
+        self.not_paused(id, &graft)?;
+        if !blend.is_complete() {
+            return Err(Refusal::BlendingIncomplete { seed: id.clone(), alpha: blend.alpha().get() });
+        }
+        let nothing = || Interface { rank: 0, channels: (0, 0), dtype: "none".to_owned() };
+        let ownership = self.facts.ownership.get(id).copied().unwrap_or_default();
+        let evidence = InterfaceEvidence {
+            expected_stage: SeedStageBlending,
+            kernel: graft.contract.clone().into(),
+            slot: self.facts.slot.clone().map_or_else(nothing, Into::into),
+            parameters: (ownership.own, ownership.registered),
+            foreign_parameters: ownership.foreign,
+            // What was not measured is not there.
+            packets: self.facts.packets.unwrap_or((1, 0)),
+            pause_proven: self.facts.pause_proven.unwrap_or(false),
+        };
+        let trial = Trial { blend: blend.config, probe: Probe::default() };
+        self.pass::<Stabilize>(id, &evidence, Stage::Shadowing(graft.entering(), trial))?;
+        self.effect(Effect::SaveWeights { seed: id.clone() });
+        Ok(())
+    }
+
+    /// SHADOWING to PROBATIONARY.
+    pub(crate) fn evaluate(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let seed = self.seed(id)?;
+        let Stage::Shadowing(graft, trial) = &seed.stage else { return Err(self.illegal(seed, Evaluate::TO)) };
+        let (graft, trial) = (graft.clone(), trial.clone());
+        self.not_paused(id, &graft)?;
+        let evidence = self.system_impact(id, SeedStageShadowing, &trial.probe)?;
+        let trial = Trial { probe: Probe::default(), ..trial };
+        let next = Stage::Probationary(graft.entering(), trial, FineTune::default());
+        self.pass::<Evaluate>(id, &evidence, next)?;
+        self.effect(Effect::SaveWeights { seed: id.clone() });
+        Ok(())
+    }
+
+    /// PROBATIONARY to FOSSILIZED: from here on the kernel is part of the host.
+    pub(crate) fn fossilize(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let seed = self.seed(id)?;
+        let Stage::Probationary(graft, trial, fine_tune) = &seed.stage else {
+            return Err(self.illegal(seed, Fossilize::TO));
+        };
+        let (graft, trial, fine_tune) = (graft.clone(), trial.clone(), *fine_tune);
+        self.not_paused(id, &graft)?;
+        if trial.blend.mode() == BlendMode::Confidence {
+            // Whoever runs the committed network has no logits before it has run.
+            return Err(Refusal::Unsupported("FOSSILIZE of a CONFIDENCE blend"));
+        }
+        if fine_tune != FineTune::default() {
+            return Err(not_measured(id, "FINE_TUNE is still running"));
+        }
+        if self.settings().require_validation && self.run().validation.is_empty() {
+            return Err(not_measured(id, "no metrics of the live network since it last moved"));
+        }
+        let mut evidence = self.system_impact(id, SeedStageProbationary, &trial.probe)?;
+        evidence.metrics.extend(self.run().validation.iter().map(Into::into));
+        self.pass::<Fossilize>(id, &evidence, Stage::Fossilized(graft.entering(), trial.blend))?;
+        self.run_mut().fossils.push(id.clone());
+        self.effect(Effect::SaveWeights { seed: id.clone() });
+        Ok(())
+    }
+
+    /// Allows the seed's own optimizer `steps` more steps in PROBATIONARY.
+    pub(crate) fn fine_tune(&mut self, id: &SeedId, steps: u64) -> Result<(), Refusal> {
+        let Stage::Probationary(graft, ..) = &self.seed(id)?.stage else {
+            return Err(self.wrong_stage(id, "FINE_TUNE works in PROBATIONARY"));
+        };
+        self.not_paused(id, graft)?;
+        if let Stage::Probationary(_, trial, fine_tune) = &mut self.seed_mut(id)?.stage {
+            // The probes were of weights that are about to change.
+            (trial.probe, *fine_tune) = (Probe::default(), FineTune(steps));
+        }
+        Ok(())
+    }
+
+    /// CHANNEL has one alpha for each channel of the slot.
+    fn fits_channels(&self, blend: &BlendConfig) -> Result<(), Refusal> {
+        let channels = self.facts.slot.as_ref().map(|slot| slot.channels.1);
+        match (blend.alpha_vec(), channels) {
+            (Some(alphas), Some(channels)) if alphas.len() != channels => Err(Refusal::Malformed {
+                field: "annotations[\"alpha_vec\"]",
+                cause: format!("has {} entries, the slot has {channels} channels", alphas.len()),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// For G4: the losses of the probes.
+    ///
+    /// Too few probes and an open breaker are not the seed's fault, so they are not its gate's business either.
+    fn system_impact(
+        &self,
+        id: &SeedId,
+        expected_stage: SeedLifecycleStage,
+        probe: &Probe,
+    ) -> Result<SystemImpactEvidence, Refusal> {
+        let (baseline, current) = probe.means().ok_or_else(|| not_measured(id, "no probes in this stage yet"))?;
+        if let Some(breaker) = self.run().breakers.open() {
+            return Err(Refusal::BreakerOpen { breaker });
+        }
+        Ok(SystemImpactEvidence {
+            expected_stage,
+            metrics: vec![ImpactMetric { name: "loss".to_owned(), baseline, current, higher_is_better: false }],
+            status: SystemStatus::Nominal,
+            violations: self.seed(id)?.violations,
+        })
+    }
+}
+
+/// For G2.
+fn stability(
+    graft: &Graft,
+    expected_stage: SeedLifecycleStage,
+    alpha: (Option<f32>, f32),
+    violations: u64,
+) -> StabilityEvidence {
+    let vitals = &graft.vitals;
+    StabilityEvidence {
+        expected_stage,
+        losses: vitals.losses.iter().copied().collect(),
+        alpha,
+        blend_latency: vitals.blend_latency.median(),
+        isolation_latency: vitals.verify_latency.median(),
+        fallback_used: false,
+        violations,
+    }
+}
+
+fn not_measured(id: &SeedId, what: &'static str) -> Refusal {
+    Refusal::NotMeasured { seed: id.clone(), what }
+}
+
+impl From<&Validation> for ImpactMetric {
+    fn from(validation: &Validation) -> Self {
+        Self {
+            name: validation.name.clone(),
+            baseline: validation.host,
+            current: validation.live,
+            higher_is_better: validation.higher_is_better,
+        }
+    }
+}

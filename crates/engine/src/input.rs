@@ -1,0 +1,253 @@
+//! What the engine is told: what happened, and the facts that only the shell can measure.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kasmina_commands::Order;
+use kasmina_leyline::{
+    BlueprintId, SeedId, SlotId,
+    v1::{BlueprintDescriptor, SeedLifecycleStage},
+};
+
+use crate::{
+    seed::{Contract, Seed},
+    state::{State, Validation},
+};
+
+/// Something that happened, or that somebody wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An order, from a command, from the owning process or from a policy.
+    Order(Order),
+    /// A new seed at a slot.
+    Register(SeedId, SlotId),
+    /// The kernel that a seed waits for is in memory and fits its slot.
+    KernelReady(SeedId, KernelFacts),
+    /// The kernel that a seed waits for will not come.
+    KernelFailed(SeedId, KernelFailure),
+    /// The host's pass over a batch is done; the step goes on.
+    HostPass(HostPassFacts),
+    /// The host's pass over a batch failed. The step is not taken.
+    HostPassFailed(Vec<Fault>),
+    /// A seed learned in a pass of its own.
+    SeedPass(SeedId, SeedPassFacts),
+    /// A seed was probed.
+    Probe(SeedId, ProbeFacts),
+    /// The optimizers have stepped: the step is taken.
+    StepTaken(StepFacts),
+    /// Metrics of the whole network.
+    Validation(Vec<Validation>),
+    /// An epoch has ended.
+    EpochEnded,
+    /// The trainer has gone back to the epoch of a checkpoint, whose state this is.
+    RolledBack(u64, Box<State>),
+    /// The rollback that was ordered will not be done.
+    RollbackAbandoned,
+    /// Time has passed.
+    Tick,
+}
+
+/// A kernel that arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KernelFacts {
+    /// The blueprint it was built from.
+    pub blueprint: BlueprintId,
+    /// What it takes and gives.
+    pub contract: Contract,
+    /// Its parameter tensors.
+    pub parameters: u64,
+}
+
+/// Why a kernel did not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFailure {
+    /// Of this blueprint.
+    pub blueprint: BlueprintId,
+    /// Why, machine-readable.
+    pub reason: &'static str,
+    /// Why, for a reader.
+    pub detail: String,
+    /// Whether the source of kernels is to blame. A kernel that was loaded and does not fit says nothing against the source.
+    pub source_failed: bool,
+}
+
+/// What the host's pass showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostPassFacts {
+    /// Grafts that could not do their part.
+    pub faults: Vec<Fault>,
+    /// Gradients found where they must not be.
+    pub violations: Vec<Violation>,
+}
+
+/// What a seed's own pass showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeedPassFacts {
+    /// The loss of the seed's view; `None` if the kernel could not do its part.
+    pub loss: Option<f32>,
+    /// How long kernel and blend took.
+    pub blend_latency: Duration,
+    /// How long the isolation check took.
+    pub verify_latency: Duration,
+    /// Grafts that could not do their part.
+    pub faults: Vec<Fault>,
+    /// Gradients found where they must not be.
+    pub violation: Option<Violation>,
+}
+
+/// What a probe showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeFacts {
+    /// The host's own loss on the batch.
+    pub host_loss: f32,
+    /// The loss with the seed on the same batch; `None` if the kernel could not do its part.
+    pub loss: Option<f32>,
+    /// How long kernel and blend took.
+    pub blend_latency: Duration,
+    /// Grafts that could not do their part.
+    pub faults: Vec<Fault>,
+}
+
+/// What the whole step showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepFacts {
+    /// The host's own loss on the batch.
+    pub host_loss: f32,
+    /// How long the isolation checks took.
+    pub verify_latency: Duration,
+    /// Whether no violation was found.
+    pub clean: bool,
+    /// The kernels whose optimizer stepped.
+    pub learned: BTreeMap<SeedId, Learned>,
+}
+
+/// One optimizer step of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Learned {
+    /// The learning rate that was used.
+    pub learning_rate: f64,
+    /// L2 norm of the gradient, if it was sampled.
+    pub gradient_norm: Option<f32>,
+}
+
+/// A graft that could not do its part in a pass. The host's activation went on as if the seed were not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose graft.
+    pub seed: SeedId,
+    /// Where.
+    pub slot: SlotId,
+    /// Why, machine-readable.
+    pub reason: &'static str,
+    /// Why, for a reader.
+    pub detail: String,
+}
+
+/// Gradients where none may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// The seed that was involved.
+    pub seed: SeedId,
+    /// The pass it was found in: `host` or `seed`.
+    pub pass: &'static str,
+    /// How many parameters both had.
+    pub shared: usize,
+    /// Cosine similarity of the two gradients, if both could be had.
+    pub cosine: Option<f32>,
+}
+
+/// A fact that the shell is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// What the catalogue says of this blueprint.
+    Descriptor(BlueprintId),
+    /// What this slot has shown.
+    Slot(SlotId),
+    /// A forward and a backward pass of this seed's kernel alone.
+    Rehearsal(SeedId),
+    /// Who owns this seed's parameters.
+    Ownership(SeedId),
+    /// How much of this seed's telemetry has arrived.
+    Packets(SeedId),
+    /// Whether the slot passes the host's activation on while this seed is paused.
+    PauseProof(SeedId),
+    /// The epochs that can be gone back to.
+    Epochs,
+    /// This seed as the checkpoint of an epoch has it: of the given epoch, or of the newest.
+    Checkpoint(SeedId, Option<u64>),
+}
+
+/// Facts that were measured for one input. What was not wanted, or could not be had, is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// For [`Want::Descriptor`]: `None` inside if the catalogue does not have it.
+    pub descriptor: Option<Result<Option<BlueprintDescriptor>, KernelFailure>>,
+    /// For [`Want::Slot`]: absent for a slot that the host has not shown.
+    pub slot: Option<Contract>,
+    /// For [`Want::Rehearsal`].
+    pub rehearsal: Option<Rehearsal>,
+    /// For [`Want::Ownership`].
+    pub ownership: BTreeMap<SeedId, Ownership>,
+    /// For [`Want::Packets`]: due, and delivered to every sink, since the seed's last gate.
+    pub packets: Option<(u64, u64)>,
+    /// For [`Want::PauseProof`].
+    pub pause_proven: Option<bool>,
+    /// For [`Want::Epochs`], oldest first.
+    pub epochs: Vec<u64>,
+    /// For [`Want::Checkpoint`].
+    pub checkpoint: Option<Result<SeedCheckpoint, CheckpointFailure>>,
+}
+
+/// A forward and a backward pass of a kernel alone, towards a ramp.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rehearsal {
+    /// The loss; NaN if the kernel does not run.
+    pub loss: f32,
+    /// The L2 norm of the gradient; NaN if the kernel does not run.
+    pub gradient_norm: f32,
+}
+
+/// Who owns the parameters of a seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// Parameters that the kernel has.
+    pub own: u64,
+    /// Parameters that are registered as the seed's.
+    pub registered: u64,
+    /// Registered parameters that the kernel does not have.
+    pub foreign: u64,
+}
+
+/// A seed as a checkpoint has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeedCheckpoint {
+    /// The epoch of the checkpoint.
+    pub epoch: u64,
+    /// The seed's record there; `None` if it was not registered.
+    pub seed: Option<Seed>,
+    /// Whether it had the same kernel there, parameter for parameter.
+    pub same_graft: bool,
+}
+
+/// Why a checkpoint could not be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointFailure {
+    /// Why, machine-readable.
+    pub reason: &'static str,
+    /// Why, for a reader.
+    pub detail: String,
+}
+
+/// What a step was for one seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeedStep {
+    /// Which seed.
+    pub seed: SeedId,
+    /// In which stage.
+    pub stage: SeedLifecycleStage,
+    /// The loss of the pass that it took part in.
+    pub loss: f32,
+    /// Its alpha.
+    pub alpha: f32,
+    /// The norm of its gradient, if it was ever sampled.
+    pub gradient_norm: Option<f32>,
+}

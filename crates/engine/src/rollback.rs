@@ -1,0 +1,60 @@
+//! Going back: with one seed at once, with everything when the trainer hands its host over.
+
+use kasmina_leyline::SeedId;
+
+use crate::{
+    Refusal,
+    decision::{Effect, Event},
+    draft::Draft,
+    input::{CheckpointFailure, SeedCheckpoint},
+    seed::{Seed, Stage},
+    state::{RunState, State},
+};
+
+impl Draft<'_> {
+    /// Remembers that the trainer is to go back to `epoch`.
+    pub(crate) fn order_rollback(&mut self, epoch: u64) -> Result<(), Refusal> {
+        let held = &self.facts.epochs;
+        if !held.contains(&epoch) {
+            let detail = format!("there is no checkpoint of epoch {epoch}; there are checkpoints of {held:?}");
+            return Err(Refusal::Checkpoint(CheckpointFailure { reason: "unknown_epoch", detail }));
+        }
+        self.run_mut().rollback = Some(epoch);
+        Ok(())
+    }
+
+    /// One grafted seed becomes what it was in a checkpoint: stage, kernel, optimizer, alpha and what was measured of it. Host and
+    /// other seeds are not involved, because it has not touched them.
+    pub(crate) fn roll_back_seed(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        self.graft(id)?;
+        if let Stage::Fossilized(..) = self.seed(id)?.stage {
+            return Err(self.wrong_stage(id, "a fossil is part of the host: go back to an epoch"));
+        }
+        let missing = || Refusal::NotMeasured { seed: id.clone(), what: "no checkpoint has been looked up" };
+        let found = self.facts.checkpoint.clone().ok_or_else(missing)?.map_err(Refusal::Checkpoint)?;
+        let SeedCheckpoint { epoch, seed, same_graft } = found;
+        let grafted = seed.filter(|seed| same_graft && seed.stage.graft().is_some());
+        let Some(seed) = grafted else {
+            return Err(self.wrong_stage(id, "it had another kernel or none in that checkpoint; use CULL to remove it"));
+        };
+        let violations = self.seed(id)?.violations;
+        self.put(Seed { violations, ..seed });
+        self.run_mut().validation.clear();
+        self.effect(Effect::RestoreSeed { seed: id.clone(), epoch });
+        self.emit(Event::SeedRolledBack { seed: id.clone(), epoch });
+        Ok(())
+    }
+
+    /// Everything is as in the checkpoint but the breakers. A seed that was registered since is DORMANT.
+    pub(crate) fn rolled_back(&mut self, epoch: u64, state: State) -> Result<(), Refusal> {
+        if self.run().rollback != Some(epoch) {
+            return Err(Refusal::Unsupported("a rollback that was not ordered"));
+        }
+        let newer = self.seeds_before().filter(|seed| !state.seeds.contains_key(&seed.id));
+        let newer: Vec<_> = newer.map(|seed| Seed::dormant(seed.id.clone(), seed.slot.clone())).collect();
+        newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));
+        let breakers = self.run().breakers.clone();
+        *self.run_mut() = RunState { breakers, rollback: None, ..state.run };
+        Ok(())
+    }
+}

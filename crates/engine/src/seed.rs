@@ -1,0 +1,308 @@
+//! One seed: its stage, and in the stage what exists in that stage alone.
+
+use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
+use kasmina_gates::Interface;
+use kasmina_leyline::{
+    BlueprintId, Monotonic, SeedId, SlotId,
+    v1::SeedLifecycleStage::{
+        self, SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
+        SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing, SeedStageTerminated,
+        SeedStageTraining,
+    },
+};
+use serde::{Deserialize, Serialize};
+
+use crate::vitals::{Probe, Vitals};
+
+/// Everything that is known of one seed but its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seed {
+    /// The name by which orders mean it.
+    pub id: SeedId,
+    /// Where it is grafted, or will be.
+    pub slot: SlotId,
+    /// Isolation violations since it was last DORMANT.
+    pub violations: u64,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// A stage with its payload. A seed that was never registered has no record, so UNKNOWN has no variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Registered; nothing is grafted.
+    Dormant,
+    /// G0 has passed.
+    Germinated(Germinated),
+    /// Learns behind the host.
+    Training(Graft),
+    /// Is blended in, step by step.
+    Blending(Graft, Blend),
+    /// Runs beside the host, without a part in it.
+    Shadowing(Graft, Trial),
+    /// Has a part in the live network, on probation.
+    Probationary(Graft, Trial, FineTune),
+    /// Part of the host.
+    Fossilized(Graft, BlendConfig),
+    /// Taken out. A seed leaves this stage in the decision that it enters it.
+    Culled,
+    /// Rests until its embargo ends.
+    Embargoed(Embargo),
+    /// The embargo has ended and G5 has not passed.
+    Resetting,
+    /// Gone for good.
+    Terminated,
+}
+
+/// A seed that has passed G0: its kernel is on its way, or has arrived and waits for G1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Germinated {
+    /// The kernel was asked for.
+    Awaiting(KernelRequest),
+    /// The kernel is in the slot, where it does nothing yet.
+    Ready(Graft),
+}
+
+/// A kernel that was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KernelRequest {
+    /// Of this blueprint.
+    pub blueprint: BlueprintId,
+    /// What the learning rate of the graft will be multiplied by.
+    pub lr_scale: f64,
+}
+
+/// A kernel in its slot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Graft {
+    /// The blueprint that the kernel was built from.
+    pub blueprint: BlueprintId,
+    /// What the kernel takes and gives.
+    pub contract: Contract,
+    /// Its parameter tensors.
+    pub parameters: u64,
+    /// What its learning rate is multiplied by.
+    pub lr_scale: f64,
+    /// The epoch in which it was attached.
+    pub epoch: u64,
+    /// Whether the identity stands in for it.
+    pub paused: bool,
+    /// What has been measured of it.
+    pub vitals: Vitals,
+}
+
+/// What a kernel takes and gives, or what a slot shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contract {
+    /// Dimensions of the activation, 2 to 4.
+    pub rank: usize,
+    /// Channels in and out.
+    pub channels: (usize, usize),
+    /// Element type, e.g. `f32`.
+    pub dtype: String,
+}
+
+impl From<Contract> for Interface {
+    fn from(Contract { rank, channels, dtype }: Contract) -> Self {
+        Self { rank, channels, dtype }
+    }
+}
+
+/// How far a blend has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Blend {
+    /// How host and seed are joined.
+    pub config: BlendConfig,
+    /// How alpha grows.
+    pub schedule: AlphaSchedule,
+    /// Batches that have been blended.
+    pub advanced: u64,
+}
+
+impl Blend {
+    /// The alpha of the last batch that was blended; 0 before the first.
+    #[must_use]
+    pub fn alpha(&self) -> Alpha {
+        self.schedule.at(self.advanced)
+    }
+
+    /// The alpha before that; `None` before the first batch.
+    #[must_use]
+    pub fn previous_alpha(&self) -> Option<Alpha> {
+        Some(self.schedule.at(self.advanced.checked_sub(1)?))
+    }
+
+    /// Whether alpha has reached 1.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.alpha() == Alpha::ONE
+    }
+}
+
+/// A seed whose effect is being measured, at alpha 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// How host and seed are joined.
+    pub blend: BlendConfig,
+    /// What it changes, measured in this stage.
+    pub probe: Probe,
+}
+
+/// Steps that the seed's own optimizer may still take in PROBATIONARY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FineTune(pub u64);
+
+/// The rest that follows a cull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Embargo {
+    /// When it ends.
+    #[serde(with = "nanos")]
+    pub until: Monotonic,
+}
+
+/// Nanoseconds of this process's monotonic clock; [`State::rebase`](crate::State::rebase) moves them to another's.
+pub(crate) mod nanos {
+    use kasmina_leyline::Monotonic;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(time: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(time.as_nanos())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Monotonic, D::Error> {
+        u64::deserialize(deserializer).map(Monotonic::from_nanos)
+    }
+}
+
+impl Stage {
+    /// The stage's name in the contract.
+    #[must_use]
+    pub const fn leyline(&self) -> SeedLifecycleStage {
+        match self {
+            Self::Dormant => SeedStageDormant,
+            Self::Germinated(_) => SeedStageGerminated,
+            Self::Training(_) => SeedStageTraining,
+            Self::Blending(..) => SeedStageBlending,
+            Self::Shadowing(..) => SeedStageShadowing,
+            Self::Probationary(..) => SeedStageProbationary,
+            Self::Fossilized(..) => SeedStageFossilized,
+            Self::Culled => SeedStageCulled,
+            Self::Embargoed(_) => SeedStageEmbargoed,
+            Self::Resetting => SeedStageResetting,
+            Self::Terminated => SeedStageTerminated,
+        }
+    }
+
+    /// The kernel in the slot, in the stages that have one.
+    #[must_use]
+    pub const fn graft(&self) -> Option<&Graft> {
+        match self {
+            Self::Germinated(Germinated::Ready(graft))
+            | Self::Training(graft)
+            | Self::Blending(graft, _)
+            | Self::Shadowing(graft, _)
+            | Self::Probationary(graft, ..)
+            | Self::Fossilized(graft, _) => Some(graft),
+            Self::Dormant
+            | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    pub(crate) const fn graft_mut(&mut self) -> Option<&mut Graft> {
+        match self {
+            Self::Germinated(Germinated::Ready(graft))
+            | Self::Training(graft)
+            | Self::Blending(graft, _)
+            | Self::Shadowing(graft, _)
+            | Self::Probationary(graft, ..)
+            | Self::Fossilized(graft, _) => Some(graft),
+            Self::Dormant
+            | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    /// How host and seed are joined, from BLENDING on.
+    #[must_use]
+    pub const fn blend(&self) -> Option<&BlendConfig> {
+        match self {
+            Self::Blending(_, Blend { config, .. }) => Some(config),
+            Self::Shadowing(_, Trial { blend, .. })
+            | Self::Probationary(_, Trial { blend, .. }, _)
+            | Self::Fossilized(_, blend) => Some(blend),
+            Self::Dormant
+            | Self::Germinated(_)
+            | Self::Training(_)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    /// How much of the seed is in the blend; `None` without a kernel, 0 before BLENDING, 1 after it.
+    #[must_use]
+    pub fn alpha(&self) -> Option<Alpha> {
+        match self {
+            Self::Germinated(Germinated::Ready(_)) | Self::Training(_) => Some(Alpha::ZERO),
+            Self::Blending(_, blend) => Some(blend.alpha()),
+            Self::Shadowing(..) | Self::Probationary(..) | Self::Fossilized(..) => Some(Alpha::ONE),
+            Self::Dormant
+            | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    /// Whether the slot is taken: by a kernel that is not part of the host, or by one that was asked for.
+    pub(crate) const fn occupies_slot(&self) -> bool {
+        match self {
+            Self::Germinated(_)
+            | Self::Training(_)
+            | Self::Blending(..)
+            | Self::Shadowing(..)
+            | Self::Probationary(..) => true,
+            Self::Dormant
+            | Self::Fossilized(..)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => false,
+        }
+    }
+}
+
+impl Seed {
+    /// A seed that was just registered.
+    #[must_use]
+    pub const fn dormant(id: SeedId, slot: SlotId) -> Self {
+        Self { id, slot, violations: 0, stage: Stage::Dormant }
+    }
+
+    /// When its embargo ends.
+    #[must_use]
+    pub const fn embargo_until(&self) -> Option<Monotonic> {
+        match self.stage {
+            Stage::Embargoed(Embargo { until }) => Some(until),
+            Stage::Dormant
+            | Stage::Germinated(_)
+            | Stage::Training(_)
+            | Stage::Blending(..)
+            | Stage::Shadowing(..)
+            | Stage::Probationary(..)
+            | Stage::Fossilized(..)
+            | Stage::Culled
+            | Stage::Resetting
+            | Stage::Terminated => None,
+        }
+    }
+}

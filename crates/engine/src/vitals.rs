@@ -1,0 +1,81 @@
+//! What has been measured of a grafted seed.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// What has been measured of a grafted seed, as the gates and the state packets read it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Steps since it entered its stage, those in which it was paused left out.
+    pub steps: u64,
+    /// Losses of the last passes that it took part in, oldest first; at most [`Vitals::WINDOW`].
+    pub losses: VecDeque<f32>,
+    /// L2 norm of its last sampled gradient.
+    pub gradient_norm: Option<f32>,
+    /// Learning rate of its last optimizer step.
+    pub learning_rate: f64,
+    /// How long its kernel and blend took in its own passes.
+    pub blend_latency: Latencies,
+    /// How long the isolation check took in the passes that it took part in.
+    pub verify_latency: Latencies,
+}
+
+impl Vitals {
+    /// Losses that are kept. Gates look at fewer.
+    pub const WINDOW: usize = 256;
+
+    pub(crate) fn record_loss(&mut self, loss: f32) {
+        if self.losses.len() == Self::WINDOW {
+            self.losses.pop_front();
+        }
+        self.losses.push_back(loss);
+    }
+}
+
+/// The last durations of something that is done in every step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latencies(VecDeque<Duration>);
+
+impl Latencies {
+    /// Enough that one interruption by the operating system does not move the median.
+    const WINDOW: usize = 32;
+
+    pub(crate) fn record(&mut self, latency: Duration) {
+        if self.0.len() == Self::WINDOW {
+            self.0.pop_front();
+        }
+        self.0.push_back(latency);
+    }
+
+    /// The median; zero before the first.
+    #[must_use]
+    pub fn median(&self) -> Duration {
+        let mut sorted: Vec<_> = self.0.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+/// Sums of the host's loss with and without a seed, on the same batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    batches: u64,
+    host: f64,
+    seed: f64,
+}
+
+impl Probe {
+    pub(crate) fn record(&mut self, host: f32, seed: f32) {
+        self.batches += 1;
+        self.host += f64::from(host);
+        self.seed += f64::from(seed);
+    }
+
+    /// Mean losses without and with the seed; `None` before the first probe.
+    #[must_use]
+    pub fn means(&self) -> Option<(f64, f64)> {
+        let batches = self.batches as f64;
+        (self.batches > 0).then(|| (self.host / batches, self.seed / batches))
+    }
+}

@@ -1,0 +1,137 @@
+//! What must hold after every decision: property, and the check.
+
+use std::collections::BTreeSet;
+
+use kasmina_engine::{Decision, Event, Input, Refusal, Stage, State};
+use kasmina_leyline::v1::SeedLifecycleStage::{SeedStageFossilized, SeedStageTerminated, SeedStageUnknown};
+use kasmina_lifecycle::TABLE;
+
+use crate::world::World;
+
+/// Checks every invariant of a world in which `decision` has just been committed on top of `before`.
+pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decision) {
+    moves_are_in_the_table(world, decision);
+    guarded_moves_have_their_verdict(decision);
+    events_tell_every_move(world, input);
+    refusals_change_only_what_they_say(before, decision);
+    kernels_are_where_the_effects_put_them(world);
+    slots_hold_one_live_seed(world);
+    fossils_stay(world, before, input);
+    alpha_only_grows(world, before, input);
+    nothing_moves_but_by_its_delta(world, before, decision);
+}
+
+/// A seed moves along the table, from where it stands.
+fn moves_are_in_the_table(world: &mut World, decision: &Decision) {
+    for moved in decision.transitions() {
+        let stands = world.stages.get(&moved.seed_id).copied().unwrap_or(SeedStageUnknown);
+        assert_eq!(stands, moved.from, "{moved:?}");
+        let known = TABLE.iter().any(|entry| (entry.from, entry.to, entry.gate) == (moved.from, moved.to, moved.gate));
+        assert!(known, "{moved:?} is not in the table");
+        world.stages.insert(moved.seed_id.clone(), moved.to);
+    }
+}
+
+/// A guarded move follows a verdict of its own gate for its own seed, that passed.
+fn guarded_moves_have_their_verdict(decision: &Decision) {
+    let mut last = None;
+    for event in &decision.events {
+        match event {
+            Event::Judged(verdict) => last = Some(verdict),
+            Event::Moved(moved) => {
+                if let Some(gate) = moved.gate {
+                    let verdict = last.take().expect("a guarded move without a verdict");
+                    assert!(verdict.passed && verdict.gate == gate && verdict.seed_id == moved.seed_id, "{verdict:?}");
+                }
+            }
+            Event::Culled { .. }
+            | Event::EmbargoEnded(_)
+            | Event::BlendConfigured { .. }
+            | Event::Paused(_)
+            | Event::Resumed(_)
+            | Event::Breaker(..)
+            | Event::Violated { .. }
+            | Event::Faulted(_)
+            | Event::SeedStepped(_)
+            | Event::SeedRolledBack { .. } => {}
+        }
+    }
+}
+
+/// The stages that the events tell are the stages of the records, unless the run has gone back.
+fn events_tell_every_move(world: &mut World, input: &Input) {
+    let went_back = matches!(input, Input::RolledBack(..) | Input::Order(_));
+    for (id, seed) in &world.engine.state().seeds {
+        let told = world.stages.insert(id.clone(), seed.stage.leyline());
+        assert!(went_back || told == Some(seed.stage.leyline()), "{id}: told {told:?}, is {:?}", seed.stage.leyline());
+    }
+}
+
+/// A refusal without a move leaves every seed as it was. Only a breaker may have changed.
+fn refusals_change_only_what_they_say(before: &State, decision: &Decision) {
+    if let Err(refusal) = &decision.answer {
+        let moved: BTreeSet<_> = decision.transitions().map(|moved| &moved.seed_id).collect();
+        for (id, seed) in &decision.delta.seeds {
+            assert!(moved.contains(id) || before.seeds.get(id) == Some(seed), "{refusal} changed {id}");
+        }
+        let culls = matches!(refusal, Refusal::GateFailed(_) | Refusal::Kernel(_));
+        assert!(culls || decision.effects.is_empty(), "{refusal} has effects: {:?}", decision.effects);
+    }
+}
+
+/// The kernels that the effects left attached are those of the seeds that have a graft.
+fn kernels_are_where_the_effects_put_them(world: &World) {
+    let grafted = world.engine.state().seeds.values().filter(|seed| seed.stage.graft().is_some());
+    assert_eq!(grafted.map(|seed| seed.id.clone()).collect::<BTreeSet<_>>(), world.attached);
+}
+
+/// A slot holds at most one seed that is not part of the host.
+fn slots_hold_one_live_seed(world: &World) {
+    let mut taken = BTreeSet::new();
+    for seed in world.engine.state().seeds.values() {
+        let live = matches!(
+            seed.stage,
+            Stage::Germinated(_)
+                | Stage::Training(_)
+                | Stage::Blending(..)
+                | Stage::Shadowing(..)
+                | Stage::Probationary(..)
+        );
+        assert!(!live || taken.insert(&seed.slot), "two live seeds at {}", seed.slot);
+    }
+}
+
+/// A fossil moves nowhere, and the list of fossils has exactly the fossilized seeds.
+fn fossils_stay(world: &World, before: &State, input: &Input) {
+    let state = world.engine.state();
+    let fossils: BTreeSet<_> = state.run.fossils.iter().collect();
+    assert_eq!(fossils.len(), state.run.fossils.len(), "a fossil is listed twice");
+    let fossilized = state.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageFossilized);
+    assert_eq!(fossilized.map(|seed| &seed.id).collect::<BTreeSet<_>>(), fossils);
+    if !matches!(input, Input::RolledBack(..)) {
+        assert!(state.run.fossils.starts_with(&before.run.fossils));
+        let ended = before.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageTerminated);
+        ended.for_each(|seed| assert_eq!(state.seeds.get(&seed.id), Some(seed), "TERMINATED is final"));
+    }
+}
+
+/// Alpha of a BLENDING seed never falls, except by going back.
+fn alpha_only_grows(world: &World, before: &State, input: &Input) {
+    if matches!(input, Input::RolledBack(..) | Input::Order(_)) {
+        return;
+    }
+    for (id, seed) in &world.engine.state().seeds {
+        if let (Some(Stage::Blending(_, was)), Stage::Blending(_, is)) =
+            (before.seeds.get(id).map(|seed| &seed.stage), &seed.stage)
+        {
+            assert!(was.alpha() <= is.alpha() && is.advanced - was.advanced <= 1);
+        }
+    }
+}
+
+/// The delta is all that changes.
+fn nothing_moves_but_by_its_delta(world: &World, before: &State, decision: &Decision) {
+    let mut applied = before.clone();
+    applied.apply(decision.delta.clone());
+    assert_eq!(applied, *world.engine.state());
+}

@@ -1,0 +1,184 @@
+//! Orders one by one: the answer, the next stage, the effects, and no effects after a refusal.
+
+use kasmina_engine::{
+    Effect, Facts, Input, Stage,
+    commands::{BreakerName, Order},
+    state::Validation,
+};
+use kasmina_leyline::v1::{CircuitBreakerState::*, SeedLifecycleStage::*};
+
+use crate::world::{Luck, World, germinate, graft, seed};
+
+fn reason(decision: &kasmina_engine::Decision) -> &'static str {
+    decision.answer.as_ref().map_or_else(kasmina_engine::Refusal::reason, |()| "ok")
+}
+
+#[test]
+fn germinate_asks_for_the_kernel_and_its_arrival_leads_to_training() {
+    let mut world = World::new();
+    let a = seed("a");
+    let germinated = world.order(germinate(&a));
+    assert_eq!((reason(&germinated), world.stage(&a)), ("ok", SeedStageGerminated));
+    assert!(matches!(&germinated.effects[..], [Effect::CountPackets { .. }, Effect::Fetch { .. }]));
+    let arrived = world.kernel_arrives(&a);
+    assert_eq!((reason(&arrived), world.stage(&a)), ("ok", SeedStageTraining));
+    assert!(matches!(&arrived.effects[..], [Effect::Attach { .. }, Effect::CountPackets { .. }]));
+}
+
+#[test]
+fn kernel_that_arrives_twice_or_too_late_is_ignored() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.order(germinate(&a));
+    world.kernel_arrives(&a);
+    assert_eq!(reason(&world.kernel_arrives(&a)), "wrong_stage");
+    world.order(Order::Cull { seed: a.clone() });
+    let late = world.kernel_arrives(&a);
+    assert_eq!((reason(&late), late.delta.is_empty(), world.stage(&a)), ("wrong_stage", true, SeedStageEmbargoed));
+}
+
+#[test]
+fn kernel_that_fails_culls_its_seed_and_counts_against_the_source() {
+    let mut world = World::new();
+    let (a, b) = (seed("a"), seed("b"));
+    world.order(germinate(&a));
+    assert_eq!(reason(&world.kernel_fails(&a, true)), "artifact_missing");
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
+    for id in [&b, &seed("c")] {
+        world.order(germinate(id));
+        world.kernel_fails(id, true);
+    }
+    assert_eq!(world.engine.state().run.breakers.get(BreakerName::Kernels).state(), CircuitStateOpen);
+}
+
+#[test]
+fn kernel_that_cannot_learn_is_culled_by_g1() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.luck = Luck { rehearsal: f32::NAN, ..Luck::default() };
+    world.order(germinate(&a));
+    let arrived = world.kernel_arrives(&a);
+    assert_eq!((reason(&arrived), world.stage(&a)), ("loss_not_finite", SeedStageEmbargoed));
+    assert!(matches!(&arrived.effects[..], [Effect::Attach { .. }, Effect::Detach { .. }]));
+}
+
+#[test]
+fn every_gate_that_passes_after_training_saves_the_weights_it_judged() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageTraining);
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    let saved = |decision: &kasmina_engine::Decision| decision.effects.contains(&Effect::SaveWeights { seed: seed("a") });
+    assert!(saved(&world.order(graft(&a))));
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    assert!(saved(&world.order(Order::Stabilize { seed: a.clone() })));
+    world.step(&[], &[]);
+    assert!(saved(&world.order(Order::Evaluate { seed: a.clone() })));
+    world.step(&[], &[]);
+    assert!(saved(&world.order(Order::Fossilize { seed: a.clone() })));
+    assert!(!saved(&world.order(Order::Optimizer { seed: a, lr_scale: 2.0 })));
+}
+
+#[test]
+fn gate_that_refuses_culls_and_the_slot_is_free_again() {
+    let mut world = World::new();
+    let (a, b) = (seed("a"), seed("b"));
+    world.grow(&a, SeedStageBlending);
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    assert_eq!(reason(&world.order(germinate(&b))), "slot_taken");
+    world.luck.pause_proven = false;
+    let refused = world.order(Order::Stabilize { seed: a.clone() });
+    assert_eq!((reason(&refused), world.stage(&a)), ("pause_unproven", SeedStageEmbargoed));
+    assert_eq!(refused.effects, [Effect::Detach { seed: a }]);
+    assert_eq!(reason(&world.order(germinate(&b))), "ok");
+}
+
+#[test]
+fn facts_that_are_missing_never_pass_a_gate() {
+    let mut world = World::new();
+    let a = seed("a");
+    let germination = world.engine.decide(Input::Order(germinate(&a)), &Facts::default(), world.now);
+    assert_eq!((reason(&germination), germination.delta.is_empty()), ("not_measured", true));
+    world.grow(&a, SeedStageBlending);
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    let order = Input::Order(Order::Stabilize { seed: a });
+    let blind = world.engine.decide(order, &Facts::default(), world.now);
+    assert!(blind.answer.is_err());
+}
+
+#[test]
+fn paused_seed_moves_nowhere_until_it_is_resumed() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageTraining);
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    assert_eq!(reason(&world.order(Order::Pause { seed: a.clone() })), "ok");
+    assert_eq!(reason(&world.order(graft(&a))), "wrong_stage");
+    assert_eq!(reason(&world.order(Order::Resume { seed: a.clone() })), "ok");
+    assert_eq!(reason(&world.order(graft(&a))), "ok");
+}
+
+#[test]
+fn three_violations_cull_the_seed_and_open_the_breaker() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageTraining);
+    for _ in 0..2 {
+        world.step(&[], std::slice::from_ref(&a));
+        assert_eq!(world.stage(&a), SeedStageTraining);
+        world.step(&[], &[]);
+    }
+    world.step(&[], std::slice::from_ref(&a));
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
+    assert_eq!(world.engine.state().run.breakers.get(BreakerName::Isolation).state(), CircuitStateOpen);
+    assert_eq!(reason(&world.order(germinate(&seed("c")))), "breaker_open");
+}
+
+#[test]
+fn fossilize_waits_for_fine_tune_and_validation() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageProbationary);
+    world.order(Order::FineTune { seed: a.clone(), steps: 2 });
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured");
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured");
+    world.step(&[], &[]);
+    let worse = Validation { name: "accuracy".to_owned(), host: 0.9, live: 0.1, higher_is_better: true };
+    let _ = world.act(Input::Validation(vec![worse]));
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "metric_regressed");
+}
+
+#[test]
+fn rollback_holds_every_other_order_until_it_is_done() {
+    let mut world = World::new();
+    let a = seed("a");
+    assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "unknown_epoch");
+    world.checkpoint();
+    world.grow(&a, SeedStageTraining);
+    assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "ok");
+    assert_eq!(reason(&world.order(Order::Cull { seed: a.clone() })), "rollback_pending");
+    assert_eq!(reason(&world.order(Order::Emergency { include_teacher: false })), "ok");
+    let state = Box::new(world.checkpoints[&0].clone());
+    world.attached.clear();
+    let _ = world.act(Input::RolledBack(0, state));
+    assert_eq!((world.stage(&a), world.engine.state().run.rollback), (SeedStageDormant, None));
+}
+
+#[test]
+fn seed_that_is_terminated_stays_so_and_frees_its_slot() {
+    let mut world = World::new();
+    let (a, b) = (seed("a"), seed("b"));
+    world.grow(&a, SeedStageTraining);
+    let ended = world.order(Order::Terminate { seed: a.clone() });
+    assert_eq!((reason(&ended), &ended.effects[..]), ("ok", &[Effect::Detach { seed: a.clone() }][..]));
+    assert_eq!(reason(&world.order(germinate(&a))), "illegal_transition");
+    assert_eq!(reason(&world.order(germinate(&b))), "ok");
+    assert!(matches!(world.engine.state().seeds[&a].stage, Stage::Terminated));
+}
