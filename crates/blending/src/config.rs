@@ -1,14 +1,15 @@
-//! How a seed is blended, and how a command says so.
+//! How a seed is blended.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use crate::BlendRefusal;
+use serde::{Deserialize, Serialize};
+
+use crate::{ALPHA_HI, ALPHA_LO, BlendRefusal, GATE_K, GATE_TAU};
 use crate::gate::Gate;
 
 /// The way in which host and seed are joined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum BlendMode {
     /// `(1 - a) host + a seed`.
     #[default]
@@ -34,7 +35,7 @@ impl BlendMode {
     }
 
     /// The mode of that name in any case.
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         let name = name.trim();
         [Self::Convex, Self::Residual, Self::Channel, Self::Confidence]
             .into_iter()
@@ -48,15 +49,39 @@ impl fmt::Display for BlendMode {
     }
 }
 
-/// A mode with everything it needs. One that exists is valid; the default is CONVEX.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A mode with everything it needs. One that exists is valid, one that was deserialised too; the default is CONVEX.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct BlendConfig {
     pub(crate) recipe: Recipe,
+    pub(crate) source: Option<String>,
+}
+
+/// A [`BlendConfig`] as it was stored, possibly by something else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    recipe: Recipe,
     source: Option<String>,
 }
 
+impl TryFrom<Unchecked> for BlendConfig {
+    type Error = BlendRefusal;
+
+    fn try_from(Unchecked { recipe, source }: Unchecked) -> Result<Self, BlendRefusal> {
+        let config = match recipe {
+            Recipe::Convex => Self::convex(),
+            Recipe::Residual => Self::residual(),
+            Recipe::Channel(alpha_vec) => Self::channel(alpha_vec)?,
+            Recipe::Confidence(Gate { k, tau, lo, hi }) => Self::confidence(k, tau, lo, hi)?,
+        };
+        Ok(Self { source, ..config })
+    }
+}
+
 /// What each mode needs, and nothing else.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Recipe {
     #[default]
     Convex,
@@ -104,17 +129,23 @@ impl BlendConfig {
     /// # Errors
     /// [`BlendRefusal::OutOfRange`] for the first that is not.
     pub fn confidence(k: f32, tau: f32, lo: f32, hi: f32) -> Result<Self, BlendRefusal> {
-        for (name, got) in [("gate_k", k), ("gate_tau", tau)] {
+        for (name, got) in [(GATE_K, k), (GATE_TAU, tau)] {
             if !(got.is_finite() && got >= 0.0) {
                 return Err(BlendRefusal::OutOfRange { name, expected: "finite and at least 0", got });
             }
         }
-        for (name, got) in [("alpha_lo", lo), ("alpha_hi", hi)] {
+        for (name, got) in [(ALPHA_LO, lo), (ALPHA_HI, hi)] {
             if !(0.0..=1.0).contains(&got) {
                 return Err(BlendRefusal::OutOfRange { name, expected: "in [0, 1]", got });
             }
         }
         Ok(Self { recipe: Recipe::Confidence(Gate { k, tau, lo: lo.min(hi), hi: lo.max(hi) }), source: None })
+    }
+
+    /// The same with another [`source`](Self::source).
+    #[must_use]
+    pub fn with_source(self, source: Option<String>) -> Self {
+        Self { source, ..self }
     }
 
     /// The mode.
@@ -142,107 +173,9 @@ impl BlendConfig {
             Recipe::Convex | Recipe::Residual | Recipe::Confidence(_) => None,
         }
     }
-
-    /// Reads the settings of a command.
-    ///
-    /// | annotation | value | absent |
-    /// |---|---|---|
-    /// | `blend_mode` | a [`BlendMode`] in any case | CONVEX |
-    /// | `blend_mode_source` | any text | none |
-    /// | `gate_k`, `gate_tau` | finite, at least 0 | 4 and 0.2 |
-    /// | `alpha_lo`, `alpha_hi` | in [0, 1], swapped if inverted | 0 and 1 |
-    /// | `alpha_vec` | a JSON list, or comma-separated; 1 to `max_alpha_vec` numbers in [0, 1] | CHANNEL is refused |
-    /// | `alpha_vec_len` | the number of entries | not compared |
-    ///
-    /// Every annotation that is there must be valid, whether or not the mode uses it: a sender that gets one wrong may have
-    /// got the mode wrong. Space around a value does not count.
-    ///
-    /// # Errors
-    /// The first annotation that is not as the table says.
-    pub fn from_annotations(
-        annotations: &BTreeMap<String, String>,
-        max_alpha_vec: usize,
-    ) -> Result<Self, BlendRefusal> {
-        let mode = match annotations.get("blend_mode") {
-            None => BlendMode::default(),
-            Some(name) => BlendMode::named(name).ok_or_else(|| BlendRefusal::UnknownMode { got: name.clone() })?,
-        };
-        let gate = Self::confidence(
-            number(annotations, "gate_k", "a number")?.unwrap_or(Self::DEFAULT_GATE_K),
-            number(annotations, "gate_tau", "a number")?.unwrap_or(Self::DEFAULT_GATE_TAU),
-            number(annotations, "alpha_lo", "a number")?.unwrap_or(0.0),
-            number(annotations, "alpha_hi", "a number")?.unwrap_or(1.0),
-        )?;
-        let alpha_vec = annotations.get("alpha_vec").map(|text| read_alpha_vec(text, max_alpha_vec)).transpose()?;
-        if let Some(expected) = number::<usize>(annotations, "alpha_vec_len", "a whole number")? {
-            let got = alpha_vec.as_ref().map_or(0, Vec::len);
-            if expected != got {
-                return Err(BlendRefusal::AlphaVecLength { expected, got });
-            }
-        }
-        let config = match mode {
-            BlendMode::Convex => Self::convex(),
-            BlendMode::Residual => Self::residual(),
-            BlendMode::Channel => Self::channel(alpha_vec.ok_or(BlendRefusal::AlphaVecMissing)?)?,
-            BlendMode::Confidence => gate,
-        };
-        Ok(Self { source: annotations.get("blend_mode_source").cloned(), ..config })
-    }
-
-    /// The annotations that [`from_annotations`](Self::from_annotations) reads as this configuration, with every number as it is.
-    #[must_use]
-    pub fn annotations(&self) -> BTreeMap<String, String> {
-        let mut said = vec![("blend_mode", self.mode().as_str().to_owned())];
-        said.extend(self.source.iter().map(|source| ("blend_mode_source", source.clone())));
-        match &self.recipe {
-            Recipe::Convex | Recipe::Residual => {}
-            Recipe::Channel(alpha_vec) => {
-                let entries: Vec<_> = alpha_vec.iter().map(f32::to_string).collect();
-                said.push(("alpha_vec", entries.join(",")));
-            }
-            Recipe::Confidence(Gate { k, tau, lo, hi }) => {
-                said.extend(
-                    [("gate_k", k), ("gate_tau", tau), ("alpha_lo", lo), ("alpha_hi", hi)]
-                        .map(|(name, value)| (name, value.to_string())),
-                );
-            }
-        }
-        said.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-    }
 }
 
-fn number<T: FromStr>(
-    annotations: &BTreeMap<String, String>,
-    name: &'static str,
-    expected: &'static str,
-) -> Result<Option<T>, BlendRefusal> {
-    annotations
-        .get(name)
-        .map(|text| text.trim().parse().map_err(|_| BlendRefusal::NotANumber { name, expected, got: text.clone() }))
-        .transpose()
-}
-
-fn read_alpha_vec(text: &str, max: usize) -> Result<Vec<f32>, BlendRefusal> {
-    let text = text.trim();
-    let malformed = |detail: String| BlendRefusal::AlphaVecMalformed { detail };
-    let alpha_vec = if text.is_empty() {
-        Vec::new()
-    } else if text.starts_with('[') {
-        serde_json::from_str::<Vec<f32>>(text).map_err(|error| malformed(error.to_string()))?
-    } else {
-        let entries = text.split(',').enumerate();
-        entries
-            .map(|(index, entry)| entry.trim().parse().map_err(|error| malformed(format!("entry {index}: {error}"))))
-            .collect::<Result<_, _>>()?
-    };
-    if alpha_vec.len() > max {
-        return Err(BlendRefusal::AlphaVecTooLong { max, got: alpha_vec.len() });
-    }
-    check_alpha_vec(&alpha_vec)?;
-    Ok(alpha_vec)
-}
-
-fn check_alpha_vec(alpha_vec: &[f32]) -> Result<(), BlendRefusal> {
+pub(crate) fn check_alpha_vec(alpha_vec: &[f32]) -> Result<(), BlendRefusal> {
     if alpha_vec.is_empty() {
         return Err(BlendRefusal::AlphaVecEmpty);
     }

@@ -1,13 +1,15 @@
 //! The alpha of a sample from how sure its logits are.
 
-use burn::tensor::activation::sigmoid;
-use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use serde::{Deserialize, Serialize};
 
-use crate::Alpha;
+#[cfg(feature = "tensor")]
+use {
+    crate::Alpha,
+    burn::tensor::{Int, Tensor, activation::sigmoid, backend::Backend},
+};
 
 /// `clamp(a sigmoid(k (top1 - top2 - tau)), lo, hi)`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gate {
     pub(crate) k: f32,
     pub(crate) tau: f32,
@@ -15,6 +17,7 @@ pub(crate) struct Gate {
     pub(crate) hi: f32,
 }
 
+#[cfg(feature = "tensor")]
 impl Gate {
     /// The alpha of each sample, [batch, 1], from logits of [batch, >= 2 classes]. A sample without a margin gets `lo`.
     pub(crate) fn alphas<B: Backend>(&self, alpha: Alpha, logits: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -37,24 +37,36 @@
 //! | another | `impl BlendBackend for Another {}` |
 
 mod alpha;
+#[cfg(feature = "tensor")]
 mod autodiff;
+#[cfg(feature = "tensor")]
 mod backend;
+#[cfg(feature = "tensor")]
 mod blend;
 mod config;
 #[cfg(feature = "cuda")]
 mod cuda;
+#[cfg(feature = "tensor")]
 mod error;
+#[cfg(feature = "tensor")]
 mod flex;
 mod gate;
 mod refusal;
 mod schedule;
+mod wire;
+#[cfg(feature = "tensor")]
 mod stats;
 
 pub use alpha::{Alpha, InvalidAlpha};
+#[cfg(feature = "tensor")]
 pub use backend::{BlendBackend, GraftBackend, Weights};
+#[cfg(feature = "tensor")]
 pub use blend::{barrier_blend, channel_axis, committed_blend, straight_through};
 pub use config::{BlendConfig, BlendMode};
+pub use wire::{Conflict, MODE, SOURCE, GATE_K, GATE_TAU, ALPHA_LO, ALPHA_HI, ALPHA_VEC, ALPHA_VEC_LEN};
+#[cfg(feature = "tensor")]
 pub use error::BlendError;
 pub use refusal::BlendRefusal;
-pub use schedule::AlphaSchedule;
+pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
+#[cfg(feature = "tensor")]
 pub use stats::{BlendStats, stats};

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Alpha, BlendRefusal};
 
+/// The parameter with the number of batches over which alpha rises.
+pub const TOTAL_STEPS: &str = "alpha_total_steps";
+/// The parameter with the temperature of the sigmoid.
+pub const TEMPERATURE: &str = "alpha_temperature";
+/// The annotation that names the [`AlphaSchedule`].
+pub const SCHEDULE: &str = "alpha_schedule";
+
 /// Alpha as a function of the batches since BLENDING began.
 ///
 /// Each never falls, is exactly [`Alpha::ZERO`] at step 0 and exactly [`Alpha::ONE`] from `total_steps` on. A `total_steps`
@@ -43,10 +50,28 @@ impl AlphaSchedule {
     /// Half the width of the logistic function that [`Sigmoid`](Self::Sigmoid) uses at temperature 1.
     const SIGMOID_REACH: f64 = 6.0;
 
+    /// Its name in the annotation [`SCHEDULE`].
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Sigmoid { .. } => "sigmoid",
+            Self::Linear { .. } => "linear",
+            Self::Cosine { .. } => "cosine",
+        }
+    }
+
+    /// Batches from 0 to 1, as it was given.
+    #[must_use]
+    pub const fn total_steps(&self) -> u64 {
+        match self {
+            Self::Sigmoid { total_steps, .. } | Self::Linear { total_steps } | Self::Cosine { total_steps } => *total_steps,
+        }
+    }
+
     /// Alpha after `step` batches.
     #[must_use]
     pub fn at(&self, step: u64) -> Alpha {
-        let (Self::Sigmoid { total_steps, .. } | Self::Linear { total_steps } | Self::Cosine { total_steps }) = *self;
+        let total_steps = self.total_steps();
         if step == 0 {
             return Alpha::ZERO;
         }
@@ -78,31 +103,31 @@ impl AlphaSchedule {
         annotations: &BTreeMap<String, String>,
         default_total_steps: u64,
     ) -> Result<Self, BlendRefusal> {
-        let total_steps = match parameters.get("alpha_total_steps") {
+        let total_steps = match parameters.get(TOTAL_STEPS) {
             None => default_total_steps,
             Some(&steps) if steps.fract() == 0.0 && (1.0..=Self::MAX_TOTAL_STEPS as f32).contains(&steps) => {
                 steps as u64
             }
             Some(&got) => {
                 return Err(BlendRefusal::OutOfRange {
-                    name: "alpha_total_steps",
+                    name: TOTAL_STEPS,
                     expected: "a whole number from 1 to 2^24",
                     got,
                 });
             }
         };
-        let temperature = match parameters.get("alpha_temperature") {
+        let temperature = match parameters.get(TEMPERATURE) {
             None => Self::DEFAULT_TEMPERATURE,
             Some(&temperature) if temperature.is_finite() && temperature > 0.0 => temperature,
             Some(&got) => {
                 return Err(BlendRefusal::OutOfRange {
-                    name: "alpha_temperature",
+                    name: TEMPERATURE,
                     expected: "finite and above 0",
                     got,
                 });
             }
         };
-        let Some(name) = annotations.get("alpha_schedule") else {
+        let Some(name) = annotations.get(SCHEDULE) else {
             return Ok(Self::Sigmoid { total_steps, temperature });
         };
         match name.trim().to_ascii_lowercase().as_str() {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use prost_types::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A reading of a monotonic clock: the time since that clock's origin, in whole nanoseconds.
 ///
 /// Two readings compare only when they come from the same clock. Arithmetic saturates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Monotonic(u64);
 
 impl Monotonic {
@@ -48,7 +49,7 @@ impl Monotonic {
 /// A reading of the wall clock: nanoseconds since 1970-01-01T00:00:00Z, negative before it.
 ///
 /// Reaches from the year 1677 to 2262; readings outside saturate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixTime(i64);
 
 impl UnixTime {

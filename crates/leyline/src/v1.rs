@@ -76,6 +76,28 @@ pub struct SystemStatePacket {
     #[prost(string, tag = "14")]
     pub experiment_name: ::prost::alloc::string::String,
 }
+/// The blend of a START_GRAFTING. A field that is left out has the receiver's default.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct BlendConfig {
+    #[prost(enumeration = "BlendMode", tag = "1")]
+    pub mode: i32,
+    /// Who chose the mode, for telemetry alone.
+    #[prost(string, optional, tag = "2")]
+    pub source: ::core::option::Option<::prost::alloc::string::String>,
+    /// CONFIDENCE: slope and threshold of the gate, both in units of the logits.
+    #[prost(float, optional, tag = "3")]
+    pub gate_k: ::core::option::Option<f32>,
+    #[prost(float, optional, tag = "4")]
+    pub gate_tau: ::core::option::Option<f32>,
+    /// CONFIDENCE: the range that alpha is clamped to, within \[0, 1\].
+    #[prost(float, optional, tag = "5")]
+    pub alpha_lo: ::core::option::Option<f32>,
+    #[prost(float, optional, tag = "6")]
+    pub alpha_hi: ::core::option::Option<f32>,
+    /// CHANNEL: a factor in \[0, 1\] for each channel.
+    #[prost(float, repeated, tag = "7")]
+    pub alpha_vec: ::prost::alloc::vec::Vec<f32>,
+}
 /// Payload of COMMAND_SEED.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CommandSeedOperation {
@@ -88,6 +110,9 @@ pub struct CommandSeedOperation {
         ::prost::alloc::string::String,
         f32,
     >,
+    /// Takes precedence over the blend annotations of the command.
+    #[prost(message, optional, tag = "10")]
+    pub blend: ::core::option::Option<BlendConfig>,
 }
 /// Payload of COMMAND_OPTIMIZER.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -440,6 +465,7 @@ pub struct GateEvent {
     >,
 }
 /// Where a seed stands between being registered and being retired.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SeedLifecycleStage {
@@ -508,6 +534,7 @@ impl SeedLifecycleStage {
     }
 }
 /// The checks between stages.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SeedLifecycleGate {
@@ -550,6 +577,7 @@ impl SeedLifecycleGate {
     }
 }
 /// How a subsystem feels.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum HealthStatus {
@@ -586,6 +614,7 @@ impl HealthStatus {
     }
 }
 /// The state of a circuit breaker.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CircuitBreakerState {
@@ -619,6 +648,7 @@ impl CircuitBreakerState {
     }
 }
 /// What an AdaptationCommand asks for.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum CommandType {
@@ -664,6 +694,7 @@ impl CommandType {
     }
 }
 /// What a COMMAND_SEED does to its seed.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum SeedOperation {
@@ -715,6 +746,7 @@ impl SeedOperation {
     }
 }
 /// Which lane a message travels in.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum MessagePriority {
@@ -751,6 +783,7 @@ impl MessagePriority {
     }
 }
 /// What a sender may assume about delivery.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum DeliveryGuarantee {
@@ -784,6 +817,7 @@ impl DeliveryGuarantee {
     }
 }
 /// The severity of telemetry.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum TelemetryLevel {
@@ -820,6 +854,7 @@ impl TelemetryLevel {
     }
 }
 /// How an adaptation turned out.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum FieldReportOutcome {
@@ -856,6 +891,7 @@ impl FieldReportOutcome {
     }
 }
 /// How far a blueprint is trusted.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum BlueprintTier {
@@ -888,7 +924,49 @@ impl BlueprintTier {
         }
     }
 }
+/// How a seed's output joins its host's activation.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BlendMode {
+    Unspecified = 0,
+    /// (1 - a) host + a seed.
+    Convex = 1,
+    /// host + a seed.
+    Residual = 2,
+    /// CONVEX with a factor for each channel.
+    Channel = 3,
+    /// CONVEX with an alpha for each sample, from the margin of its logits.
+    Confidence = 4,
+}
+impl BlendMode {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BLEND_MODE_UNSPECIFIED",
+            Self::Convex => "BLEND_MODE_CONVEX",
+            Self::Residual => "BLEND_MODE_RESIDUAL",
+            Self::Channel => "BLEND_MODE_CHANNEL",
+            Self::Confidence => "BLEND_MODE_CONFIDENCE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BLEND_MODE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BLEND_MODE_CONVEX" => Some(Self::Convex),
+            "BLEND_MODE_RESIDUAL" => Some(Self::Residual),
+            "BLEND_MODE_CHANNEL" => Some(Self::Channel),
+            "BLEND_MODE_CONFIDENCE" => Some(Self::Confidence),
+            _ => None,
+        }
+    }
+}
 /// What the payload of a BusEnvelope holds.
+#[derive(::serde::Serialize, ::serde::Deserialize)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum BusMessageType {

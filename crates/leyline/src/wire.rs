@@ -23,12 +23,14 @@
 //! # Ok::<(), wire::Malformed>(())
 //! ```
 
+#[rustfmt::skip]
+mod fields;
 mod reader;
 mod schema;
 mod spell_out;
 mod walk;
 
-use walk::{Signature, Walk};
+use walk::{Checked, Signature, Walk};
 
 /// The most bytes of a signed command: 64 KiB, our choice. Real ones have some hundreds.
 pub const MAX_SIGNED_BYTES: usize = 64 << 10;
@@ -115,7 +117,7 @@ pub enum Malformed {
 #[derive(Clone, Copy, Debug)]
 pub struct SignedBytes<'a> {
     received: &'a [u8],
-    signature: Option<Signature<'a>>,
+    checked: Checked<'a>,
 }
 
 impl<'a> SignedBytes<'a> {
@@ -127,22 +129,33 @@ impl<'a> SignedBytes<'a> {
         if received.len() > MAX_SIGNED_BYTES {
             return Err(Malformed::TooLong { got: received.len() });
         }
-        let signature = walk::check(received, &schema::COMMAND)?;
-        Ok(Self { received, signature })
+        let checked = walk::check(received, &fields::ADAPTATION_COMMAND)?;
+        Ok(Self { received, checked })
     }
 
     /// What `annotations["signature"]` holds: base64, if its sender is honest.
     #[must_use]
     pub fn signature(&self) -> Option<&'a [u8]> {
-        self.signature.map(|signature| signature.value)
+        self.checked.signature.map(|signature| signature.value)
     }
 
     /// The bytes before and behind the signature: together they are [`MapOrder::AsReceived`], without a copy.
     #[must_use]
     pub fn as_received(&self) -> [&'a [u8]; 2] {
-        match self.signature {
+        match self.checked.signature {
             None => [self.received, &[]],
             Some(Signature { start, end, .. }) => [&self.received[..start], &self.received[end..]],
+        }
+    }
+
+    /// Whether [`in_order`](Self::in_order) gives the bytes that [`as_received`](Self::as_received) gives: every map is in
+    /// this order already.
+    #[must_use]
+    pub const fn is_in(&self, order: MapOrder) -> bool {
+        match order {
+            MapOrder::AsReceived => true,
+            MapOrder::Upb => self.checked.upb,
+            MapOrder::Bytewise => self.checked.bytewise,
         }
     }
 
@@ -152,7 +165,7 @@ impl<'a> SignedBytes<'a> {
         if order == MapOrder::AsReceived {
             return self.as_received().concat();
         }
-        Walk::new(order, self.received.len()).rearrange(self.received, &schema::COMMAND)
+        Walk::new(order, self.received.len()).rearrange(self.received, &fields::ADAPTATION_COMMAND)
     }
 }
 
@@ -162,7 +175,7 @@ impl<'a> SignedBytes<'a> {
 /// # Errors
 /// [`Malformed`] for bytes that are no command.
 pub fn deterministic(command: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let spelled = spell_out::message(command, &schema::COMMAND, 0)?;
+    let spelled = spell_out::message(command, &fields::ADAPTATION_COMMAND, 0)?;
     Ok(SignedBytes::parse(&spelled)?.in_order(MapOrder::Upb))
 }
 
@@ -174,6 +187,6 @@ pub fn with_signature(signed: &[u8], signature: &str) -> Vec<u8> {
     reader::write_bytes(&mut entry, 1, schema::SIGNATURE);
     reader::write_bytes(&mut entry, 2, signature.as_bytes());
     let mut sent = signed.to_vec();
-    reader::write_bytes(&mut sent, schema::ANNOTATIONS, &entry);
+    reader::write_bytes(&mut sent, fields::ANNOTATIONS, &entry);
     sent
 }

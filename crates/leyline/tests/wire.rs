@@ -154,6 +154,7 @@ proptest! {
             let length = signed.in_order(MapOrder::AsReceived).len();
             for order in MapOrder::ALL {
                 prop_assert_eq!(signed.in_order(order).len(), length);
+                prop_assert_eq!(signed.is_in(order), signed.in_order(order) == signed.as_received().concat());
             }
         }
         let _ = wire::deterministic(&bytes);
@@ -168,6 +169,7 @@ proptest! {
         if let Ok(signed) = SignedBytes::parse(&bytes) {
             for order in MapOrder::ALL {
                 prop_assert!(signed.in_order(order).len() <= bytes.len());
+                prop_assert_eq!(signed.is_in(order), signed.in_order(order) == signed.as_received().concat());
             }
         }
         let _ = wire::deterministic(&bytes);

@@ -27,6 +27,7 @@ fn command(number: usize) -> AdaptationCommand {
             operation: SeedOperation::SeedOpStartGrafting.into(),
             blueprint_id: "bp-residual".into(),
             parameters: [("alpha_total_steps".into(), 400.0), ("lr_scale".into(), 1.0)].into(),
+            ..CommandSeedOperation::default()
         })),
         annotations: annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         ..AdaptationCommand::default()

@@ -1,36 +1,56 @@
 //! Test doubles for the crates above.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kasmina_leyline::{CommandId, Monotonic, UnixTime, v1::AdaptationCommand};
 use prost::Message;
 
-use crate::{LedgerGauges, Rejection, Verified, Verifier};
+use crate::{NonceLedger, Rejection, Retention, Verified, Verifier};
 
-/// Verifies everything that decodes, a replay too, except where a rejection was scripted.
+/// Accepts every command with an id and a time of issue, signed or not, replays too, unless a rejection was scripted. It
+/// retains nonces as long as a [`NonceLedger`] does.
 #[derive(Clone, Debug, Default)]
 pub struct AcceptAll {
-    rejections: VecDeque<Rejection>,
+    script: Arc<Mutex<VecDeque<Rejection>>>,
+}
+
+/// Scripts an [`AcceptAll`] that somebody else owns.
+#[derive(Clone, Debug)]
+pub struct AcceptAllHandle {
+    script: Arc<Mutex<VecDeque<Rejection>>>,
 }
 
 impl AcceptAll {
-    /// The next command is rejected for this.
-    pub fn reject_next(&mut self, rejection: Rejection) {
-        self.rejections.push_back(rejection);
+    /// The double and its handle.
+    #[must_use]
+    pub fn pair() -> (Self, AcceptAllHandle) {
+        let double = Self::default();
+        let handle = AcceptAllHandle { script: Arc::clone(&double.script) };
+        (double, handle)
+    }
+}
+
+impl AcceptAllHandle {
+    /// The next command that is not scripted yet is rejected with this.
+    pub fn reject_next(&self, rejection: Rejection) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).push_back(rejection);
     }
 }
 
 impl Verifier for AcceptAll {
-    fn verify(&mut self, wire: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
-        match self.rejections.pop_front() {
+    fn verify(&mut self, wire: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified, Rejection> {
+        match self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
             Some(rejection) => Err(rejection),
-            None => Ok(Verified(AdaptationCommand::decode(wire)?)),
+            None => Verified::of(AdaptationCommand::decode(wire)?),
         }
     }
 
-    fn remember(&mut self, _: Vec<(CommandId, UnixTime)>, _: Option<UnixTime>, _: Monotonic) {}
+    fn restore(&mut self, _: Vec<(CommandId, UnixTime)>, _: Option<UnixTime>, _: Monotonic) {}
 
-    fn gauges(&self) -> LedgerGauges {
-        LedgerGauges::default()
+    fn retention(&self) -> Retention {
+        Retention { ttl: NonceLedger::TTL, watermark: None }
     }
 }

@@ -1,7 +1,7 @@
 //! Which commands are obeyed: the authentic, the fresh and the new.
 //!
 //! [`CommandVerifier`] takes the bytes of an `AdaptationCommand` as they arrived and gives a [`Verified`] one, which nothing
-//! else can make. A refusal is a [`Rejection`] with the reason of the contract. It keeps no clock: both times come in as
+//! else can make, with its id and its time of issue. A refusal is a [`Rejection`] with the reason of the contract. It keeps no clock: both times come in as
 //! arguments.
 //!
 //! | check, in this order | reason |
@@ -27,22 +27,26 @@
 //! // The receiver
 //! let mut verifier = CommandVerifier::new(KeyRing::of("2026-q1", Secret::new("a shared secret")?));
 //! let verified = verifier.verify(&wire, now, Monotonic::ORIGIN)?;
-//! assert_eq!(verified.command_id, "cmd-1");
+//! assert_eq!(verified.id().as_str(), "cmd-1");
 //!
 //! let replay = verifier.verify(&wire, now, Monotonic::ORIGIN);
 //! assert_eq!(replay.map_err(|rejection| rejection.reason()).err(), Some("nonce_replayed"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Nobody but a verifier can say that a command is verified:
+//! Only a verifier can say that a command is verified:
 //!
-//! ```compile_fail,E0423
-//! use kasmina_leyline::v1::AdaptationCommand;
+//! ```compile_fail,E0451
+//! use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
 //! use kasmina_security::Verified;
 //!
-//! let forged = Verified(AdaptationCommand::default());
+//! fn forge(id: CommandId, issued_at: UnixTime, command: AdaptationCommand) -> Verified {
+//!     Verified { id, issued_at, command }
+//! }
 //! ```
 
+#[cfg(feature = "doubles")]
+pub mod conformance;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod keys;
@@ -55,4 +59,4 @@ pub use keys::{EmptySecret, KeyRing, Secret};
 pub use nonce::{LedgerGauges, NonceLedger, NonceRefusal};
 pub use rejection::Rejection;
 pub use signer::Signer;
-pub use verifier::{CommandVerifier, FreshnessWindow, RejectAll, Verified, Verifier};
+pub use verifier::{CommandVerifier, FreshnessWindow, RejectAll, Retention, Verified, Verifier};

@@ -101,9 +101,34 @@ impl NonceLedger {
         Ok(())
     }
 
-    /// Remembers ids that were admitted before a restart, for a full time to live from `now`. What does not fit under the cap
+    /// How long ids are remembered.
+    #[must_use]
+    pub const fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Nothing that was issued at this time or before is admitted.
+    #[must_use]
+    pub const fn watermark(&self) -> Option<UnixTime> {
+        self.watermark
+    }
+
+    /// Lowers a watermark that lies after `now` to `now`, and lets no id that is still remembered raise it above that. Returns
+    /// whether it was lowered. See [`CommandVerifier::reset_watermark`](crate::CommandVerifier::reset_watermark) for the price.
+    pub fn reset_watermark(&mut self, now: UnixTime) -> bool {
+        for entry in &mut self.order {
+            entry.issued_at = entry.issued_at.min(now);
+        }
+        let ahead = self.watermark > Some(now);
+        if ahead {
+            self.watermark = Some(now);
+        }
+        ahead
+    }
+
+    /// Restores ids that were admitted before a restart, for a full time to live from `now`. What does not fit under the cap
     /// moves the watermark, like everything that is forgotten.
-    pub fn remember(&mut self, seen: impl IntoIterator<Item = (CommandId, UnixTime)>, now: Monotonic) {
+    pub fn restore(&mut self, seen: impl IntoIterator<Item = (CommandId, UnixTime)>, now: Monotonic) {
         for (id, issued_at) in seen {
             if self.order.len() == self.capacity {
                 self.forget();

@@ -37,13 +37,25 @@ pub enum Rejection {
         /// How far.
         ahead: Duration,
     },
-    /// It was issued too long ago, or before what is still known of old nonces.
+    /// It was issued too long ago.
     #[error("command {id} was issued {age:?} ago")]
     StaleCommand {
         /// Which command.
         id: CommandId,
         /// How long.
         age: Duration,
+    },
+    /// It was issued at the watermark or before it: the nonces of that time may have been forgotten, so it may be a replay. The
+    /// reason is the contract's `stale_command`.
+    #[error(
+        "command {id} was issued {behind:?} before the watermark of the nonce ledger; if a wrong clock has moved the watermark, \
+         an operator can reset it"
+    )]
+    BeforeWatermark {
+        /// Which command.
+        id: CommandId,
+        /// How long before the watermark.
+        behind: Duration,
     },
     /// Its id was used before.
     #[error("command {id} was seen before")]
@@ -67,7 +79,7 @@ impl Rejection {
             Self::MissingCommandId(_) => "missing_command_id",
             Self::MissingTimestamp { .. } => "missing_timestamp",
             Self::IssuedInFuture { .. } => "issued_in_future",
-            Self::StaleCommand { .. } => "stale_command",
+            Self::StaleCommand { .. } | Self::BeforeWatermark { .. } => "stale_command",
             Self::NonceReplayed { .. } => "nonce_replayed",
             Self::NoVerifier => "no_verifier",
         }
@@ -80,6 +92,7 @@ impl Rejection {
             Self::MissingTimestamp { id }
             | Self::IssuedInFuture { id, .. }
             | Self::StaleCommand { id, .. }
+            | Self::BeforeWatermark { id, .. }
             | Self::NonceReplayed { id } => Some(id),
             Self::Malformed(_)
             | Self::Undecodable(_)

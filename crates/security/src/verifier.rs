@@ -1,7 +1,6 @@
 //! Verifying.
 
 use std::{
-    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,16 +15,50 @@ use prost::Message;
 
 use crate::{KeyRing, LedgerGauges, NonceLedger, NonceRefusal, Rejection};
 
-/// Something that a [`Verifier`] has vouched for. Nobody else can make one, and none can be copied.
+/// A command that a [`Verifier`] has accepted, with what it proved. Only a verifier can make one, and it cannot be copied.
 #[derive(Debug, PartialEq)]
-pub struct Verified<T>(pub(crate) T);
+pub struct Verified {
+    id: CommandId,
+    issued_at: UnixTime,
+    command: AdaptationCommand,
+}
 
-impl<T> Deref for Verified<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
+impl Verified {
+    /// What is left to prove of a command that is authentic: that it has an id and a time of issue.
+    pub(crate) fn of(command: AdaptationCommand) -> Result<Self, Rejection> {
+        let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
+        match command.issued_at.map(UnixTime::from) {
+            Some(issued_at) => Ok(Self { id, issued_at, command }),
+            None => Err(Rejection::MissingTimestamp { id }),
+        }
     }
+
+    /// The command's id, which was its nonce.
+    #[must_use]
+    pub const fn id(&self) -> &CommandId {
+        &self.id
+    }
+
+    /// When its sender issued it, by the sender's clock.
+    #[must_use]
+    pub const fn issued_at(&self) -> UnixTime {
+        self.issued_at
+    }
+
+    /// The command itself.
+    #[must_use]
+    pub const fn command(&self) -> &AdaptationCommand {
+        &self.command
+    }
+}
+
+/// What must be kept across a restart for a [`Verifier`] to be right after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How long the nonce of an accepted command must be kept, counted from its acceptance.
+    pub ttl: Duration,
+    /// Commands issued at this time or before are no longer accepted, because their nonces may have been forgotten.
+    pub watermark: Option<UnixTime>,
 }
 
 /// Says which commands are obeyed.
@@ -37,29 +70,33 @@ pub trait Verifier: Send {
     ///
     /// # Errors
     /// [`Rejection`]; no nonce is used up.
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic)
-    -> Result<Verified<AdaptationCommand>, Rejection>;
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection>;
 
-    /// Takes in what was vouched for before a restart: the nonces that a journal has kept, and the watermark of those that it has
-    /// not. None of them is vouched for again.
-    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic);
+    /// Restores what a journal kept across a restart: the nonces of accepted commands with their times of issue, and the
+    /// watermark. None of these commands is accepted again.
+    fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic);
 
-    /// How the nonce ledger stands.
-    fn gauges(&self) -> LedgerGauges;
+    /// What a journal must keep, and the watermark to keep with it. Too little lets a captured command be obeyed twice; too
+    /// much costs disk.
+    fn retention(&self) -> Retention;
+
+    /// The state of the nonce ledger, for telemetry alone. Nothing may depend on it.
+    fn gauges(&self) -> LedgerGauges {
+        LedgerGauges::default()
+    }
 }
 
-impl<V: Verifier + ?Sized> Verifier for Box<V> {
-    fn verify(
-        &mut self,
-        wire: &[u8],
-        wall: UnixTime,
-        now: Monotonic,
-    ) -> Result<Verified<AdaptationCommand>, Rejection> {
+impl<V: Verifier + ?Sized> Verifier for &mut V {
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
         (**self).verify(wire, wall, now)
     }
 
-    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
-        (**self).remember(seen, watermark, now);
+    fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        (**self).restore(seen, watermark, now);
+    }
+
+    fn retention(&self) -> Retention {
+        (**self).retention()
     }
 
     fn gauges(&self) -> LedgerGauges {
@@ -67,19 +104,36 @@ impl<V: Verifier + ?Sized> Verifier for Box<V> {
     }
 }
 
-/// For whoever keeps a handle, for example to rotate the keys of a [`CommandVerifier`].
+impl<V: Verifier + ?Sized> Verifier for Box<V> {
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
+        (**self).verify(wire, wall, now)
+    }
+
+    fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        (**self).restore(seen, watermark, now);
+    }
+
+    fn retention(&self) -> Retention {
+        (**self).retention()
+    }
+
+    fn gauges(&self) -> LedgerGauges {
+        (**self).gauges()
+    }
+}
+
+/// For an owner who keeps a handle, for example to rotate the keys of a [`CommandVerifier`] or to reset its watermark.
 impl<V: Verifier> Verifier for Arc<Mutex<V>> {
-    fn verify(
-        &mut self,
-        wire: &[u8],
-        wall: UnixTime,
-        now: Monotonic,
-    ) -> Result<Verified<AdaptationCommand>, Rejection> {
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
         self.lock().unwrap_or_else(PoisonError::into_inner).verify(wire, wall, now)
     }
 
-    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
-        self.lock().unwrap_or_else(PoisonError::into_inner).remember(seen, watermark, now);
+    fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+        self.lock().unwrap_or_else(PoisonError::into_inner).restore(seen, watermark, now);
+    }
+
+    fn retention(&self) -> Retention {
+        self.lock().unwrap_or_else(PoisonError::into_inner).retention()
     }
 
     fn gauges(&self) -> LedgerGauges {
@@ -87,19 +141,24 @@ impl<V: Verifier> Verifier for Arc<Mutex<V>> {
     }
 }
 
-/// Obeys nobody: what a manager has that was given no verifier.
+/// Obeys nobody: the verifier of a manager that was given none. It asks for everything to be kept, so that a store that is
+/// opened without a verifier loses no nonce of the verifier before it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RejectAll;
+pub struct RejectAll {
+    watermark: Option<UnixTime>,
+}
 
 impl Verifier for RejectAll {
-    fn verify(&mut self, _: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified<AdaptationCommand>, Rejection> {
+    fn verify(&mut self, _: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified, Rejection> {
         Err(Rejection::NoVerifier)
     }
 
-    fn remember(&mut self, _: Vec<(CommandId, UnixTime)>, _: Option<UnixTime>, _: Monotonic) {}
+    fn restore(&mut self, _: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, _: Monotonic) {
+        self.watermark = self.watermark.max(watermark);
+    }
 
-    fn gauges(&self) -> LedgerGauges {
-        LedgerGauges::default()
+    fn retention(&self) -> Retention {
+        Retention { ttl: Duration::MAX, watermark: self.watermark }
     }
 }
 
@@ -140,8 +199,8 @@ impl CommandVerifier {
         self
     }
 
-    /// Obeys only what was issued after `time`, usually the start of the process: what was obeyed before it is remembered by
-    /// nobody, and could be replayed while it is fresh.
+    /// Obeys only what was issued after `time`, usually the start of the process: nothing remembers what was obeyed
+    /// before it, and it could be replayed while it is fresh.
     #[must_use]
     pub fn issued_after(mut self, time: UnixTime) -> Self {
         self.ledger.forget_all_before(time);
@@ -160,11 +219,24 @@ impl CommandVerifier {
         &mut self.keys
     }
 
+    /// Lowers a watermark that lies after `now`, the wall clock of the moment, to `now`. For an operator, after a wall clock
+    /// that was ahead: until that time comes, honest commands are rejected as issued before the watermark.
+    ///
+    /// It costs protection: a command that was accepted while the clock was ahead can be replayed once its time of issue has
+    /// come, if its nonce is forgotten by then. Rotating the keys at the same time closes that gap.
+    ///
+    /// Returns whether the watermark was lowered.
+    pub fn reset_watermark(&mut self, now: UnixTime) -> bool {
+        self.ledger.reset_watermark(now)
+    }
+
     fn authentic(&self, wire: &[u8]) -> Result<AdaptationCommand, Rejection> {
         let received = SignedBytes::parse(wire)?;
         let signature = received.signature().ok_or(Rejection::MissingSignature)?;
         let signature = decode(signature).ok_or(Rejection::InvalidSignature)?;
-        let made_in = |order| self.keys.any_made(&signature, &[&received.in_order(order)]);
+        // A map that is in an order already would be hashed once more for the same answer.
+        let made_in =
+            |order| !received.is_in(order) && self.keys.any_made(&signature, &[&received.in_order(order)]);
         let as_received = self.keys.any_made(&signature, &received.as_received());
         if !(as_received || made_in(MapOrder::Upb) || made_in(MapOrder::Bytewise)) {
             return Err(Rejection::InvalidSignature);
@@ -174,36 +246,35 @@ impl CommandVerifier {
 }
 
 impl Verifier for CommandVerifier {
-    fn verify(
-        &mut self,
-        wire: &[u8],
-        wall: UnixTime,
-        now: Monotonic,
-    ) -> Result<Verified<AdaptationCommand>, Rejection> {
-        let command = self.authentic(wire)?;
-        let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
-        let Some(issued_at) = command.issued_at.map(UnixTime::from) else {
-            return Err(Rejection::MissingTimestamp { id });
-        };
+    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
+        let verified = Verified::of(self.authentic(wire)?)?;
+        let (id, issued_at) = (verified.id(), verified.issued_at());
         let (ahead, age) = (issued_at.since(wall), wall.since(issued_at));
         if ahead > self.window.ahead {
-            return Err(Rejection::IssuedInFuture { id, ahead });
+            return Err(Rejection::IssuedInFuture { id: id.clone(), ahead });
         }
         if age > self.window.back {
-            return Err(Rejection::StaleCommand { id, age });
+            return Err(Rejection::StaleCommand { id: id.clone(), age });
         }
-        match self.ledger.admit(&id, issued_at, now) {
-            Ok(()) => Ok(Verified(command)),
-            Err(NonceRefusal::Replayed) => Err(Rejection::NonceReplayed { id }),
-            Err(NonceRefusal::Forgotten) => Err(Rejection::StaleCommand { id, age }),
+        match self.ledger.admit(id, issued_at, now) {
+            Ok(()) => Ok(verified),
+            Err(NonceRefusal::Replayed) => Err(Rejection::NonceReplayed { id: id.clone() }),
+            Err(NonceRefusal::Forgotten) => {
+                let behind = self.ledger.watermark().map_or(Duration::ZERO, |watermark| watermark.since(issued_at));
+                Err(Rejection::BeforeWatermark { id: id.clone(), behind })
+            }
         }
     }
 
-    fn remember(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
+    fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic) {
         if let Some(watermark) = watermark {
             self.ledger.forget_all_before(watermark);
         }
-        self.ledger.remember(seen, now);
+        self.ledger.restore(seen, now);
+    }
+
+    fn retention(&self) -> Retention {
+        Retention { ttl: self.ledger.ttl(), watermark: self.ledger.watermark() }
     }
 
     fn gauges(&self) -> LedgerGauges {

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use super::{
     MAX_DEPTH, Malformed, MapOrder,
     reader::{Field, LEN, fields},
-    schema::{COMMAND, Child, SIGNATURE, Schema, Value},
+    fields::ADAPTATION_COMMAND,
+    schema::{Child, SIGNATURE, Schema, Value},
 };
 
 /// A map entry, read.
@@ -24,24 +25,35 @@ pub(super) struct Signature<'a> {
     pub(super) end: usize,
 }
 
-/// Checks `bytes` at every depth. Gives the signature, if there is one.
-pub(super) fn check<'a>(bytes: &'a [u8], schema: &Schema) -> Result<Option<Signature<'a>>, Malformed> {
-    let mut signature = None;
-    check_message(bytes, schema, 0, &mut signature)?;
-    Ok(signature)
+/// What a check finds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checked<'a> {
+    pub(super) signature: Option<Signature<'a>>,
+    /// Whether every map, its signature left out, is in [`MapOrder::Upb`] as it stands.
+    pub(super) upb: bool,
+    /// The same for [`MapOrder::Bytewise`].
+    pub(super) bytewise: bool,
+}
+
+/// Checks `bytes` at every depth.
+pub(super) fn check<'a>(bytes: &'a [u8], schema: &Schema) -> Result<Checked<'a>, Malformed> {
+    let mut checked = Checked { signature: None, upb: true, bytewise: true };
+    check_message(bytes, schema, 0, &mut checked)?;
+    Ok(checked)
 }
 
 fn check_message<'a>(
     bytes: &'a [u8],
     schema: &Schema,
     depth: usize,
-    signature: &mut Option<Signature<'a>>,
+    checked: &mut Checked<'a>,
 ) -> Result<(), Malformed> {
     if depth == MAX_DEPTH {
         return Err(Malformed::TooDeep);
     }
     // The schemas have one map each, so one run of entries is all that there can be.
     let mut keys = Vec::new();
+    let mut previous = None;
     let mut run_ended = false;
     let mut end = 0;
     for field in fields(bytes) {
@@ -55,17 +67,20 @@ fn check_message<'a>(
             return Err(Malformed::WireType { field: field.number, wire_type: field.wire_type });
         }
         match child {
-            Child::Message(inner) => check_message(field.payload, inner, depth + 1, signature)?,
+            Child::Message(inner) => check_message(field.payload, inner, depth + 1, checked)?,
             Child::Map(_) if run_ended => return Err(Malformed::ScatteredMap { field: field.number }),
             Child::Map(value) => {
                 let entry = entry(field)?;
                 keys.push(entry.key);
                 if let Value::Message(inner) = value {
-                    check_message(entry.value, inner, depth + 1, signature)?;
+                    check_message(entry.value, inner, depth + 1, checked)?;
                 }
                 // Of all maps, the annotations alone are at depth 0.
                 if depth == 0 && entry.key == SIGNATURE {
-                    *signature = Some(Signature { value: entry.value, start, end });
+                    checked.signature = Some(Signature { value: entry.value, start, end });
+                } else if let Some(previous) = previous.replace(entry.key) {
+                    checked.upb &= upb(previous, entry.key).is_lt();
+                    checked.bytewise &= previous < entry.key;
                 }
             }
         }
@@ -111,7 +126,7 @@ impl Walk {
     }
 
     fn message(&mut self, bytes: &[u8], schema: &Schema) {
-        let is_command = std::ptr::eq(schema, &COMMAND);
+        let is_command = std::ptr::eq(schema, &ADAPTATION_COMMAND);
         let mut run = Vec::new();
         let mut values = None;
         for field in fields(bytes).map_while(Result::ok) {

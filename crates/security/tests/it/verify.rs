@@ -1,5 +1,4 @@
 //! Commands of the stock Python runtime, of the Rust signer, and of nobody.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +11,7 @@ use kasmina_leyline::{
     CommandId, Monotonic, UnixTime,
     v1::{AdaptationCommand, CommandSeedOperation, adaptation_command::Payload},
 };
-use kasmina_security::*;
+use kasmina_security::{doubles::AcceptAll, *};
 use proptest::prelude::*;
 
 const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
@@ -46,13 +45,13 @@ fn signed(command: &AdaptationCommand) -> Vec<u8> {
     Signer::new(&secret("secret one")).sign(command).unwrap()
 }
 
-fn reason(outcome: Result<Verified<AdaptationCommand>, Rejection>) -> &'static str {
+fn reason(outcome: Result<Verified, Rejection>) -> &'static str {
     outcome.map_or_else(|rejection| rejection.reason(), |_| "ok")
 }
 
 #[test]
 fn every_vector_of_the_stock_runtime_gets_its_verdict() {
-    let vectors: serde_json::Value = serde_json::from_str(include_str!("data/signed_commands.json")).unwrap();
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../data/signed_commands.json")).unwrap();
     let vectors = vectors.as_array().unwrap();
     for vector in vectors {
         let text = |key: &str| vector[key].as_str().unwrap();
@@ -114,7 +113,7 @@ fn secrets_are_not_shown_and_not_empty() {
 #[test]
 fn without_a_verifier_or_a_key_nothing_is_obeyed() {
     let wire = signed(&command("c", WALL));
-    assert_eq!(reason(RejectAll.verify(&wire, WALL, NOW)), "no_verifier");
+    assert_eq!(reason(RejectAll::default().verify(&wire, WALL, NOW)), "no_verifier");
     assert_eq!(reason(CommandVerifier::new(KeyRing::default()).verify(&wire, WALL, NOW)), "invalid_signature");
 }
 
@@ -151,13 +150,13 @@ proptest! {
         let mut journal: Vec<(CommandId, UnixTime, Monotonic)> = Vec::new();
         for (id, jump, passed, restarts) in steps {
             if restarts {
-                let watermark = verifier.gauges().watermark;
+                let watermark = verifier.retention().watermark;
                 verifier = self::verifier().with_ledger(ledger.clone());
                 // The clock begins anew with the process.
                 now = NOW;
                 journal.iter_mut().for_each(|record| record.2 = now);
                 let kept = journal.iter().map(|(id, issued_at, _)| (id.clone(), *issued_at)).collect();
-                verifier.remember(kept, watermark, now);
+                verifier.restore(kept, watermark, now);
             }
             wall = UnixTime::from_nanos(wall.as_nanos() + jump * 1_000_000_000);
             now = now.after(Duration::from_secs(passed));
@@ -210,4 +209,62 @@ fn the_cap_moves_the_oldest_acceptable_time_up() {
     assert_eq!(ledger.admit(&id("b"), at(20), NOW), Err(NonceRefusal::Replayed));
     let expected = LedgerGauges { size: 2, evictions_total: 1, ttl: NonceLedger::TTL, watermark: Some(at(10)) };
     assert_eq!(ledger.gauges(), expected);
+}
+
+#[test]
+fn every_verifier_of_this_crate_conforms() {
+    kasmina_security::conformance::run(|secret| CommandVerifier::new(KeyRing::of("k1", secret)));
+    kasmina_security::conformance::run(|secret| {
+        Box::new(Arc::new(Mutex::new(CommandVerifier::new(KeyRing::of("k1", secret))))) as Box<dyn Verifier>
+    });
+}
+
+#[test]
+fn accept_all_mints_what_it_read_and_follows_its_script() {
+    use prost::Message;
+    let (mut double, handle) = AcceptAll::pair();
+    let wire = command("c", WALL).encode_to_vec();
+    let verified = double.verify(&wire, UnixTime::default(), NOW).unwrap();
+    assert_eq!((verified.id().as_str(), verified.issued_at()), ("c", WALL));
+    assert_eq!(verified.command(), &command("c", WALL));
+    handle.reject_next(Rejection::InvalidSignature);
+    assert_eq!(reason(double.verify(&wire, WALL, NOW)), "invalid_signature");
+    assert_eq!(reason(double.verify(&wire, WALL, NOW)), "ok");
+    let without_id = AdaptationCommand { command_id: String::new(), ..command("c", WALL) };
+    assert_eq!(reason(double.verify(&without_id.encode_to_vec(), WALL, NOW)), "missing_command_id");
+    let without_time = AdaptationCommand { issued_at: None, ..command("c", WALL) };
+    assert_eq!(reason(double.verify(&without_time.encode_to_vec(), WALL, NOW)), "missing_timestamp");
+    assert_eq!(double.retention(), Retention { ttl: NonceLedger::TTL, watermark: None });
+}
+
+#[test]
+fn reject_all_keeps_everything_it_was_given() {
+    let mut verifier = RejectAll::default();
+    verifier.restore(Vec::new(), Some(WALL), NOW);
+    verifier.restore(Vec::new(), None, NOW);
+    assert_eq!(verifier.retention(), Retention { ttl: Duration::MAX, watermark: Some(WALL) });
+}
+
+/// A clock that was a day ahead, and an operator who has set it right.
+#[test]
+fn reset_watermark_lets_honest_senders_in_again() {
+    let ahead = WALL.after(Duration::from_secs(86_400));
+    let (early, late) = (signed(&command("early", ahead)), signed(&command("late", ahead)));
+    let mut verifier = verifier();
+    assert_eq!(reason(verifier.verify(&early, ahead, NOW)), "ok");
+    let later = NOW.after(Duration::from_secs(200));
+    assert_eq!(reason(verifier.verify(&late, ahead, later)), "ok");
+    // The first nonce is forgotten, which moves the watermark; the second one is still remembered.
+    let now = NOW.after(Duration::from_secs(301));
+    let rejection = verifier.verify(&signed(&command("honest", WALL)), WALL, now).unwrap_err();
+    assert_eq!(rejection.reason(), "stale_command");
+    assert!(rejection.to_string().contains("86400s before the watermark"), "{rejection}");
+    assert!(verifier.reset_watermark(WALL) && !verifier.reset_watermark(WALL));
+    let honest = WALL.after(Duration::from_secs(1));
+    assert_eq!(reason(verifier.verify(&signed(&command("b", honest)), honest, now)), "ok");
+    assert_eq!(reason(verifier.verify(&late, ahead, now)), "nonce_replayed");
+    // Forgetting the second one does not move it ahead again.
+    let now = later.after(Duration::from_secs(300));
+    assert_eq!(reason(verifier.verify(&signed(&command("c", honest)), honest, now)), "ok");
+    assert_eq!(verifier.retention().watermark, Some(WALL));
 }
