@@ -1,4 +1,8 @@
-//! What the gates must be shown. Evidence is plain data; whoever gathers it answers for its truth.
+//! The evidence of each gate. It is plain data; whoever gathers it is responsible for its truth.
+//!
+//! Every kind of evidence carries the stage it was gathered in, and is worthless in any other. Counts of isolation
+//! violations are of the whole life of the seed. The manager fills all of it: from its own records, from the host and seed
+//! passes of the last step, and from the kernel loader.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,157 +11,147 @@ use kasmina_leyline::{
     v1::{BlueprintDescriptor, SeedLifecycleStage},
 };
 
-/// For G0: is there a blueprint that may be tried, a place for it, and a run that it belongs to?
+/// Evidence of G0: a blueprint that may be tried, a slot for it, and the run that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct SanityEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
-    /// The run.
     pub training_run_id: TrainingRunId,
-    /// What the catalogue says of the blueprint; `None` where it does not have it.
+    /// The catalogue's description, or `None` if it does not list the blueprint.
     pub blueprint: Option<BlueprintDescriptor>,
-    /// The parameters that the blueprint shall be made with.
+    /// The parameters that the blueprint is to be built with, by name.
     pub parameters: BTreeMap<String, f32>,
-    /// Where it shall go.
     pub slot: SlotId,
-    /// How it looks there.
     pub slot_state: SlotState,
 }
 
-/// How a slot looks to a seed that wants it.
+/// Whether a slot can take a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotState {
-    /// The host has shown no slot of this name.
+    /// The host has no slot of this name, or has not run yet.
     Unknown,
-    /// Nobody is there, or fossils alone.
+    /// The slot is empty, or holds only fossils.
     Free,
-    /// This seed is there.
+    /// This seed occupies the slot.
     Taken(SeedId),
 }
 
-/// For G1: is there a real kernel, and can it learn?
+/// Evidence of G1: a real kernel that can learn.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct GradientHealthEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
-    /// What is attached.
     pub kernel: KernelOrigin,
-    /// Isolation violations of the seed so far.
     pub violations: u64,
-    /// The seed's loss.
+    /// The loss of a rehearsal or of the seed's last pass.
     pub loss: f32,
-    /// The L2 norm of the gradient over the seed's parameters.
+    /// The L2 norm of the gradient over all of the seed's parameters.
     pub gradient_norm: f32,
 }
 
-/// Where an attached kernel comes from.
+/// Where an attached kernel comes from. The kernel loader answers for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelOrigin {
-    /// Nothing is attached.
+    /// No kernel is attached.
     Missing,
     /// An artifact that passed verification.
     Verified,
-    /// Something that stands in for it.
+    /// A substitute. The kernel loader of this workspace has none: whoever adds one must report it here, and G1 refuses it.
     Fallback,
 }
 
-/// For G2: is it stable?
+/// Evidence of G2: a seed that is stable.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct StabilityEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
     /// The losses of the passes that the seed took part in, oldest first.
     pub losses: Vec<f32>,
-    /// Alpha in the step before, where there was one, and now.
+    /// Alpha after the step before, if there was one, and alpha now.
     pub alpha: (Option<f32>, f32),
-    /// The median time that kernel and blend took per step.
+    /// The median time per step that kernel and blend took.
     pub blend_latency: Duration,
-    /// The median time that the isolation checks took per step.
+    /// The median time per step that the isolation checks took.
     pub isolation_latency: Duration,
-    /// Whether anything stood in for the kernel.
+    /// Whether a substitute ran instead of the kernel, even once since the last gate. See [`KernelOrigin::Fallback`].
     pub fallback_used: bool,
-    /// Isolation violations of the seed so far.
     pub violations: u64,
 }
 
-/// For G3: does it fit in every way?
+/// Evidence of G3: a seed that fits its slot, its parameters and its telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct InterfaceEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
-    /// What the kernel's contract says.
+    /// The kernel's contract.
     pub kernel: Interface,
-    /// What the slot shows.
+    /// What the host has at the slot.
     pub slot: Interface,
-    /// Parameters that the kernel has, and that are registered to the seed.
+    /// How many parameters the kernel has, and how many are registered to the seed.
     pub parameters: (u64, u64),
-    /// Of the latter, those that the kernel does not have.
+    /// How many of the registered parameters the kernel does not have.
     pub foreign_parameters: u64,
-    /// Telemetry packets that were due since the last gate, and that were delivered.
+    /// Telemetry packets that were due since the last gate, and packets that were delivered.
     pub packets: (u64, u64),
-    /// Whether a paused seed has been shown to leave the host's output as it is, bit for bit.
+    /// Whether a pass with the seed paused left the slot's activation unchanged, bit for bit.
     pub pause_proven: bool,
 }
 
 /// One side of a slot contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Interface {
-    /// The number of dimensions.
+    /// The number of dimensions, the batch included.
     pub rank: usize,
-    /// Channels in and out.
+    /// Channels in and channels out.
     pub channels: (usize, usize),
-    /// The element type, in lower case, e.g. `f32`.
+    /// The element type in lower case, for example `f32`.
     pub dtype: String,
 }
 
-/// For G4: how does the network do with it?
+/// Evidence of G4: what the seed does to the whole network.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct SystemImpactEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
-    /// Metrics of the network with the seed beside those without.
     pub metrics: Vec<ImpactMetric>,
-    /// How the system is.
     pub status: SystemStatus,
-    /// Isolation violations of the seed so far.
     pub violations: u64,
 }
 
-/// A metric without the seed and with it.
+/// One metric of the network without the seed and with it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct ImpactMetric {
-    /// Its name.
     pub name: String,
-    /// Without the seed.
+    /// The value without the seed.
     pub baseline: f64,
-    /// With it.
+    /// The value with the seed, in the same unit.
     pub current: f64,
-    /// Which way is up.
     pub higher_is_better: bool,
 }
 
-/// How the system is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of the system that the metrics were measured on. The caller decides it from its breakers and budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum SystemStatus {
     /// Everything runs as it should.
     Nominal,
-    /// Something is not as it should be: a breaker is open, a budget is broken.
+    /// A breaker is open, or a budget is exceeded.
     Degraded,
-    /// Something stands in for what should run.
+    /// A substitute runs instead of a kernel. See [`KernelOrigin::Fallback`].
     Fallback,
 }
 
-/// For G5: is nothing left of the seed?
+/// Evidence of G5: nothing of the seed is left.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct ResetEvidence {
-    /// The stage in which this was gathered.
     pub expected_stage: SeedLifecycleStage,
-    /// Whether its kernel is still in the slot.
     pub slot_occupied: bool,
-    /// Its counters that are not zero.
+    /// How many of the seed's counters are not zero.
     pub counters_left: u64,
-    /// Cache entries of its own.
+    /// How many cache entries belong to this seed alone. Kernels are cached by blueprint and are not counted.
     pub cached_entries: u64,
-    /// Parameters registered to it.
     pub registered_parameters: u64,
 }

@@ -1,18 +1,18 @@
-//! The judgements, gate by gate. Each names the first thing that is wrong.
+//! The default policy's judgement at each gate. A refusal names the first check that failed.
 
 use std::time::Duration;
 
-use kasmina_leyline::v1::{BlueprintDescriptor, SeedLifecycleStage};
+use kasmina_leyline::v1::BlueprintDescriptor;
 use kasmina_lifecycle::{
     Evaluate, Finding, Fossilize, Gatekeeper, Germinate, Reset, Stabilize, StartGrafting, StartTraining, Subject,
 };
 
 use crate::{
     GatePolicy, GradientHealthEvidence, ImpactMetric, InterfaceEvidence, KernelOrigin, ResetEvidence, SanityEvidence,
-    SanityPolicy, SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus, window::Window,
+    SanityPolicy, SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus, check_stage, window::Window,
 };
 
-/// A refusal on the way through a judgement.
+/// `Err` is the refusal.
 type Check = Result<(), Finding>;
 
 impl Gatekeeper<Germinate> for GatePolicy {
@@ -21,7 +21,7 @@ impl Gatekeeper<Germinate> for GatePolicy {
     fn judge(&self, subject: &Subject<'_>, evidence: &SanityEvidence) -> Finding {
         let policy = &self.sanity;
         finding(
-            stage(subject, evidence.expected_stage).and_then(|()| {
+            check_stage(subject, evidence.expected_stage).and_then(|()| {
                 let run = evidence.training_run_id.as_str();
                 refuse_if(policy.placeholder_runs.contains(&run.to_lowercase()), "placeholder_run", "run", run)?;
                 let blueprint = evidence.blueprint.as_ref().ok_or_else(|| Finding::refuse("unknown_blueprint"))?;
@@ -44,7 +44,7 @@ impl Gatekeeper<Germinate> for GatePolicy {
 
 impl SanityPolicy {
     fn blueprint(&self, blueprint: &BlueprintDescriptor) -> Check {
-        // A tier that is not given is no safe one.
+        // A missing tier is not a safe one.
         let known = (1..=self.max_tier).contains(&blueprint.tier);
         refuse_if(!known, "tier_not_allowed", "tier", blueprint.tier().as_str_name())?;
         refuse_if(blueprint.quarantine_only && !self.allow_quarantine_only, "quarantined", "quarantine_only", true)?;
@@ -54,7 +54,7 @@ impl SanityPolicy {
             "approval_required",
             true,
         )?;
-        // Written so that a NaN is too high.
+        // Written so that NaN is too high.
         let tolerable = blueprint.risk <= self.max_risk;
         refuse_if(!tolerable, "risk_too_high", "risk", blueprint.risk)
     }
@@ -79,7 +79,7 @@ impl Gatekeeper<StartTraining> for GatePolicy {
         let policy = &self.gradient_health;
         let GradientHealthEvidence { expected_stage, kernel, violations, loss, gradient_norm: norm } = *evidence;
         finding(
-            stage(subject, expected_stage).and_then(|()| {
+            check_stage(subject, expected_stage).and_then(|()| {
                 match kernel {
                     KernelOrigin::Missing => return Err(Finding::refuse("kernel_missing")),
                     KernelOrigin::Fallback => return Err(Finding::refuse("fallback_used")),
@@ -104,7 +104,7 @@ impl Gatekeeper<StartGrafting> for GatePolicy {
         let (before, alpha) = evidence.alpha;
         let window = Window::of(&evidence.losses, policy.window);
         finding(
-            stage(subject, evidence.expected_stage).and_then(|()| {
+            check_stage(subject, evidence.expected_stage).and_then(|()| {
                 refuse_if(evidence.fallback_used, "fallback_used", "fallback_used", true)?;
                 no_violations(evidence.violations)?;
                 let losses = evidence.losses.len();
@@ -121,7 +121,7 @@ impl Gatekeeper<StartGrafting> for GatePolicy {
                     "oscillation",
                     oscillation,
                 )?;
-                // Written so that a NaN is not monotone.
+                // Written so that NaN is not monotone.
                 let monotone = (0.0..=1.0).contains(&alpha) && before.is_none_or(|before| before <= alpha);
                 refuse_if(!monotone, "alpha_not_monotone", "alpha", alpha)?;
                 within(evidence.blend_latency, policy.max_blend_ms, "blend_latency")?;
@@ -146,7 +146,7 @@ impl Gatekeeper<Stabilize> for GatePolicy {
             if kernel == slot { Ok(()) } else { Err(Finding::refuse(reason).with("kernel", kernel).with("slot", slot)) }
         };
         finding(
-            stage(subject, evidence.expected_stage).and_then(|()| {
+            check_stage(subject, evidence.expected_stage).and_then(|()| {
                 differ("rank", kernel.rank.to_string(), slot.rank.to_string())?;
                 differ("channels", format!("{:?}", kernel.channels), format!("{:?}", slot.channels))?;
                 differ("dtype", kernel.dtype.clone(), slot.dtype.clone())?;
@@ -182,13 +182,9 @@ impl Gatekeeper<Fossilize> for GatePolicy {
 
 impl GatePolicy {
     fn system_impact(&self, subject: &Subject<'_>, evidence: &SystemImpactEvidence) -> Finding {
-        let status = match evidence.status {
-            SystemStatus::Nominal => "nominal",
-            SystemStatus::Degraded => "degraded",
-            SystemStatus::Fallback => "fallback",
-        };
+        let status: &'static str = evidence.status.into();
         finding(
-            stage(subject, evidence.expected_stage).and_then(|()| {
+            check_stage(subject, evidence.expected_stage).and_then(|()| {
                 no_violations(evidence.violations)?;
                 refuse_if(evidence.status != SystemStatus::Nominal, "status_not_nominal", "status", status)?;
                 if evidence.metrics.is_empty() {
@@ -228,7 +224,7 @@ impl Gatekeeper<Reset> for GatePolicy {
     fn judge(&self, subject: &Subject<'_>, evidence: &ResetEvidence) -> Finding {
         let none = |count: u64, reason| refuse_if(count > 0, reason, "left", count);
         finding(
-            stage(subject, evidence.expected_stage).and_then(|()| {
+            check_stage(subject, evidence.expected_stage).and_then(|()| {
                 refuse_if(evidence.slot_occupied, "slot_occupied", "slot_occupied", true)?;
                 none(evidence.counters_left, "counters_left")?;
                 none(evidence.cached_entries, "cache_not_empty")?;
@@ -244,15 +240,6 @@ fn finding(check: Check, describe: impl FnOnce(Finding) -> Finding) -> Finding {
         Ok(()) => describe(Finding::pass()),
         Err(refusal) => refusal,
     }
-}
-
-fn stage(subject: &Subject<'_>, expected: SeedLifecycleStage) -> Check {
-    if subject.stage == expected {
-        return Ok(());
-    }
-    Err(Finding::refuse("stage_mismatch")
-        .with("expected", expected.as_str_name())
-        .with("stage", subject.stage.as_str_name()))
 }
 
 fn refuse_if(wrong: bool, reason: &'static str, name: &'static str, value: impl std::fmt::Display) -> Check {

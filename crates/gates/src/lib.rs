@@ -1,9 +1,12 @@
-//! The six gates of a seed's life: what each must be shown ([evidence](SanityEvidence)) and what it demands
-//! ([`GatePolicy`]).
+//! The six gates of a seed's life: the evidence that each looks at, and a policy that judges it.
 //!
-//! A gate is a pure function: it reads its evidence and its settings, and nothing else. It never mutates a seed; the move is
-//! made by [`kasmina_lifecycle::Approach::judge`]. Each first compares the stage that the evidence was gathered in with
-//! the stage that the seed is in (`stage_mismatch`), so evidence that has gone stale is worth nothing.
+//! [`Gatekeepers`] is the seam: it stands for the gatekeepers of all seven guarded moves. [`GatePolicy`] is the policy with
+//! thresholds; [`RefuseAll`] refuses everything. With the feature `doubles` there are gatekeepers for tests
+//! (`doubles::AllowAll`, `doubles::Scripted`) and the suite `conformance::run` for your own.
+//!
+//! A gate is a pure function of its evidence and its settings. It never changes a seed: only
+//! [`kasmina_lifecycle::Approach::judge`] makes the move. Every gate first compares the stage that the evidence was gathered
+//! in with the stage that the seed is in, and refuses stale evidence with `stage_mismatch`.
 //!
 //! | gate | guards | reasons to refuse |
 //! |---|---|---|
@@ -36,7 +39,12 @@
 //! # Ok::<(), kasmina_leyline::InvalidId>(())
 //! ```
 
+#[cfg(any(test, feature = "doubles"))]
+pub mod conformance;
+#[cfg(any(test, feature = "doubles"))]
+pub mod doubles;
 mod evidence;
+mod gatekeepers;
 mod judge;
 mod policy;
 mod window;
@@ -45,4 +53,5 @@ pub use evidence::{
     GradientHealthEvidence, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin, ResetEvidence, SanityEvidence,
     SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus,
 };
+pub use gatekeepers::{AnyEvidence, Evidence, Gated, Gatekeepers, RefuseAll, check_stage};
 pub use policy::{GatePolicy, GradientHealthPolicy, SanityPolicy, StabilityPolicy, SystemImpactPolicy};

@@ -1,11 +1,12 @@
-//! What the gates demand, with every default and where it comes from.
+//! The thresholds of the default policy. Every default names its source.
 
 use kasmina_leyline::v1::BlueprintTier;
 use serde::{Deserialize, Serialize};
 
-/// What the gates demand. Absent keys take the defaults, unknown keys are refused.
+/// The policy with thresholds: it judges every guarded move, so it is a [`Gatekeepers`](crate::Gatekeepers).
 ///
-/// It judges every guarded move: it is a [`Gatekeeper`](kasmina_lifecycle::Gatekeeper) for each.
+/// As text (TOML, JSON), absent keys take the defaults and unknown keys are an error. G3 and G5 have no settings, because what
+/// they demand is exact.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatePolicy {
@@ -15,73 +16,74 @@ pub struct GatePolicy {
     pub gradient_health: GradientHealthPolicy,
     /// G2.
     pub stability: StabilityPolicy,
-    /// G4. (G3 and G5 have nothing to set: what they demand is exact.)
+    /// G4.
     pub system_impact: SystemImpactPolicy,
 }
 
-/// What G0 demands.
+/// The thresholds of G0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SanityPolicy {
     /// The riskiest tier that may germinate, as `BlueprintTier`'s number: 1 SAFE, 2 EXPERIMENTAL, 3 HIGH_RISK. Default 2,
-    /// our choice: high risk is asked for by name.
+    /// our choice: high risk must be enabled explicitly.
     pub max_tier: i32,
     /// The highest risk score of a blueprint, 0 to 1. Default 0.8, our choice.
     pub max_risk: f32,
-    /// Whether blueprints that are for quarantine alone may germinate. Default false, as the flag says.
+    /// Whether blueprints marked `quarantine_only` may germinate. Default false, as the mark demands.
     pub allow_quarantine_only: bool,
-    /// Whether blueprints that need an approval may germinate without one on record. Default false, as the flag says.
+    /// Whether blueprints marked `approval_required` may germinate without a recorded approval. Default false, as the mark
+    /// demands.
     pub allow_unapproved: bool,
-    /// Run ids that are no real ones, in lower case. Default: what senders write when they have none.
+    /// Run ids, in lower case, that do not name a real run. Default: what senders write when they have no run id.
     pub placeholder_runs: Vec<String>,
 }
 
-/// What G1 demands.
+/// The thresholds of G1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GradientHealthPolicy {
-    /// The smallest gradient norm of a kernel that can learn. Default 1e-8: AdamW's epsilon, below which a step is noise.
+    /// The smallest gradient norm. Default 1e-8: AdamW's epsilon, below which its steps are noise.
     pub min_gradient_norm: f32,
-    /// The largest. Default 1000, our choice: a hundred times the norms at which trainers clip.
+    /// The largest gradient norm. Default 1000, our choice: a hundred times the norms at which trainers usually clip.
     pub max_gradient_norm: f32,
 }
 
-/// What G2 demands.
+/// The thresholds of G2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StabilityPolicy {
-    /// How many of the last losses are looked at. Default 128, our choice: two to three epochs of a small data set.
+    /// How many of the latest losses are judged. Default 128, our choice: two to three epochs of a small data set.
     pub window: usize,
-    /// The fewest losses that a judgement can be based on. Default 8, our choice: four in each half.
+    /// The smallest number of losses that can be judged. Default 8, our choice: four in each half of the window.
     pub min_losses: usize,
-    /// By how much the mean of the window's second half may exceed that of its first, as a share. Default 0.5, our choice: a
-    /// diverging seed passes it within a window.
+    /// How much the mean of the window's second half may exceed the mean of its first half, as a share of the latter. Default
+    /// 0.5, our choice: a diverging seed exceeds it within one window.
     pub max_rise: f32,
-    /// From how many standard errors on such a rise is one. Default 4: losses that do not rise get there once in some 30,000
-    /// windows.
+    /// The rise must exceed this many standard errors to count as a rise. Default 4: by chance alone, about one window in
+    /// 30,000 does.
     pub min_significance: f32,
-    /// The mean step from loss to loss as a share of their mean. Default 1.5, our choice: independent exponential losses
-    /// have 1.
+    /// The largest mean change from one loss to the next, as a share of the mean loss. Default 1.5, our choice: independent
+    /// exponentially distributed losses have 1.
     pub max_oscillation: f32,
-    /// Loss below which rise and oscillation are not looked at. Default 0.05, our choice: shares of next to nothing say
-    /// nothing.
+    /// Below this mean loss, rise and oscillation are not judged. Default 0.05, our choice: shares of a loss near zero are
+    /// noise.
     pub loss_floor: f32,
-    /// The longest median time for kernel and blend, in milliseconds. Default 100, our choice: a slot that takes longer
+    /// The longest median time per step for kernel and blend, in milliseconds. Default 100, our choice: a slower slot
     /// dominates the step.
     pub max_blend_ms: u64,
-    /// The longest median time for the isolation checks, in milliseconds. Default 8, the budget of isolation verification.
+    /// The longest median time per step for the isolation checks, in milliseconds. Default 8: the budget of isolation
+    /// verification.
     pub max_isolation_ms: u64,
 }
 
-/// What G4 demands.
+/// The thresholds of G4. The larger of the two tolerances applies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SystemImpactPolicy {
-    /// By how much a metric may be worse, as a share of its baseline. Default 0.02, our choice: the noise of a validation
-    /// on a few hundred examples.
+    /// How much worse a metric may be, as a share of its baseline. Default 0.02, our choice: the noise of a validation on a
+    /// few hundred examples.
     pub relative_tolerance: f64,
-    /// By how much a metric may be worse in its own unit, where that is more. Default 0.005, our choice: for baselines
-    /// near zero.
+    /// Absolute tolerance, in the metric's unit. Default 0.005, our choice: for baselines near zero.
     pub absolute_tolerance: f64,
 }
 

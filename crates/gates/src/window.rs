@@ -1,19 +1,19 @@
 //! Trend and oscillation of the losses in a window.
 
-/// What a window of losses shows.
+/// Statistics of a window of losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     pub(crate) mean: f32,
     /// The mean of the second half over that of the first, minus one.
     pub(crate) rise: f32,
-    /// That difference in its standard errors.
+    /// That difference, in standard errors.
     pub(crate) significance: f32,
     /// The mean absolute step over the mean.
     pub(crate) oscillation: f32,
 }
 
 impl Window {
-    /// Of the last `size` losses; `None` for fewer than two. Losses are taken as they are: check for NaN first.
+    /// The statistics of the last `size` losses; `None` for fewer than two. A NaN makes the mean NaN.
     pub(crate) fn of(losses: &[f32], size: usize) -> Option<Self> {
         let losses = &losses[losses.len().saturating_sub(size)..];
         if losses.len() < 2 {
@@ -51,28 +51,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_up_in_the_middle_is_a_rise_of_its_height() {
+    fn step_in_the_middle_is_a_rise_of_its_height() {
         let window = Window::of(&[9.0, 1.0, 1.0, 2.0, 2.0], 4).unwrap();
         assert_eq!((window.mean, window.rise, window.oscillation), (1.5, 1.0, 1.0 / 3.0 / 1.5));
         assert!(window.significance > 1e6, "no spread: no doubt");
     }
 
     #[test]
-    fn significance_is_students() {
+    fn significance_counts_standard_errors() {
         // Means 2 and 4, each with a variance of 1 over three: 2 / sqrt(1/3 + 1/3).
         let window = Window::of(&[1.0, 2.0, 3.0, 3.0, 4.0, 5.0], 6).unwrap();
         assert!((window.significance - 2.0 / (2.0_f32 / 3.0).sqrt()).abs() < 1e-6);
     }
 
     #[test]
-    fn too_little_shows_nothing() {
+    fn fewer_than_two_losses_give_no_window() {
         assert_eq!(Window::of(&[], 8), None);
         assert_eq!(Window::of(&[1.0], 8), None);
         assert_eq!(Window::of(&[1.0, 2.0], 1), None);
     }
 
     #[test]
-    fn zeros_divide_nothing() {
+    fn losses_of_zero_are_not_divided_by() {
         let window = Window::of(&[0.0; 8], 8).unwrap();
         assert_eq!((window.rise, window.oscillation), (0.0, 0.0));
     }

@@ -175,7 +175,7 @@ impl<B: GraftBackend> SeedManager<B> {
         durability.failing = outcome.is_err();
         match outcome {
             Ok(batch) => {
-                let ids = drafts.into_iter().map(|packet| packet.packet_id);
+                let ids = drafts.iter().map(|packet| packet.packet_id.clone());
                 self.reporter.note_drafts(ids.rev().zip(batch.rev()));
             }
             Err(error) => {

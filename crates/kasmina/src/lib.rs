@@ -99,7 +99,6 @@ mod grafts;
 mod growth;
 mod host_pass;
 mod manager;
-mod metrics_endpoint;
 mod order;
 mod report;
 mod reuse;
@@ -139,7 +138,8 @@ pub use error::{BuildError, CommandError, Refusal, StepError};
 pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
 pub use manager::{SeedManager, Validation};
-pub use metrics_endpoint::{MetricsEndpoint, MetricsEndpointError};
+#[cfg(feature = "http")]
+pub use kasmina_telemetry::{MetricsEndpoint, MetricsEndpointError};
 pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
 pub use sender::CommandSender;
 pub use settings::{

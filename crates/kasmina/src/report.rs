@@ -21,7 +21,7 @@ use kasmina_memory::{CacheStats, Evicted};
 use kasmina_rollback::Timing;
 use kasmina_safety::{BreakerEvent, Clock};
 use kasmina_security::Rejection;
-use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Sink, names};
+use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Packet, Sink, names};
 
 use crate::{
     CheckpointError, CommandContext, Degraded, Fault, Recovered, Refusal, StepError, settings::TelemetrySettings,
@@ -111,11 +111,12 @@ impl Reporter {
     }
 
     /// Drafts of the packets that have something critical in them which is not in the journal.
-    pub(crate) fn draft_critical(&mut self, step: u64) -> Vec<TelemetryPacket> {
+    pub(crate) fn draft_critical(&mut self, step: u64) -> Vec<Arc<TelemetryPacket>> {
         if self.outlets.is_empty() {
             return Vec::new();
         }
-        self.assembler.draft_critical(step, self.clock.unix())
+        let drafts = self.assembler.draft_critical(step, self.clock.unix());
+        drafts.into_iter().map(|draft| draft.packet).collect()
     }
 
     /// Takes in where those drafts are in the journal, by their ids.
@@ -123,9 +124,9 @@ impl Reporter {
         self.drafts.extend(places);
     }
 
-    fn push(&mut self, packet: TelemetryPacket) {
-        if let Some(seed) = seed_of(&packet) {
-            *self.due.entry(seed).or_default() += 1;
+    fn push(&mut self, packet: &Packet) {
+        if let Some(seed) = &packet.seed {
+            *self.due.entry(seed.clone()).or_default() += 1;
         }
         for outlet in &mut self.outlets {
             outlet.lanes.push(packet.clone());
@@ -133,7 +134,7 @@ impl Reporter {
     }
 
     /// Critical packets that a sink has not taken and that are nowhere but in memory, once each.
-    pub(crate) fn unspilled(&self) -> Vec<&TelemetryPacket> {
+    pub(crate) fn unspilled(&self) -> Vec<&Packet> {
         let packets = self.outlets.iter().flat_map(|outlet| outlet.lanes.unspilled());
         let by_id: BTreeMap<_, _> = packets.map(|packet| (&packet.packet_id, packet)).collect();
         by_id.into_values().collect()
@@ -163,11 +164,11 @@ impl Reporter {
         // What a draft says and more goes to the sinks now, or into the journal.
         self.drafts.clear();
         for packet in self.assembler.assemble(step, self.clock.unix()) {
-            self.push(packet);
+            self.push(&packet);
         }
         for outlet in &mut self.outlets {
             let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
-            for seed in drained.delivered.iter().filter_map(seed_of) {
+            for seed in drained.delivered.into_iter().filter_map(|packet| packet.seed) {
                 *outlet.delivered.entry(seed).or_default() += 1;
             }
             // Told with the next step, to every sink: once when a sink begins to fail, and how much has been lost since.
@@ -387,8 +388,4 @@ fn about(name: kasmina_telemetry::EventName, command: &AdaptationCommand) -> Eve
 
 fn target(command: &AdaptationCommand) -> Option<SeedId> {
     SeedId::new(&command.target_seed_id).ok()
-}
-
-fn seed_of(packet: &TelemetryPacket) -> Option<SeedId> {
-    packet.system_health.as_ref()?.indicators.get("seed_id").and_then(|seed| SeedId::new(seed).ok())
 }

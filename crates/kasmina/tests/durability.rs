@@ -17,7 +17,7 @@ use kasmina::{
     },
     rollback::{CheckpointStore, Entry, Journal, NoCheckpoints, NoJournal, Record, StoreError, doubles::MemoryStore},
     safety::Clock,
-    telemetry::{MemorySink, Sink, SinkError},
+    telemetry::{Sink, SinkError, doubles::MemorySink},
 };
 
 /// Every step's weights are in the store.
@@ -341,7 +341,7 @@ fn a_checkpoint_that_no_record_names_was_never_acknowledged() {
 struct Switch(Arc<AtomicBool>, MemorySink);
 
 impl Sink for Switch {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         if self.0.load(Relaxed) {
             return self.1.deliver(packet);
         }

@@ -1,27 +1,28 @@
-//! Who judges.
+//! The seam between the machine and whoever judges.
 
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage};
 
 use crate::{Finding, GuardedMove};
 
-/// The seed before the gate.
+/// The seed that stands before a gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Subject<'a> {
-    /// Which seed.
     pub seed_id: &'a SeedId,
-    /// The stage it is in.
+    /// The stage that the machine has it in, whatever the evidence claims.
     pub stage: SeedLifecycleStage,
 }
 
 /// Judges whether a seed may make the move `M`.
 ///
-/// A wrong yes lets a seed closer to the host than it has earned: before BLENDING that costs compute, after it the model's
-/// quality, at FOSSILIZED for good. A wrong no costs one seed, which can germinate again after its embargo.
+/// A wrong yes lets a seed closer to the host than it has earned: before BLENDING that costs compute, from then on the
+/// model's quality, and at FOSSILIZED the damage is permanent. A wrong no costs one seed, which can germinate again after
+/// its embargo.
 pub trait Gatekeeper<M: GuardedMove> {
-    /// What it must be shown.
+    /// What the gatekeeper looks at.
     type Evidence;
 
-    /// What it finds. Depends on nothing but the arguments and its own settings.
+    /// Judges the seed. The answer depends only on the arguments and on the gatekeeper's own settings.
     fn judge(&self, subject: &Subject<'_>, evidence: &Self::Evidence) -> Finding;
 }
 
@@ -33,14 +34,10 @@ impl<M: GuardedMove, G: Gatekeeper<M> + ?Sized> Gatekeeper<M> for &G {
     }
 }
 
-/// Lets nobody pass.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoGatekeeper;
+impl<M: GuardedMove, G: Gatekeeper<M> + ?Sized> Gatekeeper<M> for Box<G> {
+    type Evidence = G::Evidence;
 
-impl<M: GuardedMove> Gatekeeper<M> for NoGatekeeper {
-    type Evidence = ();
-
-    fn judge(&self, _: &Subject<'_>, (): &()) -> Finding {
-        Finding::refuse("no_gatekeeper")
+    fn judge(&self, subject: &Subject<'_>, evidence: &Self::Evidence) -> Finding {
+        (**self).judge(subject, evidence)
     }
 }

@@ -1,9 +1,9 @@
 //! The life of a seed: eleven stages, the moves between them, and the gates on the way.
 //!
-//! [`TABLE`] says which moves exist and which gate guards each. Moves without a gate are [`Lifecycle::advance`]. A guarded
+//! [`TABLE`] lists every move and the gate that guards it. [`Lifecycle::advance`] makes a move without a gate. A guarded
 //! move is one of the [move types](GuardedMove), and the only way to make it is to let a [`Gatekeeper`] judge *this* seed
-//! for *this* move: [`Approach::judge`] asks for the finding, writes the verdict and moves the seed in one call that borrows
-//! the seed exclusively. There is no way to bring the verdict of another seed, another gate or another day.
+//! for *this* move: [`Approach::judge`] asks for the finding, records the verdict and moves the seed in one call that
+//! borrows the seed exclusively. A verdict on another seed, of another gate or from an earlier time cannot be used.
 //!
 //! ```
 //! use std::time::Duration;
@@ -34,7 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A gatekeeper for one move is none for another:
+//! A gatekeeper for one move cannot judge another:
 //!
 //! ```compile_fail,E0277
 //! # use kasmina_leyline::Monotonic;
@@ -53,10 +53,11 @@
 mod gatekeeper;
 mod machine;
 mod moves;
+mod stored;
 mod table;
 mod verdict;
 
-pub use gatekeeper::{Gatekeeper, NoGatekeeper, Subject};
+pub use gatekeeper::{Gatekeeper, Subject};
 pub use machine::{Approach, IllegalTransition, Lifecycle, Transition};
 pub use moves::{Evaluate, Fossilize, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining};
 pub use table::{Move, TABLE};

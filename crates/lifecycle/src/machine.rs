@@ -1,4 +1,4 @@
-//! The machine that a seed's life runs on.
+//! The state machine of one seed.
 
 use std::{marker::PhantomData, time::Duration};
 
@@ -10,81 +10,92 @@ use kasmina_leyline::{
     },
 };
 
-use crate::{Gatekeeper, GuardedMove, Subject, Verdict, table};
+use serde::{Deserialize, Serialize};
 
-/// Where one seed stands.
+use crate::{Gatekeeper, GuardedMove, Subject, Verdict, stored, table};
+
+/// The stage of one seed, and how long it is embargoed. A clone copies a pointer and four words.
+///
+/// To store it, keep [`seed_id`](Self::seed_id), [`stage`](Self::stage) and [`embargo_left`](Self::embargo_left):
+/// [`resumed`](Self::resumed) takes them back on a clock that has started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     seed_id: SeedId,
     stage: SeedLifecycleStage,
-    since: Monotonic,
     embargo: Duration,
     /// When the embargo ends, in EMBARGOED.
     embargo_until: Option<Monotonic>,
 }
 
 /// A move that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Serialized, stages and gate are their numbers in the contract and `at` is in nanoseconds of the clock that was injected:
+/// it cannot be compared with the clock of another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Transition {
-    /// By which seed.
+    #[serde(with = "stored::seed_id")]
     pub seed_id: SeedId,
-    /// The stage it left.
+    #[serde(with = "stored::number")]
     pub from: SeedLifecycleStage,
-    /// The stage it entered.
+    #[serde(with = "stored::number")]
     pub to: SeedLifecycleStage,
-    /// The gate that let it pass.
+    /// The gate that let the seed pass; `None` for a move that no gate guards.
+    #[serde(with = "stored::optional_number")]
     pub gate: Option<SeedLifecycleGate>,
-    /// When.
+    #[serde(with = "stored::nanos")]
     pub at: Monotonic,
 }
 
-/// Why a move was not made. The seed is where it was.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a move was not made. The seed stays in its stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum IllegalTransition {
     /// The table has no such move.
+    #[strum(serialize = "illegal_transition")]
     #[error("{seed_id} cannot go from {} to {}", .from.as_str_name(), .to.as_str_name())]
     NotInTable {
-        /// Which seed.
+        #[serde(with = "stored::seed_id")]
         seed_id: SeedId,
-        /// Where it stands.
+        #[serde(with = "stored::number")]
         from: SeedLifecycleStage,
-        /// Where it should have gone.
+        #[serde(with = "stored::number")]
         to: SeedLifecycleStage,
     },
     /// The move needs a gate's verdict: use [`Lifecycle::approach`].
+    #[strum(serialize = "gate_required")]
     #[error("{seed_id} goes from {} to {} only past {}", .from.as_str_name(), .to.as_str_name(), .gate.as_str_name())]
     Guarded {
-        /// Which seed.
+        #[serde(with = "stored::seed_id")]
         seed_id: SeedId,
-        /// Where it stands.
+        #[serde(with = "stored::number")]
         from: SeedLifecycleStage,
-        /// Where it should have gone.
+        #[serde(with = "stored::number")]
         to: SeedLifecycleStage,
-        /// The gate on the way.
+        #[serde(with = "stored::number")]
         gate: SeedLifecycleGate,
     },
     /// The embargo has not run out.
+    #[strum(serialize = "embargoed")]
     #[error("{seed_id} is embargoed for another {:?}", .until.since(*.now))]
     Embargoed {
-        /// Which seed.
+        #[serde(with = "stored::seed_id")]
         seed_id: SeedId,
-        /// When it was asked to move.
+        /// When the move was asked for.
+        #[serde(with = "stored::nanos")]
         now: Monotonic,
         /// When the embargo ends.
+        #[serde(with = "stored::nanos")]
         until: Monotonic,
     },
 }
 
 impl IllegalTransition {
-    /// The machine-readable name.
+    /// The machine-readable name, stable across versions.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::NotInTable { .. } => "illegal_transition",
-            Self::Guarded { .. } => "gate_required",
-            Self::Embargoed { .. } => "embargoed",
-        }
+    pub fn reason(&self) -> &'static str {
+        self.into()
     }
 }
 
@@ -92,13 +103,13 @@ impl Lifecycle {
     /// A seed in UNKNOWN that will be embargoed for `embargo` after each cull.
     #[must_use]
     pub const fn new(seed_id: SeedId, embargo: Duration) -> Self {
-        Self { seed_id, stage: SeedStageUnknown, since: Monotonic::ORIGIN, embargo, embargo_until: None }
+        Self { seed_id, stage: SeedStageUnknown, embargo, embargo_until: None }
     }
 
-    /// A seed that comes back after a restart in the stage that had been acknowledged, entered `now` by a clock that has begun
-    /// anew. An embargo ends `embargo_left` from now, where that is known, and in full otherwise.
+    /// Restores a seed after a restart, in the stage that had been acknowledged. `now` is a reading of the new clock. An
+    /// embargo ends `embargo_left` from now, or a whole `embargo` from now if that is not known or longer.
     ///
-    /// This passes every gate by: it is for what a journal says, and for nothing else.
+    /// This bypasses every gate. Use it only for what a journal holds.
     #[must_use]
     pub fn resumed(
         seed_id: SeedId,
@@ -109,25 +120,19 @@ impl Lifecycle {
     ) -> Self {
         let left = embargo_left.map_or(embargo, |left| left.min(embargo));
         let embargo_until = (stage == SeedStageEmbargoed).then(|| now.after(left));
-        Self { seed_id, stage, since: now, embargo, embargo_until }
+        Self { seed_id, stage, embargo, embargo_until }
     }
 
-    /// Whose life it is.
+    #[allow(missing_docs, reason = "the name says it")]
     #[must_use]
     pub const fn seed_id(&self) -> &SeedId {
         &self.seed_id
     }
 
-    /// The stage the seed is in.
+    #[allow(missing_docs, reason = "the name says it")]
     #[must_use]
     pub const fn stage(&self) -> SeedLifecycleStage {
         self.stage
-    }
-
-    /// When it entered that stage; the clock's origin for UNKNOWN.
-    #[must_use]
-    pub const fn since(&self) -> Monotonic {
-        self.since
     }
 
     /// When the embargo ends, for a seed in EMBARGOED.
@@ -136,7 +141,13 @@ impl Lifecycle {
         self.embargo_until
     }
 
-    /// What a gate sees of the seed.
+    /// How much of the embargo is left at `now`, for a seed in EMBARGOED; zero when it has run out.
+    #[must_use]
+    pub fn embargo_left(&self, now: Monotonic) -> Option<Duration> {
+        self.embargo_until.map(|until| until.since(now))
+    }
+
+    /// What a gatekeeper sees of the seed.
     #[must_use]
     pub const fn subject(&self) -> Subject<'_> {
         Subject { seed_id: &self.seed_id, stage: self.stage }
@@ -165,7 +176,7 @@ impl Lifecycle {
     /// Brings the seed before the gate of the move `M`.
     ///
     /// # Errors
-    /// [`IllegalTransition::NotInTable`] where the seed is not in the stage that `M` leaves.
+    /// [`IllegalTransition::NotInTable`] if the seed is not in the stage that `M` leaves.
     pub fn approach<M: GuardedMove>(&mut self) -> Result<Approach<'_, M>, IllegalTransition> {
         if self.stage == M::FROM {
             return Ok(Approach { seed: self, guarded_move: PhantomData });
@@ -175,13 +186,13 @@ impl Lifecycle {
 
     fn enter(&mut self, to: SeedLifecycleStage, gate: Option<SeedLifecycleGate>, at: Monotonic) -> Transition {
         let from = self.stage;
-        (self.stage, self.since) = (to, at);
+        self.stage = to;
         self.embargo_until = (to == SeedStageEmbargoed).then(|| at.after(self.embargo));
         Transition { seed_id: self.seed_id.clone(), from, to, gate, at }
     }
 }
 
-/// A seed before the gate of the move `M`, which alone can be made from here.
+/// A seed before the gate of the move `M`. No other move can be made from here.
 #[derive(Debug)]
 #[must_use]
 pub struct Approach<'a, M: GuardedMove> {
@@ -190,11 +201,11 @@ pub struct Approach<'a, M: GuardedMove> {
 }
 
 impl<M: GuardedMove> Approach<'_, M> {
-    /// Lets `keeper` judge and, where it finds nothing against it, makes the move.
+    /// Lets `keeper` judge, and makes the move if it passes.
     ///
     /// # Errors
     /// The verdict that refuses; the seed stays where it is.
-    pub fn judge<G: Gatekeeper<M>>(
+    pub fn judge<G: Gatekeeper<M> + ?Sized>(
         self,
         keeper: &G,
         evidence: &G::Evidence,

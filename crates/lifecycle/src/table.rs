@@ -1,4 +1,4 @@
-//! Which moves there are.
+//! The table of moves.
 
 use kasmina_leyline::v1::{
     SeedLifecycleGate::{
@@ -15,15 +15,15 @@ use kasmina_leyline::v1::{
 /// A move that seeds can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// The stage it leaves.
+    #[allow(missing_docs, reason = "the name says it")]
     pub from: SeedLifecycleStage,
-    /// The stage it enters.
+    #[allow(missing_docs, reason = "the name says it")]
     pub to: SeedLifecycleStage,
-    /// The gate that must pass on the way.
+    /// The gate that must pass on the way, if any.
     pub gate: Option<SeedLifecycleGate>,
 }
 
-/// Every move there is. What is not here does not happen.
+/// Every move. A pair of stages that is not listed here is refused.
 pub const TABLE: [Move; 25] = [
     free(SeedStageUnknown, SeedStageDormant),
     guarded(SeedStageDormant, SeedGateG0Sanity, SeedStageGerminated),

@@ -1,14 +1,14 @@
-//! What gates say.
+//! Findings and verdicts.
 
 use std::{collections::BTreeMap, fmt};
 
-use kasmina_leyline::{
-    SeedId,
-    v1::{GateEvent, SeedLifecycleGate},
-};
+use kasmina_leyline::{SeedId, v1::SeedLifecycleGate};
+use serde::Serialize;
 
-/// What a gatekeeper finds: a pass or a refusal, with what it looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::stored;
+
+/// A pass or a refusal, with the values that the gatekeeper looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Finding {
     pub(crate) reason: Option<&'static str>,
@@ -16,29 +16,29 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The seed may go on.
+    /// The seed may make the move.
     pub const fn pass() -> Self {
         Self { reason: None, attributes: BTreeMap::new() }
     }
 
-    /// The seed may not go on. `reason` is machine-readable and stable.
+    /// The seed may not make the move. `reason` is machine-readable and stable.
     pub const fn refuse(reason: &'static str) -> Self {
         Self { reason: Some(reason), attributes: BTreeMap::new() }
     }
 
-    /// Adds something that was looked at.
+    /// Adds a value that was looked at.
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.attributes.insert(name, value.to_string());
         self
     }
 
-    /// Whether the seed may go on.
+    /// Whether the seed may make the move.
     #[must_use]
     pub const fn passed(&self) -> bool {
         self.reason.is_none()
     }
 
-    /// Why not; [`Verdict::PASSED`] for a pass.
+    /// Why the gate refused, or [`Verdict::PASSED`].
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self.reason {
@@ -47,7 +47,7 @@ impl Finding {
         }
     }
 
-    /// The finding as the verdict of `gate` on `seed_id`, for a gate that is asked again without a move in question.
+    /// The finding as a verdict of `gate` on `seed_id`, for a gate that is asked without a move to make.
     #[must_use]
     pub fn into_verdict(self, seed_id: &SeedId, gate: SeedLifecycleGate) -> Verdict {
         Verdict {
@@ -60,34 +60,22 @@ impl Finding {
     }
 }
 
-/// A gate's verdict on a seed. It is a record: no move can be made with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A gate's verdict on a seed. It is a record: no move can be made with it, so it can be written but not read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Verdict {
-    /// Which seed was judged.
+    #[serde(with = "stored::seed_id")]
     pub seed_id: SeedId,
-    /// By which gate.
+    #[serde(with = "stored::number")]
     pub gate: SeedLifecycleGate,
-    /// Whether it may go on.
     pub passed: bool,
-    /// Why not, machine-readable; [`PASSED`](Self::PASSED) otherwise.
+    /// Why the gate refused, machine-readable, or [`PASSED`](Self::PASSED).
     pub reason: &'static str,
-    /// What was looked at.
+    /// The values that were looked at.
     pub attributes: BTreeMap<&'static str, String>,
 }
 
 impl Verdict {
-    /// The reason of a verdict that lets the seed go on.
+    /// The reason of a verdict that passes.
     pub const PASSED: &'static str = "passed";
-}
-
-impl From<&Verdict> for GateEvent {
-    fn from(verdict: &Verdict) -> Self {
-        Self {
-            seed_id: verdict.seed_id.to_string(),
-            gate: verdict.gate.into(),
-            passed: verdict.passed,
-            reason: verdict.reason.to_owned(),
-            attributes: verdict.attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
-        }
-    }
 }

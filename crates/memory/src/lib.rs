@@ -1,7 +1,7 @@
-//! A cache that forgets by time, by disuse and by weight, and says how much it forgot.
+//! A cache with a time to live, least-recently-used eviction and a byte budget, which counts what it evicts.
 //!
-//! [`Cache`] holds no clock and starts no thread: `now` comes in as an argument, and whoever owns it calls
-//! [`collect`](Cache::collect) when it suits, for example at the end of an epoch.
+//! [`Cache`] holds no clock and starts no thread: `now` is an argument, and the owner calls [`collect`](Cache::collect) at a
+//! convenient time, for example at the end of an epoch.
 //!
 //! ```
 //! use std::time::Duration;

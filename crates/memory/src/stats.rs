@@ -1,15 +1,15 @@
-//! What a cache counts.
+//! The counters of a cache.
 
 use std::ops::AddAssign;
 
-/// What one call, or all calls so far, removed from a cache. Removals on request are not evictions.
+/// What one call, or all calls so far, evicted from a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
-    /// Entries that outlived the time to live.
+    /// Entries that had expired.
     pub expired: u64,
-    /// Entries that made room for another.
+    /// Entries that were evicted to make room for another.
     pub displaced: u64,
-    /// Entries that a purge removed.
+    /// Entries that a purge evicted.
     pub purged: u64,
     /// Bytes of all of them.
     pub bytes: u64,
@@ -32,30 +32,28 @@ impl AddAssign for Evicted {
     }
 }
 
-/// Events since some beginning.
+/// Totals since the cache was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Questions answered with an entry.
+    /// Calls of `get` that found an entry.
     pub hits: u64,
-    /// Questions answered with nothing, those for expired entries included.
+    /// Calls of `get` that found none, or an expired one.
     pub misses: u64,
-    /// Entries taken in.
+    /// Entries inserted.
     pub insertions: u64,
-    /// Entries refused because they alone were over the budget.
+    /// Entries refused because they exceeded the whole budget.
     pub refusals: u64,
     /// Entries evicted.
     pub evicted: Evicted,
 }
 
-/// How a cache stands and what it has done.
+/// What a cache holds and what it has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Entries held, expired ones that nobody has asked for included.
+    /// Entries held, including expired ones that have not been collected yet.
     pub entries: u64,
     /// Bytes held.
     pub bytes: u64,
-    /// Since the cache was made.
+    /// Since the cache was created.
     pub total: Counts,
-    /// Since [`Cache::take_interval`](crate::Cache::take_interval) was last called.
-    pub interval: Counts,
 }

@@ -1,80 +1,90 @@
 //! The circuit breaker.
 
+use std::time::Duration;
+
 use kasmina_leyline::{
     Monotonic,
     v1::CircuitBreakerState::{self, CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::BreakerSettings;
 
-/// A circuit breaker: after failures in a row it refuses, after a while it lets trials through, and after successes in
-/// a row it trusts again.
+/// A circuit breaker: after failures in a row it refuses, after a timeout it admits trials, and after successes in a row it
+/// closes again.
 ///
 /// Ask [`allow`](Self::allow) before the guarded operation and record its outcome afterwards. A wrong yes repeats an
-/// operation that is known to fail; a wrong no delays one by at most the timeout. It holds no clock: a refusal names
-/// the time from which asking again can help.
+/// operation that is known to fail; a wrong no delays one by at most the timeout. A breaker holds no clock: a refusal names
+/// the earliest time at which asking again can help. A clone copies a few words.
 ///
-/// | state | success | failure | asked after the timeout |
+/// | state | success | failure | `allow` after the timeout |
 /// |---|---|---|---|
-/// | CLOSED | forgets the failures so far | counts; opens at `failure_threshold` | - |
+/// | CLOSED | resets the count of failures | counts; opens at `failure_threshold` | - |
 /// | OPEN | ignored | ignored | HALF_OPEN |
 /// | HALF_OPEN | counts; closes at `success_threshold` | opens for another timeout | - |
 ///
-/// While OPEN, outcomes are ignored: they are of operations that were admitted before. HALF_OPEN admits every trial;
-/// whoever must run one at a time records the outcome before asking again.
-#[derive(Clone, Debug)]
+/// While OPEN, outcomes are ignored: they belong to operations that were admitted before. HALF_OPEN admits every trial; to
+/// run one at a time, record the outcome before you ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed { failures: u32 },
     Open { until: Monotonic },
     HalfOpen { successes: u32 },
 }
 
+/// The state of a breaker without its settings and without a clock, to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum BreakerSnapshot {
+    /// Failures in a row so far.
+    Closed { failures: u32 },
+    /// How much of the timeout was left.
+    Open { left: Duration },
+    /// Successes in a row so far.
+    HalfOpen { successes: u32 },
+}
+
 /// A transition of a breaker, or a success of a half-open one (then `from` equals `to`, unless it was the last needed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct BreakerEvent {
-    /// The state before.
     pub from: CircuitBreakerState,
-    /// The state after.
     pub to: CircuitBreakerState,
-    /// What brought it about.
     pub cause: BreakerCause,
-    /// When.
     pub at: Monotonic,
 }
 
-/// What brought a [`BreakerEvent`] about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The cause of a [`BreakerEvent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum BreakerCause {
-    /// The last of so many failures in a row.
+    /// This many failures in a row.
+    #[strum(serialize = "failure_threshold")]
     Failures(u32),
-    /// The timeout ran out and somebody asked.
+    /// The timeout had run out when [`Breaker::allow`] was called.
     TimeoutElapsed,
-    /// A trial succeeded; the count of successes in a row, this one included.
+    /// A trial succeeded; the number of successes in a row, including this one.
     TrialSucceeded(u32),
     /// A trial failed.
     TrialFailed,
-    /// Somebody forced the state.
+    /// [`Breaker::force`].
     Forced,
 }
 
 impl BreakerCause {
-    /// The machine-readable name.
+    /// The machine-readable name, stable across versions.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Failures(_) => "failure_threshold",
-            Self::TimeoutElapsed => "timeout_elapsed",
-            Self::TrialSucceeded(_) => "trial_succeeded",
-            Self::TrialFailed => "trial_failed",
-            Self::Forced => "forced",
-        }
+    pub fn reason(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -83,27 +93,27 @@ impl BreakerCause {
 #[error("the breaker is open for another {:?}", .retry_at.since(*.now))]
 #[non_exhaustive]
 pub struct BreakerOpen {
-    /// When it was asked.
+    /// When the breaker was asked.
     pub now: Monotonic,
-    /// From when on it lets trials through.
+    /// The earliest time at which it admits trials.
     pub retry_at: Monotonic,
 }
 
 impl BreakerOpen {
-    /// The machine-readable name.
+    /// The machine-readable name, stable across versions.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         "breaker_open"
     }
 }
 
-/// [`CircuitStateUnknown`] is no state that a breaker can be forced into.
+/// A breaker cannot be forced into [`CircuitStateUnknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("CIRCUIT_STATE_UNKNOWN is no state to force a breaker into; expected CLOSED, OPEN or HALF_OPEN")]
+#[error("cannot force a breaker into CIRCUIT_STATE_UNKNOWN; expected CLOSED, OPEN or HALF_OPEN")]
 pub struct UnknownState;
 
 impl UnknownState {
-    /// The machine-readable name.
+    /// The machine-readable name, stable across versions.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         "unknown_breaker_state"
@@ -117,19 +127,54 @@ impl Breaker {
         Self { settings, state: State::Closed { failures: 0 } }
     }
 
-    /// Asks whether the operation may be tried at `now`. The first question after the timeout makes an open breaker
-    /// half-open and is answered with that event.
+    /// A breaker in the state of `snapshot`. A timeout that was running goes on from `now`, for at most a whole timeout of
+    /// `settings`.
+    #[must_use]
+    pub fn resumed(settings: BreakerSettings, snapshot: BreakerSnapshot, now: Monotonic) -> Self {
+        let state = match snapshot {
+            BreakerSnapshot::Closed { failures } => State::Closed { failures },
+            BreakerSnapshot::Open { left } => State::Open { until: now.after(left.min(settings.timeout)) },
+            BreakerSnapshot::HalfOpen { successes } => State::HalfOpen { successes },
+        };
+        Self { settings, state }
+    }
+
+    #[allow(missing_docs, reason = "the name says it")]
+    #[must_use]
+    pub const fn settings(&self) -> BreakerSettings {
+        self.settings
+    }
+
+    /// The state to be stored at `now`.
+    #[must_use]
+    pub const fn snapshot(&self, now: Monotonic) -> BreakerSnapshot {
+        match self.state {
+            State::Closed { failures } => BreakerSnapshot::Closed { failures },
+            State::Open { until } => BreakerSnapshot::Open { left: until.since(now) },
+            State::HalfOpen { successes } => BreakerSnapshot::HalfOpen { successes },
+        }
+    }
+
+    /// The answer that [`allow`](Self::allow) would give at `now`. Nothing changes.
+    ///
+    /// # Errors
+    /// [`BreakerOpen`] while the timeout runs.
+    pub fn peek(&self, now: Monotonic) -> Result<(), BreakerOpen> {
+        match self.state {
+            State::Open { until } if now < until => Err(BreakerOpen { now, retry_at: until }),
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => Ok(()),
+        }
+    }
+
+    /// Asks whether the operation may be tried at `now`. The first call after the timeout makes an open breaker half-open
+    /// and returns that event.
     ///
     /// # Errors
     /// [`BreakerOpen`] while the timeout runs.
     pub fn allow(&mut self, now: Monotonic) -> Result<Option<BreakerEvent>, BreakerOpen> {
-        match self.state {
-            State::Closed { .. } | State::HalfOpen { .. } => Ok(None),
-            State::Open { until } if now < until => Err(BreakerOpen { now, retry_at: until }),
-            State::Open { .. } => {
-                Ok(Some(self.enter(State::HalfOpen { successes: 0 }, BreakerCause::TimeoutElapsed, now)))
-            }
-        }
+        self.peek(now)?;
+        let elapsed = matches!(self.state, State::Open { .. });
+        Ok(elapsed.then(|| self.enter(State::HalfOpen { successes: 0 }, BreakerCause::TimeoutElapsed, now)))
     }
 
     /// Records that the operation succeeded.
@@ -166,9 +211,9 @@ impl Breaker {
         }
     }
 
-    /// Puts the breaker into `state`, with the counts of a breaker that has just entered it: OPEN refuses for a full
-    /// timeout from `now`, HALF_OPEN needs all its successes. From there the breaker goes on by its own rules: a forced
-    /// state does not stick, so a forgotten order neither blocks an operation for good nor disables its protection.
+    /// Puts the breaker into `state` as if it had just entered it: OPEN refuses for a full timeout from `now`, HALF_OPEN needs
+    /// all its successes. From then on the usual rules apply: a forced state does not last, so a forgotten order neither blocks
+    /// an operation for good nor disables its protection.
     ///
     /// # Errors
     /// [`UnknownState`] for [`CircuitStateUnknown`]; nothing changes.

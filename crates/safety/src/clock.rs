@@ -1,4 +1,4 @@
-//! Where time comes from.
+//! The clock trait and the machine's clock.
 
 use std::{
     sync::Arc,
@@ -9,17 +9,16 @@ use kasmina_leyline::{Monotonic, UnixTime};
 
 /// A source of both kinds of time.
 ///
-/// Embargoes, timeouts and deadlines count [`monotonic`](Self::monotonic) time, which never goes back; only what is
-/// compared with another machine's stamps uses [`unix`](Self::unix). A monotonic clock that runs fast ends embargoes
-/// early; one that stands still ends none. A wall clock that is late lets stale commands in; one that is early refuses
-/// honest ones.
+/// Embargoes, timeouts and deadlines use [`monotonic`](Self::monotonic) time, which never goes back. Only what is compared
+/// with another machine's timestamps uses [`unix`](Self::unix). A monotonic clock that runs fast ends embargoes early; one
+/// that stands still ends none. A wall clock that is behind admits stale commands; one that is ahead refuses honest ones.
 ///
-/// No null clock stands beside this trait: no reading of a wall clock is safe for everyone who compares with it.
+/// There is no null clock: no constant reading of a wall clock is safe for everyone who compares with it.
 pub trait Clock: Send + Sync {
-    /// The time since this clock's origin. Never less than an earlier reading of the same clock.
+    /// The time since this clock's origin. Never less than an earlier reading of the same clock, on any thread.
     fn monotonic(&self) -> Monotonic;
 
-    /// The wall clock's reading. May jump either way.
+    /// The wall clock's reading. It may jump forwards and backwards.
     fn unix(&self) -> UnixTime;
 }
 
@@ -53,9 +52,9 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
     }
 }
 
-/// The machine's clocks. Monotonic readings count from the clock's creation; copies share that origin.
+/// The machine's clocks. Monotonic readings count from the creation of the clock; copies share that origin.
 ///
-/// On Linux the monotonic clock stands still while the machine is suspended, so an embargo outlasts a suspension.
+/// On Linux the monotonic clock stops while the machine is suspended, so an embargo does not run out meanwhile.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
     origin: Instant,
@@ -88,41 +87,5 @@ impl Clock for SystemClock {
             Ok(since) => epoch.after(since),
             Err(before) => epoch.before(before.duration()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn the_system_clock_starts_near_its_origin_and_does_not_go_back() {
-        let clock = SystemClock::new();
-        let copy = clock;
-        let readings = [clock.monotonic(), copy.monotonic(), clock.monotonic()];
-        assert!(readings.is_sorted());
-        assert!(readings[0].since(Monotonic::ORIGIN) < Duration::from_secs(60));
-    }
-
-    #[test]
-    fn the_wall_clock_is_past_the_year_2025() {
-        assert!(SystemClock::new().unix() > UnixTime::from_millis(1_735_689_600_000));
-    }
-
-    #[test]
-    fn a_clock_can_be_handed_over_by_reference_box_or_arc() {
-        fn reading(clock: impl Clock) -> Monotonic {
-            clock.monotonic()
-        }
-        let clock = crate::doubles::ManualClock::default();
-        clock.advance(Duration::from_secs(3));
-        let boxed: Box<dyn Clock> = Box::new(clock.clone());
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        assert_eq!(reading(&clock), Monotonic::from_millis(3_000));
-        assert_eq!(reading(boxed), Monotonic::from_millis(3_000));
-        assert_eq!(shared.unix(), clock.unix());
-        assert_eq!(reading(shared), Monotonic::from_millis(3_000));
     }
 }

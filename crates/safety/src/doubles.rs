@@ -12,9 +12,9 @@ use kasmina_leyline::{Monotonic, UnixTime};
 
 use crate::Clock;
 
-/// A clock that stands still until its test moves it. Clones are handles on the same clock.
+/// A clock that stands still until a test moves it. Clones are handles of the same clock.
 ///
-/// Starts at the monotonic origin and at the Unix epoch.
+/// It starts at the monotonic origin and at the Unix epoch.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     monotonic: Arc<AtomicU64>,
@@ -22,7 +22,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Moves both clocks on by `by`, as time passing does.
+    /// Advances both clocks by `by`.
     pub fn advance(&self, by: Duration) {
         let monotonic = self.monotonic().after(by);
         let unix = self.unix().after(by);
@@ -30,7 +30,7 @@ impl ManualClock {
         self.unix.store(unix.as_nanos(), Ordering::SeqCst);
     }
 
-    /// Lets the wall clock jump, either way. Monotonic time does not feel it.
+    /// Sets the wall clock, forwards or backwards. Monotonic time stays the same.
     pub fn set_unix(&self, to: UnixTime) {
         self.unix.store(to.as_nanos(), Ordering::SeqCst);
     }
@@ -43,23 +43,5 @@ impl Clock for ManualClock {
 
     fn unix(&self) -> UnixTime {
         UnixTime::from_nanos(self.unix.load(Ordering::SeqCst))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_jump_of_the_wall_clock_leaves_monotonic_time_alone() {
-        let clock = ManualClock::default();
-        let handle = clock.clone();
-        handle.advance(Duration::from_secs(1));
-        handle.set_unix(UnixTime::from_millis(-5_000));
-        assert_eq!(clock.monotonic(), Monotonic::from_millis(1_000));
-        assert_eq!(clock.unix(), UnixTime::from_millis(-5_000));
-        handle.advance(Duration::from_secs(2));
-        assert_eq!(clock.monotonic(), Monotonic::from_millis(3_000));
-        assert_eq!(clock.unix(), UnixTime::from_millis(-3_000));
     }
 }

@@ -1,13 +1,14 @@
-//! What keeps a seed manager safe in time: a clock that can be swapped, a circuit breaker, and deadlines.
+//! A clock that can be swapped, and a circuit breaker that takes time as an argument.
 //!
-//! Only [`SystemClock`] reads the machine's clocks. [`Breaker`] and [`Deadlines`] are plain state: whoever drives them
-//! passes `now` in and acts on what comes back, so hours of timeouts run in a test within a microsecond.
+//! Only [`SystemClock`] reads the machine's clocks. [`Breaker`] is plain state: the caller passes `now` and acts on the
+//! result, so a test runs through hours of timeouts in a microsecond. With the feature `doubles` there is a clock for tests
+//! (`doubles::ManualClock`) and the suite `conformance::run` for your own.
 //!
 //! ```
 //! use std::time::Duration;
 //!
 //! use kasmina_leyline::{Monotonic, v1::CircuitBreakerState};
-//! use kasmina_safety::{Breaker, BreakerSettings, Deadlines};
+//! use kasmina_safety::{Breaker, BreakerSettings};
 //!
 //! let timeout = Duration::from_secs(30);
 //! let mut breaker = Breaker::new(BreakerSettings { failure_threshold: 2, timeout, success_threshold: 1 });
@@ -20,12 +21,10 @@
 //! let refused = breaker.allow(now).err().ok_or("an open breaker refuses")?;
 //! assert_eq!(refused.retry_at, now.after(timeout));
 //!
-//! // Whoever was refused arms a deadline and tries again when it has passed.
-//! let mut deadlines = Deadlines::default();
-//! deadlines.arm("retry", refused.retry_at);
-//! let later = now.after(timeout);
-//! assert_eq!(deadlines.expired(later).count(), 1);
-//!
+//! // A restart keeps what is left of the timeout.
+//! let stored = breaker.snapshot(now.after(timeout / 2));
+//! let mut breaker = Breaker::resumed(breaker.settings(), stored, now.after(timeout / 2));
+//! let later = refused.retry_at;
 //! assert!(breaker.allow(later).is_ok());
 //! breaker.record_success(later);
 //! assert_eq!(breaker.state(), CircuitBreakerState::CircuitStateClosed);
@@ -34,13 +33,12 @@
 
 mod breaker;
 mod clock;
-mod deadlines;
-mod settings;
-
+#[cfg(any(test, feature = "doubles"))]
+pub mod conformance;
 #[cfg(any(test, feature = "doubles"))]
 pub mod doubles;
+mod settings;
 
-pub use breaker::{Breaker, BreakerCause, BreakerEvent, BreakerOpen, UnknownState};
+pub use breaker::{Breaker, BreakerCause, BreakerEvent, BreakerOpen, BreakerSnapshot, UnknownState};
 pub use clock::{Clock, SystemClock};
-pub use deadlines::Deadlines;
 pub use settings::BreakerSettings;

@@ -1,20 +1,20 @@
-//! How patient a breaker is.
+//! The thresholds of a breaker.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How patient a breaker is. As text (TOML, JSON) the timeout is `timeout_ms`, in whole milliseconds.
+/// The thresholds of a breaker. As text (TOML, JSON) the timeout is `timeout_ms`, in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerSettings {
     /// Failures in a row that open the breaker. Zero counts as one. Default 3: three isolation violations cull a seed.
     pub failure_threshold: u32,
-    /// How long an open breaker refuses before it lets trials through. Default 30 s, our choice: as long as the
-    /// embargo of a culled seed, so that both are over together.
+    /// How long an open breaker refuses before it admits trials. Default 30 s, our choice: as long as the embargo of a
+    /// culled seed, so that both end together.
     #[serde(rename = "timeout_ms", with = "milliseconds")]
     pub timeout: Duration,
-    /// Successes in a row that close a half-open breaker. Zero counts as one. Default 2, our choice: one may be luck.
+    /// Successes in a row that close a half-open breaker. Zero counts as one. Default 2, our choice: one success may be luck.
     pub success_threshold: u32,
 }
 
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_survive_text_and_absent_keys_take_defaults() {
+    fn absent_keys_take_defaults_and_settings_survive_text() {
         let settings: BreakerSettings = serde_json::from_str(r#"{"timeout_ms": 1500}"#).unwrap();
         assert_eq!(settings, BreakerSettings { timeout: Duration::from_millis(1_500), ..Default::default() });
         let text = serde_json::to_string(&settings).unwrap();

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     mem,
+    sync::Arc,
 };
 
 use kasmina_leyline::{
@@ -10,71 +11,85 @@ use kasmina_leyline::{
     v1::{HealthStatus, MessagePriority, SystemHealth, TelemetryLevel, TelemetryPacket},
 };
 
-use crate::{Event, Metric, names::SEED_QUEUE_DROPPED};
+use crate::{Event, Metric, Packet, names::SEED_QUEUE_DROPPED};
 
-/// Gathers what happens in a step and makes at most one packet per seed of it, and one for what is about no seed.
+/// Collects the events and metrics of a step and assembles one packet for each seed that has any, and one for those that are
+/// not about a seed.
 ///
-/// A seed's pending events are bounded: beyond the bound the oldest that is not critical goes, and the packet says how
-/// many went (`seed_queue_dropped`). Critical ones never go, so a flood of them grows the queue beyond its bound.
+/// The pending events of a seed are bounded. Beyond the bound the oldest event that is not critical is dropped, and the packet
+/// counts the dropped ones in a `seed_queue_dropped` event. Critical events are never dropped, so a flood of them exceeds the
+/// bound. Adding an event takes the same time however many are pending.
 #[derive(Clone, Debug)]
 pub struct Assembler {
     source: String,
     run: TrainingRunId,
-    /// What stands between the run's name and the number of a packet.
+    /// Between the name of the run and the number in a `packet_id`.
     life: String,
     max_pending: usize,
     pending: BTreeMap<Option<SeedId>, Pending>,
     sequence: u64,
 }
 
+/// Events with their place in the order of arrival. Two queues, so that the oldest event that may be dropped is at the front
+/// of one.
 #[derive(Clone, Debug, Default)]
 struct Pending {
-    events: VecDeque<Event>,
+    critical: Vec<(u64, Event)>,
+    others: VecDeque<(u64, Event)>,
+    arrived: u64,
     metrics: Vec<Metric>,
     dropped: u64,
-    /// The packet's number, where a draft of it has been made.
+    /// The number of the packet, once a draft of it has been made.
     number: Option<u64>,
-    /// Critical events in that draft.
+    /// How many critical events that draft has.
     drafted: usize,
 }
 
 impl Pending {
-    fn critical(&self) -> usize {
-        self.events.iter().filter(|event| event.is_critical()).count()
+    fn push(&mut self, event: Event, max: usize) {
+        self.arrived += 1;
+        if event.is_critical() {
+            self.critical.push((self.arrived, event));
+        } else {
+            self.others.push_back((self.arrived, event));
+        }
+        if self.critical.len() + self.others.len() > max && self.others.pop_front().is_some() {
+            self.dropped += 1;
+        }
+    }
+
+    /// In the order of arrival.
+    fn into_events(self) -> Vec<Event> {
+        let mut events: Vec<_> = self.critical.into_iter().chain(self.others).collect();
+        events.sort_by_key(|(arrived, _)| *arrived);
+        events.into_iter().map(|(_, event)| event).collect()
     }
 }
 
 impl Assembler {
-    /// For packets from `source`, of the run `run`, with at most `max_pending` events of a seed waiting.
+    /// An assembler for packets of `run` from the subsystem `source`, with up to `max_pending` events per seed.
     #[must_use]
     pub fn new(source: impl Into<String>, run: TrainingRunId, max_pending: usize) -> Self {
         let life = String::new();
         Self { source: source.into(), run, life, max_pending, pending: BTreeMap::new(), sequence: 0 }
     }
 
-    /// Numbers packets as those of this `life` of the run: `packet_id`s of two processes of one run are the same only where their
-    /// lives are. The first has an empty name.
+    /// Adds `life` to every `packet_id`, so that the packets of two processes of one run have different ids. The first process
+    /// has an empty one.
     #[must_use]
     pub fn resumed(mut self, life: &str) -> Self {
         self.life = if life.is_empty() { String::new() } else { format!("{life}-") };
         self
     }
 
-    /// Takes in an event about `seed`, or about no seed.
+    /// Adds an event about `seed`, or about the run.
     pub fn event(&mut self, seed: Option<&SeedId>, event: Event) {
         let max = self.max_pending;
-        let pending = self.pending(seed);
-        pending.events.push_back(event);
-        if pending.events.len() > max
-            && let Some(oldest) = pending.events.iter().position(|event| !event.is_critical())
-        {
-            pending.events.remove(oldest);
-            pending.dropped += 1;
-        }
+        self.pending(seed).push(event, max);
     }
 
-    /// Takes in a measurement about `seed`, or about no seed. A second of the same kind and the same attributes
-    /// in one step replaces the first.
+    /// Adds a measurement about `seed`, or about the run. It replaces an earlier one of the step that has the same name and
+    /// the same attributes.
     pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
         let metrics = &mut self.pending(seed).metrics;
         let same = |held: &&mut Metric| held.name == metric.name && held.attributes == metric.attributes;
@@ -84,12 +99,13 @@ impl Assembler {
         }
     }
 
-    /// What the packets would be that have something critical in them which no draft has had yet: for a journal, should the step
-    /// never come to its end. The packets that [`assemble`](Self::assemble) makes have the same ids, and all that is here and more.
-    pub fn draft_critical(&mut self, step: u64, now: UnixTime) -> Vec<TelemetryPacket> {
+    /// Drafts of the packets that have critical events which are in no earlier draft. A journal keeps them in case the process
+    /// dies before the step ends. [`assemble`](Self::assemble) returns packets with the same ids that hold at least the same
+    /// events.
+    pub fn draft_critical(&mut self, step: u64, now: UnixTime) -> Vec<Packet> {
         let mut drafts = Vec::new();
         for (seed, pending) in &mut self.pending {
-            let critical = pending.critical();
+            let critical = pending.critical.len();
             if critical > pending.drafted {
                 pending.drafted = critical;
                 self.sequence += u64::from(pending.number.is_none());
@@ -97,20 +113,17 @@ impl Assembler {
                 drafts.push((seed.clone(), number, pending.clone()));
             }
         }
-        drafts
-            .into_iter()
-            .map(|(seed, number, pending)| self.packet(seed.as_ref(), number, pending, step, now))
-            .collect()
+        drafts.into_iter().map(|(seed, number, pending)| self.packet(seed, number, pending, step, now)).collect()
     }
 
-    /// The packets of the step `step`. What was gathered is gone from here.
-    pub fn assemble(&mut self, step: u64, now: UnixTime) -> Vec<TelemetryPacket> {
+    /// Assembles the packets of `step`, the run's packet first, then by seed id. The assembler is empty afterwards.
+    pub fn assemble(&mut self, step: u64, now: UnixTime) -> Vec<Packet> {
         mem::take(&mut self.pending)
             .into_iter()
             .map(|(seed, pending)| {
                 self.sequence += u64::from(pending.number.is_none());
                 let number = pending.number.unwrap_or(self.sequence);
-                self.packet(seed.as_ref(), number, pending, step, now)
+                self.packet(seed, number, pending, step, now)
             })
             .collect()
     }
@@ -119,19 +132,14 @@ impl Assembler {
         self.pending.entry(seed.cloned()).or_default()
     }
 
-    fn packet(
-        &self,
-        seed: Option<&SeedId>,
-        number: u64,
-        mut pending: Pending,
-        step: u64,
-        now: UnixTime,
-    ) -> TelemetryPacket {
-        if pending.dropped > 0 {
-            pending.events.push_back(Event::new(SEED_QUEUE_DROPPED).with("count", pending.dropped));
+    fn packet(&self, seed: Option<SeedId>, number: u64, mut pending: Pending, step: u64, now: UnixTime) -> Packet {
+        let (metrics, dropped) = (mem::take(&mut pending.metrics), pending.dropped);
+        let mut events = pending.into_events();
+        if dropped > 0 {
+            events.push(Event::new(SEED_QUEUE_DROPPED).with("count", dropped));
         }
         let packet_id = format!("{}-{}{number}", self.run, self.life);
-        let grave = pending.events.iter().max_by_key(|event| event.name().level as i32);
+        let grave = events.iter().max_by_key(|event| event.name().level as i32);
         let level = grave.map_or(TelemetryLevel::Info, |event| event.name().level);
         let (priority, status) = match level {
             TelemetryLevel::Unspecified | TelemetryLevel::Info => (MessagePriority::Normal, HealthStatus::Healthy),
@@ -142,20 +150,21 @@ impl Assembler {
             ("priority".to_owned(), priority.as_str_name().to_owned()),
             ("step_index".to_owned(), step.to_string()),
         ]);
-        if let Some(seed) = seed {
+        if let Some(seed) = &seed {
             indicators.insert("seed_id".to_owned(), seed.to_string());
         }
         let summary = grave.map_or_else(String::new, |event| event.name().name.to_owned());
         let numbered = |(number, event): (usize, Event)| event.onto_wire(format!("{packet_id}-{number}"));
-        TelemetryPacket {
+        let packet = TelemetryPacket {
             timestamp: Some(now.into()),
             source_subsystem: self.source.clone(),
             level: level.into(),
-            metrics: pending.metrics.into_iter().map(Into::into).collect(),
-            events: pending.events.into_iter().enumerate().map(numbered).collect(),
+            metrics: metrics.into_iter().map(Into::into).collect(),
+            events: events.into_iter().enumerate().map(numbered).collect(),
             spans: Vec::new(),
             system_health: Some(SystemHealth { status: status.into(), summary, indicators }),
             packet_id,
-        }
+        };
+        Packet { seed, packet: Arc::new(packet) }
     }
 }

@@ -1,8 +1,9 @@
-//! From packets to `tracing`.
+//! Packets as `tracing` events.
 
 use std::{
     borrow::Cow,
     fmt::{self, Write},
+    sync::Arc,
 };
 
 use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryLevel, TelemetryPacket};
@@ -10,33 +11,35 @@ use tracing::Level;
 
 use crate::{
     Sink, SinkError,
-    indicators::{seed_id, step_index},
+    packet::{seed_id, step_index},
 };
 
 const TARGET: &str = TracingSink::TARGET;
 
-/// Passes packets on to the `tracing` subscriber of the thread that delivers them.
+/// Emits packets as `tracing` events, to the subscriber of the thread that delivers them.
 ///
-/// Each event of a packet becomes one of target [`TARGET`](Self::TARGET) and of the level INFO, WARN (`WARNING`) or ERROR
-/// (`ERROR` and `CRITICAL`), with the fields `event` (its name), `seed_id`, `step_index` (a number) and `attributes`. The
-/// metrics of a packet become one DEBUG event with `seed_id`, `step_index` and `metrics`. Attributes and metrics are one
-/// string of `key=value` pairs between spaces, in the order in which the packet has them; a key or value that is empty or
-/// is more than plain ASCII without space, quote, backslash and equals sign stands in quotes, escaped as a Rust string, so
-/// that no text of a stranger forges a pair or a line of a log. The key of a metric with attributes is its name and, in braces,
-/// their pairs: `"kasmina.breaker.state{breaker=kernels}"=1`. A field with nothing to say is absent.
+/// Each event of a packet becomes one `tracing` event with the target [`TARGET`](Self::TARGET) and the level INFO, WARN
+/// (`WARNING`) or ERROR (`ERROR` and `CRITICAL`). Its fields are `event` (the name), `seed_id`, `step_index` (a number) and
+/// `attributes`. The metrics of a packet become one DEBUG event with `seed_id`, `step_index` and `metrics`. A field without a
+/// value is absent.
 ///
-/// It takes every packet, also those that no subscriber wants: nobody learns here whether the subscriber kept them. Where
-/// critical events must arrive, a sink that can refuse belongs beside this one.
+/// Attributes and metrics are one string of `key=value` pairs, separated by spaces, in the order of the packet. A key or value
+/// that is empty, or that contains a space, a quote, a backslash, an equals sign or anything but printable ASCII, is quoted and
+/// escaped like a Rust string, so that text from outside cannot forge a pair or a log line. The key of a metric with attributes
+/// is its name followed by their pairs in braces: `"kasmina.breaker.state{breaker=kernels}"=1`.
+///
+/// Delivery never fails, even if no subscriber is installed. If critical events must not be lost, add a second sink that can
+/// report failure.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingSink;
 
 impl TracingSink {
-    /// The target of all that it emits, to filter by.
+    /// The target of everything that it emits.
     pub const TARGET: &'static str = "kasmina";
 }
 
 impl Sink for TracingSink {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         for event in &packet.events {
             emit(packet, event);
         }

@@ -6,7 +6,7 @@ use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryLevel};
 
 use crate::{EventName, MetricName};
 
-/// Something that happened.
+/// An event, with attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     name: EventName,
@@ -14,26 +14,26 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of this kind.
+    /// An event of this kind, without attributes.
     #[must_use]
     pub const fn new(name: EventName) -> Self {
         Self { name, attributes: BTreeMap::new() }
     }
 
-    /// Adds what there is to know about it.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, attribute: &str, value: impl fmt::Display) -> Self {
         self.attributes.insert(attribute.to_owned(), value.to_string());
         self
     }
 
-    /// Its kind.
+    #[allow(missing_docs, reason = "the name says it")]
     #[must_use]
     pub const fn name(&self) -> EventName {
         self.name
     }
 
-    /// What there is to know about it.
+    #[allow(missing_docs, reason = "the name says it")]
     #[must_use]
     pub const fn attributes(&self) -> &BTreeMap<String, String> {
         &self.attributes
@@ -53,25 +53,26 @@ impl Event {
     }
 }
 
-/// Something that was measured.
+/// A measurement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
-    /// Its kind.
+    #[allow(missing_docs, reason = "the name says it")]
     pub name: MetricName,
-    /// Its value, in the kind's unit.
+    /// The value, in the unit of its kind.
     pub value: f64,
-    /// What it is about, where its kind alone does not say: measurements of one kind that differ here stand side by side.
+    /// What the value is about, if the kind alone does not say it. Measurements of one kind with different attributes are kept
+    /// side by side.
     pub attributes: BTreeMap<String, String>,
 }
 
 impl Metric {
-    /// A measurement of this kind.
+    /// A measurement of this kind, without attributes.
     #[must_use]
     pub fn new(name: MetricName, value: impl Into<f64>) -> Self {
         Self { name, value: value.into(), attributes: BTreeMap::new() }
     }
 
-    /// Adds what it is about.
+    /// Adds an attribute.
     #[must_use]
     pub fn with(mut self, attribute: &str, value: impl fmt::Display) -> Self {
         self.attributes.insert(attribute.to_owned(), value.to_string());

@@ -3,7 +3,7 @@
 use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryPacket};
 use serde_json::{Value, json};
 
-/// The packet with the contract's field names. Numbers that JSON has no way to write (NaN, infinities) become strings.
+/// The packet with the contract's field names. Numbers that JSON cannot express (NaN, infinities) become strings.
 pub(crate) fn packet(packet: &TelemetryPacket) -> Value {
     let number = |value: f64| if value.is_finite() { json!(value) } else { json!(value.to_string()) };
     let metric = |metric: &MetricPoint| {

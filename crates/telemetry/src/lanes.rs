@@ -1,29 +1,30 @@
-//! Two lanes to a sink.
+//! The two lanes to a sink.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use kasmina_leyline::v1::{TelemetryLevel, TelemetryPacket};
 
-use crate::{Sink, SinkError};
+use crate::{Packet, Sink, SinkError};
 
-/// What a drain did.
+/// The result of a drain.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// Packets that the sink took.
-    pub delivered: Vec<TelemetryPacket>,
-    /// Why it took no more; the packet in question and those behind it are still waiting.
+    /// The packets that the sink took, in order.
+    pub delivered: Vec<Packet>,
+    /// Why the sink stopped. The refused packet and those behind it still wait.
     pub error: Option<SinkError>,
 }
 
-/// Packets on their way to a sink. Critical ones travel on the emergency lane, which drains first and never drops; the
-/// normal lane is bounded and drops its oldest.
+/// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first and never drops. The
+/// normal lane is bounded and drops its oldest packet.
 ///
-/// Where a sink is gone, whoever owns a journal writes the [`unspilled`](Self::unspilled) packets there and says where
-/// ([`spilled`](Self::spilled)). Then the emergency lane is bounded too: what is in the journal need not be in memory.
+/// While a sink is down, the owner of a journal writes the [`unspilled`](Self::unspilled) packets to it and reports their
+/// positions with [`spilled`](Self::spilled). Both lanes hold up to `capacity` packets in memory. The emergency lane exceeds
+/// it only with packets that have not yet been spilled.
 #[derive(Debug)]
 pub struct Lanes {
     emergency: VecDeque<Waiting>,
-    normal: VecDeque<TelemetryPacket>,
+    normal: VecDeque<Packet>,
     capacity: usize,
     dropped: u64,
 }
@@ -31,23 +32,23 @@ pub struct Lanes {
 /// A critical packet.
 #[derive(Debug)]
 enum Waiting {
-    /// In memory alone.
-    Here(TelemetryPacket),
-    /// In memory, and at this place elsewhere.
-    Both(TelemetryPacket, u64),
-    /// At this place elsewhere.
+    /// Only in memory.
+    Here(Packet),
+    /// In memory, and in the journal at this position.
+    Both(Packet, u64),
+    /// Only in the journal, at this position.
     There(u64),
 }
 
 impl Lanes {
-    /// Empty lanes; the normal one holds at most `capacity` packets, the emergency one at most so many that are elsewhere too.
+    /// Empty lanes of this capacity each, in packets.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
         Self { emergency: VecDeque::new(), normal: VecDeque::new(), capacity, dropped: 0 }
     }
 
     /// Puts a packet on its lane.
-    pub fn push(&mut self, packet: TelemetryPacket) {
+    pub fn push(&mut self, packet: Packet) {
         if packet.level >= TelemetryLevel::Error as i32 {
             self.emergency.push_back(Waiting::Here(packet));
             return;
@@ -59,18 +60,18 @@ impl Lanes {
         }
     }
 
-    /// Puts a critical packet of an earlier process on the emergency lane, which finds it at `place`.
+    /// Puts a critical packet of an earlier process on the emergency lane. It is in the journal at `place`.
     pub fn push_spilled(&mut self, place: u64) {
         self.emergency.push_back(Waiting::There(place));
     }
 
-    /// Hands packets to the sink, emergency lane first, until it refuses one or none is left.
+    /// Delivers packets to the sink, emergency lane first, until the sink refuses one or none is left.
     pub fn drain(&mut self, sink: &mut dyn Sink) -> Drained {
         self.drain_with(sink, &mut |_| None)
     }
 
-    /// As [`drain`](Self::drain), where packets may be elsewhere: `recall` gives what is at a place there. One that it does not
-    /// give goes on waiting, and everything with it.
+    /// Like [`drain`](Self::drain), with `recall` to read packets from the journal by their position. If it returns `None`, the
+    /// drain stops and that packet waits, with everything behind it.
     pub fn drain_with(
         &mut self,
         sink: &mut dyn Sink,
@@ -84,10 +85,10 @@ impl Lanes {
                         Some(SinkError { sink: "emergency", source: format!("record {place} cannot be read").into() });
                     return drained;
                 };
-                *waiting = Waiting::Both(packet, place);
+                *waiting = Waiting::Both(packet.into(), place);
             }
             if let Waiting::Here(packet) | Waiting::Both(packet, _) = waiting
-                && let Err(error) = sink.deliver(packet)
+                && let Err(error) = sink.deliver(&packet.packet)
             {
                 drained.error = Some(error);
                 return drained;
@@ -97,7 +98,7 @@ impl Lanes {
             }
         }
         while let Some(packet) = self.normal.front() {
-            if let Err(error) = sink.deliver(packet) {
+            if let Err(error) = sink.deliver(&packet.packet) {
                 drained.error = Some(error);
                 return drained;
             }
@@ -106,15 +107,15 @@ impl Lanes {
         drained
     }
 
-    /// The critical packets that are in memory alone.
-    pub fn unspilled(&self) -> impl Iterator<Item = &TelemetryPacket> {
+    /// The critical packets that are only in memory.
+    pub fn unspilled(&self) -> impl Iterator<Item = &Packet> {
         self.emergency.iter().filter_map(|waiting| match waiting {
             Waiting::Here(packet) => Some(packet),
             Waiting::Both(..) | Waiting::There(_) => None,
         })
     }
 
-    /// Takes in where critical packets are elsewhere, by their `packet_id`. Those beyond the capacity are let go of here.
+    /// Records the journal positions of critical packets, by `packet_id`. Those beyond the capacity are dropped from memory.
     pub fn spilled(&mut self, places: &BTreeMap<String, u64>) {
         for (number, waiting) in self.emergency.iter_mut().enumerate() {
             let place = match waiting {
@@ -126,12 +127,12 @@ impl Lanes {
             if number >= self.capacity {
                 *waiting = Waiting::There(place);
             } else if let Waiting::Here(packet) = waiting {
-                *waiting = Waiting::Both(std::mem::take(packet), place);
+                *waiting = Waiting::Both(packet.clone(), place);
             }
         }
     }
 
-    /// Where critical packets that wait are elsewhere.
+    /// The journal positions of the critical packets that wait.
     pub fn places(&self) -> impl Iterator<Item = u64> {
         self.emergency.iter().filter_map(|waiting| match waiting {
             Waiting::Here(_) => None,
@@ -139,13 +140,13 @@ impl Lanes {
         })
     }
 
-    /// Packets waiting on the emergency lane, and on the normal one.
+    /// How many packets wait on the emergency lane, and on the normal lane.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {
         (self.emergency.len(), self.normal.len())
     }
 
-    /// Packets that the normal lane has dropped so far.
+    /// How many packets the normal lane has dropped so far.
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped

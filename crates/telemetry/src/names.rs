@@ -1,32 +1,35 @@
-//! The public contract of names: every event and every metric that Kasmina emits.
+//! Every event and every metric that Kasmina emits: [`EVENTS`] and [`METRICS`] are the tables. The names are a public contract.
 
 use kasmina_leyline::v1::TelemetryLevel;
 
-/// A kind of event. Only those declared here exist.
+/// A kind of event. Only the constants of this module exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct EventName {
-    /// Its name on the wire, in the event's `description`.
+    /// The name on the wire, in the event's `description`.
     pub name: &'static str,
-    /// How grave it is.
     pub level: TelemetryLevel,
-    /// What it says.
     pub meaning: &'static str,
 }
 
-/// A kind of metric. Only those declared here exist.
+/// A kind of metric. Only the constants of this module exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct MetricName {
-    /// Its name on the wire.
+    /// The name on the wire.
     pub name: &'static str,
-    /// Its unit on the wire: `1` for pure numbers.
+    /// The unit on the wire, as in UCUM: `1` for pure numbers.
     pub unit: &'static str,
-    /// What it measures.
     pub meaning: &'static str,
 }
 
 macro_rules! events {
     ($($constant:ident: $name:literal, $level:ident, $meaning:literal;)*) => {
         /// Every kind of event.
+        ///
+        /// | event | level | meaning |
+        /// |---|---|---|
+        $(#[doc = concat!("| [`", $name, "`](", stringify!($constant), ") | ", stringify!($level), " | ", $meaning, " |")])*
         pub const EVENTS: &[EventName] = &[$($constant),*];
         $(
             #[doc = $meaning]
@@ -38,6 +41,10 @@ macro_rules! events {
 macro_rules! metrics {
     ($($constant:ident: $name:literal, $unit:literal, $meaning:literal;)*) => {
         /// Every kind of metric.
+        ///
+        /// | metric | unit | meaning |
+        /// |---|---|---|
+        $(#[doc = concat!("| [`", $name, "`](", stringify!($constant), ") | ", $unit, " | ", $meaning, " |")])*
         pub const METRICS: &[MetricName] = &[$($constant),*];
         $(
             #[doc = $meaning]
@@ -53,34 +60,34 @@ events! {
     EMBARGO_START: "embargo_start", Info, "A culled seed's embargo began.";
     EMBARGO_END: "embargo_end", Info, "An embargo ran out.";
     SEED_CULLED: "seed_culled", Warning, "A seed was taken out of its slot, and why.";
-    COMMAND_ACCEPTED: "command_accepted", Info, "A command was carried out.";
+    COMMAND_ACCEPTED: "command_accepted", Info, "A command was executed.";
     COMMAND_REJECTED: "command_rejected", Critical, "A command was not authentic, not fresh, or a replay.";
-    COMMAND_REFUSED: "command_refused", Warning, "An authentic command could not be carried out.";
+    COMMAND_REFUSED: "command_refused", Warning, "An authentic command could not be executed.";
     BLEND_CONFIG: "blend_config", Info, "How a seed will be blended in.";
-    PAUSE: "pause", Info, "A seed was paused: its slot is the identity.";
+    PAUSE: "pause", Info, "A seed was paused: its slot passes the host's activation through.";
     RESUME: "resume", Info, "A paused seed was resumed.";
     BREAKER_OPEN: "breaker_open", Critical, "A breaker opened.";
-    BREAKER_HALF_OPEN: "breaker_half_open", Warning, "A breaker lets trials through, or one succeeded.";
+    BREAKER_HALF_OPEN: "breaker_half_open", Warning, "A breaker admits trials, or a trial succeeded.";
     BREAKER_CLOSED: "breaker_closed", Info, "A breaker closed.";
-    ISOLATION_VIOLATION: "isolation_violation", Critical, "A gradient was where none may be. Its update was discarded.";
-    GRAFT_FAULT: "graft_fault", Critical, "A kernel could not do its part in a pass. The host went on without it.";
-    STEP_REFUSED: "step_refused", Critical, "A training step was not taken.";
+    ISOLATION_VIOLATION: "isolation_violation", Critical, "A gradient reached parameters that it must not reach. The update was discarded.";
+    GRAFT_FAULT: "graft_fault", Critical, "A kernel failed in a pass. The host continued without it.";
+    STEP_REFUSED: "step_refused", Critical, "A training step was refused.";
     MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
     DEADLINE_VIOLATION: "deadline_violation", Warning, "A command came after its own deadline, or an operation took longer than its budget.";
-    ROLLBACK_READY: "rollback_ready", Info, "A checkpoint was taken that a rollback can go back to.";
-    ROLLED_BACK: "rolled_back", Warning, "The run or a seed went back to a checkpoint, and how long it took.";
-    JOURNAL_FAILED: "journal_failed", Critical, "The journal or the checkpoint store did not take something. Nothing of it was acknowledged.";
+    ROLLBACK_READY: "rollback_ready", Info, "A checkpoint was taken that a rollback can restore.";
+    ROLLED_BACK: "rolled_back", Warning, "The run or a seed was restored from a checkpoint, and how long that took.";
+    JOURNAL_FAILED: "journal_failed", Critical, "A write to the journal or to the checkpoint store failed. Nothing of it was acknowledged.";
     RECOVERED: "recovered", Warning, "The manager came back from its journal.";
-    DEGRADED_INPUTS: "degraded_inputs", Warning, "A command says that its sender knew less than it should, or its context cannot be read.";
-    SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it, others up to a bound.";
+    DEGRADED_INPUTS: "degraded_inputs", Warning, "A command reports that its sender decided on incomplete inputs, or its context cannot be read.";
+    SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it; others wait up to a bound.";
     PACKETS_DROPPED: "packets_dropped", Warning, "Packets that were not critical were dropped before a sink took them, and how many.";
     SEED_QUEUE_DROPPED: "seed_queue_dropped", Warning, "Events that were not critical were dropped, and how many.";
 }
 
 metrics! {
-    SEED_LOSS: "kasmina.seed.loss", "1", "The loss of the pass that the seed took part in.";
+    SEED_LOSS: "kasmina.seed.loss", "1", "The loss of the seed's pass.";
     SEED_ALPHA: "kasmina.seed.alpha", "1", "The seed's alpha, 0 to 1.";
-    SEED_GRADIENT_NORM: "kasmina.seed.gradient_norm", "1", "The L2 norm of the seed's gradient, where it was sampled.";
+    SEED_GRADIENT_NORM: "kasmina.seed.gradient_norm", "1", "The L2 norm of the seed's gradient, when it was sampled.";
     SEED_LEARNING_RATE: "kasmina.seed.learning_rate", "1", "The learning rate of the seed's last optimizer step.";
     HOST_LOSS: "kasmina.host.loss", "1", "The host's own loss on the batch.";
     HOST_PASS_MS: "kasmina.host.pass_ms", "ms", "The host's forward and backward pass.";
@@ -88,15 +95,15 @@ metrics! {
     ISOLATION_VERIFY_MS: "kasmina.isolation.verify_ms", "ms", "The isolation and registry checks of a step.";
     ISOLATION_VIOLATIONS: "kasmina.isolation.violations_total", "1", "Isolation violations of the seed so far.";
     KERNEL_LOAD_MS: "kasmina.kernel.load_ms", "ms", "Fetching, verifying and building a kernel.";
-    PREWARM_MS: "kasmina.prewarm.latency_ms", "ms", "The first passes of a kernel, before it takes part in any step.";
+    PREWARM_MS: "kasmina.prewarm.latency_ms", "ms", "The first passes of a kernel, before its first step.";
     CACHE_HITS: "kasmina.cache.hits_total", "1", "Kernels found in the cache.";
     CACHE_MISSES: "kasmina.cache.misses_total", "1", "Kernels not found in the cache.";
     CACHE_BYTES: "kasmina.cache.bytes", "By", "Bytes of kernels in the cache.";
     BREAKER_STATE: "kasmina.breaker.state", "1", "A breaker's state, as CircuitBreakerState's number; the attribute `breaker` says which.";
     NONCE_LEDGER_SIZE: "kasmina.nonce_ledger.size", "1", "Nonces remembered.";
-    NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", "Nonces that the cap pushed out while still in their window.";
+    NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", "Nonces that the cap evicted while still in their window.";
     NONCE_LEDGER_TTL: "kasmina.nonce_ledger.ttl_seconds", "s", "How long nonces are remembered.";
-    ROLLBACK_LATENCY: "kasmina.rollback.latency_ms", "ms", "Going back to a checkpoint.";
+    ROLLBACK_LATENCY: "kasmina.rollback.latency_ms", "ms", "Restoring a checkpoint.";
     JOURNAL_APPEND: "kasmina.journal.append_ms", "ms", "Making the last acknowledgement durable, its checkpoint included.";
     CHECKPOINT_BYTES: "kasmina.checkpoint.bytes", "By", "Bytes of the last checkpoint.";
     EMERGENCY_WAITING: "kasmina.telemetry.emergency_waiting", "1", "Critical packets that wait for a sink.";

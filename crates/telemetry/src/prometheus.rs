@@ -1,4 +1,4 @@
-//! What a Prometheus scrape is told.
+//! The text of a Prometheus scrape.
 
 use std::{
     collections::BTreeMap,
@@ -10,29 +10,29 @@ use kasmina_leyline::v1::{MetricPoint, TelemetryLevel, TelemetryPacket};
 
 use crate::{
     EventName, MetricName, Sink, SinkError,
-    indicators::{seed_id, step_index},
     names::{EVENTS, METRICS},
+    packet::{seed_id, step_index},
 };
 
-/// Keeps the last value of each metric of each seed and counts events, for a scrape. Clones share what they keep: hand one
-/// to the lanes and render from the other; whoever owns a socket serves the text.
+/// Keeps the latest value of each metric of each seed, and counts events, for a scrape. Clones share the values: give one to
+/// the lanes and render from the other. `MetricsEndpoint` (feature `http`) serves the text; so can any HTTP server.
 ///
-/// - Metrics keep their names, with underscores for dots: `kasmina_seed_loss{seed_id="seed-1"} 0.5`, without that label where
-///   the packet is about no seed. Those that end in `_total` are counters, the others gauges.
-/// - Attributes of metrics are labels behind it: `kasmina_breaker_state{breaker="kernels"} 1.0`. A label's name has an
-///   underscore for whatever is not `[a-zA-Z0-9_]`, and before a digit at its start; it begins with one underscore at most,
-///   for two are Prometheus's own. Of names that become one, the last in order counts. An attribute without a value, or
-///   that would be `seed_id`, is left out.
-/// - Events count as `kasmina_events_total{event="gate_failure",level="CRITICAL"}`, over all seeds. Every name of
-///   [`names`](crate::names) starts at zero, so that an `increase` over the series sees the first event too.
-/// - Only names of that table count: with others the number of series would be the sender's choice. For the same reason a
-///   metric of a seed has at most [`MAX_LABEL_SETS`](Self::MAX_LABEL_SETS) sets of attributes; one more pushes out the one
-///   delivered longest ago.
-/// - A value whose step is earlier than that of the one held, and whose time is no later, is old news and changes nothing:
-///   the emergency lane overtakes. Either alone may run back: steps after a rollback, time when a clock is set.
+/// - Metrics keep their names, with underscores for dots: `kasmina_seed_loss{seed_id="seed-1"} 0.5`, without that label if
+///   the packet is not about a seed. Names that end in `_total` are counters, the others gauges.
+/// - Attributes of metrics become further labels: `kasmina_breaker_state{breaker="kernels"} 1.0`. In a label's name everything
+///   but `[a-zA-Z0-9_]` becomes an underscore, a digit at the start gets one in front, and of several underscores at the start
+///   one is kept, because two are reserved. If two names become one, the last in order is used. An attribute without a value,
+///   or whose name would be `seed_id`, is left out.
+/// - Events are counted over all seeds: `kasmina_events_total{event="gate_failure",level="CRITICAL"}`. Every name of
+///   [`names`](crate::names) starts at zero, so that `increase` sees the first event too.
+/// - Names that are not in that table are ignored: otherwise the sender could create any number of series. For the same reason
+///   a metric of a seed keeps at most [`MAX_LABEL_SETS`](Self::MAX_LABEL_SETS) sets of attributes; one more replaces the one
+///   that was delivered longest ago.
+/// - The emergency lane overtakes. So a value is ignored if its step is earlier than the step of the value that is held, and
+///   its time is not later. Either alone may go back: steps after a rollback, time when a clock is set.
 ///
-/// A seed in excess of the bound pushes out the one whose last measurement was delivered longest ago; its series end, and
-/// begin anew with its next measurement. Event counts outlive their seeds.
+/// One seed too many replaces the seed whose last measurement was delivered longest ago: its series end, and start again with
+/// its next measurement. Event counts outlive their seeds.
 ///
 /// ```
 /// use kasmina_leyline::{SeedId, TrainingRunId, UnixTime};
@@ -66,10 +66,10 @@ struct Seed {
     values: Values,
 }
 
-/// Flat, because a scrape copies it while deliveries wait: a map within the map would be an allocation for each value.
+/// Flat, because deliveries wait while a scrape copies it: a map in the map would be an allocation for each value.
 type Values = BTreeMap<(&'static str, Labels), Measured>;
 
-/// Of a series, beside the seed's: names in the format's alphabet, values not yet escaped. Empty, it allocates nothing.
+/// The labels of a series besides the seed's: valid names, values that are not yet escaped. An empty map allocates nothing.
 type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Copy, Debug)]
@@ -81,18 +81,17 @@ struct Measured {
 }
 
 impl PrometheusText {
-    /// The bound on seeds of [`PrometheusText::default`]: with every metric of every seed, none with attributes, some 22,500
-    /// series, which render to 1.3 MB.
+    /// The bound on seeds of [`PrometheusText::default`]. With every metric of every seed, without attributes, these are some
+    /// 22,500 series or 1.3 MB of text.
     pub const DEFAULT_MAX_SEEDS: usize = 1_024;
 
-    /// How many sets of attributes are held of a metric of a seed, or of a metric of no seed. A metric without attributes
-    /// does not count.
+    /// How many sets of attributes are kept for a metric of a seed, or of the run. A metric without attributes is not counted.
     pub const MAX_LABEL_SETS: usize = 16;
 
     /// The `Content-Type` under which to serve [`render`](Self::render).
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
 
-    /// Nothing measured yet, no event counted; it will hold the metrics of at most `max_seeds` seeds.
+    /// An empty page for the metrics of at most `max_seeds` seeds.
     #[must_use]
     pub fn new(max_seeds: usize) -> Self {
         let events = EVENTS.iter().map(|event| ((event.name, event.level), 0)).collect();
@@ -100,10 +99,10 @@ impl PrometheusText {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// The text, in Prometheus's exposition format 0.0.4: metrics in the order of [`METRICS`], of each first the value of no
-    /// seed and then seeds by their ids, and events by name. Without a packet in between it is the same every time.
+    /// The text in Prometheus's exposition format 0.0.4: metrics in the order of [`METRICS`], each with the run's value first
+    /// and then the seeds by id, then events by name. Without a delivery in between the text is the same every time.
     ///
-    /// A delivery meanwhile waits only while the values are copied, not while they are written out.
+    /// A delivery at the same time waits while the values are copied, not while they are formatted.
     #[must_use]
     pub fn render(&self) -> String {
         let state = self.lock().clone();
@@ -131,14 +130,14 @@ impl Default for PrometheusText {
 }
 
 impl Sink for PrometheusText {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
-        self.lock().take_in(packet);
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        self.lock().record(packet);
         Ok(())
     }
 }
 
 impl State {
-    fn take_in(&mut self, packet: &TelemetryPacket) {
+    fn record(&mut self, packet: &TelemetryPacket) {
         self.packets += 1;
         for event in &packet.events {
             if let Some(EventName { name, .. }) = EVENTS.iter().find(|known| known.name == event.description) {
@@ -171,7 +170,7 @@ impl State {
                 *held = news;
             }
             if bounded {
-                forget_label_sets(values, name);
+                drop_oldest_label_set(values, name);
             }
         }
         if self.seeds.len() > self.max_seeds
@@ -211,13 +210,13 @@ impl State {
 const EVENTS_TOTAL: &str = "kasmina_events_total";
 const SEED_ID: &str = "seed_id";
 
-/// What is held of a metric, by its labels.
+/// The values that are held of a metric, by their labels.
 fn of_metric<'a>(values: &'a Values, name: &'static str) -> impl Iterator<Item = (&'a Labels, &'a Measured)> {
     let from_here_on = values.range((name, Labels::new())..);
     from_here_on.take_while(move |((held, _), _)| *held == name).map(|((_, labels), held)| (labels, held))
 }
 
-fn forget_label_sets(values: &mut Values, name: &'static str) {
+fn drop_oldest_label_set(values: &mut Values, name: &'static str) {
     let labelled = || of_metric(values, name).filter(|(labels, _)| !labels.is_empty());
     if labelled().count() > PrometheusText::MAX_LABEL_SETS
         && let Some(oldest) = labelled().min_by_key(|(_, held)| held.seen).map(|(labels, _)| labels.clone())

@@ -1,9 +1,6 @@
-//! Where packets go.
+//! The sink trait, the null object, and JSON lines.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io::Write, sync::Arc};
 
 use kasmina_leyline::v1::TelemetryPacket;
 
@@ -11,65 +8,52 @@ use crate::json;
 
 /// Takes packets.
 ///
-/// Saying Ok to a packet that is then lost breaks the promise that no critical event is lost; saying Err to one that was
-/// taken makes it arrive twice, which its `packet_id` shows.
+/// `Ok` for a packet that is then lost breaks the promise that no critical event is lost. `Err` for a packet that was taken
+/// delivers it twice; consumers can tell by its `packet_id`.
 pub trait Sink: Send {
-    /// Takes one packet.
+    /// Takes one packet. It is shared with other sinks: to keep it, clone the pointer.
     ///
     /// # Errors
-    /// [`SinkError`]; the packet was not taken and will be offered again.
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError>;
+    /// [`SinkError`] if the packet was not taken. It will be offered again.
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError>;
 }
 
 /// Why a sink did not take a packet.
 #[derive(Debug, thiserror::Error)]
 #[error("the {sink} sink did not take the packet: {source}")]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct SinkError {
-    /// Which sink.
+    /// The name of the sink, for operators.
     pub sink: &'static str,
-    /// Why.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
+impl<S: Sink + ?Sized> Sink for &mut S {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         (**self).deliver(packet)
     }
 }
 
-/// Takes everything and keeps nothing.
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        (**self).deliver(packet)
+    }
+}
+
+/// Takes every packet and drops it. A manager without sinks drops its telemetry as well, so this adds no loss of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NullSink;
 
 impl Sink for NullSink {
-    fn deliver(&mut self, _: &TelemetryPacket) -> Result<(), SinkError> {
+    fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         Ok(())
     }
 }
 
-/// Keeps every packet in memory. Clones share what they keep: hand one over and read from the other.
-#[derive(Clone, Debug, Default)]
-pub struct MemorySink(Arc<Mutex<Vec<TelemetryPacket>>>);
-
-impl MemorySink {
-    /// Takes out what has been delivered so far.
-    #[must_use]
-    pub fn take(&self) -> Vec<TelemetryPacket> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Sink for MemorySink {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(packet.clone());
-        Ok(())
-    }
-}
-
-/// Writes one line of JSON per packet, in the field names and enum names of the contract. Times are RFC 3339.
+/// Writes one line of JSON per packet, with the field and enum names of the contract. Times are RFC 3339.
 ///
-/// Each packet goes to the writer in one call and is flushed. Where a write fails half way the next begins a new line, so
-/// that a reader loses one packet at most, and that one is offered again.
+/// Each packet is written in one call and flushed. If a write fails half way, the next packet begins on a new line, so a
+/// reader sees at most one torn line, and the packet on it is offered again.
 #[derive(Debug)]
 pub struct JsonLinesSink<W> {
     writer: W,
@@ -84,7 +68,7 @@ impl<W: Write + Send> JsonLinesSink<W> {
 }
 
 impl<W: Write + Send> Sink for JsonLinesSink<W> {
-    fn deliver(&mut self, packet: &TelemetryPacket) -> Result<(), SinkError> {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         let start = if self.torn { "\n" } else { "" };
         let line = format!("{start}{}\n", json::packet(packet));
         let written = self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.flush());

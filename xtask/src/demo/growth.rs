@@ -25,7 +25,7 @@ use kasmina::{
     },
     safety::{Clock, SystemClock},
     security::{CommandVerifier, KeyRing, Secret},
-    telemetry::{JsonLinesSink, MemorySink},
+    telemetry::{JsonLinesSink, doubles::MemorySink},
 };
 use serde::Serialize;
 

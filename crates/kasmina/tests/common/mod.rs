@@ -26,7 +26,7 @@ use kasmina::{
     rollback::{CheckpointStore, Journal, doubles::MemoryStore},
     safety::{Clock, doubles::ManualClock},
     security::{CommandVerifier, KeyRing, Secret},
-    telemetry::MemorySink,
+    telemetry::doubles::MemorySink,
 };
 
 pub type B = Autodiff<Flex>;

@@ -6,7 +6,7 @@ use kasmina_leyline::{
     Monotonic,
     v1::CircuitBreakerState::{self, CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
 };
-use kasmina_safety::{Breaker, BreakerCause, BreakerEvent, BreakerSettings, UnknownState};
+use kasmina_safety::{Breaker, BreakerCause, BreakerEvent, BreakerSettings, BreakerSnapshot, UnknownState};
 use proptest::prelude::*;
 
 const SETTINGS: BreakerSettings =
@@ -21,7 +21,7 @@ fn event(from: CircuitBreakerState, to: CircuitBreakerState, cause: BreakerCause
 }
 
 #[test]
-fn opens_waits_tries_and_closes() {
+fn breaker_opens_waits_admits_trials_and_closes() {
     let mut breaker = Breaker::new(SETTINGS);
     assert_eq!(breaker.allow(at(0)), Ok(None));
     assert_eq!(breaker.record_failure(at(0)), None);
@@ -51,7 +51,7 @@ fn opens_waits_tries_and_closes() {
 }
 
 #[test]
-fn a_failed_trial_opens_for_another_timeout() {
+fn failed_trial_opens_for_another_timeout() {
     let mut breaker = Breaker::new(SETTINGS);
     breaker.force(CircuitStateHalfOpen, at(0)).unwrap();
     breaker.record_success(at(1));
@@ -63,7 +63,7 @@ fn a_failed_trial_opens_for_another_timeout() {
 }
 
 #[test]
-fn only_failures_in_a_row_count() {
+fn success_resets_the_count_of_failures() {
     let mut breaker = Breaker::new(SETTINGS);
     for millis in 0..10 {
         breaker.record_failure(at(millis));
@@ -74,7 +74,7 @@ fn only_failures_in_a_row_count() {
 }
 
 #[test]
-fn late_outcomes_do_not_move_an_open_breaker() {
+fn open_breaker_ignores_late_outcomes() {
     let mut breaker = Breaker::new(SETTINGS);
     breaker.force(CircuitStateOpen, at(0)).unwrap();
     assert_eq!(breaker.record_success(at(5)), None);
@@ -83,7 +83,7 @@ fn late_outcomes_do_not_move_an_open_breaker() {
 }
 
 #[test]
-fn a_forced_state_goes_on_by_its_own_rules() {
+fn forced_state_follows_the_usual_rules() {
     let mut breaker = Breaker::new(SETTINGS);
     let forced = breaker.force(CircuitStateOpen, at(0)).ok();
     assert_eq!(forced, event(CircuitStateClosed, CircuitStateOpen, BreakerCause::Forced, 0));
@@ -97,13 +97,32 @@ fn a_forced_state_goes_on_by_its_own_rules() {
 }
 
 #[test]
-fn thresholds_of_zero_count_as_one() {
+fn threshold_of_zero_counts_as_one() {
     let settings = BreakerSettings { failure_threshold: 0, success_threshold: 0, ..SETTINGS };
     let mut breaker = Breaker::new(settings);
     assert!(breaker.record_failure(at(0)).is_some());
     assert!(breaker.allow(at(10)).is_ok());
     assert!(breaker.record_success(at(10)).is_some());
     assert_eq!(breaker.state(), CircuitStateClosed);
+}
+
+#[test]
+fn resumed_open_breaker_waits_for_what_was_left() {
+    let mut breaker = Breaker::new(SETTINGS);
+    breaker.force(CircuitStateOpen, at(0)).unwrap();
+    let stored = breaker.snapshot(at(7));
+    assert_eq!(stored, BreakerSnapshot::Open { left: Duration::from_millis(3) });
+    let text = serde_json::to_string(&stored).unwrap();
+    let stored = serde_json::from_str(&text).unwrap();
+    let mut resumed = Breaker::resumed(SETTINGS, stored, at(100));
+    assert_eq!(resumed.allow(at(102)).unwrap_err().retry_at, at(103));
+    assert!(resumed.allow(at(103)).is_ok());
+}
+
+#[test]
+fn resumed_breaker_waits_no_longer_than_its_timeout() {
+    let stored = BreakerSnapshot::Open { left: Duration::MAX };
+    assert_eq!(Breaker::resumed(SETTINGS, stored, at(5)).peek(at(5)).unwrap_err().retry_at, at(15));
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +189,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn behaves_like_the_model(
+    fn breaker_behaves_like_the_model(
         failure_threshold in 0..4_u32,
         success_threshold in 0..4_u32,
         timeout in 0..12_u64,
@@ -183,6 +202,11 @@ proptest! {
         let mut now = 0;
         for step in steps {
             let before = breaker.state();
+            prop_assert_eq!(breaker.peek(at(now)).err(), breaker.clone().allow(at(now)).err());
+            let resumed = Breaker::resumed(settings, breaker.snapshot(at(now)), at(now));
+            prop_assert_eq!(resumed.state(), before);
+            // The end of a timeout that has run out already is not kept.
+            prop_assert!(resumed == breaker || before == CircuitStateOpen && breaker.peek(at(now)).is_ok());
             let event = match step {
                 Step::Wait(millis) => {
                     now += millis;

@@ -1,5 +1,4 @@
 //! What a `tracing` subscriber sees of packets.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +15,7 @@ use tracing::{
 };
 
 #[test]
-fn events_keep_their_level_and_say_what_they_are_about() {
+fn events_keep_level_seed_and_step() {
     let seen = seen(Level::TRACE, |assembler, seed| {
         assembler.event(Some(seed), Event::new(SEED_STATE).with("from", "TRAINING").with("to", "BLENDING"));
         assembler.event(Some(seed), Event::new(SEED_CULLED));
@@ -34,7 +33,7 @@ fn events_keep_their_level_and_say_what_they_are_about() {
 }
 
 #[test]
-fn metrics_are_one_debug_event() {
+fn metrics_of_a_packet_are_one_debug_event() {
     let seen = seen(Level::TRACE, |assembler, _| {
         assembler.metric(None, Metric::new(HOST_LOSS, 0.5));
         assembler.metric(None, Metric::new(HOST_PASS_MS, f64::NAN));
@@ -58,7 +57,7 @@ fn attributes_of_a_metric_are_part_of_its_key() {
 }
 
 #[test]
-fn a_subscriber_that_wants_only_errors_gets_only_errors() {
+fn subscriber_for_errors_gets_only_errors() {
     let seen = seen(Level::ERROR, |assembler, seed| {
         assembler.event(Some(seed), Event::new(SEED_STATE));
         assembler.event(None, Event::new(BREAKER_OPEN));
@@ -68,7 +67,7 @@ fn a_subscriber_that_wants_only_errors_gets_only_errors() {
 }
 
 #[test]
-fn a_strangers_text_forges_neither_a_pair_nor_a_line() {
+fn text_from_outside_forges_no_pair_and_no_line() {
     let seen = seen(Level::TRACE, |assembler, _| {
         let reason = "late\nERROR kasmina: key=\"none\"";
         let event = Event::new(COMMAND_REJECTED).with("by", "").with("key", "a=b").with("reason", reason);
@@ -81,8 +80,8 @@ fn a_strangers_text_forges_neither_a_pair_nor_a_line() {
 }
 
 #[test]
-fn without_a_subscriber_packets_are_taken_all_the_same() {
-    assert!(TracingSink.deliver(&TelemetryPacket::default()).is_ok());
+fn packets_are_taken_without_a_subscriber() {
+    assert!(TracingSink.deliver(&Arc::new(TelemetryPacket::default())).is_ok());
 }
 
 /// What a subscriber of `level` sees of the packets of a step.
@@ -92,7 +91,7 @@ fn seen(level: Level, step: impl Fn(&mut Assembler, &SeedId)) -> Vec<Record> {
     let records = Arc::default();
     tracing::subscriber::with_default(Recorder { level, records: Arc::clone(&records) }, || {
         for packet in assembler.assemble(12, UnixTime::from_millis(1_700_000_000_000)) {
-            TracingSink.deliver(&packet).unwrap();
+            TracingSink.deliver(&packet.packet).unwrap();
         }
     });
     let mut records = records.lock().unwrap();

@@ -1,33 +1,24 @@
 //! Scrapes over real sockets, from clients that are good and from clients that are not.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
-use burn::backend::{Autodiff, Flex};
-use kasmina::{
-    CommandSender, MetricsEndpoint, SeedManager,
-    leyline::{
-        SeedId, TrainingRunId, UnixTime,
-        v1::{
-            AdaptationCommand, CircuitBreakerState, CommandCircuitBreaker, CommandType, MetricPoint, SystemHealth,
-            TelemetryPacket, adaptation_command::Payload,
-        },
-    },
-    safety::{Clock, SystemClock},
-    security::{CommandVerifier, KeyRing, Secret},
-    telemetry::{Assembler, Metric, PrometheusText, Sink, names},
+use kasmina_leyline::{
+    SeedId, TrainingRunId, UnixTime,
+    v1::{MetricPoint, SystemHealth, TelemetryPacket},
 };
+use kasmina_telemetry::{Assembler, Metric, MetricsEndpoint, PrometheusText, Sink, names};
 
 const SCRAPE: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Longer than the slowest machine takes to answer; what waits that long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_scrape_is_told_what_the_sink_was_told_last() {
+fn scrape_gets_the_latest_values_of_the_sink() {
     let (text, endpoint) = served();
     assert!(endpoint.address().ip() == Ipv4Addr::LOCALHOST && endpoint.address().port() != 0);
     let mut sink = text.clone();
@@ -35,7 +26,7 @@ fn a_scrape_is_told_what_the_sink_was_told_last() {
     for alpha in [0.25, 0.5] {
         assembler.metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(names::SEED_ALPHA, alpha));
         for packet in assembler.assemble(12, UnixTime::from_millis(1_700_000_000_000)) {
-            sink.deliver(&packet).unwrap();
+            sink.deliver(&packet.packet).unwrap();
         }
         let (head, body) = ask(&endpoint, SCRAPE);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
@@ -48,48 +39,7 @@ fn a_scrape_is_told_what_the_sink_was_told_last() {
 }
 
 #[test]
-fn a_manager_tells_the_state_of_each_breaker() {
-    let (text, endpoint) = served();
-    let secret = Secret::new("a shared secret").unwrap();
-    type B = Autodiff<Flex>;
-    let mut manager: SeedManager<B> = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap())
-        .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
-        .sink(text)
-        .volatile()
-        .build(&Default::default())
-        .unwrap();
-    let mut sender = CommandSender::new(&secret, "tamiyo").unwrap();
-    for (breaker, state) in [
-        ("kernels", CircuitBreakerState::CircuitStateClosed),
-        ("isolation", CircuitBreakerState::CircuitStateHalfOpen),
-        ("kernels", CircuitBreakerState::CircuitStateOpen),
-    ] {
-        let forced = CommandCircuitBreaker { desired_state: state.into(), ..CommandCircuitBreaker::default() };
-        let command = AdaptationCommand {
-            command_type: CommandType::CommandCircuitBreaker.into(),
-            payload: Some(Payload::CircuitBreaker(forced)),
-            annotations: [("breaker".to_owned(), breaker.to_owned())].into(),
-            ..AdaptationCommand::default()
-        };
-        manager.submit(&sender.send(command, SystemClock::new().unix()).unwrap()).unwrap();
-    }
-    manager.flush_telemetry();
-    let (_, body) = ask(&endpoint, SCRAPE);
-    let states: Vec<_> = body.lines().filter(|line| line.starts_with("kasmina_breaker_state{")).collect();
-    let state = |breaker: &str, state: CircuitBreakerState| {
-        format!("kasmina_breaker_state{{breaker=\"{breaker}\"}} {}.0", i32::from(state))
-    };
-    assert_eq!(
-        states,
-        [
-            state("isolation", CircuitBreakerState::CircuitStateHalfOpen),
-            state("kernels", CircuitBreakerState::CircuitStateOpen),
-        ]
-    );
-}
-
-#[test]
-fn other_paths_are_not_found_and_other_methods_not_allowed() {
+fn other_path_or_method_is_refused() {
     let (_, endpoint) = served();
     for (request, status) in [
         ("GET / HTTP/1.1", "404 Not Found"),
@@ -109,7 +59,7 @@ fn other_paths_are_not_found_and_other_methods_not_allowed() {
 }
 
 #[test]
-fn garbage_is_refused_and_the_next_scrape_answered() {
+fn scrape_after_garbage_is_answered() {
     let (_, endpoint) = served();
     for garbage in
         [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"\0\0\0\0\r\n\r\n", b"GET\r\n\r\n", b"\xff\xfe"]
@@ -124,7 +74,7 @@ fn garbage_is_refused_and_the_next_scrape_answered() {
 }
 
 #[test]
-fn headers_without_end_are_refused_before_they_fill_the_memory() {
+fn endless_headers_are_refused() {
     let (_, endpoint) = served();
     // As long as headers may be: they are read to the last byte, so that the answer is not lost with unread ones.
     let mut headers = b"GET /metrics HTTP/1.1\r\nCookie: ".to_vec();
@@ -141,7 +91,7 @@ fn headers_without_end_are_refused_before_they_fill_the_memory() {
 }
 
 #[test]
-fn an_idle_client_keeps_nobody_waiting() {
+fn idle_client_blocks_no_other() {
     let (_, endpoint) = served();
     let mut idle = connect(&endpoint);
     let (first, rest) = SCRAPE.split_at(9);
@@ -153,7 +103,7 @@ fn an_idle_client_keeps_nobody_waiting() {
 }
 
 #[test]
-fn one_connection_too_many_cuts_off_the_oldest() {
+fn one_connection_too_many_closes_the_oldest() {
     let (_, endpoint) = served();
     let mut idle: Vec<_> = (0..MetricsEndpoint::MAX_CONNECTIONS).map(|_| connect(&endpoint)).collect();
     assert_scraped(&endpoint);
@@ -167,7 +117,7 @@ fn one_connection_too_many_cuts_off_the_oldest() {
 }
 
 #[test]
-fn a_client_that_drips_is_cut_off() {
+fn slow_client_is_cut_off_at_the_time_limit() {
     let (_, endpoint) = served();
     let mut client = connect(&endpoint);
     let between_drops = MetricsEndpoint::TIME_LIMIT / 10;
@@ -178,18 +128,18 @@ fn a_client_that_drips_is_cut_off() {
 }
 
 #[test]
-fn a_client_that_does_not_read_keeps_nobody_waiting() {
+fn client_that_does_not_read_blocks_no_other() {
     let (mut text, endpoint) = served();
     // More than the sockets' own buffers take.
     let id = "a".repeat(32 << 20);
-    text.deliver(&TelemetryPacket {
+    text.deliver(&Arc::new(TelemetryPacket {
         metrics: vec![MetricPoint { name: names::SEED_ALPHA.name.to_owned(), ..MetricPoint::default() }],
         system_health: Some(SystemHealth {
             indicators: [("seed_id".to_owned(), id)].into(),
             ..SystemHealth::default()
         }),
         ..TelemetryPacket::default()
-    })
+    }))
     .unwrap();
     let mut deaf = connect(&endpoint);
     deaf.write_all(SCRAPE).unwrap();
@@ -198,15 +148,15 @@ fn a_client_that_does_not_read_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_taken_port_is_an_error_that_names_it() {
+fn port_in_use_is_an_error_that_names_it() {
     let (text, endpoint) = served();
     let error = MetricsEndpoint::serve(text, endpoint.address().port()).unwrap_err();
     assert_eq!((error.address, error.source.kind()), (endpoint.address(), io::ErrorKind::AddrInUse));
-    assert!(error.to_string().starts_with(&format!("no metrics at {}: ", endpoint.address())), "{error}");
+    assert!(error.to_string().starts_with(&format!("cannot serve metrics at {}: ", endpoint.address())), "{error}");
 }
 
 #[test]
-fn dropped_it_closes_its_connections_and_its_port() {
+fn dropped_endpoint_closes_its_connections_and_port() {
     let (text, endpoint) = served();
     let address = endpoint.address();
     let mut client = connect(&endpoint);

@@ -1,17 +1,19 @@
 //! A flood: far more packets than the normal lane holds, and a sink that is away most of the time.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use kasmina_leyline::v1::{TelemetryLevel, TelemetryPacket};
-use kasmina_telemetry::{Lanes, Sink, SinkError};
+use kasmina_leyline::{
+    TrainingRunId, UnixTime,
+    v1::{TelemetryLevel, TelemetryPacket},
+};
+use kasmina_telemetry::{Assembler, Event, Lanes, Packet, Sink, SinkError, names};
 
 const INFO: usize = 1_000_000;
 const CRITICAL: usize = 1_000;
 const CAPACITY: usize = 16;
 
 #[test]
-fn a_flood_loses_no_critical_packet_and_counts_every_other_that_it_loses() {
+fn flood_loses_no_critical_packet_and_counts_the_others() {
     let mut lanes = Lanes::new(CAPACITY);
     let mut sink = Away::default();
     let mut model = Model::default();
@@ -54,14 +56,14 @@ struct Away {
 }
 
 impl Sink for Away {
-    fn deliver(&mut self, _: &TelemetryPacket) -> Result<(), SinkError> {
+    fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         self.offered += 1;
         if self.back || ((self.offered / 2_000) % 8 == 7 && self.offered.is_multiple_of(2)) {
             self.taken += 1;
             return Ok(());
         }
         self.refused += 1;
-        Err(SinkError { sink: "away", source: "nobody is there".into() })
+        Err(SinkError { sink: "away", source: "the sink is away".into() })
     }
 }
 
@@ -96,8 +98,8 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Notes the packets and says how many there were of either kind, the critical ones first.
-    fn take(&mut self, packets: Vec<TelemetryPacket>) -> (usize, usize) {
+    /// Records the packets. Returns how many were critical, and how many were not.
+    fn take(&mut self, packets: Vec<Packet>) -> (usize, usize) {
         let before = (self.critical.len(), self.info.len());
         for packet in packets {
             let id = packet.packet_id.parse().unwrap();
@@ -112,19 +114,20 @@ impl Arrived {
     }
 }
 
-fn packet(id: usize, level: TelemetryLevel) -> TelemetryPacket {
-    TelemetryPacket { packet_id: id.to_string(), level: level.into(), ..TelemetryPacket::default() }
+fn packet(id: usize, level: TelemetryLevel) -> Packet {
+    TelemetryPacket { packet_id: id.to_string(), level: level.into(), ..TelemetryPacket::default() }.into()
 }
 
 #[test]
-fn what_is_in_a_journal_need_not_be_in_memory_and_arrives_in_its_order() {
+fn spilled_packets_leave_memory_and_arrive_in_order() {
     let mut lanes = Lanes::new(2);
     for id in 0..6 {
         lanes.push(packet(id, TelemetryLevel::Critical));
     }
     let mut sink = Away::default();
     assert!(lanes.drain(&mut sink).error.is_some());
-    let journal: BTreeMap<u64, TelemetryPacket> = (100..).zip(lanes.unspilled().cloned().collect::<Vec<_>>()).collect();
+    let journal: BTreeMap<u64, TelemetryPacket> =
+        (100..).zip(lanes.unspilled().map(|packet| TelemetryPacket::clone(packet))).collect();
     assert_eq!(journal.len(), 6);
     lanes.spilled(&journal.iter().map(|(place, packet)| (packet.packet_id.clone(), *place)).collect());
     assert_eq!((lanes.unspilled().count(), lanes.places().collect::<Vec<_>>()), (0, (100..106).collect()));
@@ -144,18 +147,33 @@ fn what_is_in_a_journal_need_not_be_in_memory_and_arrives_in_its_order() {
         "the emergency sink did not take the packet: record 103 cannot be read"
     );
     let drained = lanes.drain_with(&mut sink, &mut |place| journal.get(&place).cloned());
-    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id).collect();
+    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id.clone()).collect();
     assert_eq!(ids, ["3", "4", "5", "6"]);
     assert_eq!(lanes.waiting(), (0, 0));
 }
 
 #[test]
-fn packets_of_an_earlier_process_come_first() {
+fn packets_of_an_earlier_process_arrive_first() {
     let mut lanes = Lanes::new(8);
     lanes.push_spilled(7);
     lanes.push(packet(1, TelemetryLevel::Critical));
     let mut sink = Away { back: true, ..Away::default() };
-    let drained = lanes.drain_with(&mut sink, &mut |place| Some(packet(place as usize, TelemetryLevel::Critical)));
-    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id).collect();
+    let drained = lanes.drain_with(&mut sink, &mut |place| {
+        Some(TelemetryPacket::clone(&packet(place as usize, TelemetryLevel::Critical)))
+    });
+    let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id.clone()).collect();
     assert_eq!(ids, ["7", "1"]);
+}
+
+#[test]
+fn critical_flood_of_one_seed_is_collected_without_a_scan() {
+    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    // 200,000 events: a scan of the queue for each would take 20,000,000,000 looks.
+    for _ in 0..200_000 {
+        assembler.event(None, Event::new(names::GATE_FAILURE));
+    }
+    assembler.event(None, Event::new(names::PAUSE));
+    let packets = assembler.assemble(1, UnixTime::default());
+    let dropped = packets[0].events.last().unwrap();
+    assert_eq!((packets[0].events.len(), dropped.description.as_str()), (200_001, "seed_queue_dropped"));
 }

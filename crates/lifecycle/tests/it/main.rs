@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use kasmina_leyline::{
     Monotonic, SeedId,
     v1::{
-        GateEvent, SeedLifecycleGate,
+        SeedLifecycleGate,
         SeedLifecycleStage::{self, *},
     },
 };
@@ -16,12 +16,15 @@ use proptest::prelude::*;
 const EMBARGO: Duration = Duration::from_secs(30);
 const NOW: Monotonic = Monotonic::from_millis(1_000);
 
-struct Open;
+/// Passes everybody or nobody.
+struct Keeper {
+    passes: bool,
+}
 
-impl<M: GuardedMove> Gatekeeper<M> for Open {
+impl<M: GuardedMove> Gatekeeper<M> for Keeper {
     type Evidence = ();
     fn judge(&self, _: &Subject<'_>, (): &()) -> Finding {
-        Finding::pass()
+        if self.passes { Finding::pass() } else { Finding::refuse("closed") }
     }
 }
 
@@ -47,7 +50,7 @@ fn pass(
         now: Monotonic,
     ) -> Option<Result<(Transition, Verdict), Verdict>> {
         let approach = seed.approach::<M>().ok()?;
-        Some(if passes { approach.judge(&Open, &(), now) } else { approach.judge(&NoGatekeeper, &(), now) })
+        Some(approach.judge(&Keeper { passes }, &(), now))
     }
     macro_rules! try_moves {
         ($($guarded:ty),*) => {$(
@@ -89,14 +92,14 @@ fn seed_in(stage: SeedLifecycleStage) -> Lifecycle {
 }
 
 #[test]
-fn the_contract_has_the_twelve_stages_that_the_table_was_written_for() {
+fn contract_has_the_twelve_stages_of_the_table() {
     assert_eq!(stages().len(), 12);
     let mentioned: BTreeSet<i32> = TABLE.iter().flat_map(|entry| [entry.from as i32, entry.to as i32]).collect();
     assert_eq!(mentioned.len(), 12, "a stage is in no move");
 }
 
 #[test]
-fn all_144_pairs_do_what_the_table_says() {
+fn each_of_144_pairs_moves_as_the_table_says() {
     let late = NOW.after(EMBARGO);
     for from in stages() {
         for to in stages() {
@@ -117,13 +120,13 @@ fn all_144_pairs_do_what_the_table_says() {
                         (transition.from, transition.to, transition.gate, transition.at),
                         (from, to, None, late)
                     );
-                    assert_eq!((seed.stage(), seed.since()), (to, late));
+                    assert_eq!(seed.stage(), to);
                 }
                 Some(Move { gate: Some(gate), .. }) => {
                     assert_eq!(advanced.unwrap_err().reason(), "gate_required");
                     assert_eq!(seed, before);
                     let refused = pass(&mut seed, to, false, late).unwrap().unwrap_err();
-                    assert_eq!((refused.passed, refused.gate, refused.reason), (false, gate, "no_gatekeeper"));
+                    assert_eq!((refused.passed, refused.gate, refused.reason), (false, gate, "closed"));
                     assert_eq!(seed, before);
                     let (transition, verdict) = pass(&mut seed, to, true, late).unwrap().unwrap();
                     assert_eq!((transition.from, transition.to, transition.gate), (from, to, Some(gate)));
@@ -136,7 +139,7 @@ fn all_144_pairs_do_what_the_table_says() {
 }
 
 #[test]
-fn a_seed_before_the_wrong_gate_is_turned_away() {
+fn approaching_the_wrong_gate_is_refused() {
     let mut seed = seed_in(SeedStageTraining);
     let refused = seed.approach::<Fossilize>().map(|_| ()).unwrap_err();
     assert_eq!(refused.to_string(), "seed-1 cannot go from SEED_STAGE_TRAINING to SEED_STAGE_FOSSILIZED");
@@ -144,11 +147,13 @@ fn a_seed_before_the_wrong_gate_is_turned_away() {
 }
 
 #[test]
-fn the_embargo_runs_by_the_injected_clock() {
+fn embargo_ends_by_the_injected_clock() {
     let mut seed = seed_in(SeedStageCulled);
     seed.advance(SeedStageEmbargoed, NOW).unwrap();
     let until = NOW.after(EMBARGO);
     assert_eq!(seed.embargo_until(), Some(until));
+    assert_eq!(seed.embargo_left(NOW), Some(EMBARGO));
+    assert_eq!(seed.embargo_left(until.after(EMBARGO)), Some(Duration::ZERO));
     let early = Monotonic::from_nanos(until.as_nanos() - 1);
     assert_eq!(
         seed.advance(SeedStageResetting, early),
@@ -160,30 +165,60 @@ fn the_embargo_runs_by_the_injected_clock() {
 }
 
 #[test]
-fn a_seed_can_be_terminated_while_embargoed() {
+fn embargoed_seed_can_be_terminated() {
     let mut seed = seed_in(SeedStageEmbargoed);
     assert!(seed.advance(SeedStageTerminated, Monotonic::ORIGIN).is_ok());
 }
 
 #[test]
-fn a_verdict_goes_on_the_wire_as_a_gate_event() {
-    let finding = Finding::refuse("slot_taken").with("slot", "mid");
-    let verdict = finding.into_verdict(&SeedId::new("seed-1").unwrap(), SeedLifecycleGate::SeedGateG0Sanity);
-    let event = GateEvent::from(&verdict);
-    assert_eq!((event.seed_id.as_str(), event.gate(), event.passed), ("seed-1", verdict.gate, false));
-    assert_eq!((event.reason.as_str(), event.attributes["slot"].as_str()), ("slot_taken", "mid"));
+fn transition_survives_json() {
+    let mut seed = seed_in(SeedStageDormant);
+    let (guarded, _) = pass(&mut seed, SeedStageGerminated, true, NOW).unwrap().unwrap();
+    let free = seed.advance(SeedStageCulled, NOW).unwrap();
+    for transition in [guarded, free] {
+        let text = serde_json::to_string(&transition).unwrap();
+        assert_eq!(serde_json::from_str::<Transition>(&text).unwrap(), transition, "{text}");
+    }
 }
 
 #[test]
-fn a_resumed_seed_stands_where_it_stood_and_rests_for_what_was_left() {
+fn transition_with_unknown_stage_or_bad_id_is_refused() {
+    let stored = |seed: &str, from: i32| {
+        let text = format!(r#"{{"seed_id":"{seed}","from":{from},"to":2,"gate":null,"at":5}}"#);
+        serde_json::from_str::<Transition>(&text).map_err(|error| error.to_string())
+    };
+    assert!(stored("seed-1", 1).is_ok());
+    assert!(stored("seed-1", 99).unwrap_err().starts_with("99 is not a value of this enum"));
+    assert!(stored("", 1).unwrap_err().starts_with("SeedId is empty"));
+}
+
+#[test]
+fn illegal_transition_survives_json() {
+    let refused = seed_in(SeedStageTraining).advance(SeedStageBlending, NOW).unwrap_err();
+    let text = serde_json::to_string(&refused).unwrap();
+    assert_eq!(serde_json::from_str::<IllegalTransition>(&text).unwrap(), refused);
+}
+
+#[test]
+fn verdict_is_written_with_gate_number_and_reason() {
+    let finding = Finding::refuse("slot_taken").with("slot", "mid");
+    let verdict = finding.into_verdict(&SeedId::new("seed-1").unwrap(), SeedLifecycleGate::SeedGateG0Sanity);
+    let json = serde_json::to_value(&verdict).unwrap();
+    assert_eq!((&json["gate"], &json["reason"]), (&(verdict.gate as i32).into(), &"slot_taken".into()));
+    assert_eq!(json["attributes"]["slot"], "mid");
+}
+
+#[test]
+fn resumed_seed_keeps_stage_and_embargo_left() {
     let id = SeedId::new("seed-1").unwrap();
     let now = Monotonic::from_millis(5);
     let resumed = |stage, left| Lifecycle::resumed(id.clone(), stage, EMBARGO, left, now);
     for stage in (0..12).map(|stage| SeedLifecycleStage::try_from(stage).unwrap()) {
         let seed = resumed(stage, Some(Duration::from_secs(7)));
-        assert_eq!((seed.stage(), seed.since()), (stage, now));
+        assert_eq!(seed.stage(), stage);
         let until = (stage == SeedLifecycleStage::SeedStageEmbargoed).then(|| now.after(Duration::from_secs(7)));
         assert_eq!(seed.embargo_until(), until);
+        assert_eq!(seed.embargo_left(now), until.map(|until| until.since(now)));
     }
     for left in [None, Some(Duration::MAX)] {
         let seed = resumed(SeedLifecycleStage::SeedStageEmbargoed, left);
@@ -195,7 +230,7 @@ proptest! {
     /// Whatever is asked in whatever order, the seed only ever makes moves of the table, a guarded one only with its
     /// gate's pass, and leaves the embargo only after its end.
     #[test]
-    fn a_random_walk_stays_on_the_table(
+    fn random_walk_stays_on_the_table(
         steps in prop::collection::vec((0..12_i32, any::<bool>(), any::<bool>(), 0..40_000_u64), 1..120),
     ) {
         let mut seed = Lifecycle::new(SeedId::new("seed-1").unwrap(), EMBARGO);
@@ -217,7 +252,7 @@ proptest! {
                     prop_assert_eq!(transition.gate, row.gate);
                     prop_assert_eq!(row.gate.is_some(), at_gate && passes);
                     prop_assert!(before.embargo_until().is_none_or(|until| to == SeedStageTerminated || now >= until));
-                    prop_assert_eq!((seed.stage(), seed.since()), (to, now));
+                    prop_assert_eq!((seed.stage(), transition.at), (to, now));
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Prometheus's scrapes, over HTTP on loopback.
+//! An HTTP server for Prometheus's scrapes, on loopback.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,6 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use kasmina_telemetry::PrometheusText;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{self, Runtime},
@@ -25,14 +24,17 @@ use tokio::{
     task, time,
 };
 
-/// Answers `GET /metrics` on 127.0.0.1 with what a [`PrometheusText`] holds, until it is dropped.
+use crate::PrometheusText;
+
+/// Answers `GET /metrics` on 127.0.0.1 with the text of a [`PrometheusText`], until it is dropped.
 ///
-/// Other paths get 404, other methods 405. One request a connection. It runs one thread of its own, which serves every client;
-/// a training step waits for a scrape no longer than [`PrometheusText::render`] copies. Anyone on this machine can read it.
+/// Other paths get 404, other methods 405. Each connection serves one request. All clients share one thread of the endpoint's
+/// own; a training step waits for a scrape only while [`PrometheusText::render`] copies the values. Every process on this
+/// machine can read the metrics.
 ///
-/// A request may have 8 KiB of headers. A connection is cut off after [`TIME_LIMIT`](Self::TIME_LIMIT), and where
-/// [`MAX_CONNECTIONS`](Self::MAX_CONNECTIONS) are open, one more cuts off the oldest: clients that never finish keep nobody
-/// waiting.
+/// A request may have 8 KiB of headers. A connection is closed after [`TIME_LIMIT`](Self::TIME_LIMIT). If
+/// [`MAX_CONNECTIONS`](Self::MAX_CONNECTIONS) are open, a new one closes the oldest, so clients that never finish do not block
+/// the others.
 ///
 /// ```
 /// use std::{
@@ -40,10 +42,10 @@ use tokio::{
 ///     net::TcpStream,
 /// };
 ///
-/// use kasmina::{MetricsEndpoint, telemetry::PrometheusText};
+/// use kasmina_telemetry::{MetricsEndpoint, PrometheusText};
 ///
 /// let text = PrometheusText::default();
-/// let sink = text.clone(); // for `SeedManagerBuilder::sink`
+/// let sink = text.clone(); // give this one to the manager
 /// let endpoint = MetricsEndpoint::serve(text, 0)?;
 ///
 /// let mut client = TcpStream::connect(endpoint.address())?;
@@ -62,34 +64,34 @@ pub struct MetricsEndpoint {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why there is no endpoint.
+/// Why the endpoint could not start.
 #[derive(Debug, thiserror::Error)]
-#[error("no metrics at {address}: {source}")]
+#[error("cannot serve metrics at {address}: {source}")]
 pub struct MetricsEndpointError {
-    /// Where it was to be.
+    #[allow(missing_docs, reason = "the name says it")]
     pub address: SocketAddr,
-    /// What the operating system said: the port is taken, say, or not for everyone.
+    /// The error of the operating system, for example that the port is in use.
     pub source: io::Error,
 }
 
 impl MetricsEndpoint {
-    /// How many connections are open at a time.
+    /// How many connections may be open at a time.
     pub const MAX_CONNECTIONS: usize = 16;
 
-    /// How long a connection lives at most, whatever its client does; Prometheus itself gives up after 10 s (its default
-    /// `scrape_timeout`).
+    /// The longest life of a connection, whatever its client does. Prometheus itself gives up after 10 s, its default
+    /// `scrape_timeout`.
     pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-    /// Serves `text` on `port` of 127.0.0.1; 0 takes any that is free, and [`address`](Self::address) says which.
+    /// Serves `text` on `port` of 127.0.0.1. Port 0 takes any free port; [`address`](Self::address) returns which.
     ///
     /// # Errors
-    /// [`MetricsEndpointError`] where the port cannot be had, or no thread.
+    /// [`MetricsEndpointError`] if the port cannot be opened or the thread cannot be started.
     pub fn serve(text: PrometheusText, port: u16) -> Result<Self, MetricsEndpointError> {
         let asked = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self::start(text, asked).map_err(|source| MetricsEndpointError { address: asked, source })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -116,13 +118,13 @@ impl Drop for MetricsEndpoint {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was told when it happened.
+            // A panic of the thread was printed when it happened.
             let _ = thread.join();
         }
     }
 }
 
-/// Until `stopped`. The runtime then drops what still runs, and with it the port and every connection.
+/// Runs until `stopped`. Then the runtime drops every connection, and the port.
 fn run(runtime: Runtime, listener: TcpListener, text: PrometheusText, stopped: oneshot::Receiver<Infallible>) {
     runtime.spawn(accept(listener, text));
     let _ = runtime.block_on(stopped);
@@ -142,7 +144,7 @@ async fn accept(listener: TcpListener, text: PrometheusText) {
                 let connection = time::timeout(MetricsEndpoint::TIME_LIMIT, answer(client, text.clone()));
                 open.push_back(task::spawn(connection));
             }
-            // Out of file descriptors, say, which another attempt at once would be as well.
+            // For example, out of file descriptors: trying again at once would fail as well.
             Err(_) => time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -153,7 +155,7 @@ async fn answer(client: TcpStream, text: PrometheusText) -> hyper::Result<()> {
         let response = respond(&request, &text);
         async move { Ok::<_, Infallible>(response) }
     });
-    // The least that the library allows.
+    // The smallest that the library allows.
     let header_bytes = 8 << 10;
     http1::Builder::new()
         .keep_alive(false)

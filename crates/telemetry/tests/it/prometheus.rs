@@ -1,7 +1,9 @@
 //! The text that a Prometheus scrape gets.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kasmina_leyline::{
     SeedId, TrainingRunId, UnixTime,
@@ -11,7 +13,7 @@ use kasmina_telemetry::{names::*, *};
 use proptest::prelude::*;
 
 #[test]
-fn the_text_is_the_golden_one() {
+fn text_is_the_golden_one() {
     let page = PrometheusText::default();
     let mut sink = page.clone();
     let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
@@ -30,7 +32,7 @@ fn the_text_is_the_golden_one() {
             .metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(BREAKER_STATE, 3.0).with("breaker", "seed"));
         assembler.event(None, Event::new(BREAKER_OPEN));
         for packet in assembler.assemble(step, UnixTime::from_millis(1_700_000_000_000)) {
-            sink.deliver(&packet).unwrap();
+            sink.deliver(&packet.packet).unwrap();
         }
     }
     assert_eq!(page.render(), include_str!("golden/metrics.prom"));
@@ -46,7 +48,7 @@ fn label_values_are_escaped() {
 }
 
 #[test]
-fn every_event_counts_from_zero_and_every_metric_can_be_shown() {
+fn events_count_from_zero_and_every_metric_is_shown() {
     let mut page = PrometheusText::default();
     let zeros = parse(&page.render());
     assert_eq!(zeros.len(), EVENTS.len());
@@ -60,17 +62,19 @@ fn every_event_counts_from_zero_and_every_metric_can_be_shown() {
 }
 
 #[test]
-fn names_that_nobody_declared_make_no_series() {
+fn undeclared_names_make_no_series() {
     let mut page = PrometheusText::default();
     let before = page.render();
     let mut packet = measured("seed-1", 1, "made.up", 0.5);
-    packet.events.push(TelemetryEvent { description: "made_up".to_owned(), ..TelemetryEvent::default() });
+    Arc::make_mut(&mut packet)
+        .events
+        .push(TelemetryEvent { description: "made_up".to_owned(), ..TelemetryEvent::default() });
     page.deliver(&packet).unwrap();
     assert_eq!(page.render(), before);
 }
 
 #[test]
-fn names_of_labels_are_in_the_formats_alphabet_and_each_stands_once() {
+fn label_names_are_valid_and_unique() {
     for (attributes, labels) in [
         (&[("breaker", "a\\b\"c\nd")][..], "breaker=\"a\\\\b\\\"c\\nd\""),
         (&[("http.method", "GET"), ("größe", "1")], "gr__e=\"1\",http_method=\"GET\""),
@@ -91,7 +95,7 @@ fn names_of_labels_are_in_the_formats_alphabet_and_each_stands_once() {
 }
 
 #[test]
-fn series_that_look_the_same_are_one() {
+fn series_with_the_same_labels_are_one() {
     let mut page = PrometheusText::default();
     for (value, attributes) in [(1.0, &[][..]), (2.0, &[("a", "")]), (3.0, &[("seed_id", "seed-2")])] {
         page.deliver(&labelled("seed-1", 1, attributes, value)).unwrap();
@@ -100,10 +104,10 @@ fn series_that_look_the_same_are_one() {
 }
 
 #[test]
-fn what_the_emergency_lane_overtook_is_old_news() {
+fn overtaken_packet_changes_no_value() {
     let at = |step, seconds: i64, value| {
         let mut packet = measured("seed-1", step, SEED_LOSS.name, value);
-        packet.timestamp = Some(UnixTime::from_millis(seconds * 1_000).into());
+        Arc::make_mut(&mut packet).timestamp = Some(UnixTime::from_millis(seconds * 1_000).into());
         packet
     };
     let mut page = PrometheusText::default();
@@ -120,7 +124,7 @@ fn what_the_emergency_lane_overtook_is_old_news() {
 }
 
 proptest! {
-    /// Whatever a seed is called and whatever was measured, the text can be read, and says so.
+    /// Whatever a seed is called and whatever was measured, the text can be read back to it.
     #[test]
     fn any_label_and_any_value_can_be_read_back(id in text(), value in any::<f64>(), odd in 0..4_usize) {
         let value = [value, f64::NAN, f64::INFINITY, f64::NEG_INFINITY][odd];
@@ -134,7 +138,7 @@ proptest! {
     /// Whatever attributes are called and say, the text can be read, and has no more series than the bounds allow: the ones
     /// measured last, beside the one without attributes.
     #[test]
-    fn any_attributes_can_be_read_and_the_oldest_are_forgotten(
+    fn any_attributes_can_be_read_and_the_oldest_are_dropped(
         odd in prop::collection::vec((text(), text()), 0..6),
         visits in prop::collection::vec(0..40_usize, 0..90),
         seed in prop::sample::select(vec!["", "seed-1"]),
@@ -163,7 +167,7 @@ proptest! {
 
     /// The seeds shown are the ones measured last, as many as the bound allows.
     #[test]
-    fn the_seeds_measured_longest_ago_are_forgotten(
+    fn seeds_measured_longest_ago_are_dropped(
         visits in prop::collection::vec(0..12_usize, 0..60),
         max_seeds in 0..8_usize,
     ) {
@@ -189,19 +193,19 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(character, 0..20).prop_map(String::from_iter)
 }
 
-fn measured(seed: &str, step: u64, name: &str, value: f64) -> TelemetryPacket {
+fn measured(seed: &str, step: u64, name: &str, value: f64) -> Arc<TelemetryPacket> {
     let indicators = [("seed_id", seed.to_owned()), ("step_index", step.to_string())];
     let indicators = indicators.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    TelemetryPacket {
+    Arc::new(TelemetryPacket {
         metrics: vec![MetricPoint { name: name.to_owned(), value, ..MetricPoint::default() }],
         system_health: Some(SystemHealth { indicators, ..SystemHealth::default() }),
         ..TelemetryPacket::default()
-    }
+    })
 }
 
-fn labelled(seed: &str, step: u64, attributes: &[(&str, &str)], value: f64) -> TelemetryPacket {
+fn labelled(seed: &str, step: u64, attributes: &[(&str, &str)], value: f64) -> Arc<TelemetryPacket> {
     let mut packet = measured(seed, step, SEED_LOSS.name, value);
-    packet.metrics[0].attributes =
+    Arc::make_mut(&mut packet).metrics[0].attributes =
         attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     packet
 }

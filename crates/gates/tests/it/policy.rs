@@ -1,9 +1,11 @@
 //! Every gate's every refusal: sound evidence passes, and each thing that can be wrong is refused with its own reason.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kasmina_gates::*;
+use kasmina_gates::{
+    GatePolicy, GradientHealthEvidence, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin, ResetEvidence,
+    SanityEvidence, SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus,
+};
 use kasmina_leyline::{
     SeedId, SlotId, TrainingRunId,
     v1::{
@@ -29,7 +31,7 @@ where
     Gatekeeper::<M>::judge(&GatePolicy::default(), &Subject { seed_id: &seed_id, stage }, evidence)
 }
 
-/// What a move's gate is shown.
+/// The evidence of a move's gate.
 type EvidenceOf<M> = <GatePolicy as Gatekeeper<M>>::Evidence;
 
 /// A way to spoil evidence, and the reason that must follow.
@@ -51,7 +53,7 @@ where
 }
 
 #[test]
-fn g0_sanity() {
+fn g0_refuses_each_fault_by_its_reason() {
     let bounds = BlueprintParameterBounds { min_value: 0.0, max_value: 1.0 };
     let blueprint = BlueprintDescriptor {
         blueprint_id: "bp".into(),
@@ -100,7 +102,7 @@ fn g0_sanity() {
 }
 
 #[test]
-fn g1_gradient_health() {
+fn g1_refuses_each_fault_by_its_reason() {
     let sound = GradientHealthEvidence {
         expected_stage: SeedStageGerminated,
         kernel: KernelOrigin::Verified,
@@ -123,7 +125,7 @@ fn g1_gradient_health() {
 }
 
 #[test]
-fn g2_stability() {
+fn g2_refuses_each_fault_by_its_reason() {
     let sound = StabilityEvidence {
         expected_stage: SeedStageTraining,
         losses: (0..20).map(|step| 1.0 - 0.01 * step as f32).collect(),
@@ -153,11 +155,11 @@ fn g2_stability() {
     );
     let mut quiet = sound;
     quiet.losses = (0..20).map(|step| [0.0001, 0.01][step % 2]).collect();
-    assert!(judge::<StartGrafting>(&quiet).passed(), "below the floor, noise is no oscillation");
+    assert!(judge::<StartGrafting>(&quiet).passed(), "below the floor, noise is not oscillation");
 }
 
 #[test]
-fn g3_interface() {
+fn g3_refuses_each_fault_by_its_reason() {
     let side = Interface { rank: 2, channels: (64, 6), dtype: "f32".into() };
     let sound = InterfaceEvidence {
         expected_stage: SeedStageBlending,
@@ -183,7 +185,7 @@ fn g3_interface() {
 }
 
 #[test]
-fn g4_system_impact() {
+fn g4_refuses_each_fault_by_its_reason() {
     let metric = |name: &str, baseline, current, higher_is_better| ImpactMetric {
         name: name.into(),
         baseline,
@@ -211,7 +213,7 @@ fn g4_system_impact() {
 }
 
 #[test]
-fn g5_reset() {
+fn g5_refuses_each_fault_by_its_reason() {
     let sound = ResetEvidence {
         expected_stage: SeedStageResetting,
         slot_occupied: false,
@@ -231,7 +233,7 @@ fn g5_reset() {
 }
 
 #[test]
-fn the_policy_survives_text_and_refuses_unknown_keys() {
+fn policy_survives_text_and_refuses_unknown_keys() {
     let text = serde_json::to_string(&GatePolicy::default()).unwrap();
     assert_eq!(serde_json::from_str::<GatePolicy>(&text).unwrap(), GatePolicy::default());
     assert!(serde_json::from_str::<GatePolicy>(r#"{"stability": {"max_rice": 1}}"#).is_err());
@@ -240,7 +242,7 @@ fn the_policy_survives_text_and_refuses_unknown_keys() {
 proptest! {
     /// No losses whatever, NaN and infinities included, get past G2 while one of them in the window is not finite.
     #[test]
-    fn g2_never_passes_losses_that_are_no_numbers(
+    fn g2_never_passes_losses_that_are_not_finite(
         losses in prop::collection::vec(prop::num::f32::ANY, 0..200),
         alpha in prop::num::f32::ANY,
     ) {
@@ -262,7 +264,7 @@ proptest! {
 
     /// Making a metric better never turns a pass of G4 into a refusal.
     #[test]
-    fn g4_is_monotone(baseline in -10.0..10.0_f64, current in -10.0..10.0_f64, better in 0.0..10.0_f64, up: bool) {
+    fn g4_passes_what_is_better_than_a_pass(baseline in -10.0..10.0_f64, current in -10.0..10.0_f64, better in 0.0..10.0_f64, up: bool) {
         let evidence = |current| SystemImpactEvidence {
             expected_stage: SeedStageShadowing,
             metrics: vec![ImpactMetric { name: "m".into(), baseline, current, higher_is_better: up }],
