@@ -1,5 +1,4 @@
 //! Commands as they are drawn: whom they name, what they ask for, how they are sent.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::collections::BTreeMap;
 

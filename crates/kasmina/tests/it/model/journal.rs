@@ -1,5 +1,4 @@
 //! What the journal says, read as it grows, beside what was answered and told.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::collections::VecDeque;
 

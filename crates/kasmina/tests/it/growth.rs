@@ -1,10 +1,7 @@
 //! The life of seeds, on signed commands.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-
+use crate::common::{self, B, Host, Mlp, World, determined, optimizer, refused, seed};
 use burn::{module::AutodiffModule, optim::Optimizer};
-use common::{B, Host, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, AutomaticMode, Settings, Validation,
     leyline::v1::{SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},

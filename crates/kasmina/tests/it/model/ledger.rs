@@ -1,5 +1,4 @@
 //! What must hold after every step, whatever happened in it: property, clause of the contract, check.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,6 @@
 //! A world to test in: small hosts, a library, a clock that stands still, and whoever sends the commands.
-#![allow(dead_code, unreachable_pub, reason = "each test uses its part of what they all share")]
 
-use std::time::Duration;
+use std::{env, process::Command, time::Duration};
 
 use burn::{
     backend::{Autodiff, Flex},
@@ -30,6 +29,23 @@ use kasmina::{
 };
 
 pub type B = Autodiff<Flex>;
+
+const ALONE: &str = "KASMINA_TEST_ALONE";
+
+/// Whether this process runs only this test. If not, runs it in a process of its own and fails if it fails there.
+///
+/// Flex has one random generator for the whole process, and every manager seeds it in every step. A test that compares random
+/// numbers would see the numbers of the tests that run beside it. A lock would not do: all other tests would have to take it.
+pub fn alone(test: &str) -> bool {
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = Command::new(env::current_exe().unwrap()).args(["--exact", test]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{test} did not run: {said}");
+    false
+}
 
 /// What the tests need of a host.
 pub trait Host<B: BlendBackend>: Module<B> {

@@ -1,5 +1,4 @@
 //! What happens to the manager that is no command: tampering, crashes, full disks, going back.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},

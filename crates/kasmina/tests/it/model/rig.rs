@@ -1,5 +1,4 @@
 //! The manager and its model side by side: every step happens to both, then they are compared and the ledger is read.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,11 +1,8 @@
 //! A live seed cannot touch the host: whatever a seed does until it is culled, the host's bytes are, step for step, those of
 //! a run in plain Burn that never had it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-
+use crate::common::{self, B, Cnn, Host, Mlp, World, bytes, control_step, determined, optimizer, twin};
 use burn::module::AutodiffModule;
-use common::{B, Cnn, Host, Mlp, World, bytes, control_step, determined, optimizer, twin};
 use kasmina::{
     Settings,
     leyline::v1::{SeedLifecycleStage::*, SeedOperation::*},

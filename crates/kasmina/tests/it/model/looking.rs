@@ -1,5 +1,4 @@
 //! What can be seen of the manager, and whether it is what the model says.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use kasmina::{leyline::v1::SeedLifecycleStage::*, registry::parameter_ids};
 

@@ -1,5 +1,4 @@
 //! The model's moves of single seeds, and what their gates say.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use kasmina::leyline::v1::SeedLifecycleStage::{self as Stage, *};
 

@@ -1,14 +1,11 @@
 //! What is acknowledged outlives the process, and what cannot be made durable does not happen.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use common::{B, Mlp, World, bytes, determined, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, bytes, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, SeedManager, Settings,
     leyline::{

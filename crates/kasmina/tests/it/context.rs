@@ -1,11 +1,8 @@
 //! What a sender says of its decision is told and obeyed all the same, unless it means to grow something else.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::collections::BTreeMap;
 
-use common::{B, Mlp, World, blueprint, determined, refused, seed};
+use crate::common::{B, Mlp, World, blueprint, determined, refused, seed};
 use kasmina::{
     CommandError, Receipt, Refusal, Settings,
     kernel_load::KernelLibrary,

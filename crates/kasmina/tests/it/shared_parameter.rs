@@ -1,13 +1,10 @@
 //! A kernel that shares a parameter with the host is caught in the first step, and the host steps as if it were not there.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-
+use crate::common::{B, Mlp, World, bytes, control_step, determined, optimizer, refused, seed, twin};
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-use common::{B, Mlp, World, bytes, control_step, determined, optimizer, refused, seed, twin};
 use kasmina::{
     Settings,
     isolation::Pass,

@@ -2,7 +2,6 @@
 //!
 //! What depends on measured numbers alone (G2 and G4 under strict settings) it takes over from the manager's answer, `told`, if
 //! that is one of the answers that are allowed there.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -2,13 +2,13 @@
 //! after every step the two must agree and every line of the ledger must hold.
 //!
 //! ```sh
-//! cargo test -p kasmina --test model                                    # 256 cases, the same in every run
+//! cargo test -p kasmina --test it model::                               # 256 cases, the same in every run
 //! KASMINA_MODEL_CASES=10000 KASMINA_MODEL_SEED=$(date +%s) \
-//!     cargo test --release -p kasmina --test model -- --nocapture       # a night; says what was reached how often
+//!     cargo test --release -p kasmina --test it model:: -- --nocapture  # a night; says what was reached how often
 //! ```
 //!
-//! A failure prints the shortest sequence of steps that fails. What failed once is kept in `tests/model/regressions.txt`, which
-//! is tried first: commit it with the fix.
+//! A failure prints the shortest sequence of steps that fails. What failed once is kept in `tests/it/model/regressions.txt`,
+//! which is tried first: commit it with the fix.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -25,34 +25,20 @@
 //! | `sending.rs` | commands on their way to both |
 //! | `looking.rs` | what can be seen, and whether both agree |
 //! | `mishaps.rs` | what happens that is no command: tampering, crashes, full disks, going back |
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-#[path = "model/batch.rs"]
 mod batch;
-#[path = "model/breaker.rs"]
 mod breaker;
-#[path = "model/command.rs"]
 mod command;
-mod common;
-#[path = "model/journal.rs"]
+
 mod journal;
-#[path = "model/ledger.rs"]
 mod ledger;
-#[path = "model/looking.rs"]
 mod looking;
-#[path = "model/mishaps.rs"]
 mod mishaps;
-#[path = "model/moves.rs"]
 mod moves;
-#[path = "model/prediction.rs"]
 mod prediction;
-#[path = "model/rig.rs"]
 mod rig;
-#[path = "model/sending.rs"]
 mod sending;
-#[path = "model/steps.rs"]
 mod steps;
-#[path = "model/store.rs"]
 mod store;
 
 use std::{cell::RefCell, env};
@@ -89,7 +75,7 @@ fn the_manager_does_what_its_model_says() {
         cases: number("KASMINA_MODEL_CASES", CASES).try_into().unwrap(),
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(number("KASMINA_MODEL_SEED", 0)),
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/model/regressions.txt"))),
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct("tests/it/model/regressions.txt"))),
         source_file: Some(file!()),
         max_shrink_iters: 2_000,
         ..Config::default()

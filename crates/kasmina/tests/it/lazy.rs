@@ -1,12 +1,9 @@
 //! An activation given as a closure is computed once per batch, and changes nothing but the time.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::cell::Cell;
 
+use crate::common::{B, Mlp, World, batch, bytes, determined, optimizer, seed, twin};
 use burn::tensor::{Tensor, activation::relu};
-use common::{B, Mlp, World, batch, bytes, determined, optimizer, seed, twin};
 use kasmina::{Grafts, Settings, StepReport, leyline::v1::SeedOperation::*};
 
 /// Two slots, one behind the other; `computed` counts what is computed before each.

@@ -1,5 +1,4 @@
 //! A breaker as it should be.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::time::Duration;
 

@@ -1,11 +1,8 @@
 //! A manager on a real store, on a disk that fills up and in a directory that goes away: it refuses, loses nothing, and goes on.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::{collections::BTreeMap, env, fs, path::Path, process::Command, time::Duration};
 
-use common::{B, Mlp, World, determined, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     CommandError, Receipt, Recovered, SeedManager, Settings,
     leyline::{
@@ -30,7 +27,7 @@ fn a_full_disk_acknowledges_nothing_and_takes_nothing_away() {
     let directory = tempfile::tempdir().unwrap();
     // SIGXFSZ would kill the child; ignored, the write fails instead. 64 blocks of 512 bytes: 32 KiB.
     let output = Command::new("/bin/sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 64 && exec \"$0\" --exact full_disk_child --nocapture"])
+        .args(["-c", "trap '' XFSZ; ulimit -f 64 && exec \"$0\" --exact full_disk::full_disk_child --nocapture"])
         .arg(env::current_exe().unwrap())
         .env(DIRECTORY, directory.path())
         .output();

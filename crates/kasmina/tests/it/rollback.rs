@@ -1,13 +1,10 @@
 //! Going back: the run goes on as if what was undone had never been, bit for bit.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
-
-mod common;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::common::{self, B, Cnn, Host, Mlp, Noisy, World, bytes, determined, optimizer, refused, seed};
 use burn::module::AutodiffModule;
 use burn::optim::{AdamW, adaptor::OptimizerAdaptor};
-use common::{B, Cnn, Host, Mlp, Noisy, World, bytes, determined, optimizer, refused, seed};
 use kasmina::{
     CheckpointError, CommandError, Receipt, Settings, StepError, TrainerState,
     leyline::{

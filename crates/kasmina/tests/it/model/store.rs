@@ -1,5 +1,4 @@
 //! The model of what outlives the process, of what cannot be made durable, and of going back.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::{collections::BTreeSet, mem, rc::Rc};
 

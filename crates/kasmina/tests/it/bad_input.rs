@@ -1,12 +1,9 @@
 //! Whatever is wrong with a command, a kernel or a batch: a typed reason, an event, and a host that steps as it would have.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-mod common;
-
-use burn::{module::AutodiffModule, tensor::Tensor};
-use common::{
-    B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin,
+use crate::common::{
+    self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin,
 };
+use burn::{module::AutodiffModule, tensor::Tensor};
 use kasmina::{
     CommandSender, Grafts, Settings, StepError,
     kernel_load::{KernelLibrary, LibraryError},

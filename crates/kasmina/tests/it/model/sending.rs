@@ -1,5 +1,4 @@
 //! Commands on their way from whoever sends them to the manager and to its model.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use kasmina::{
     CommandError,

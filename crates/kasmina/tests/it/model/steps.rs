@@ -1,5 +1,4 @@
 //! What can happen, and how often it does.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use std::fmt;
 

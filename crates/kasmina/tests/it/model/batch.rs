@@ -1,5 +1,4 @@
 //! The model's batches: who learns, who is probed, who is caught.
-#![allow(unreachable_pub, reason = "shared by the files of one test")]
 
 use kasmina::leyline::v1::SeedLifecycleStage::*;
 

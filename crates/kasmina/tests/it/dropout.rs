@@ -1,14 +1,14 @@
-//! A seed's passes take no random numbers from a host that draws them. Alone in its process: Flex has one generator.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+//! A seed's passes take no random numbers from a host that draws them.
 
-mod common;
-
+use crate::common::{B, Noisy, World, alone, bytes, determined, optimizer, twin};
 use burn::tensor::{Distribution, Tensor, TensorData};
-use common::{B, Noisy, World, bytes, determined, optimizer, twin};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
 fn a_host_with_dropout_draws_what_it_would_have_drawn() {
+    if !alone("dropout::a_host_with_dropout_draws_what_it_would_have_drawn") {
+        return;
+    }
     let mut host = determined(Noisy::init());
     let mut control = twin(&host);
     let (mut world, mut other) = (World::new(Settings::default()), World::new(Settings::default()));

@@ -1,5 +1,4 @@
 //! Scrapes over real sockets, from clients that are good and from clients that are not.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::{
     io::{self, Read, Write},
