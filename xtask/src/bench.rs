@@ -5,11 +5,11 @@ mod rows;
 mod table;
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
 
+use cargo_metadata::Metadata;
 use criterion::Estimates;
 use rows::ROWS;
 use serde::Serialize;
@@ -17,9 +17,7 @@ use table::Line;
 
 use crate::{
     failure::Failure,
-    progress::Progress,
-    stopwatch::Stopwatch,
-    workspace::{Metadata, cargo, follow, words},
+    workspace::{self, cargo, stream},
 };
 
 #[derive(clap::Args)]
@@ -48,8 +46,8 @@ struct Machine {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let metadata = Metadata::read()?;
-    let results = metadata.target_directory.join("xtask-bench");
+    let metadata = workspace::metadata()?;
+    let results = metadata.target_directory.join("xtask-bench").into_std_path_buf();
     let measured = measure(&metadata, &results, args.quick);
     let estimates = Estimates::read(&results)?;
     let lines: Vec<Line> = ROWS.iter().map(|row| Line::judge(row, &estimates)).collect();
@@ -64,46 +62,24 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     table::verdict(&lines).map_or(Ok(()), |problem| Err(Failure::Budget(problem)))
 }
 
-/// Runs all `[[bench]]` targets; criterion writes to `results`, where nothing of an earlier run is left.
+/// Runs all `[[bench]]` targets; criterion writes to `results`, from which an earlier run is removed first.
 fn measure(metadata: &Metadata, results: &Path, quick: bool) -> Result<(), Failure> {
     match fs::remove_dir_all(results) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file("remove", results)(error)),
         Ok(()) | Err(_) => {}
     }
-    let packages = metadata.default_members().into_iter().filter(|(_, package)| package.benches().next().is_some());
-    let packages = packages.collect();
-    let features = Metadata::features(&packages);
-    let mut command = cargo(["bench", "--no-fail-fast", "--features", &features]);
-    for (name, package) in &packages {
-        command.args(["--package", name]).args(package.benches().flat_map(|bench| ["--bench", bench]));
+    let mut packages = metadata.workspace_default_packages();
+    packages.retain(|package| workspace::benches(package).next().is_some());
+    let mut command = cargo(["bench", "--no-fail-fast", "--features", &workspace::features(&packages)]);
+    for package in packages {
+        command.args(["--package", &package.name]);
+        command.args(workspace::benches(package).flat_map(|bench| ["--bench", bench]));
     }
     command.args(["--", "--noplot"]).env("CRITERION_HOME", results);
     if quick {
         command.args(["--quick", "--warm-up-time", "0.2", "--measurement-time", "1"]);
     }
-
-    let watch = Stopwatch::start();
-    let name = words(&command);
-    let progress = Progress::start("cargo bench");
-    let mut begun = BTreeSet::new();
-    let mut said = Vec::new();
-    let status = follow(command, |line| {
-        said.push(line.to_owned());
-        let Some(id) = criterion::begins(line) else {
-            return progress.show(line.trim());
-        };
-        if begun.insert(id.to_owned()) {
-            progress.show(format!("{} of {}: {id}", begun.len(), ROWS.len()));
-            if progress.is_hidden() {
-                eprintln!("{:>6.1} s  measuring {id}", watch.seconds());
-            }
-        }
-    })?;
-    if status.success() {
-        return Ok(());
-    }
-    said.iter().for_each(|line| progress.print(line));
-    Err(Failure::Command { command: name, status })
+    stream(&mut command)
 }
 
 fn write(path: &Path, measurements: &Measurements<'_>) -> Result<(), Failure> {

@@ -7,7 +7,6 @@ mod finding;
 mod ledger;
 mod process;
 mod protocol;
-mod random;
 mod recording;
 mod world;
 
@@ -19,6 +18,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use fastrand::Rng;
 use kasmina::rollback::{CheckpointStore, Journal, Store, StoreError};
 
 pub(crate) use child::{Args as ChildArgs, run as child};
@@ -28,7 +28,6 @@ use finding::{Finding, Tally, Wrong};
 use ledger::{Held, Ledger};
 use process::Moment;
 use protocol::{Line, Saved};
-use random::Random;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -58,15 +57,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     fs::create_dir_all(&base).map_err(Failure::file("create", &base))?;
 
     let mut tally = Tally { seed: args.seed, ..Tally::default() };
-    let mut random = Random::new(args.seed);
+    let mut random = Rng::with_seed(args.seed);
     let progress = Progress::start("crash");
     let mut trial = Trial::begin(&base, &mut tally)?;
     while tally.kills < args.kills && tally.findings() == 0 {
-        if trial.kills > 0 && random.once_in(STORE_LIFE) {
+        if trial.kills > 0 && random.u64(..STORE_LIFE) == 0 {
             trial = Trial::begin(&base, &mut tally)?;
         }
         let moment = trial.moment(&mut random);
-        let seed = random.next();
+        let seed = random.u64(..);
         let findings = trial.round(moment, seed, &mut random, &mut tally)?;
         findings.iter().for_each(|finding| tally.count(finding));
         for finding in findings.iter().take(PRINTED) {
@@ -117,13 +116,13 @@ impl Trial {
     }
 
     /// Mostly while it works; now and then, and mostly where a store is new, while it begins.
-    fn moment(&self, random: &mut Random) -> Moment {
-        let beginning = self.kills < 2 || random.once_in(8);
-        if beginning && !random.once_in(4) {
+    fn moment(&self, random: &mut Rng) -> Moment {
+        let beginning = self.kills < 2 || random.u64(..8) == 0;
+        if beginning && random.u64(..4) != 0 {
             let limit = self.recovery.as_micros() as u64 * 3 / 2;
-            return Moment::AfterStart(Duration::from_micros(random.below(limit)));
+            return Moment::AfterStart(Duration::from_micros(random.u64(..=limit)));
         }
-        Moment::AfterRecovery(Duration::from_micros(20_000 + random.below(230_000)))
+        Moment::AfterRecovery(Duration::from_micros(20_000 + random.u64(..230_000)))
     }
 
     /// One life, one death, and what is left.
@@ -131,7 +130,7 @@ impl Trial {
         &mut self,
         moment: Moment,
         seed: u64,
-        random: &mut Random,
+        random: &mut Rng,
         tally: &mut Tally,
     ) -> Result<Vec<Finding>, Failure> {
         self.keep_wires(random)?;
@@ -150,9 +149,10 @@ impl Trial {
     }
 
     /// Commands that the next process is to be sent again, though its journal may have dropped them.
-    fn keep_wires(&self, random: &mut Random) -> Result<(), Failure> {
+    fn keep_wires(&self, random: &mut Rng) -> Result<(), Failure> {
         let accepted = self.ledger.accepted();
-        let wires: Vec<_> = (0..16).filter_map(|_| random.pick(&accepted)).map(|wire| STANDARD.encode(wire)).collect();
+        let wires: Vec<_> =
+            (0..16).filter_map(|_| random.choice(&accepted)).map(|wire| STANDARD.encode(wire)).collect();
         let path = self.path.join("replays");
         fs::write(&path, wires.join("\n")).map_err(Failure::file("write", &path))
     }

@@ -80,8 +80,8 @@ fn grow(name: HostName, seeds: &[u64], args: &Args, images: &Images) -> Result<H
         runs.push(run.map_err(|cause| Failure::Demo(cause.to_string()))?);
     }
     let report = HostReport::of(&plan, runs, growth::steps_per_epoch(&images.train));
-    for path in picture::draw(&report.story(&plan), &args.out, &name.to_string())? {
-        println!("picture   {}", path.display());
-    }
+    let path = args.out.join(format!("{name}.png"));
+    picture::draw(&report.story(&plan), &path)?;
+    println!("picture   {}", path.display());
     Ok(report)
 }

@@ -1,20 +1,17 @@
 //! `cargo xtask fuzz`: the fuzz targets for a while each, on a copy of the checked-in corpus.
 
-mod report;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use report::Report;
+use cargo_metadata::Metadata;
 
 use crate::{
     failure::Failure,
-    progress::Progress,
     verify::quietly,
-    workspace::{self, Metadata, capture, cargo, follow},
+    workspace::{self, capture, cargo, stream},
 };
 
 /// AddressSanitizer looks for what unsafe code does, which the workspace forbids; without it a run is twice as fast.
@@ -42,28 +39,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Fuzz(format!("there is no target {unknown}, only {}", all.join(", "))));
     }
     let wanted: Vec<_> = all.iter().filter(|name| args.targets.is_empty() || args.targets.contains(name)).collect();
-    let directory = Metadata::read()?.target_directory.join("fuzz");
+    let directory = workspace::metadata()?.target_directory.join("fuzz").into_std_path_buf();
     build(&directory)?;
     let scratch = Scratch::new(&directory)?;
-    let mut found = 0;
+    let mut found = Vec::new();
     for name in &wanted {
-        let report = fuzz(name, args.seconds, &directory, &scratch)?;
-        println!("{report}");
-        if let Some(input) = &report.finding {
-            found += 1;
-            println!("  {}", shown(input));
-            println!("  cargo +nightly {} {name} {}", cargo_fuzz("run", &directory).join(" "), shown(input));
+        // A fuzzer that finds something says what, and how to see it again.
+        match fuzz(name, args.seconds, &directory, &scratch) {
+            Err(Failure::Command { .. }) => found.push(name.as_str()),
+            outcome => outcome?,
         }
     }
-    match found {
-        0 => Ok(()),
-        found => Err(Failure::Fuzz(format!("{found} of {} targets found something", wanted.len()))),
-    }
+    if found.is_empty() { Ok(()) } else { Err(Failure::Fuzz(format!("failed: {}", found.join(", ")))) }
 }
 
 /// Compiles every target; for `verify`.
 pub(crate) fn check(metadata: &Metadata) -> Result<(), Failure> {
-    build(&metadata.target_directory.join("fuzz"))
+    build(metadata.target_directory.join("fuzz").as_std_path())
 }
 
 fn build(directory: &Path) -> Result<(), Failure> {
@@ -79,7 +71,7 @@ fn build(directory: &Path) -> Result<(), Failure> {
     quietly(nightly(&cargo_fuzz("build", directory)))
 }
 
-/// Says what to install where something is missing.
+/// Says what to install if something is missing.
 fn tools() -> Result<(), Failure> {
     let works = |arguments: &[&str]| {
         let mut command = nightly(&[]);
@@ -95,7 +87,7 @@ fn tools() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The cargo of the nightly toolchain. `cargo +nightly` would not do: the cargo that runs this program is no proxy.
+/// The cargo of the nightly toolchain. `cargo +nightly` would not do: the cargo that runs this program is not a proxy.
 fn nightly(arguments: &[String]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo"]).args(arguments);
@@ -120,7 +112,7 @@ fn targets() -> Result<Vec<String>, Failure> {
         .collect())
 }
 
-fn fuzz(name: &str, seconds: u32, directory: &Path, scratch: &Scratch) -> Result<Report, Failure> {
+fn fuzz(name: &str, seconds: u32, directory: &Path, scratch: &Scratch) -> Result<(), Failure> {
     let corpus = directory.join("corpus").join(name);
     copy(&workspace::root().join("fuzz/corpus").join(name), &corpus)?;
     let mut arguments = cargo_fuzz("run", directory);
@@ -129,24 +121,10 @@ fn fuzz(name: &str, seconds: u32, directory: &Path, scratch: &Scratch) -> Result
         format!("-max_total_time={seconds}"),
         format!("-rss_limit_mb={MEMORY_MIB}"),
         format!("-timeout={SLOWEST}"),
+        "-print_final_stats=1".to_owned(),
     ]);
-    let mut command = nightly(&arguments);
-    command.env("TMPDIR", &scratch.0);
-    let progress = Progress::start(format!("fuzz {name}"));
-    let mut report = Report::new(name);
-    let status = follow(command, |line| {
-        report.read(line);
-        progress.show(line.trim());
-    })?;
-    let ran = status.success() && report.executions > 0;
-    if !ran {
-        report.cause().for_each(|line| progress.print(line));
-    }
-    if !ran && report.finding.is_none() {
-        return Err(Failure::Command { command: format!("fuzz target {name}"), status });
-    }
-    report.inputs = list(&corpus)?.len();
-    Ok(report)
+    println!("fuzz {name}");
+    stream(nightly(&arguments).env("TMPDIR", &scratch.0))
 }
 
 /// Adds the checked-in inputs to what earlier runs have found.
@@ -168,7 +146,7 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-/// As one types it in the workspace's root.
+/// The path from the workspace's root.
 fn shown(path: &Path) -> String {
     path.strip_prefix(workspace::root()).unwrap_or(path).display().to_string()
 }
@@ -188,7 +166,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed is in the way of nobody.
+        // A directory that cannot be removed does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

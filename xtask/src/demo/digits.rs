@@ -18,13 +18,10 @@ const SPLIT_SEED: u64 = 0x6b61_736d_696e_6121;
 /// Why the digits could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DigitsError {
-    /// The file is not there or not gzip.
     #[error("cannot read: {0}")]
     Read(#[from] io::Error),
-    /// A row has too few or too many cells.
     #[error("row {row}: {found} cells instead of 65")]
     Cells { row: usize, found: usize },
-    /// A cell is no number, or too large a one.
     #[error("row {row}: {cell:?} is not a whole number from 0 to {most}")]
     Cell { row: usize, cell: String, most: u8 },
 }
@@ -92,7 +89,8 @@ fn number(row: usize, cell: &str, most: u8) -> Result<u8, DigitsError> {
     number.ok_or_else(|| DigitsError::Cell { row, cell: cell.to_owned(), most })
 }
 
-/// Fisher and Yates's shuffle; splitmix64 draws: the same order from the same seed on every machine.
+/// Fisher and Yates's shuffle with splitmix64: the same order from the same seed on every machine, and in every version of every
+/// library, because the pictures in docs/ and the accuracies in the README depend on it.
 pub(crate) fn shuffle(order: &mut [usize], seed: u64) {
     let mut state = seed;
     for left in (2..=order.len()).rev() {
@@ -117,42 +115,22 @@ impl Split {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digits, DigitsError, SPLIT_SEED, shuffle};
+    use super::Digits;
 
     #[test]
-    fn the_file_has_all_images() {
+    fn the_split_is_fixed_and_loses_nothing() {
         let digits = Digits::read().unwrap();
         assert_eq!((digits.images.len(), digits.labels.len()), (1797, 1797));
         assert_eq!(digits.labels[..5], [0, 1, 2, 3, 4]);
         assert_eq!(digits.images[0][..5], [0.0, 0.0, 5.0 / 16.0, 13.0 / 16.0, 9.0 / 16.0]);
         assert!(digits.images.iter().flatten().all(|grey| (0.0..=1.0).contains(grey)));
-        assert!((0..=9).all(|digit| digits.labels.iter().filter(|label| **label == digit).count() > 170));
-    }
-
-    #[test]
-    fn the_split_is_fixed_and_loses_nothing() {
-        let digits = Digits::read().unwrap();
         let ((train, test), (again, _)) = (digits.split(), digits.split());
-        assert_eq!((train.images.len(), test.images.len()), (1437, 360));
-        assert_eq!((train.labels.len(), test.labels.len()), (1437, 360));
-        assert_eq!(train.labels, again.labels);
-        let sum = |labels: &[u8]| labels.iter().map(|label| usize::from(*label)).sum::<usize>();
-        assert_eq!(sum(&train.labels) + sum(&test.labels), sum(&digits.labels));
-        assert!((0..=9).all(|digit| test.labels.iter().filter(|label| **label == digit).count() > 20));
-    }
-
-    #[test]
-    fn the_shuffle_is_a_permutation_that_only_its_seed_decides() {
-        let shuffled = |seed| {
-            let mut order: Vec<usize> = (0..100).collect();
-            shuffle(&mut order, seed);
-            order
-        };
-        assert_eq!(shuffled(SPLIT_SEED), shuffled(SPLIT_SEED));
-        assert_ne!(shuffled(SPLIT_SEED), shuffled(SPLIT_SEED + 1));
-        let mut sorted = shuffled(SPLIT_SEED);
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+        assert_eq!((train.images.len(), test.images.len(), &train.labels), (1437, 360, &again.labels));
+        for digit in 0..=9 {
+            let count = |labels: &[u8]| labels.iter().filter(|label| **label == digit).count();
+            assert_eq!(count(&train.labels) + count(&test.labels), count(&digits.labels));
+            assert!(count(&test.labels) > 20);
+        }
     }
 
     #[test]
@@ -163,6 +141,5 @@ mod tests {
         assert_eq!(message(&(row("0", "1") + "1,2,3")), "row 2: 3 cells instead of 65");
         assert_eq!(message(&row("17", "1")), "row 1: \"17\" is not a whole number from 0 to 16");
         assert_eq!(message(&row("0", "ten")), "row 1: \"ten\" is not a whole number from 0 to 9");
-        assert!(matches!(Digits::parse("\n"), Err(DigitsError::Cells { row: 1, found: 1 })));
     }
 }

@@ -1,162 +1,150 @@
-//! Whether ARCHITECTURE.md says what cargo and the file system say: the map, the floors, and who knows whom.
-
-mod document;
+//! Whether the workspace is built in floors, and whether ARCHITECTURE.md shows them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
 };
 
-use document::{Document, Row};
+use cargo_metadata::{DependencyKind, Metadata, Package};
 
+use super::floors::{FLOORS, Links, Row};
 use crate::{
     failure::Failure,
-    workspace::{self, DependencyKind, Metadata, Package},
+    workspace::{self, capture, cargo, resolved_features},
 };
 
-const FILE: &str = "ARCHITECTURE.md";
-const XTASK: &str = "xtask";
-/// Up to this floor there are neither tensors nor an asynchronous runtime, and no crate knows one of its own floor.
-const PLAIN_FLOORS: u8 = 1;
-const HEAVY: [&str; 2] = ["burn", "tokio"];
+const DOCUMENT: &str = "ARCHITECTURE.md";
+const DATA: &str = "xtask/src/verify/floors.rs";
+/// What a plain crate does not link.
+const HEAVY: [&str; 3] = ["burn", "hyper", "tokio"];
+/// Burn's feature of this name makes `Autodiff<B>` demand a `DistributedBackend`; `Autodiff<Flex>` stops compiling.
+const FORBIDDEN_FEATURE: &str = "distributed";
 
-/// What cargo says about one crate.
-#[derive(Default)]
-struct Facts {
-    /// Directory names of the workspace's crates that it depends on.
-    knows: BTreeSet<String>,
-    /// Names of everything that is linked into it.
-    linked: Vec<String>,
-}
+/// The crates that each crate depends on, by the names of their directories.
+type Facts = BTreeMap<String, BTreeSet<String>>;
 
 pub(super) fn check(metadata: &Metadata) -> Result<(), Failure> {
-    let root = workspace::root();
-    let path = root.join(FILE);
-    let text = fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
-    let exists = |path: &str| root.join(path).exists();
-    let violations = violations(&text, &facts(metadata), exists);
-    for violation in &violations {
-        println!("  {violation}");
+    let path = workspace::root().join(DOCUMENT);
+    let document = fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
+    let facts = facts(metadata);
+    let mut found = edges(&facts, &FLOORS);
+    for row in FLOORS.iter().filter(|row| row.links == Links::Plain && facts.contains_key(row.name)) {
+        found.extend(heavy(row.name)?);
     }
-    match violations.len() {
-        0 => Ok(()),
-        1 => Err(Failure::Architecture("1 line has to change".to_owned())),
-        more => Err(Failure::Architecture(format!("{more} lines have to change"))),
+    let distributed = resolved_features(metadata, "burn").filter(|(_, features)| features.contains(FORBIDDEN_FEATURE));
+    found.extend(distributed.map(|(name, _)| format!("{name}: turn its feature `{FORBIDDEN_FEATURE}` off")));
+    if !document.contains(&table(&facts, &FLOORS)) {
+        found.push(format!("{DOCUMENT}: replace the table of floors by what `cargo xtask floors` prints"));
     }
+    let unmapped = facts.keys().filter(|name| !document.contains(&format!("\n    {name}/ ")));
+    found.extend(unmapped.map(|name| format!("{DOCUMENT}: add {name}/ to the map")));
+    for line in &found {
+        println!("  {line}");
+    }
+    if found.is_empty() { Ok(()) } else { Err(Failure::Architecture(format!("{} things to change", found.len()))) }
 }
 
-/// The crates under crates/ by the names of their directories.
-fn facts(metadata: &Metadata) -> BTreeMap<String, Facts> {
-    let members = metadata.members();
-    let crates: BTreeMap<&str, &str> = members.keys().filter_map(|name| Some((*name, directory(name)?))).collect();
-    let facts = |package: &Package| Facts {
-        knows: package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind == DependencyKind::Normal)
-            .filter_map(|dependency| crates.get(dependency.name.as_str()).map(|name| (*name).to_owned()))
-            .collect(),
-        linked: metadata.linked_into(package).into_iter().map(str::to_owned).collect(),
+/// Prints the table for ARCHITECTURE.md.
+pub(crate) fn print() -> Result<(), Failure> {
+    print!("{}", table(&facts(&workspace::metadata()?), &FLOORS));
+    Ok(())
+}
+
+fn facts(metadata: &Metadata) -> Facts {
+    let members = metadata.workspace_packages();
+    let crates: BTreeMap<&str, &str> =
+        members.iter().filter_map(|it| Some((it.name.as_str(), directory(it)?))).collect();
+    let knows = |package: &Package| {
+        let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        normal.filter_map(|it| crates.get(it.name.as_str()).map(|name| (*name).to_owned())).collect()
     };
-    members.values().filter_map(|package| Some((directory(&package.name)?.to_owned(), facts(package)))).collect()
+    members.iter().filter_map(|package| Some((directory(package)?.to_owned(), knows(package)))).collect()
 }
 
-/// Where under crates/ a package lives; none for the tools.
-fn directory(package: &str) -> Option<&str> {
-    if package == "kasmina" { Some(package) } else { package.strip_prefix("kasmina-") }
+/// Where under crates/ a package is; none for the tools.
+fn directory(package: &Package) -> Option<&str> {
+    let directory = package.manifest_path.parent()?;
+    (directory.parent()?.file_name()? == "crates").then(|| directory.file_name())?
 }
 
-/// One line for each thing to change.
-fn violations(text: &str, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let document = match Document::parse(text) {
-        Ok(document) => document,
-        Err(problems) => {
-            return problems.into_iter().map(|problem| format!("{FILE}: {problem}")).collect();
-        }
-    };
-    let mut found = map(&document.paths, facts, exists);
-    found.extend(floors(&document.rows, facts));
-    found
-}
-
-fn map(paths: &BTreeSet<String>, facts: &BTreeMap<String, Facts>, exists: impl Fn(&str) -> bool) -> Vec<String> {
-    let wanted = facts.keys().map(|name| format!("crates/{name}")).chain([XTASK.to_owned()]);
-    let missing = wanted.filter(|path| !paths.contains(path)).map(|path| format!("{FILE}: the map lacks {path}"));
-    let gone = paths.iter().filter(|path| !exists(path));
-    missing.chain(gone.map(|path| format!("{FILE}: the map lists {path}, which does not exist"))).collect()
-}
-
-fn floors(rows: &[Row], facts: &BTreeMap<String, Facts>) -> Vec<String> {
+/// Every crate has a row, and depends on crates that its row names, on lower floors.
+fn edges(facts: &Facts, rows: &[Row]) -> Vec<String> {
+    let floor_of = |name: &str| rows.iter().find(|row| row.name == name).map(|row| row.floor);
     let mut found = Vec::new();
-    let mut listed: BTreeMap<&str, &Row> = BTreeMap::new();
-    for row in rows {
-        let name = row.name.as_str();
-        if name != XTASK && !facts.contains_key(name) {
-            found.push(format!("{FILE}: the table lists `{name}`, but there is no crates/{name}"));
-        } else if listed.insert(name, row).is_some() {
-            found.push(format!("{FILE}: the table lists `{name}` twice"));
-        }
-    }
-    for (name, facts) in facts {
-        match listed.get(name.as_str()) {
-            None => found.push(format!("{FILE}: the table lacks `{name}`")),
-            Some(row) => {
-                found.extend(knowledge(row, facts));
-                found.extend(edges(row, facts, &listed));
-                found.extend(weight(row, facts));
+    for (name, knows) in facts {
+        let Some(row) = rows.iter().find(|row| row.name == name) else {
+            found.push(format!("{DATA}: add a row for `{name}`"));
+            continue;
+        };
+        for other in knows {
+            if !row.knows.contains(&other.as_str()) {
+                found
+                    .push(format!("crates/{name}: drop its dependency on `{other}`, or add that to its row in {DATA}"));
+            }
+            if floor_of(other).is_some_and(|floor| floor >= row.floor) {
+                found.push(format!("crates/{name}: drop its dependency on `{other}`: that is not on a lower floor"));
             }
         }
     }
     found
 }
 
-/// What a crate knows must be what the table says.
-fn knowledge(row: &Row, facts: &Facts) -> Vec<String> {
-    let name = &row.name;
-    let unsaid = facts.knows.difference(&row.knows).map(|other| {
-        format!("{FILE}: `{name}` depends on `{other}`: add it to `knows`, or drop it from crates/{name}/Cargo.toml")
-    });
-    let untrue = row
-        .knows
-        .difference(&facts.knows)
-        .map(|other| format!("{FILE}: `{name}` does not depend on `{other}`: drop it from `knows`"));
-    unsaid.chain(untrue).collect()
-}
-
-/// Dependencies go down; on the upper floors they may also go sideways.
-fn edges(row: &Row, facts: &Facts, listed: &BTreeMap<&str, &Row>) -> Vec<String> {
-    let Row { name, floor, .. } = row;
-    let others = facts.knows.iter().filter_map(|other| listed.get(other.as_str()));
-    others
-        .filter_map(|other| {
-            let problem = if other.floor > *floor {
-                "dependencies go down"
-            } else if other.floor == *floor && *floor <= PLAIN_FLOORS {
-                "crates of the floors 0 and 1 know none of their own floor"
-            } else {
-                return None;
-            };
-            let Row { name: below, floor: there, .. } = other;
-            Some(format!(
-                "crates/{name}/Cargo.toml: drop `{below}` (floor {there}) from floor {floor}, or move one: {problem}"
-            ))
-        })
-        .collect()
-}
-
-/// The lower floors link nothing heavy.
-fn weight(row: &Row, facts: &Facts) -> Vec<String> {
-    let Row { name, floor, .. } = row;
-    if *floor > PLAIN_FLOORS {
-        return Vec::new();
+/// What a plain crate links all the same. `cargo tree` resolves features for this crate alone, as its users' builds do.
+fn heavy(name: &str) -> Result<Option<String>, Failure> {
+    let package = format!("kasmina-{name}");
+    let mut tree = cargo(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let (success, linked, errors) = capture(tree.args(["--package", &package]))?;
+    if !success {
+        return Err(Failure::Workspace(errors.trim().to_owned()));
     }
-    let is_linked = |heavy: &&str| facts.linked.iter().any(|linked| linked == heavy);
-    HEAVY
-        .into_iter()
-        .filter(is_linked)
-        .map(|heavy| format!("crates/{name}/Cargo.toml: drop what links {heavy}: floor {floor} does without"))
-        .collect()
+    let is_linked = |heavy: &&str| linked.lines().any(|line| line.split(' ').next() == Some(heavy));
+    let linked: Vec<_> = HEAVY.into_iter().filter(is_linked).collect();
+    Ok((!linked.is_empty()).then(|| format!("crates/{name}: links {}; `cargo tree -p {package}`", linked.join(", "))))
+}
+
+/// The table of the crates that exist, with what each of them knows by its manifest.
+fn table(facts: &Facts, rows: &[Row]) -> String {
+    let mut text = "| floor | crate | owns | knows | invariant |\n|---|---|---|---|---|\n".to_owned();
+    for Row { floor, name, owns, invariant, .. } in rows {
+        let Some(knows) = facts.get(*name) else { continue };
+        let knows: Vec<_> = knows.iter().map(|other| format!("`{other}`")).collect();
+        let knows = if knows.is_empty() { "-".to_owned() } else { knows.join(", ") };
+        text += &format!("| {floor} | `{name}` | {owns} | {knows} | **{invariant}** |\n");
+    }
+    text
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn knows(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn row(floor: u8, name: &'static str, knows: &'static [&'static str]) -> Row {
+        Row { floor, name, owns: "things", knows, links: Links::Plain, invariant: "true" }
+    }
+
+    #[test]
+    fn dependencies_go_down_and_are_named() {
+        let rows = [row(0, "low", &[]), row(1, "high", &["low"]), row(1, "beside", &["high"]), row(2, "later", &[])];
+        let facts = |high: &[&str], beside: &[&str]| {
+            let all = [("low", &[][..]), ("high", high), ("beside", beside)];
+            Facts::from(all.map(|(name, others)| (name.to_owned(), knows(others))))
+        };
+        assert_eq!(edges(&facts(&["low"], &[]), &rows), Vec::<String>::new());
+        assert!(edges(&facts(&["low"], &["low"]), &rows)[0].contains("add that to its row"));
+        assert!(edges(&facts(&["low"], &["high"]), &rows)[0].contains("not on a lower floor"));
+        let unknown = Facts::from([("new".to_owned(), knows(&[]))]);
+        assert!(edges(&unknown, &rows)[0].contains("add a row for `new`"));
+    }
+
+    #[test]
+    fn the_table_shows_what_exists() {
+        let rows = [row(0, "low", &[]), row(1, "high", &["low"]), row(2, "later", &[])];
+        let facts = Facts::from([("low".to_owned(), knows(&[])), ("high".to_owned(), knows(&["low"]))]);
+        let lines = ["| 0 | `low` | things | - | **true** |", "| 1 | `high` | things | `low` | **true** |"];
+        assert_eq!(table(&facts, &rows).lines().skip(2).collect::<Vec<_>>(), lines);
+    }
+}

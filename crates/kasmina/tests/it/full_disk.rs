@@ -1,0 +1,129 @@
+//! A manager on a real store, on a disk that fills up and in a directory that goes away: it refuses, loses nothing, and goes on.
+
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command, time::Duration};
+
+use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
+use kasmina::{
+    CommandError, Receipt, Recovered, SeedManager, Settings,
+    leyline::{
+        TrainingRunId,
+        v1::{SeedLifecycleStage::*, SeedOperation::*},
+    },
+    rollback::Store,
+    safety::Clock,
+    security::{CommandVerifier, KeyRing, Secret},
+};
+
+const DIRECTORY: &str = "KASMINA_FULL_DISK_DIRECTORY";
+
+fn world(directory: &Path) -> (World, Recovered) {
+    let (journal, checkpoints) = Store::open(directory).unwrap().split();
+    World::recover(Settings::default(), journal, checkpoints)
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_acknowledges_nothing_and_takes_nothing_away() {
+    let directory = tempfile::tempdir().unwrap();
+    // SIGXFSZ would kill the child; ignored, the write fails instead. 64 blocks of 512 bytes: 32 KiB.
+    let output = Command::new("/bin/sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 64 && exec \"$0\" --exact full_disk::full_disk_child --nocapture"])
+        .arg(env::current_exe().unwrap())
+        .env(DIRECTORY, directory.path())
+        .output();
+    let output = match output {
+        Ok(output) => output,
+        Err(error) => {
+            println!("SKIPPED: a_full_disk_acknowledges_nothing_and_takes_nothing_away: no /bin/sh: {error}");
+            return;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told: BTreeMap<&str, &str> = said.lines().filter_map(|line| line.split_once('=')).collect();
+    assert!(told.contains_key("done"), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+
+    let (mut world, recovered) = world(directory.path());
+    assert_eq!((world.stage("seed-1"), world.stage("seed-2")), (SeedStageTraining, SeedStageDormant));
+    assert_eq!(recovered.grafted, 1);
+    // With space again, what was refused can be sent again.
+    world.manager.attach_host(&determined(Mlp::<B>::init()), |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    let later = Duration::from_secs(1);
+    world.clock.advance(later);
+    world.clock.set_unix(world.clock.unix().after(later));
+    // Only a paused seed can be resumed: it is where the last acknowledgement left it.
+    assert_eq!(pause(&mut world, true).is_ok(), told["paused"] == "true");
+    world.germinate("seed-2", "late").unwrap();
+}
+
+fn pause(world: &mut World, resume: bool) -> Result<Receipt, CommandError> {
+    let wire = world.sender.pause(&seed("seed-1"), resume, world.clock.unix()).unwrap();
+    world.manager.submit(&wire)
+}
+
+/// Not a test: what runs under the limit.
+#[test]
+fn full_disk_child() {
+    let Some(directory) = env::var_os(DIRECTORY) else { return };
+    let (mut world, _) = world(Path::new(&directory));
+    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    world.attach(&host);
+    world.germinate("seed-1", "mlp").unwrap();
+    let mut accepted = 0;
+    while pause(&mut world, accepted % 2 == 1).is_ok() {
+        accepted += 1;
+    }
+    assert!(accepted > 20, "{accepted}");
+    // It goes on refusing, and training.
+    for at in 1..=5 {
+        assert_eq!(refused(pause(&mut world, accepted % 2 == 1)), "not_durable");
+        assert_eq!(refused(world.germinate("seed-2", "late")), "not_durable");
+        world.step(&mut host, &mut optimizer, at);
+    }
+    let error = pause(&mut world, accepted % 2 == 1).unwrap_err().to_string();
+    assert!(error.contains("no space left") && error.contains("journal"), "{error}");
+    println!("paused={}\ndone=", accepted % 2 == 1);
+}
+
+#[test]
+fn a_directory_that_goes_away_is_named_and_used_again_when_it_is_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let (checkpoints, away) = (directory.path().join("checkpoints"), directory.path().join("journal.away"));
+    let (mut world, _) = world(directory.path());
+    world.attach(&determined(Mlp::<B>::init()));
+    fs::rename(&checkpoints, &away).unwrap();
+    let error = world.germinate("seed-1", "mlp").unwrap_err();
+    assert_eq!((error.reason(), world.stage("seed-1")), ("not_durable", SeedStageDormant));
+    assert!(error.to_string().contains("checkpoints"), "{error}");
+    fs::rename(&away, &checkpoints).unwrap();
+    world.germinate("seed-1", "mlp").unwrap();
+    drop(world);
+    let (world, _) = self::world(directory.path());
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
+}
+
+#[test]
+fn a_store_in_use_and_a_damaged_one_are_refused_with_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut world, _) = world(directory.path());
+    world.attach(&determined(Mlp::<B>::init()));
+    world.germinate("seed-1", "mlp").unwrap();
+    world.operate("seed-1", SeedOpCull).unwrap();
+    assert_eq!(Store::open(directory.path()).unwrap_err().reason(), "locked");
+    drop(world);
+
+    let mut newest: Vec<_> =
+        fs::read_dir(directory.path().join("checkpoints")).unwrap().map(|file| file.unwrap().path()).collect();
+    newest.sort();
+    let path = newest.pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let run = TrainingRunId::new("run-7").unwrap();
+    let recovered = SeedManager::<B>::builder(run)
+        .verifier(CommandVerifier::new(KeyRing::of("k1", Secret::new("a shared secret").unwrap())))
+        .store(Store::open(directory.path()).unwrap())
+        .recover::<B>(&Default::default());
+    let error = recovered.err().unwrap().to_string();
+    assert!(error.contains("is damaged: SHA-256") && error.contains("at offset"), "{error}");
+}

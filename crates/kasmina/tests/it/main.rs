@@ -1,0 +1,20 @@
+//! What the manager promises, tested from outside, in one binary: each test binary links all of Burn.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "nothing is public in a test, and a test that cannot go on has failed"
+)]
+
+mod bad_input;
+mod bit_identity;
+mod common;
+mod context;
+mod dropout;
+mod durability;
+mod full_disk;
+mod growth;
+mod lazy;
+mod model;
+mod rollback;
+mod shared_parameter;

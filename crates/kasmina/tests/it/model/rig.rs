@@ -1,0 +1,364 @@
+//! The manager and its model side by side: every step happens to both, then they are compared and the ledger is read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use burn::{
+    module::ParamId,
+    optim::{AdamW, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+    tensor::{Tensor, activation::relu},
+};
+use kasmina::{
+    Grafts, Settings,
+    kernel_load::{LayerSpec, LibraryError, SlotContract},
+    leyline::{UnixTime, v1::SeedLifecycleStage::*},
+    registry::parameter_ids,
+    rollback::doubles::MemoryStore,
+    safety::Clock,
+    security::{Secret, Signer},
+};
+
+use super::{
+    command::{How, Kernel, What, Who},
+    ledger::{LEDGER, Seen, Snapshot},
+    mishaps::Held,
+    prediction::{Model, PROBE_EVERY, Sent, Told},
+    steps::{Case, Gates, Step, Then},
+};
+use crate::common::{B, Mlp, RATE, World, batch, blueprint, determined, optimizer, twin};
+
+/// How often something happened: that a run is green says nothing if nothing happens in it.
+pub type Coverage = BTreeMap<String, u64>;
+
+pub type AdamWOf = OptimizerAdaptor<AdamW, Mlp<B>, B>;
+
+pub struct Rig {
+    pub world: World,
+    pub store: MemoryStore,
+    pub settings: Settings,
+    pub host: Mlp<B>,
+    pub optimizer: AdamWOf,
+    pub control: Option<(Mlp<B>, AdamWOf)>,
+    pub signer: Signer,
+    pub stranger: Signer,
+    pub sent: Vec<Sent>,
+    pub batches: u64,
+    flush: bool,
+    pub model: Model,
+    pub seen: Seen,
+    /// The seeds as a crash brings them back.
+    pub durable: [Snapshot; 3],
+    /// Checkpoints by their numbers.
+    pub held: Vec<Held>,
+    /// How many commands had been sent when the process died last.
+    pub crashed_at: Option<usize>,
+    pub ever_owned: BTreeSet<ParamId>,
+    pub coverage: Coverage,
+    /// Ids of packets that the sink has taken.
+    pub packets: BTreeSet<String>,
+}
+
+impl Rig {
+    pub fn new(case: &Case) -> Self {
+        let mut settings = Settings::default();
+        settings.lifecycle.fast_path = case.fast_path;
+        settings.training.probe_every = PROBE_EVERY;
+        settings.telemetry.pending_events = 10_000;
+        settings.gates.stability.min_losses = Model::min_losses(case.gates);
+        if case.gates != Gates::Strict {
+            (settings.gates.stability.max_rise, settings.gates.stability.max_oscillation) = (f32::MAX, f32::MAX);
+            settings.gates.system_impact.relative_tolerance = 1e12;
+        }
+        if case.gates == Gates::Deaf {
+            settings.gates.gradient_health.max_gradient_norm = 0.0;
+        }
+        let host = determined(Mlp::<B>::init());
+        let control = twin(&host);
+        settings.rollback.checkpoint_every = case.every;
+        let store = MemoryStore::new();
+        let mut world = World::recover(settings.clone(), store.clone(), store.clone()).0;
+        world.publish(Kernel::Thin.name(), SlotContract::f32(2, 16, 6), vec![LayerSpec::linear(16, 6)]);
+        world.attach(&host);
+        let signer = |secret| Signer::new(&Secret::new(secret).unwrap());
+        let mut rig = Self {
+            signer: signer("a shared secret"),
+            stranger: signer("another secret"),
+            seen: Seen { host: parameter_ids(&host).into_iter().collect(), ..Seen::default() },
+            control: Some((control, optimizer())),
+            optimizer: optimizer(),
+            world,
+            store,
+            settings,
+            host,
+            sent: Vec::new(),
+            batches: 0,
+            flush: case.flush,
+            model: Model::new(case.gates, case.fast_path, case.every),
+            durable: Default::default(),
+            held: Vec::new(),
+            crashed_at: None,
+            packets: BTreeSet::new(),
+            ever_owned: BTreeSet::new(),
+            coverage: Coverage::new(),
+        };
+        rig.seen.isolation_closed = true;
+        rig.begin();
+        rig.model.save();
+        rig.look();
+        rig.durable = rig.seen.after.clone();
+        rig
+    }
+
+    /// One thing happens.
+    ///
+    /// # Errors
+    /// What the manager did that it must not have done.
+    pub fn step(&mut self, step: &Step) -> Result<(), String> {
+        let going_back = match step {
+            Step::Send(_, what, _) => matches!(what, What::Rollback(_)),
+            Step::Replay(index) => self.replayed(*index).is_some_and(|sent| matches!(sent.what, What::Rollback(_))),
+            Step::Crash | Step::Rollback(..) | Step::GoBack => true,
+            Step::Next(_)
+            | Step::Garbage(_)
+            | Step::Train(..)
+            | Step::NanBatch
+            | Step::Wait(_)
+            | Step::Jump(_)
+            | Step::Tamper(..)
+            | Step::Spoil(_)
+            | Step::Fail(_)
+            | Step::Heal(_)
+            | Step::Validate(_)
+            | Step::Epoch
+            | Step::FailStore
+            | Step::Checkpoint => false,
+        };
+        if going_back {
+            self.settle_telemetry()?;
+        }
+        self.begin();
+        let mut told = false;
+        match *step {
+            Step::Train(batches, logits) => {
+                for batch in 0..batches {
+                    if batch > 0 {
+                        self.begin();
+                    }
+                    let told = self.train(logits, false)?;
+                    self.end(told)?;
+                }
+                return Ok(());
+            }
+            Step::Send(who, what, how) => {
+                let sent = self.write(who, what, how);
+                self.submit(&sent)?;
+                self.sent.push(sent);
+            }
+            Step::Next(who) => {
+                let sent = self.write(who, self.next_of(who), How::Honest);
+                self.submit(&sent)?;
+                self.sent.push(sent);
+            }
+            Step::Replay(index) => {
+                if let Some(sent) = self.replayed(index).cloned() {
+                    self.submit(&sent)?;
+                }
+            }
+            Step::Garbage(ref wire) => {
+                let answer = self.hand_over(wire);
+                let expected = self.model.reject(answer.err().unwrap_or("accepted"));
+                self.agree(answer, expected)?;
+            }
+            Step::NanBatch => told = self.train(true, true)?,
+            Step::Wait(seconds) => self.world.wait(seconds),
+            Step::Jump(seconds) => {
+                let to = shifted(self.world.clock.unix(), seconds);
+                self.world.clock.set_unix(to);
+            }
+            Step::Tamper(who, share) => self.tamper(who, share),
+            Step::Spoil(who) => self.spoil(who),
+            Step::Fail(kernel) => {
+                let missing = LibraryError::Missing { path: "gone".into() };
+                self.world.library.fail(&blueprint(kernel.name()), missing);
+                self.model.failing.push(kernel);
+            }
+            Step::Heal(kernel) => {
+                self.world.library.fail(&blueprint(kernel.name()), None);
+                self.model.failing.retain(|failing| *failing != kernel);
+            }
+            Step::Validate(valid) => self.validate(valid),
+            Step::Epoch => {
+                self.world.manager.end_epoch();
+                self.model.epoch += 1;
+            }
+            Step::Crash => self.crash()?,
+            Step::FailStore => self.fail_store(),
+            Step::Checkpoint => self.checkpoint()?,
+            Step::Rollback(who, aim, then) => {
+                let sent = self.write(who, self.aim(aim), How::Honest);
+                self.submit(&sent)?;
+                self.sent.push(sent);
+                let attempts = [Then::Later, Then::AtOnce, Then::AtLast].iter().position(|one| *one == then);
+                for attempt in 0..attempts.unwrap_or_default() {
+                    if self.model.commanded.is_some() {
+                        self.end(false)?;
+                        if then == Then::AtLast && attempt == 0 {
+                            self.fail_store();
+                        }
+                        self.settle_telemetry()?;
+                        self.begin();
+                        self.roll_back()?;
+                    }
+                }
+            }
+            Step::GoBack => self.roll_back()?,
+        }
+        self.end(told)
+    }
+
+    pub fn begin(&mut self) {
+        let seen = &mut self.seen;
+        seen.before = seen.after.clone();
+        seen.host_bytes[0] = seen.host_bytes[1].clone();
+        (seen.is_command, seen.stepped, seen.handed_over, seen.told) = (false, false, false, None);
+        seen.touched.clear();
+        seen.learners.clear();
+        seen.blamed.clear();
+        seen.went_back.clear();
+        seen.journal.begin();
+        self.model.disk.saved = false;
+        (0..3).for_each(|index| seen.shared[index] &= seen.after[index].kernel.is_some());
+        (self.model.now, self.model.wall) = (self.world.clock.monotonic(), self.world.clock.unix());
+    }
+
+    pub fn count(&mut self, what: &str) {
+        *self.coverage.entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub fn touch(&mut self, who: Who) -> usize {
+        let index = who.index().unwrap_or_default();
+        self.seen.touched.insert(index);
+        index
+    }
+
+    pub fn agree(&self, answer: Result<(), &'static str>, expected: Result<(), &'static str>) -> Result<(), String> {
+        if answer == expected { Ok(()) } else { Err(format!("the manager says {answer:?}, the model {expected:?}")) }
+    }
+
+    /// One batch. Whether telemetry was flushed by it.
+    fn train(&mut self, logits: bool, nan: bool) -> Result<bool, String> {
+        let at = self.batches + 1;
+        let factor = if nan { f32::NAN } else { 1.0 };
+        let forward = |host: &Mlp<B>, grafts: &mut Grafts<B>| {
+            if logits {
+                grafts.offer_logits(batch::<B>(at).slice([0..12, 0..2]));
+            }
+            let loss = loss(host, at, grafts);
+            if nan { loss * factor } else { loss }
+        };
+        for (index, seed) in self.model.seeds.iter().enumerate() {
+            let Some(graft) = seed.graft.as_ref().filter(|graft| !graft.paused) else { continue };
+            let tuned = seed.stage == SeedStageProbationary && graft.fine_tune > 0;
+            if tuned || [SeedStageTraining, SeedStageBlending, SeedStageFossilized].contains(&seed.stage) {
+                self.seen.learners.insert(index);
+            }
+        }
+        let trained = self.world.manager.train_batch(&mut self.host, &mut self.optimizer, RATE, forward);
+        let index_of = |id: &str| Who::SEEDS.iter().position(|who| who.name() == id).unwrap();
+        if let Ok(report) = &trained {
+            self.seen.hand_over(&report.transitions);
+        }
+        let stages = Who::SEEDS.map(|who| self.world.stage(who.name()));
+        let (blamed, refused): (Vec<_>, _) = match &trained {
+            Ok(report) => (report.violations.iter().map(|one| index_of(one.seed.as_str())).collect(), None),
+            Err(error) => (Vec::new(), Some(error.reason())),
+        };
+        *self.coverage.entry("violation".to_owned()).or_default() += blamed.len() as u64;
+        let stepped = if nan {
+            if self.model.commanded.is_none() {
+                self.model.tick();
+                let _ = self.model.commit(false);
+            }
+            false
+        } else {
+            let not_finite = refused == Some("non_finite_loss");
+            self.model.batch(logits, &Told { not_finite, blamed: &blamed, stages })
+        };
+        if stepped != refused.is_none() {
+            return Err(format!("the batch was refused: {refused:?}, the model says stepped: {stepped}"));
+        }
+        self.seen.stepped = stepped;
+        self.seen.refused_steps += usize::from(!stepped);
+        self.seen.violations.extend(&blamed);
+        self.seen.unanswered += blamed.len();
+        self.seen.blamed = blamed;
+        if stepped {
+            self.batches = at;
+            if let Some((control, optimizer)) = &mut self.control {
+                control_step(control, optimizer, at);
+            }
+        }
+        if stepped && self.seen.blamed.is_empty() {
+            self.seen.unanswered = 0;
+        }
+        Ok(true)
+    }
+
+    /// Looks at everything, compares, and reads the ledger.
+    pub fn end(&mut self, flushed: bool) -> Result<(), String> {
+        if self.flush {
+            self.world.manager.flush_telemetry();
+        }
+        if self.flush || flushed {
+            self.listen();
+        }
+        self.look();
+        if self.model.disk.saved {
+            self.durable = self.seen.after.clone();
+        }
+        self.seen.durable = !self.model.disk.unsaved;
+        self.seen.journal.follow(&self.store, self.seen.after.each_ref().map(|seed| seed.stage));
+        self.compare()?;
+        for (name, clause, check) in LEDGER {
+            check(&self.seen).map_err(|why| format!("{name} ({clause}): {why}"))?;
+        }
+        if let Some(told) = self.seen.told.take() {
+            if self.seen.handed_over && self.seen.durable {
+                (self.seen.heard, self.seen.returned) = Default::default();
+            }
+            for index in 0..3 {
+                for (_, to) in told.moves(index) {
+                    self.seen.last_told[index] = Some(to);
+                    *self.coverage.entry(format!("to {}", to.as_str_name())).or_default() += 1;
+                }
+            }
+            let seen = &mut self.seen;
+            (seen.rejected, seen.refused, seen.accepted) = Default::default();
+            (seen.violations, seen.refused_steps) = Default::default();
+        }
+        Ok(())
+    }
+}
+
+/// The host of the other tests, with its second slot in the way of what it learns.
+fn loss(host: &Mlp<B>, step: u64, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+    let x = batch::<B>(step);
+    let target = x.clone().slice([0..12, 0..8]).sin().sum_dim(1) * x.clone().slice([0..12, 8..16]).sum_dim(1);
+    let h = relu(host.stem.forward(x.clone()));
+    let h = grafts.at_with_tap("mid", x, h);
+    let h = grafts.at("late", h);
+    (host.head.forward(h) - target).square().mean()
+}
+
+/// A step of plain Burn.
+fn control_step(host: &mut Mlp<B>, optimizer: &mut AdamWOf, step: u64) {
+    let gradients = loss(host, step, &mut Grafts::none()).backward();
+    *host = optimizer.step(RATE, host.clone(), GradientsParams::from_grads(gradients, host));
+}
+
+pub fn shifted(time: UnixTime, seconds: i64) -> UnixTime {
+    let by = Duration::from_secs(seconds.unsigned_abs());
+    if seconds < 0 { time.before(by) } else { time.after(by) }
+}

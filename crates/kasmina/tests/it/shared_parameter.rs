@@ -1,0 +1,101 @@
+//! A kernel that shares a parameter with the host is caught in the first step, and the host steps as if it were not there.
+
+use crate::common::{B, Mlp, World, bytes, control_step, determined, optimizer, refused, seed, twin};
+use burn::{
+    module::{Module, ModuleMapper, Param, ParamId},
+    tensor::Tensor,
+};
+use kasmina::{
+    Settings,
+    isolation::Pass,
+    kernel_load::{LayerSpec, SlotContract},
+    leyline::v1::SeedLifecycleStage::{SeedStageEmbargoed, SeedStageTraining},
+};
+
+/// Puts the host's weight in the place of the kernel's weight of the same shape.
+struct Share(Param<Tensor<B, 2>>);
+
+impl ModuleMapper<B> for Share {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if param.val().dims()[..] != self.0.val().dims()[..] {
+            return param;
+        }
+        Param::initialized(self.0.id, Tensor::from_primitive(self.0.val().into_primitive()))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    ById,
+    ByTensor,
+}
+
+fn share(world: &mut World, host: &Mlp<B>, how: How) {
+    let id = if how == How::ById { host.stem.weight.id } else { ParamId::new() };
+    let shared = Param::initialized(id, host.stem.weight.val());
+    assert!(world.manager.tamper(&seed("seed-1"), |kernel| kernel.map(&mut Share(shared))));
+}
+
+fn caught_at_once(how: How, blending: bool) {
+    let mut host = determined(Mlp::<B>::init());
+    let mut control = twin(&host);
+    let mut world = World::new(Settings::default());
+    world.publish("same-shape", SlotContract::f32(2, 16, 6), vec![LayerSpec::linear(16, 6)]);
+    world.attach(&host);
+    let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
+    world.germinate("seed-1", "same-shape").unwrap();
+    let mut step = 0;
+    while step < 10 {
+        step += 1;
+        world.step(&mut host, &mut host_optimizer, step);
+        control_step(&mut control, &mut control_optimizer, step);
+    }
+    if blending {
+        world.graft("seed-1", "RESIDUAL", 100.0).unwrap();
+    }
+    for round in 1..=3 {
+        step += 1;
+        share(&mut world, &host, how);
+        let report = world.step(&mut host, &mut host_optimizer, step);
+        control_step(&mut control, &mut control_optimizer, step);
+        assert_eq!(report.violations.len(), 1, "round {round}");
+        let violation = &report.violations[0];
+        assert_eq!(violation.seed, seed("seed-1"));
+        assert_eq!(violation.pass, if blending { Pass::Seed } else { Pass::Host });
+        assert_eq!(violation.shared.len(), 1);
+        let cosine = violation.cosine.expect("both passes have a gradient there");
+        assert!((-1.0..=1.0).contains(&cosine), "{cosine}");
+        assert!(bytes(&host) == bytes(&control), "round {round} left a trace");
+        if blending {
+            // G2 does not forgive a violation.
+            assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
+            return;
+        }
+        let expected = if round < 3 { SeedStageTraining } else { SeedStageEmbargoed };
+        assert_eq!(world.stage("seed-1"), expected, "round {round}");
+    }
+    assert_eq!(refused(world.germinate("seed-2", "late")), "breaker_open");
+    let events = world.events();
+    let count = |name: &str| events.iter().filter(|event| event.description == name).count();
+    assert_eq!((count("isolation_violation"), count("breaker_open"), count("seed_culled")), (3, 1, 1));
+}
+
+#[test]
+fn by_id_in_training() {
+    caught_at_once(How::ById, false);
+}
+
+#[test]
+fn by_tensor_in_training() {
+    caught_at_once(How::ByTensor, false);
+}
+
+#[test]
+fn by_id_in_blending() {
+    caught_at_once(How::ById, true);
+}
+
+#[test]
+fn by_tensor_in_blending() {
+    caught_at_once(How::ByTensor, true);
+}

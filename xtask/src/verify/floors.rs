@@ -1,0 +1,159 @@
+//! The floors of the workspace. Only this file changes when a crate comes, goes or moves.
+
+/// One crate under crates/. A row whose directory does not exist yet is passed over.
+pub(super) struct Row {
+    pub(super) floor: u8,
+    pub(super) name: &'static str,
+    pub(super) owns: &'static str,
+    /// The crates of the workspace that it may depend on.
+    pub(super) knows: &'static [&'static str],
+    /// Whether it may link tensors and an asynchronous runtime.
+    pub(super) links: Links,
+    pub(super) invariant: &'static str,
+}
+
+/// What a crate may link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// No Burn, tokio or hyper, however far down.
+    Plain,
+    Anything,
+}
+
+use Links::{Anything, Plain};
+
+const fn row(
+    floor: u8,
+    name: &'static str,
+    links: Links,
+    owns: &'static str,
+    knows: &'static [&'static str],
+    invariant: &'static str,
+) -> Row {
+    Row { floor, name, owns, knows, links, invariant }
+}
+
+pub(super) const FLOORS: [Row; 16] = [
+    row(
+        0,
+        "leyline",
+        Plain,
+        "bindings, identifiers, time, wire canonicalisation",
+        &[],
+        "the bytes that were signed are found without decoding",
+    ),
+    row(
+        1,
+        "lifecycle",
+        Plain,
+        "stages, moves, embargo",
+        &["leyline"],
+        "no guarded move without its own gate's verdict on this seed",
+    ),
+    row(
+        1,
+        "safety",
+        Plain,
+        "clocks, breakers, deadlines",
+        &["leyline"],
+        "only `SystemClock` reads the machine's clocks",
+    ),
+    row(
+        1,
+        "security",
+        Plain,
+        "verification, nonces, keys",
+        &["leyline"],
+        "nothing else can make a `Verified`, and a ledger makes none twice of one command",
+    ),
+    row(1, "memory", Plain, "caches", &["leyline"], "a cache never holds more bytes than its budget"),
+    row(
+        1,
+        "telemetry",
+        Plain,
+        "events, metrics, packets, lanes, sinks",
+        &["leyline"],
+        "no critical event is dropped, and what is dropped is counted",
+    ),
+    row(
+        1,
+        "blending",
+        Anything,
+        "modes, schedules, tensor operations",
+        &["leyline"],
+        "behind the barrier the host is not a parent: its gradient is absent",
+    ),
+    row(
+        2,
+        "commands",
+        Plain,
+        "orders, their reader and writer, annotations",
+        &["blending", "leyline", "security"],
+        "the reader, the sender and the document come from one table",
+    ),
+    row(2, "gates", Plain, "evidence, verdicts, policy", &["leyline", "lifecycle"], "a gate never changes a seed"),
+    row(2, "registry", Anything, "ownership of parameters", &["leyline"], "a parameter has at most one owner"),
+    row(
+        2,
+        "kernel-load",
+        Anything,
+        "artifacts, kernels, libraries",
+        &["leyline", "memory"],
+        "nothing of an artifact reaches a device unverified, and nothing ever replaces one",
+    ),
+    row(
+        2,
+        "rollback",
+        Plain,
+        "journal, checkpoints",
+        &["leyline"],
+        "what was acknowledged is read back, or an error says where it was lost",
+    ),
+    row(
+        3,
+        "engine",
+        Plain,
+        "every seed's record, and what each input does to it",
+        &["blending", "commands", "gates", "leyline", "lifecycle", "safety"],
+        "deciding changes nothing, and a decision is data",
+    ),
+    row(
+        3,
+        "isolation",
+        Anything,
+        "views, passes, gradient ledger",
+        &["blending", "kernel-load", "leyline", "registry", "safety"],
+        "a shared parameter shows in the pass in which it is shared",
+    ),
+    row(
+        5,
+        "kasmina",
+        Anything,
+        "the manager: commands, training step, settings",
+        &[
+            "blending",
+            "commands",
+            "engine",
+            "gates",
+            "isolation",
+            "kernel-load",
+            "leyline",
+            "lifecycle",
+            "memory",
+            "registry",
+            "rollback",
+            "safety",
+            "security",
+            "telemetry",
+        ],
+        "until it is fossilised, a seed does not change one bit of its host",
+    ),
+    row(
+        6,
+        "cli",
+        Plain,
+        "the command line: stores and signed commands",
+        &["commands", "leyline", "rollback", "safety", "security"],
+        "what it signs is what the manager verifies",
+    ),
+];
