@@ -30,6 +30,20 @@ impl Decision {
     pub fn transitions(&self) -> impl Iterator<Item = &Transition> {
         self.events.iter().filter_map(Event::transition)
     }
+
+    /// The kernel that is to be fetched, and the seed that it is for.
+    #[must_use]
+    pub fn fetch(&self) -> Option<(&SeedId, &BlueprintId)> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Fetch { seed, blueprint } => Some((seed, blueprint)),
+            Effect::Attach { .. }
+            | Effect::Detach { .. }
+            | Effect::SaveWeights { .. }
+            | Effect::CountPackets { .. }
+            | Effect::RestoreSeed { .. }
+            | Effect::Purge { .. } => None,
+        })
+    }
 }
 
 /// Something that only the shell can do.

@@ -11,7 +11,7 @@ use crate::{
     decision::Decision,
     draft::Draft,
     input::{Facts, Input, Want},
-    seed::{Blend, Seed, Stage},
+    seed::Seed,
     state::{Breakers, Delta, State},
 };
 
@@ -118,7 +118,13 @@ impl Engine {
     /// A place to decide several inputs, each on top of those before it.
     #[must_use]
     pub fn overlay(&self) -> Overlay<'_> {
-        Overlay { engine: self, delta: Delta::default() }
+        self.overlay_on(Delta::default())
+    }
+
+    /// An overlay on which `delta` has been adopted: one that was taken apart to do something else in between.
+    #[must_use]
+    pub const fn overlay_on(&self, delta: Delta) -> Overlay<'_> {
+        Overlay { engine: self, delta }
     }
 }
 
@@ -234,11 +240,4 @@ impl<'a> Overlay<'a> {
     pub(crate) fn keepers(&self) -> &'a Keepers {
         &*self.engine.keepers
     }
-}
-
-/// The alpha of the next batch of a BLENDING seed.
-#[must_use]
-pub fn next_alpha(stage: &Stage) -> Option<kasmina_blending::Alpha> {
-    let Stage::Blending(_, Blend { schedule, advanced, .. }) = stage else { return None };
-    Some(schedule.at(advanced + 1))
 }

@@ -176,6 +176,21 @@ pub enum Want {
     Checkpoint(SeedId, Option<u64>),
 }
 
+impl Want {
+    /// The seed that the fact is about.
+    #[must_use]
+    pub const fn seed(&self) -> Option<&SeedId> {
+        match self {
+            Self::Rehearsal(seed)
+            | Self::Ownership(seed)
+            | Self::Packets(seed)
+            | Self::PauseProof(seed)
+            | Self::Checkpoint(seed, _) => Some(seed),
+            Self::Descriptor(_) | Self::Slot(_) | Self::Epochs => None,
+        }
+    }
+}
+
 /// Facts that were measured for one input. What was not wanted, or could not be had, is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {

@@ -61,7 +61,7 @@ pub mod vitals;
 pub use kasmina_commands as commands;
 
 pub use decision::{Decision, Effect, Event};
-pub use engine::{Engine, EngineSettings, Overlay, next_alpha};
+pub use engine::{Engine, EngineSettings, Overlay};
 pub use input::{Facts, Input, Want};
 pub use policy::{NoPolicy, Observation, Policy, StepPolicy};
 pub use refusal::Refusal;

@@ -263,6 +263,12 @@ impl Stage {
         }
     }
 
+    /// Whether its own optimizer may still step in PROBATIONARY.
+    #[must_use]
+    pub const fn is_fine_tuning(&self) -> bool {
+        matches!(self, Self::Probationary(_, _, FineTune(1..)))
+    }
+
     /// Whether the slot is taken: by a kernel that is not part of the host, or by one that was asked for.
     pub(crate) const fn occupies_slot(&self) -> bool {
         match self {

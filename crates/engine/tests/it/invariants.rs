@@ -6,7 +6,7 @@ use kasmina_engine::{Decision, Event, Input, Refusal, Stage, State};
 use kasmina_leyline::v1::SeedLifecycleStage::{SeedStageFossilized, SeedStageTerminated, SeedStageUnknown};
 use kasmina_lifecycle::TABLE;
 
-use crate::world::World;
+use crate::world::{World, assert_same};
 
 /// Checks every invariant of a world in which `decision` has just been committed on top of `before`.
 pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decision) {
@@ -72,7 +72,9 @@ fn refusals_change_only_what_they_say(before: &State, decision: &Decision) {
     if let Err(refusal) = &decision.answer {
         let moved: BTreeSet<_> = decision.transitions().map(|moved| &moved.seed_id).collect();
         for (id, seed) in &decision.delta.seeds {
-            assert!(moved.contains(id) || before.seeds.get(id) == Some(seed), "{refusal} changed {id}");
+            if !moved.contains(id) {
+                assert_same(&before.seeds.get(id), &Some(seed), "a refusal without a move changes no seed");
+            }
         }
         let culls = matches!(refusal, Refusal::GateFailed(_) | Refusal::Kernel(_));
         assert!(culls || decision.effects.is_empty(), "{refusal} has effects: {:?}", decision.effects);
@@ -111,7 +113,7 @@ fn fossils_stay(world: &World, before: &State, input: &Input) {
     if !matches!(input, Input::RolledBack(..)) {
         assert!(state.run.fossils.starts_with(&before.run.fossils));
         let ended = before.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageTerminated);
-        ended.for_each(|seed| assert_eq!(state.seeds.get(&seed.id), Some(seed), "TERMINATED is final"));
+        ended.for_each(|seed| assert_same(&state.seeds.get(&seed.id), &Some(seed), "TERMINATED is final"));
     }
 }
 
@@ -133,5 +135,5 @@ fn alpha_only_grows(world: &World, before: &State, input: &Input) {
 fn nothing_moves_but_by_its_delta(world: &World, before: &State, decision: &Decision) {
     let mut applied = before.clone();
     applied.apply(decision.delta.clone());
-    assert_eq!(applied, *world.engine.state());
+    assert_same(&applied, world.engine.state(), "the delta is the change");
 }

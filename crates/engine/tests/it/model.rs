@@ -137,7 +137,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: Some(Box::new(
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4096, failure_persistence: Some(Box::new(
         proptest::test_runner::FileFailurePersistence::WithSource("regressions"))), ..ProptestConfig::default() })]
 
     #[test]

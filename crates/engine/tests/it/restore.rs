@@ -6,7 +6,7 @@ use kasmina_engine::{Deadline, Delta, State, commands::Order};
 use kasmina_leyline::{Monotonic, v1::SeedLifecycleStage::*};
 use kasmina_safety::BreakerSettings;
 
-use crate::world::{EMBARGO, World, seed};
+use crate::world::{EMBARGO, World, assert_same, seed};
 
 impl World {
     /// Another process goes on from what was journaled. Its clock begins anew.
@@ -17,7 +17,7 @@ impl World {
             state.apply(postcard::from_bytes::<Delta>(&bytes).unwrap());
         }
         let (then, before) = (self.now, self.engine.state().clone());
-        assert_eq!(state.seeds, before.seeds, "the deltas are the whole story");
+        assert_same(&state.seeds, &before.seeds, "the deltas are the whole story");
         self.now = Monotonic::ORIGIN.after(Duration::from_secs(7));
         self.engine.restore(state, then, self.now);
         let rebased = self.engine.state().clone();

@@ -61,6 +61,11 @@ impl Default for Luck {
     }
 }
 
+/// Equality in which a NaN equals a NaN.
+pub fn assert_same<T: std::fmt::Debug>(left: &T, right: &T, why: &str) {
+    assert!(format!("{left:?}") == format!("{right:?}"), "{why}: {left:?} is not {right:?}");
+}
+
 pub fn seed(name: &str) -> SeedId {
     SeedId::new(name).unwrap()
 }
@@ -124,8 +129,8 @@ impl World {
         let facts = self.facts(&input);
         let before = self.engine.state().clone();
         let decision = self.engine.decide(input.clone(), &facts, self.now);
-        assert_eq!(*self.engine.state(), before, "a decision changes nothing");
-        assert_eq!(self.engine.decide(input.clone(), &facts, self.now), decision, "and is the same each time");
+        assert_same(self.engine.state(), &before, "a decision changes nothing");
+        assert_same(&self.engine.decide(input.clone(), &facts, self.now), &decision, "and is the same each time");
         self.engine.commit(decision.delta.clone());
         self.journal.push(decision.delta.clone());
         self.last = decision.answer.clone().err().or(self.last.take());
