@@ -43,7 +43,7 @@ use crate::{
 /// let page = PrometheusText::default();
 /// let mut sink = page.clone();
 /// for packet in assembler.assemble(12, UnixTime::from_millis(1_700_000_000_000)) {
-///     sink.deliver(&packet)?;
+///     sink.deliver(&packet.packet)?;
 /// }
 /// assert!(page.render().contains("kasmina_seed_alpha{seed_id=\"seed-1\"} 0.25\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
