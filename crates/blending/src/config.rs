@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ALPHA_HI, ALPHA_LO, BlendRefusal, GATE_K, GATE_TAU};
 use crate::gate::Gate;
+use crate::{ALPHA_HI, ALPHA_LO, BlendRefusal, GATE_K, GATE_TAU};
 
 /// The way in which host and seed are joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -53,9 +53,9 @@ mod flex;
 mod gate;
 mod refusal;
 mod schedule;
-mod wire;
 #[cfg(feature = "tensor")]
 mod stats;
+mod wire;
 
 pub use alpha::{Alpha, InvalidAlpha};
 #[cfg(feature = "tensor")]
@@ -63,10 +63,10 @@ pub use backend::{BlendBackend, GraftBackend, Weights};
 #[cfg(feature = "tensor")]
 pub use blend::{barrier_blend, channel_axis, committed_blend, straight_through};
 pub use config::{BlendConfig, BlendMode};
-pub use wire::{Conflict, MODE, SOURCE, GATE_K, GATE_TAU, ALPHA_LO, ALPHA_HI, ALPHA_VEC, ALPHA_VEC_LEN};
 #[cfg(feature = "tensor")]
 pub use error::BlendError;
 pub use refusal::BlendRefusal;
 pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
 #[cfg(feature = "tensor")]
 pub use stats::{BlendStats, stats};
+pub use wire::{ALPHA_HI, ALPHA_LO, ALPHA_VEC, ALPHA_VEC_LEN, Conflict, GATE_K, GATE_TAU, MODE, SOURCE};

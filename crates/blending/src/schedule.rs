@@ -64,7 +64,9 @@ impl AlphaSchedule {
     #[must_use]
     pub const fn total_steps(&self) -> u64 {
         match self {
-            Self::Sigmoid { total_steps, .. } | Self::Linear { total_steps } | Self::Cosine { total_steps } => *total_steps,
+            Self::Sigmoid { total_steps, .. } | Self::Linear { total_steps } | Self::Cosine { total_steps } => {
+                *total_steps
+            }
         }
     }
 
@@ -120,11 +122,7 @@ impl AlphaSchedule {
             None => Self::DEFAULT_TEMPERATURE,
             Some(&temperature) if temperature.is_finite() && temperature > 0.0 => temperature,
             Some(&got) => {
-                return Err(BlendRefusal::OutOfRange {
-                    name: TEMPERATURE,
-                    expected: "finite and above 0",
-                    got,
-                });
+                return Err(BlendRefusal::OutOfRange { name: TEMPERATURE, expected: "finite and above 0", got });
             }
         };
         let Some(name) = annotations.get(SCHEDULE) else {

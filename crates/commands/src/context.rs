@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kasmina_blending::Conflict;
 use kasmina_leyline::v1::BlueprintTier;
 use serde_json::Value;
 
@@ -52,6 +53,7 @@ pub struct Degraded {
     /// | `coverage_map_too_long` | `coverage_map` has more entries than are kept. |
     /// | `risk_unreadable` | `risk_score` is not a number in [0, 1]. |
     /// | `blueprint_tier_unreadable` | `blueprint_tier` names no tier. |
+    /// | `blend_conflict` | The typed blend and the annotations differ. |
     /// | `blueprint_risk_unreadable` | `blueprint_risk` is not a number in [0, 1]. |
     pub reason: &'static str,
     /// The annotation that it is about.
@@ -81,7 +83,8 @@ impl CommandContext {
         let blueprint_tier = read_tier(annotations);
         degraded.extend(blueprint_tier.as_ref().err().cloned());
         let blueprint_risk = share(annotations, table::BLUEPRINT_RISK.name, "blueprint_risk_unreadable", &mut degraded);
-        let risk_reason = annotations.get(table::RISK_REASON.name).map(|text| shortened(text.trim(), Self::MAX_RISK_REASON));
+        let risk_reason =
+            annotations.get(table::RISK_REASON.name).map(|text| shortened(text.trim(), Self::MAX_RISK_REASON));
         (Self { coverage, coverage_map, risk, risk_reason, blueprint_tier, blueprint_risk }, degraded)
     }
 
@@ -106,6 +109,16 @@ impl Degraded {
     #[must_use]
     pub fn inputs_text(&self) -> Option<String> {
         (!self.inputs.is_empty()).then(|| shortened(&self.inputs.join(","), Self::MAX_TEXT))
+    }
+}
+
+/// The same as an event: the annotations that differ, and the mode that is used.
+impl From<Conflict> for Degraded {
+    fn from(conflict: Conflict) -> Self {
+        let annotation = conflict.annotations.first().copied().unwrap_or(table::BLEND_MODE.name);
+        let text = format!("the typed field is used: {}", conflict.used);
+        let inputs = conflict.annotations.into_iter().map(str::to_owned).collect();
+        Self { inputs, ..Self::new("blend_conflict", annotation, &text) }
     }
 }
 

@@ -94,9 +94,7 @@ pub fn read(verified: &Verified, settings: &ReadSettings, now: UnixTime) -> Resu
 
 fn of_run(command: &AdaptationCommand, run: &TrainingRunId) -> Result<(), ReadError> {
     match command.annotations.get(table::RUN.name) {
-        Some(got) if got != run.as_str() => {
-            Err(ReadError::WrongRun { expected: run.to_string(), got: got.clone() })
-        }
+        Some(got) if got != run.as_str() => Err(ReadError::WrongRun { expected: run.to_string(), got: got.clone() }),
         Some(_) | None => Ok(()),
     }
 }
@@ -191,8 +189,7 @@ fn seed_operation(
         },
         SeedOperation::SeedOpStartTraining => Order::StartTraining { seed },
         SeedOperation::SeedOpStartGrafting => {
-            let (blend, conflict) =
-                BlendConfig::read(operation.blend.as_ref(), &command.annotations, max_alpha_vec)?;
+            let (blend, conflict) = BlendConfig::read(operation.blend.as_ref(), &command.annotations, max_alpha_vec)?;
             let schedule = AlphaSchedule::from_command(parameters, &command.annotations, default_total_steps)?;
             return Ok((Order::StartGrafting { seed, blend, schedule }, conflict));
         }
@@ -236,9 +233,7 @@ fn target_epoch(payload: &Struct) -> Result<Option<u64>, ReadError> {
         Some(Some(Kind::NumberValue(epoch))) if epoch.fract() == 0.0 && (0.0..=2_f64.powi(53)).contains(epoch) => {
             Ok(Some(*epoch as u64))
         }
-        Some(_) => {
-            Err(ReadError::malformed("rollback_payload.target_epoch", "must be a whole number from 0 to 2^53"))
-        }
+        Some(_) => Err(ReadError::malformed("rollback_payload.target_epoch", "must be a whole number from 0 to 2^53")),
     }
 }
 

@@ -102,7 +102,11 @@ pub const COMMON: &[Field] = &[DEADLINE, RUN, COVERAGE, COVERAGE_MAP, RISK, RISK
 /// GERMINATE.
 pub const GERMINATE: Row = Row {
     any_parameter: true,
-    ..seed(SeedOperation::SeedOpGerminate, &[BLUEPRINT, LR_SCALE], "DORMANT to GERMINATED, and on to TRAINING; other parameters as the blueprint allows")
+    ..seed(
+        SeedOperation::SeedOpGerminate,
+        &[BLUEPRINT, LR_SCALE],
+        "DORMANT to GERMINATED, and on to TRAINING; other parameters as the blueprint allows",
+    )
 };
 /// START_TRAINING.
 pub const START_TRAINING: Row =
@@ -111,8 +115,18 @@ pub const START_TRAINING: Row =
 pub const START_GRAFTING: Row = seed(
     SeedOperation::SeedOpStartGrafting,
     &[
-        TOTAL_STEPS, TEMPERATURE, SCHEDULE, BLEND, BLEND_MODE, BLEND_SOURCE, GATE_K, GATE_TAU, ALPHA_LO, ALPHA_HI,
-        ALPHA_VEC, ALPHA_VEC_LEN,
+        TOTAL_STEPS,
+        TEMPERATURE,
+        SCHEDULE,
+        BLEND,
+        BLEND_MODE,
+        BLEND_SOURCE,
+        GATE_K,
+        GATE_TAU,
+        ALPHA_LO,
+        ALPHA_HI,
+        ALPHA_VEC,
+        ALPHA_VEC_LEN,
     ],
     "TRAINING to BLENDING",
 );
@@ -121,7 +135,8 @@ pub const STABILIZE: Row = seed(SeedOperation::SeedOpStabilize, &[], "BLENDING t
 /// EVALUATE.
 pub const EVALUATE: Row = seed(SeedOperation::SeedOpEvaluate, &[], "SHADOWING to PROBATIONARY");
 /// FINE_TUNE.
-pub const FINE_TUNE: Row = seed(SeedOperation::SeedOpFineTune, &[STEPS], "lets a PROBATIONARY seed learn for more batches");
+pub const FINE_TUNE: Row =
+    seed(SeedOperation::SeedOpFineTune, &[STEPS], "lets a PROBATIONARY seed learn for more batches");
 /// FOSSILIZE.
 pub const FOSSILIZE: Row = seed(SeedOperation::SeedOpFossilize, &[], "PROBATIONARY to FOSSILIZED");
 /// CULL.
@@ -161,8 +176,21 @@ pub const STRUCTURAL_PRUNING: Row =
 
 /// Every command of the wire.
 pub const TABLE: &[Row] = &[
-    GERMINATE, START_TRAINING, START_GRAFTING, STABILIZE, EVALUATE, FINE_TUNE, FOSSILIZE, CULL, CANCEL, PAUSE, OPTIMIZER,
-    CIRCUIT_BREAKER, EMERGENCY, ROLLBACK, STRUCTURAL_PRUNING,
+    GERMINATE,
+    START_TRAINING,
+    START_GRAFTING,
+    STABILIZE,
+    EVALUATE,
+    FINE_TUNE,
+    FOSSILIZE,
+    CULL,
+    CANCEL,
+    PAUSE,
+    OPTIMIZER,
+    CIRCUIT_BREAKER,
+    EMERGENCY,
+    ROLLBACK,
+    STRUCTURAL_PRUNING,
 ];
 
 impl Row {
@@ -219,13 +247,7 @@ fn print(out: &mut String, fields: &[Field]) {
 }
 
 const fn seed(operation: SeedOperation, fields: &'static [Field], does: &'static str) -> Row {
-    Row {
-        operation: Some(operation),
-        payload: Some("seed_operation"),
-        fields,
-        does,
-        ..plain(CommandType::CommandSeed)
-    }
+    Row { operation: Some(operation), payload: Some("seed_operation"), fields, does, ..plain(CommandType::CommandSeed) }
 }
 
 const fn plain(command: CommandType) -> Row {

@@ -32,7 +32,7 @@ impl SeedManagerBuilder {
         Self {
             run,
             settings: Settings::default(),
-            verifier: Box::new(RejectAll),
+            verifier: Box::new(RejectAll::default()),
             library: Box::new(NoKernels),
             clock: Arc::new(SystemClock::new()),
             sinks: Vec::new(),

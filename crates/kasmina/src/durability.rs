@@ -229,7 +229,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Deletes what nobody needs any more. Where that fails it is tried again with the next checkpoint.
     fn tidy_up(&mut self) {
-        let ttl = self.verifier.gauges().ttl;
+        let ttl = self.verifier.retention().ttl;
         let (last_verified, undelivered) = (self.last_verified, self.reporter.spilled().first().copied());
         let Some(durability) = &mut self.durability else { return };
         let _ = durability.sweep();
@@ -251,7 +251,7 @@ impl<B: GraftBackend> SeedManager<B> {
         Book {
             run: self.run.to_string(),
             incarnation: self.durability.as_ref().map_or(0, |durability| durability.incarnation),
-            watermark_unix_ns: self.verifier.gauges().watermark.map(|watermark| watermark.as_nanos()),
+            watermark_unix_ns: self.verifier.retention().watermark.map(|watermark| watermark.as_nanos()),
             kept: self.durability.as_ref().map_or_else(Vec::new, |durability| durability.kept.clone()),
             undelivered: self.reporter.spilled().into_iter().collect(),
         }

@@ -102,10 +102,8 @@ mod manager;
 mod order;
 mod report;
 mod reuse;
-mod secret;
 mod seed;
 mod seed_pass;
-mod sender;
 mod settings;
 mod slot;
 mod state;
@@ -119,6 +117,7 @@ mod views;
 pub mod doubles;
 
 pub use kasmina_blending as blending;
+pub use kasmina_commands as commands;
 pub use kasmina_gates as gates;
 pub use kasmina_isolation as isolation;
 pub use kasmina_kernel_load as kernel_load;
@@ -132,16 +131,16 @@ pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
 pub use checkpoints::{RestoredHost, RolledBack};
-pub use context::{CommandContext, Degraded};
 pub use durability::{CheckpointError, Recovered};
 pub use error::{BuildError, CommandError, Refusal, StepError};
 pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
+pub use kasmina_commands::{
+    CommandContext, CommandSender, Degraded, SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret,
+};
 pub use manager::{SeedManager, Validation};
 #[cfg(feature = "http")]
 pub use kasmina_telemetry::{MetricsEndpoint, MetricsEndpointError};
-pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
-pub use sender::CommandSender;
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
     RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,

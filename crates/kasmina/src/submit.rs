@@ -1,11 +1,12 @@
 //! Commands as they come: verified, carried out, made durable, and only then answered.
 
-use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
+use kasmina_commands::{Degraded, Notice, Order, read};
+use kasmina_leyline::CommandId;
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
-use kasmina_security::{Rejection, Verified};
+use kasmina_security::Verified;
 
-use crate::{CheckpointError, CommandContext, CommandError, GraftBackend, Refusal, SeedManager, state::UndoPoint};
+use crate::{CheckpointError, CommandError, GraftBackend, Refusal, SeedManager, state::UndoPoint};
 
 /// What a command that was carried out has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +30,7 @@ struct Batch {
 
 /// A command that the verifier has vouched for.
 struct Authentic<'w> {
-    id: CommandId,
-    command: Verified<AdaptationCommand>,
+    verified: Verified,
     wire: &'w [u8],
 }
 
@@ -92,15 +92,10 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Asks the verifier. Nothing is touched for whoever it does not vouch for.
     fn authenticate<'w>(&mut self, wire: &'w [u8]) -> Result<Authentic<'w>, CommandError> {
         let now = self.clock.monotonic();
-        let verified = self.verifier.verify(wire, self.clock.unix(), now).and_then(|command| {
-            // A verified command has an id: it was the nonce.
-            let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
-            Ok(Authentic { id, command, wire })
-        });
-        match verified {
-            Ok(authentic) => {
+        match self.verifier.verify(wire, self.clock.unix(), now) {
+            Ok(verified) => {
                 self.last_verified = now;
-                Ok(authentic)
+                Ok(Authentic { verified, wire })
             }
             Err(rejection) => {
                 self.reporter.rejected(&rejection);
@@ -110,12 +105,19 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// Carries a command out, once: it is not handed out to be carried out again.
-    fn answer(&mut self, Authentic { id, command, wire }: &Authentic<'_>, batch: &mut Batch) -> Outcome {
-        let issued_at = command.issued_at.map(UnixTime::from).unwrap_or_default();
-        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at });
-        let (context, degraded) = CommandContext::read(&command.annotations, self.settings.commands.degraded_below);
+    fn answer(&mut self, Authentic { verified, wire }: &Authentic<'_>, batch: &mut Batch) -> Outcome {
+        let (id, command) = (verified.id(), verified.command());
+        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at: verified.issued_at() });
+        let (context, notices, order) = match read(verified, &self.read_settings(), self.clock.unix()) {
+            Ok(read) => (read.context, read.notices, Ok(read.order)),
+            Err(mut unreadable) => {
+                let notices = std::mem::take(&mut unreadable.notices);
+                ((*unreadable.context).clone(), notices, Err(Refusal::from(unreadable)))
+            }
+        };
+        let degraded: Vec<_> = notices.into_iter().map(degraded).collect();
         self.reporter.degraded(command, &degraded);
-        let done = self.execute(command, &context);
+        let done = order.and_then(|order: Order| self.execute(order));
         batch.entries.push(match &done {
             Ok(()) => Entry::CommandAccepted { command_id: id.clone(), wire: wire.to_vec() },
             Err(refusal) => Entry::CommandRefused { command_id: id.to_string(), reason: refusal.reason().to_owned() },
@@ -158,9 +160,18 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// What is answered in place of what cannot be made durable.
-    fn take_back(&mut self, Authentic { id, command, .. }: &Authentic<'_>, error: &CheckpointError) -> Outcome {
+    fn take_back(&mut self, Authentic { verified, .. }: &Authentic<'_>, error: &CheckpointError) -> Outcome {
+        let (id, command) = (verified.id(), verified.command());
         let refusal = Refusal::NotDurable(Box::new(error.clone()));
         self.reporter.refused(command, &refusal);
         Err(CommandError::Refused { command: id.clone(), refusal: Box::new(refusal), transitions: Vec::new() })
+    }
+}
+
+/// A notice as the event that reports it.
+fn degraded(notice: Notice) -> Degraded {
+    match notice {
+        Notice::Degraded(degraded) => degraded,
+        Notice::BlendConflict(conflict) => conflict.into(),
     }
 }

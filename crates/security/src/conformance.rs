@@ -1,5 +1,10 @@
 //! What every [`Verifier`] that checks signatures must do, for implementers: call [`run`] in a test.
-#![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, reason = "a broken promise fails the test that asked")]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a broken promise fails the test that asked"
+)]
 
 use std::time::Duration;
 

@@ -235,8 +235,7 @@ impl CommandVerifier {
         let signature = received.signature().ok_or(Rejection::MissingSignature)?;
         let signature = decode(signature).ok_or(Rejection::InvalidSignature)?;
         // A map that is in an order already would be hashed once more for the same answer.
-        let made_in =
-            |order| !received.is_in(order) && self.keys.any_made(&signature, &[&received.in_order(order)]);
+        let made_in = |order| !received.is_in(order) && self.keys.any_made(&signature, &[&received.in_order(order)]);
         let as_received = self.keys.any_made(&signature, &received.as_received());
         if !(as_received || made_in(MapOrder::Upb) || made_in(MapOrder::Bytewise)) {
             return Err(Rejection::InvalidSignature);

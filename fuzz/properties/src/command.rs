@@ -86,7 +86,7 @@ fn signed(mut choices: Choices<'_>) {
         }
     };
     let mut verifier = verifier();
-    let verified = verifier.verify(&wire, WALL, NOW).map(|verified| unsigned((*verified).clone()));
+    let verified = verifier.verify(&wire, WALL, NOW).map(|verified| unsigned(verified.command().clone()));
     assert_eq!(verified, Ok(unsigned(command)), "what was signed is obeyed");
     let again = verifier.verify(&wire, WALL, NOW).map(|_| ()).map_err(|rejection| rejection.reason());
     assert_eq!(again, Err("nonce_replayed"));
@@ -161,7 +161,7 @@ fn shuffle(wire: &mut Vec<u8>, choices: &mut Choices<'_>) {
 
 fn verify(wire: &[u8]) -> Result<Vec<u8>, &'static str> {
     let verified = verifier().verify(wire, WALL, NOW);
-    verified.map(|command| command.encode_to_vec()).map_err(|rejection| rejection.reason())
+    verified.map(|verified| verified.command().encode_to_vec()).map_err(|rejection| rejection.reason())
 }
 
 fn verifier() -> CommandVerifier {

@@ -17,10 +17,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let descriptors = protox::compile(["leyline.proto"], [root.join("proto")])?;
     let fields = schema::print(&descriptors, &format!("{PACKAGE}.AdaptationCommand"))?;
-    let files = [
-        ("crates/leyline/src/v1.rs", bindings(descriptors)?),
-        ("crates/leyline/src/wire/fields.rs", fields),
-    ];
+    let files = [("crates/leyline/src/v1.rs", bindings(descriptors)?), ("crates/leyline/src/wire/fields.rs", fields)];
     let mut stale = false;
     for (name, code) in files {
         let (path, fresh) = (root.join(name), format!("{BANNER}{code}"));

@@ -31,10 +31,15 @@ pub(crate) fn print(descriptors: &FileDescriptorSet, root: &str) -> Result<Strin
     let messages: BTreeMap<String, &DescriptorProto> = descriptors
         .file
         .iter()
-        .flat_map(|file| file.message_type.iter().map(|message| (format!("{}.{}", file.package(), message.name()), message)))
+        .flat_map(|file| {
+            file.message_type.iter().map(|message| (format!("{}.{}", file.package(), message.name()), message))
+        })
         .collect();
     let known = |name: &str| -> Vec<Known<'_>> {
-        messages.get(name).map(|message| message.field.iter().filter_map(|field| known(message, field)).collect()).unwrap_or_default()
+        messages
+            .get(name)
+            .map(|message| message.field.iter().filter_map(|field| known(message, field)).collect())
+            .unwrap_or_default()
     };
     let reached = reachable(root, known);
     let mapped = with_maps(&reached, known);
@@ -42,7 +47,11 @@ pub(crate) fn print(descriptors: &FileDescriptorSet, root: &str) -> Result<Strin
     let mut out = String::from("\nuse super::schema::{Child, Schema, Value};\n");
     let message = messages.get(root).ok_or_else(|| format!("there is no message {root}"))?;
     let annotations = message.field.iter().find(|field| field.name() == "annotations").ok_or("no annotations")?;
-    write!(out, "\n/// The field of a command's annotations.\npub(super) const ANNOTATIONS: u32 = {};\n", annotations.number())?;
+    write!(
+        out,
+        "\n/// The field of a command's annotations.\npub(super) const ANNOTATIONS: u32 = {};\n",
+        annotations.number()
+    )?;
     for name in mapped.iter() {
         let visibility = if name == root { "pub(super) " } else { "" };
         write!(out, "\n/// `{name}`\n{visibility}static {}: Schema = Schema(&[\n", constant(name))?;
@@ -144,9 +153,7 @@ fn with_maps<'a>(reached: &BTreeSet<String>, known: impl Fn(&str) -> Vec<Known<'
 fn below<'a>(known: &Known<'a>) -> Option<&'a str> {
     match known.child {
         Child::Message(name) => Some(name),
-        Child::Map(entry) => {
-            (entry.r#type() == Type::Message).then(|| entry.type_name().trim_start_matches('.'))
-        }
+        Child::Map(entry) => (entry.r#type() == Type::Message).then(|| entry.type_name().trim_start_matches('.')),
     }
 }
 

@@ -168,7 +168,7 @@ impl<B: GraftBackend> SeedManager<B> {
             // What was saved and never acknowledged is in the way of nobody, but takes room.
             let _ = durability.sweep();
         }
-        self.verifier.remember(reading.nonces, watermark, now);
+        self.verifier.restore(reading.nonces, watermark, now);
         self.last_verified = now;
         let undelivered: Vec<u64> = undelivered.into_iter().collect();
         self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);

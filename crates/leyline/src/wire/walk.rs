@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use super::{
     MAX_DEPTH, Malformed, MapOrder,
-    reader::{Field, LEN, fields},
     fields::ADAPTATION_COMMAND,
+    reader::{Field, LEN, fields},
     schema::{Child, SIGNATURE, Schema, Value},
 };
 

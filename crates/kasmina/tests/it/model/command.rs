@@ -275,6 +275,7 @@ impl What {
                 operation: operation.into(),
                 blueprint_id: blueprint.to_owned(),
                 parameters,
+                ..CommandSeedOperation::default()
             })),
             ..kind(CommandType::CommandSeed)
         };

@@ -1,12 +1,9 @@
 //! Values and gradients of every mode on ranks 2, 3 and 4, against f64.
-#![allow(clippy::unwrap_used, reason = "a test helper may fail the test")]
 
-mod common;
-
+use crate::common::{bits, noise, tensor, values};
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor, TensorData};
-use common::{bits, noise, tensor, values};
 use kasmina_blending::{
     Alpha, BlendBackend, BlendConfig, BlendError, GraftBackend, barrier_blend, channel_axis, committed_blend,
     straight_through,

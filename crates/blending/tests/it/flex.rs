@@ -1,11 +1,8 @@
 //! The one pass on Flex against the same expression in plain operations, bit for bit.
-#![allow(clippy::unwrap_used, reason = "a test helper may fail the test")]
 
-mod common;
-
+use crate::common::{bits, noise, tensor};
 use burn::backend::Flex;
 use burn::tensor::{DType, Tensor, TensorData};
-use common::{bits, noise, tensor};
 use kasmina_blending::{Alpha, BlendConfig, barrier_blend, channel_axis};
 
 const ALPHA: f32 = 0.37;

@@ -1,10 +1,12 @@
 //! The walk over signed bytes: what it refuses, and what it keeps.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 
 use kasmina_leyline::{
-    v1::{AdaptationCommand, CommandOptimizerAdjustment, CommandSeedOperation, adaptation_command::Payload},
+    v1::{
+        AdaptationCommand, BlendConfig, BlendMode, CommandOptimizerAdjustment, CommandSeedOperation,
+        adaptation_command::Payload,
+    },
     wire::{self, MAX_DEPTH, MAX_SIGNED_BYTES, Malformed, MapOrder, SignedBytes},
 };
 use proptest::prelude::*;
@@ -27,7 +29,7 @@ fn refused(bytes: &[u8]) -> Malformed {
 }
 
 #[test]
-fn the_signature_alone_is_taken_out() {
+fn signature_alone_is_taken_out() {
     let bytes =
         [field(2, b"cmd-1"), annotation("b", "1"), annotation("signature", "xyz"), annotation("a", "")].concat();
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -39,7 +41,7 @@ fn the_signature_alone_is_taken_out() {
 }
 
 #[test]
-fn a_parameter_named_signature_is_no_signature() {
+fn parameter_named_signature_is_not_taken_out() {
     let parameter = field(3, &[field(1, b"signature"), vec![0x15, 0, 0, 0, 0]].concat());
     let bytes = field(10, &parameter);
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -59,7 +61,7 @@ fn prefixes_go_last_in_upb_order_and_first_in_bytewise_order() {
 }
 
 #[test]
-fn everything_else_stays_as_it_is() {
+fn unknown_fields_stay_as_they_are() {
     let unknown = [vec![0xf8, 0x07, 0x01], field(99, b"\xff\xff opaque"), vec![0xd5, 0x06, 1, 2, 3, 4]].concat();
     let bytes = [annotation("b", ""), annotation("a", ""), unknown.clone()].concat();
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -67,7 +69,7 @@ fn everything_else_stays_as_it_is() {
 }
 
 #[test]
-fn whatever_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_bytes_are_refused() {
     assert_eq!(
         refused(&[annotation("signature", "a"), annotation("signature", "b")].concat()),
         Malformed::DuplicateKey { field: 20 }
@@ -95,7 +97,7 @@ fn whatever_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn depth_is_bounded() {
+fn nesting_beyond_the_bound_is_refused() {
     // Struct in value in struct: three messages of the schema a round, counted with the command itself.
     let nest = |rounds: usize| {
         let mut inner = Vec::new();
@@ -136,7 +138,7 @@ fn command() -> impl Strategy<Value = AdaptationCommand> {
 proptest! {
     /// The deterministic bytes decode to the same command, are a fixed point, and are what a receiver finds in upb order.
     #[test]
-    fn deterministic_bytes_mean_the_same(command in command()) {
+    fn deterministic_bytes_decode_to_the_same_command(command in command()) {
         let signed = wire::deterministic(&command.encode_to_vec()).unwrap();
         prop_assert_eq!(&AdaptationCommand::decode(signed.as_slice()).unwrap(), &command);
         prop_assert_eq!(&wire::deterministic(&signed).unwrap(), &signed);
@@ -162,7 +164,7 @@ proptest! {
 
     /// The same for bytes that are nearly a command.
     #[test]
-    fn spoilt_commands_are_walked_or_refused(command in command(), at: prop::sample::Index, to: u8) {
+    fn damaged_commands_are_walked_or_refused(command in command(), at: prop::sample::Index, to: u8) {
         let mut bytes = wire::with_signature(&wire::deterministic(&command.encode_to_vec()).unwrap(), "c2ln");
         let at = at.index(bytes.len());
         bytes[at] = to;
@@ -174,4 +176,34 @@ proptest! {
         }
         let _ = wire::deterministic(&bytes);
     }
+}
+
+/// A typed blend lies in the signed bytes as it is: it has no map, so nothing in it is reordered.
+#[test]
+fn typed_blend_is_opaque_to_the_walk() {
+    let blend = BlendConfig { mode: BlendMode::Channel.into(), alpha_vec: vec![0.5, 1.0], ..Default::default() };
+    let operation = CommandSeedOperation { blend: Some(blend), ..Default::default() };
+    let command = AdaptationCommand { payload: Some(Payload::SeedOperation(operation)), ..Default::default() };
+    let bytes = command.encode_to_vec();
+    assert_eq!(wire::deterministic(&bytes).unwrap(), bytes);
+    assert!(MapOrder::ALL.into_iter().all(|order| SignedBytes::parse(&bytes).unwrap().is_in(order)));
+}
+
+#[test]
+fn map_that_is_out_of_order_is_seen_at_any_depth() {
+    let nested = field(
+        13,
+        &[field(1, &[field(1, b"b"), field(2, b"")].concat()), field(1, &[field(1, b"a"), field(2, b"")].concat())]
+            .concat(),
+    );
+    let signed = SignedBytes::parse(&nested).unwrap();
+    assert!(signed.is_in(MapOrder::AsReceived) && !signed.is_in(MapOrder::Upb) && !signed.is_in(MapOrder::Bytewise));
+    // The signature is not part of what is ordered.
+    let bytes = [annotation("a", ""), annotation("signature", "x"), annotation("b", "")].concat();
+    assert!(SignedBytes::parse(&bytes).unwrap().is_in(MapOrder::Upb));
+    let bytes = [annotation("z", ""), annotation("signature", "x")].concat();
+    assert!(SignedBytes::parse(&bytes).unwrap().is_in(MapOrder::Bytewise));
+    let bytes = [annotation("alpha_vec", ""), annotation("alpha_vec_len", "")].concat();
+    let signed = SignedBytes::parse(&bytes).unwrap();
+    assert!(signed.is_in(MapOrder::Bytewise) && !signed.is_in(MapOrder::Upb));
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig, BlendMode, BlendRefusal, channel_axis};
+use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig, BlendMode, BlendRefusal};
+use kasmina_leyline::v1;
 use proptest::prelude::*;
 
 fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -18,7 +19,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<BlendConfig, BlendRefusal> {
 }
 
 #[test]
-fn alpha_is_a_share() {
+fn alpha_outside_zero_to_one_is_refused() {
     assert_eq!(Alpha::default(), Alpha::ZERO);
     assert_eq!(Alpha::new(0.25).unwrap().get(), 0.25);
     assert_eq!(Alpha::new(-0.0).unwrap().get().to_bits(), 0);
@@ -28,9 +29,10 @@ fn alpha_is_a_share() {
     }
 }
 
+#[cfg(feature = "tensor")]
 #[test]
-fn channels_by_rank() {
-    assert_eq!([0, 1, 2, 3, 4, 5].map(channel_axis), [None, None, Some(1), Some(2), Some(1), None]);
+fn channel_axis_depends_on_the_rank() {
+    assert_eq!([0, 1, 2, 3, 4, 5].map(kasmina_blending::channel_axis), [None, None, Some(1), Some(2), Some(1), None]);
 }
 
 #[test]
@@ -98,7 +100,7 @@ fn configs_from_annotations() {
 }
 
 #[test]
-fn every_refusal_once() {
+fn every_wrong_annotation_is_refused_with_its_reason() {
     let channel = ("blend_mode", "CHANNEL");
     for (annotations, reason) in [
         (&[("blend_mode", "ADDITIVE")][..], "unknown_blend_mode"),
@@ -130,6 +132,53 @@ fn every_refusal_once() {
         read(&[channel, ("alpha_vec", "0,1"), ("alpha_vec_len", "3")]),
         Err(BlendRefusal::AlphaVecLength { expected: 3, got: 2 })
     );
+}
+
+#[test]
+fn typed_field_is_checked_like_annotations() {
+    let mode = |mode: v1::BlendMode| v1::BlendConfig { mode: mode.into(), ..Default::default() };
+    let channel = |alpha_vec: &[f32]| v1::BlendConfig { alpha_vec: alpha_vec.to_vec(), ..mode(v1::BlendMode::Channel) };
+    for (typed, reason) in [
+        (v1::BlendConfig::default(), "unknown_blend_mode"),
+        (v1::BlendConfig { mode: 9, ..Default::default() }, "unknown_blend_mode"),
+        (v1::BlendConfig { gate_k: Some(-1.0), ..mode(v1::BlendMode::Convex) }, "out_of_range"),
+        (v1::BlendConfig { alpha_hi: Some(f32::NAN), ..mode(v1::BlendMode::Confidence) }, "out_of_range"),
+        (v1::BlendConfig { alpha_vec: vec![2.0], ..mode(v1::BlendMode::Convex) }, "alpha_vec_entry"),
+        (channel(&[]), "alpha_vec_missing"),
+        (channel(&[0.5; 5]), "alpha_vec_too_long"),
+    ] {
+        assert_eq!(BlendConfig::from_typed(&typed, 4).unwrap_err().reason(), reason, "{typed:?}");
+    }
+    // What a typed field leaves out has the defaults of the annotations.
+    let confidence = BlendConfig::from_typed(&mode(v1::BlendMode::Confidence), 4);
+    assert_eq!(confidence, read(&[("blend_mode", "CONFIDENCE")]));
+}
+
+#[test]
+fn annotations_beside_a_typed_field_are_compared_with_it() {
+    let gate = BlendConfig::confidence(2.0, 0.5, 0.1, 0.9).unwrap();
+    let beside = |annotations: &[(&str, &str)]| {
+        let (config, conflict) = BlendConfig::read(Some(&gate.to_typed()), &texts(annotations), 4).unwrap();
+        assert_eq!(config.mode(), BlendMode::Confidence);
+        conflict.map(|conflict| conflict.annotations).unwrap_or_default()
+    };
+    assert!(beside(&[]).is_empty());
+    assert!(beside(&[("blend_mode", " confidence"), ("gate_k", "2.0"), ("blend_mode_source", "x")]).is_empty());
+    assert!(beside(&[("alpha_lo", "0.9"), ("alpha_hi", "0.1")]).is_empty(), "swapped, so the same");
+    assert_eq!(beside(&[("gate_k", "4"), ("gate_tau", "0.5")]), ["gate_k"]);
+    assert_eq!(beside(&[("alpha_vec", "nonsense")]), ["alpha_vec"]);
+    assert_eq!(beside(&[("blend_mode", "CONVEX"), ("alpha_lo", "0.2")]), ["blend_mode", "alpha_lo"]);
+    // Without a typed field they are all there is, and a wrong one is an error.
+    assert_eq!(BlendConfig::read(None, &texts(&[("gate_k", "x")]), 4).unwrap_err().reason(), "not_a_number");
+}
+
+#[test]
+fn stored_blend_that_is_not_valid_is_refused() {
+    let text = serde_json::to_string(&BlendConfig::channel(vec![0.5]).unwrap()).unwrap();
+    assert_eq!(text, r#"{"recipe":{"CHANNEL":[0.5]},"source":null}"#);
+    for wrong in [text.replace("0.5", "1.5"), text.replace("[0.5]", "[]"), text.replace("recipe", "receipt")] {
+        assert!(serde_json::from_str::<BlendConfig>(&wrong).is_err(), "{wrong}");
+    }
 }
 
 fn schedule() -> impl Strategy<Value = AlphaSchedule> {
@@ -208,10 +257,13 @@ proptest! {
     }
 
     #[test]
-    fn a_config_says_itself(annotations in annotations(), k in 0_f32..1e9, tau in 0_f32..1e-3, hi in 0_f32..1.0) {
+    fn config_comes_back_from_annotations_and_typed_field(annotations in annotations(), k in 0_f32..1e9, tau in 0_f32..1e-3, hi in 0_f32..1.0) {
         let gate = BlendConfig::confidence(k, tau, hi / 3.0, hi).unwrap();
         for config in BlendConfig::from_annotations(&annotations, 8).into_iter().chain([gate]) {
-            prop_assert_eq!(BlendConfig::from_annotations(&config.annotations(), 8), Ok(config));
+            prop_assert_eq!(BlendConfig::from_annotations(&config.annotations(), 8), Ok(config.clone()));
+            prop_assert_eq!(BlendConfig::from_typed(&config.to_typed(), 8), Ok(config.clone()));
+            let both = BlendConfig::read(Some(&config.to_typed()), &config.annotations(), 8);
+            prop_assert_eq!(both, Ok((config, None)));
         }
     }
 

@@ -1,5 +1,4 @@
 //! The numbers that telemetry gets.
-#![allow(clippy::unwrap_used, reason = "a test helper may fail the test")]
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
