@@ -110,15 +110,12 @@ fn every_refusal_names_its_field() {
 #[test]
 fn defaults_of_the_receiver_fill_what_is_left_out() {
     let order = |command| read_command(command).unwrap().order;
-    let AlphaSchedule::Sigmoid { total_steps, temperature } =
-        (match order(operation(SeedOperation::SeedOpStartGrafting, &[])) {
-            Order::StartGrafting { blend, schedule, .. } if blend == BlendConfig::convex() => schedule,
-            other => panic!("{other:?}"),
-        })
-    else {
-        panic!("sigmoid is the default")
+    let expected = Order::StartGrafting {
+        seed: seed(),
+        blend: BlendConfig::convex(),
+        schedule: AlphaSchedule::Sigmoid { total_steps: settings().default_total_steps, temperature: 1.0 },
     };
-    assert_eq!((total_steps, temperature), (settings().default_total_steps, 1.0));
+    assert_eq!(order(operation(SeedOperation::SeedOpStartGrafting, &[])), expected);
     assert_eq!(order(command(CommandType::CommandPause, None)), Order::Pause { seed: seed() });
     assert_eq!(order(command(CommandType::CommandEmergency, None)), Order::Emergency { include_teacher: false });
     let newest = Order::RollBackSeed { seed: seed(), epoch: None };
