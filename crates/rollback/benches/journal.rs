@@ -1,20 +1,20 @@
-//! The journal and the checkpoints of a store on the disk of `CARGO_TARGET_TMPDIR`. Records hold 128 bytes.
+//! Journal and blobs on the disk of `CARGO_TARGET_TMPDIR`. Records hold 128 bytes.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 #![allow(clippy::expect_used, reason = "a bench that cannot set up has nothing to measure")]
 #![allow(clippy::disallowed_methods, reason = "a bench reads the clock")]
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     hint::black_box,
     io::Write,
+    ops::ControlFlow,
     path::Path,
     time::{Duration, Instant},
 };
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kasmina_leyline::{CommandId, UnixTime};
-use kasmina_rollback::{Checkpoint, CheckpointId, CheckpointStore, Entry, Journal, Record, Store};
+use kasmina_leyline::CommandId;
+use kasmina_rollback::{Blobs, Entry, Journal, Store};
 use tempfile::TempDir;
 
 /// 10 million parameters in f32.
@@ -24,25 +24,34 @@ fn append(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("journal");
     group.sample_size(50).measurement_time(Duration::from_secs(4));
     for records in [1, 16, 256] {
-        let (_directory, mut store) = open();
+        let (directory, mut store) = open();
         let batch = entries(records);
+        // Interleaved, so that both meet the same disk: each append is followed by one of as many bytes to a plain file.
+        let journal = directory.path().join("journal");
+        let before = length(&journal);
+        store.journal.append(&batch).expect("appended");
+        let bytes = vec![7; (length(&journal) - before) as usize];
+        let plain = directory.path().join("journal.plain");
+        let mut raw = File::create(&plain).expect("a file");
+        let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
         group.throughput(Throughput::Elements(records as u64));
         group.bench_function(format!("append_{records}"), |bencher| {
-            bencher.iter(|| store.append(black_box(&batch)).expect("appended"));
-        });
-    }
-    // What it would cost not to wait for the disk: the same encoding, written but not synced.
-    for records in [1, 16, 256] {
-        let directory = directory();
-        let mut file = File::create(directory.path().join("unsynced")).expect("a file");
-        let batch: Vec<_> = (1..).zip(entries(records)).map(|(sequence, entry)| Record { sequence, entry }).collect();
-        group.throughput(Throughput::Elements(records as u64));
-        group.bench_function(format!("append_unsynced_{records}"), |bencher| {
-            bencher.iter(|| {
-                let bytes: Vec<_> = black_box(&batch).iter().flat_map(Record::encode).collect();
-                file.write_all(&bytes).expect("written");
+            bencher.iter_custom(|iterations| {
+                let mut total = Duration::ZERO;
+                for _ in 0..iterations {
+                    let started = Instant::now();
+                    store.journal.append(black_box(&batch)).expect("appended");
+                    let between = Instant::now();
+                    raw.write_all(black_box(&bytes)).and_then(|()| raw.sync_data()).expect("synced");
+                    theirs += between.elapsed();
+                    total += between - started;
+                }
+                ours += total;
+                total
             });
         });
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        println!("journal/append_{records}: {ratio:.3} of one synced write of the same {} bytes", bytes.len());
     }
     group.finish();
 }
@@ -53,58 +62,68 @@ fn recover(criterion: &mut Criterion) {
     for (name, records) in [("recover_1k", 1_000), ("recover_100k", 100_000)] {
         let (directory, mut store) = open();
         // In batches of 10, as a manager that journals each step would leave them.
-        let mut fill = |batches: usize| (0..batches).for_each(|_| assert!(store.append(&entries(10)).is_ok()));
-        fill(records / 10);
+        for _ in 0..records / 10 {
+            store.journal.append(&entries(10)).expect("appended");
+        }
         drop(store);
         group.throughput(Throughput::Elements(records as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let mut store = Store::open(directory.path()).expect("opened");
-                assert_eq!(store.read(0).expect("read").len(), records);
+                let (mut store, mut count) = (Store::open(directory.path()).expect("opened"), 0);
+                let visited = store.journal.visit(0..u64::MAX, &mut |_| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                });
+                visited.expect("read");
+                assert_eq!(count, records);
             });
         });
     }
     group.finish();
 }
 
-fn checkpoint(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("checkpoint");
+fn blobs(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("blobs");
     group.sample_size(10).throughput(Throughput::Bytes(TEN_MILLION as u64));
     let (_directory, mut store) = open();
-    let blobs = (0..10_u8).map(|part| (format!("seed-{part}/weights"), vec![part; TEN_MILLION / 10]));
-    let id = CheckpointId::new("bench").expect("a name");
-    let sample = Checkpoint { id, at: UnixTime::default(), sequence: 1, blobs: blobs.collect::<BTreeMap<_, _>>() };
-    group.bench_function("save_10m", |bencher| {
+    let parts: Vec<_> = (0..10_u8).map(|part| vec![part; TEN_MILLION / 10]).collect();
+    let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
+    group.bench_function("put_10m", |bencher| {
         bencher.iter_custom(|iterations| {
             let timed = |_| {
-                store.retain(&mut |_| false).expect("deleted");
+                store.blobs.retain(&mut |_| false).expect("deleted");
                 let started = Instant::now();
-                store.save(black_box(&sample)).expect("saved");
+                store.blobs.put_all(black_box(&parts)).expect("stored");
                 started.elapsed()
             };
             (0..iterations).map(timed).sum()
         });
     });
-    group.bench_function("load_10m", |bencher| {
-        bencher.iter(|| store.load(black_box(&sample.id)).expect("loaded"));
+    let digests = store.blobs.put_all(&parts).expect("stored");
+    group.bench_function("get_10m", |bencher| {
+        bencher.iter(|| {
+            for digest in &digests {
+                black_box(store.blobs.get(black_box(digest)).expect("read"));
+            }
+        });
     });
     group.finish();
 }
 
-fn directory() -> TempDir {
-    TempDir::new_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a directory")
-}
-
 fn open() -> (TempDir, Store) {
-    let directory = directory();
+    let directory = TempDir::new_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a directory");
     let store = Store::open(directory.path()).expect("a store");
     (directory, store)
 }
 
-fn entries(count: usize) -> Vec<Entry> {
-    let command_id = CommandId::new("0190b3c4-7d1e-7c53-9e6f-0123456789ab").expect("an id");
-    vec![Entry::CommandAccepted { command_id, wire: vec![7; 80] }; count]
+fn length(path: &Path) -> u64 {
+    path.metadata().expect("a file").len()
 }
 
-criterion_group!(benches, append, recover, checkpoint);
+fn entries(count: usize) -> Vec<Entry> {
+    let command_id = CommandId::new("0190b3c4-7d1e-7c53-9e6f-0123456789ab").expect("an id");
+    vec![Entry::Accepted { command_id, wire: vec![7; 80] }; count]
+}
+
+criterion_group!(benches, append, recover, blobs);
 criterion_main!(benches);

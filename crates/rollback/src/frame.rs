@@ -1,49 +1,102 @@
-//! The bytes of a journal.
-//!
-//! A header of 32 bytes: magic (8), format version (4), zero (4), the sequence number of the first record (8), and the
-//! first 8 bytes of the SHA-256 of those 24. Then frames, one a batch: a head of 28 bytes (mark 4, length of the payload 4,
-//! first sequence number 8, number of records 4, the first 8 bytes of the SHA-256 of those 20), the payload, and the
-//! SHA-256 of head and payload. All numbers are little-endian. Magic, version and check keep their places in all versions.
-//!
-//! Because the length is checked by itself, a frame that the file is too short for is known to be torn. A frame that is
-//! there in full with a wrong digest was changed later, unless its last bytes are zeros: then the system crashed before
-//! the blocks were written, and nobody was told that they were.
-
-use std::{io::Read, path::Path};
+//! The bytes of a journal: a header, then one frame for each batch. `docs/DURABILITY.md` is the normative text.
 
 use sha2::{Digest, Sha256};
 
-use crate::{StoreError, files::failed};
+use crate::{Entry, Record, StoreError};
 
-/// The version of the journal's format that is written here, and the newest that is read.
-pub const JOURNAL_VERSION: u32 = 1;
+/// The version of the journal's format that is written here, and the only one that is read.
+pub const JOURNAL_VERSION: u32 = 2;
 
 /// The largest batch, encoded: 64 MiB. Our choice: far above any batch of commands, far below what hurts to hold twice.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
 pub(crate) const HEADER_BYTES: usize = 32;
-const MAGIC: [u8; 8] = *b"KASMJRNL";
-const MARK: [u8; 4] = *b"KJF1";
-const HEAD_BYTES: usize = 28;
-const DIGEST_BYTES: usize = 32;
+pub(crate) const HEAD_BYTES: usize = 28;
+pub(crate) const DIGEST_BYTES: usize = 32;
+pub(crate) const MAGIC: [u8; 8] = *b"KASMJRNL";
+pub(crate) const MARK: [u8; 4] = *b"KJF2";
+
+/// What the head of a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The bytes of the payload.
+    pub(crate) payload: u64,
+    /// The sequence number of the first record.
+    pub(crate) first: u64,
+    /// How many records.
+    pub(crate) count: u32,
+}
+
+impl Head {
+    /// Reads a head; `None` if its check does not agree.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..HEAD_BYTES)?;
+        if bytes[..4] != MARK || bytes[20..] != check(&bytes[..20]) {
+            return None;
+        }
+        let (payload, first) = (number(&bytes[4..8]), number(&bytes[8..16]));
+        Some(Self { payload, first, count: number(&bytes[16..20]) as u32 })
+    }
+
+    /// The bytes of the whole frame.
+    pub(crate) const fn frame_bytes(self) -> u64 {
+        (HEAD_BYTES + DIGEST_BYTES) as u64 + self.payload
+    }
+}
 
 /// A batch as it lies in the file.
 #[derive(Debug)]
 pub(crate) struct Frame {
+    pub(crate) head: Head,
     /// Where it begins.
     pub(crate) offset: u64,
-    /// The sequence number of its first record.
-    pub(crate) first: u64,
-    /// How many records it has.
-    pub(crate) count: u32,
-    pub(crate) payload: Vec<u8>,
+    /// Head, payload and digest.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Frame {
     /// The sequence number after its last record.
     pub(crate) fn end(&self) -> u64 {
-        self.first.saturating_add(u64::from(self.count))
+        self.head.first.saturating_add(self.head.count.into())
     }
+
+    /// Its records one by one; ends with the first that cannot be read.
+    pub(crate) fn records(&self) -> impl Iterator<Item = Result<Record, Unreadable>> + '_ {
+        let mut rest = self.bytes.get(HEAD_BYTES..self.bytes.len() - DIGEST_BYTES).unwrap_or_default();
+        let (mut sequence, end) = (self.head.first, self.end());
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed || sequence == end && rest.is_empty() {
+                return None;
+            }
+            if sequence == end {
+                failed = true;
+                return Some(Err(Unreadable::Surplus));
+            }
+            match Entry::decode_first(rest) {
+                Ok((entry, after)) => {
+                    rest = after;
+                    sequence += 1;
+                    Some(Ok(Record { sequence: sequence - 1, entry }))
+                }
+                Err(source) => {
+                    failed = true;
+                    Some(Err(Unreadable::Record { sequence, source }))
+                }
+            }
+        })
+    }
+}
+
+/// Why a sound frame does not give its records.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    Record {
+        sequence: u64,
+        source: crate::RecordError,
+    },
+    /// Bytes follow the last record.
+    Surplus,
 }
 
 /// The header of a journal whose next record is `first`.
@@ -57,153 +110,60 @@ pub(crate) fn encode_header(first: u64) -> [u8; HEADER_BYTES] {
     header
 }
 
-/// A frame around an encoded batch.
-pub(crate) fn encode_frame(first: u64, count: u32, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_BATCH_BYTES);
-    let length = length.ok_or(StoreError::TooLarge {
-        what: "the batch",
-        limit: MAX_BATCH_BYTES as u64,
-        got: payload.len() as u64,
-    })?;
-    let mut frame = Vec::with_capacity(HEAD_BYTES + payload.len() + DIGEST_BYTES);
-    frame.extend(MARK);
-    frame.extend(length.to_le_bytes());
-    frame.extend(first.to_le_bytes());
-    frame.extend(count.to_le_bytes());
-    frame.extend(check(&frame));
-    frame.extend(payload);
-    frame.extend(Sha256::digest(&frame));
-    Ok(frame)
-}
-
-/// Reads a journal of `length` bytes frame by frame.
-#[derive(Debug)]
-pub(crate) struct Frames<'a, R> {
-    reader: R,
-    path: &'a Path,
-    length: u64,
-    offset: u64,
+/// A frame around a batch. The entries are encoded in place: their bytes are copied once.
+pub(crate) fn encode_frame<'a>(
     first: u64,
-    next: u64,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<(Vec<u8>, u32), EncodeError> {
+    let (mut frame, mut count) = (vec![0; HEAD_BYTES], 0_u32);
+    for entry in entries {
+        frame = entry.encode_to(frame).map_err(EncodeError::Record)?;
+        count = count.saturating_add(1);
+        if frame.len() - HEAD_BYTES > MAX_BATCH_BYTES {
+            return Err(EncodeError::TooLarge((frame.len() - HEAD_BYTES) as u64));
+        }
+    }
+    let payload = (frame.len() - HEAD_BYTES) as u32;
+    frame[..4].copy_from_slice(&MARK);
+    frame[4..8].copy_from_slice(&payload.to_le_bytes());
+    frame[8..16].copy_from_slice(&first.to_le_bytes());
+    frame[16..20].copy_from_slice(&count.to_le_bytes());
+    let check = check(&frame[..20]);
+    frame[20..HEAD_BYTES].copy_from_slice(&check);
+    let digest = Sha256::digest(&frame);
+    frame.extend(digest);
+    Ok((frame, count))
 }
 
-impl<'a, R: Read> Frames<'a, R> {
-    /// Reads and verifies the header.
-    pub(crate) fn new(mut reader: R, path: &'a Path, length: u64) -> Result<Self, StoreError> {
-        let mut header = [0; HEADER_BYTES];
-        let available = usize::try_from(length).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
-        reader.read_exact(&mut header[..available]).map_err(failed("read", path))?;
-        let magic = available.min(MAGIC.len());
-        if header[..magic] != MAGIC[..magic] {
-            return Err(StoreError::NotAStore { path: path.to_owned(), detail: "it is not a journal".to_owned() });
-        }
-        if available < HEADER_BYTES {
-            return Err(StoreError::Truncated { path: path.to_owned(), offset: length, expected: HEADER_BYTES as u64 });
-        }
-        if header[24..] != check(&header[..24]) {
-            return Err(StoreError::Corrupt { path: path.to_owned(), offset: 0, detail: "the header's check" });
-        }
-        let got = number(&header[8..12]) as u32;
-        if got != JOURNAL_VERSION {
-            return Err(StoreError::NewerVersion { path: path.to_owned(), newest: JOURNAL_VERSION, got });
-        }
-        let first = number(&header[16..24]);
-        Ok(Self { reader, path, length, offset: HEADER_BYTES as u64, first, next: first })
-    }
+/// Why a batch cannot be written.
+#[derive(Debug)]
+pub(crate) enum EncodeError {
+    TooLarge(u64),
+    Record(crate::RecordError),
+}
 
-    /// The sequence number of the first record, read or not.
-    pub(crate) fn first(&self) -> u64 {
-        self.first
-    }
-
-    /// The sequence number after the last record that was read.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.next
-    }
-
-    /// Where the next frame begins.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The next frame, verified, or `None` at the end.
-    ///
-    /// # Errors
-    /// [`StoreError::TornTail`], [`StoreError::Corrupt`] or [`StoreError::Gap`]; [`offset`](Self::offset) stays before it.
-    pub(crate) fn next_frame(&mut self) -> Result<Option<Frame>, StoreError> {
-        let left = self.length.saturating_sub(self.offset);
-        if left == 0 {
-            return Ok(None);
+impl EncodeError {
+    pub(crate) fn into_store_error(self, path: std::path::PathBuf, offset: u64, sequence: u64) -> StoreError {
+        match self {
+            Self::TooLarge(got) => StoreError::TooLarge { what: "the batch", limit: MAX_BATCH_BYTES as u64, got },
+            Self::Record(source) => StoreError::Unreadable { path, offset, sequence, source },
         }
-        if left < HEAD_BYTES as u64 {
-            return Err(self.torn());
-        }
-        let mut head = [0; HEAD_BYTES];
-        self.fill(&mut head)?;
-        if head[..4] != MARK || head[20..] != check(&head[..20]) {
-            return Err(if self.rest_is_zero()? { self.torn() } else { self.corrupt("the check of a batch's head") });
-        }
-        let (length, first, count) = (number(&head[4..8]), number(&head[8..16]), number(&head[16..20]) as u32);
-        let frame_bytes = (HEAD_BYTES + DIGEST_BYTES) as u64 + length;
-        if frame_bytes > left {
-            return Err(self.torn());
-        }
-        let mut payload = vec![0; length as usize];
-        let mut digest = [0; DIGEST_BYTES];
-        self.fill(&mut payload)?;
-        self.fill(&mut digest)?;
-        if digest != *Sha256::new().chain_update(head).chain_update(&payload).finalize() {
-            let unwritten = frame_bytes == left && digest[DIGEST_BYTES - 8..] == [0; 8];
-            return Err(if unwritten { self.torn() } else { self.corrupt("the SHA-256 of a batch") });
-        }
-        if first != self.next {
-            let (path, offset) = (self.path.to_owned(), self.offset);
-            return Err(StoreError::Gap { path, offset, expected: self.next, got: first });
-        }
-        if first.checked_add(count.into()).is_none() {
-            return Err(self.corrupt("the numbers of a batch's records"));
-        }
-        let frame = Frame { offset: self.offset, first, count, payload };
-        self.next = frame.end();
-        self.offset += frame_bytes;
-        Ok(Some(frame))
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StoreError> {
-        self.reader.read_exact(buffer).map_err(failed("read", self.path))
-    }
-
-    fn rest_is_zero(&mut self) -> Result<bool, StoreError> {
-        let mut buffer = [0; 4096];
-        let mut left = self.length.saturating_sub(self.offset + HEAD_BYTES as u64);
-        while left > 0 {
-            let now = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            self.fill(&mut buffer[..now])?;
-            if buffer[..now].iter().any(|byte| *byte != 0) {
-                return Ok(false);
-            }
-            left -= now as u64;
-        }
-        Ok(true)
-    }
-
-    fn torn(&self) -> StoreError {
-        let (path, bytes) = (self.path.to_owned(), self.length.saturating_sub(self.offset));
-        StoreError::TornTail { path, offset: self.offset, bytes }
-    }
-
-    fn corrupt(&self, detail: &'static str) -> StoreError {
-        StoreError::Corrupt { path: self.path.to_owned(), offset: self.offset, detail }
     }
 }
 
-fn check(bytes: &[u8]) -> [u8; 8] {
+/// Whether a whole frame has the digest that it ends with.
+pub(crate) fn is_sound(frame: &[u8]) -> bool {
+    frame.split_last_chunk::<DIGEST_BYTES>().is_some_and(|(content, digest)| *digest == *Sha256::digest(content))
+}
+
+/// The first 8 bytes of the SHA-256.
+pub(crate) fn check(bytes: &[u8]) -> [u8; 8] {
     let mut check = [0; 8];
     check.copy_from_slice(&Sha256::digest(bytes)[..8]);
     check
 }
 
 /// At most 8 little-endian bytes as a number.
-fn number(bytes: &[u8]) -> u64 {
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

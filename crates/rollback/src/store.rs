@@ -1,51 +1,64 @@
-//! A journal and checkpoints in one directory.
+//! A journal and its blobs in one directory.
 
 use std::{
-    fs::{File, TryLockError},
-    io::{Read, Seek, SeekFrom},
-    ops::Range,
+    collections::BTreeSet,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use kasmina_leyline::UnixTime;
+
 use crate::{
-    Checkpoint, CheckpointId, CheckpointStore, CheckpointSummary, Entry, Journal, Record, StoreError,
-    files::{create_directory, failed, publish, stage},
-    log::{self, Log},
-    vault::{self, Vault},
+    BlobDirectory, Digest, Entry, FileStorage, Journal, JournalFile, Storage, StoreError, blob_directory,
+    holdings::Holdings,
+    journal_file::{JOURNAL, visit},
+    scan::scan,
+    storage::{STAGED, stage},
 };
 
-/// The embedded store: a [`Journal`] and a [`CheckpointStore`] in one directory, which one owner at a time has open.
+/// A journal and its blobs in one directory, which one owner at a time has open.
 ///
-/// Dropping it releases the directory; so does the death of its process. Nothing is left to be written when it is dropped.
+/// Dropping its parts releases the directory; so does the death of its process. Nothing is left to be written at a drop.
 #[derive(Debug)]
 pub struct Store {
-    journal: Held<Log>,
-    checkpoints: Held<Vault>,
-    recovery: Recovery,
+    /// The journal.
+    pub journal: JournalFile,
+    /// The blobs that its entries name.
+    pub blobs: BlobDirectory,
+    /// What was found when it was opened.
+    pub recovery: Recovery,
 }
 
 /// What [`Store::open`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// The sequence number of the oldest record; [`next_sequence`](Self::next_sequence) where there is none.
+    /// The sequence number of the oldest record; [`next_sequence`](Self::next_sequence) if there is none.
     pub first_sequence: u64,
     /// The sequence number that the next entry will get; 1 in a new store.
     pub next_sequence: u64,
-    /// The [`StoreError::TornTail`] that was cut off: a batch that nobody was told was journaled, or the end of a file that
-    /// was truncated later. Worth an event.
+    /// The [`StoreError::TornTail`] that was cut off: a batch that was never acknowledged, or the end of a file that was
+    /// truncated later. Worth an event.
     pub torn_tail: Option<StoreError>,
 }
 
 /// What [`Store::audit`] read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// How many records.
     pub records: u64,
-    /// How many checkpoints.
-    pub checkpoints: u64,
-    /// How many bytes the checkpoints take.
-    pub checkpoint_bytes: u64,
+    /// The snapshots that recovery can start from, newest first.
+    pub snapshots: Vec<u64>,
+    /// The epochs that a rollback can go back to.
+    pub epochs: Vec<u64>,
+    /// How many blobs the newest snapshot, the deltas after it and the epochs name. All of them were verified.
+    pub blobs: u64,
+    /// How many bytes those blobs have.
+    pub blob_bytes: u64,
+    /// How many blobs are only there for the snapshot before the newest, or for nothing.
+    pub other_blobs: u64,
+    /// Why the snapshot before the newest could not be restored: the first of its blobs that is damaged or missing.
+    pub previous_damage: Option<StoreError>,
 }
 
 /// What [`Store::salvage`] cut off.
@@ -53,197 +66,157 @@ pub struct Audit {
 pub struct Salvage {
     /// What is wrong, and where the cut was made.
     pub damage: StoreError,
-    /// Where the bytes behind the cut are now.
+    /// Where the bytes after the cut are now.
     pub kept: PathBuf,
     /// The sequence number that the next entry will get.
     pub next_sequence: u64,
 }
 
 impl Store {
-    /// Opens the store in `directory`, or makes one where the directory is empty or missing.
+    /// Opens the store in `directory`, or makes one if the directory is empty or missing.
     ///
-    /// Reads and verifies the whole journal. A torn tail is cut off and reported in [`recovery`](Self::recovery).
+    /// Reads and verifies the whole journal, and lists the blobs. A torn tail is cut off and reported in
+    /// [`recovery`](Self::recovery).
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was changed. A journal that is damaged other than by a torn tail is not opened, because
-    /// what it acknowledged is in doubt: restore it from elsewhere, or decide to [`salvage`](Self::salvage) it.
+    /// [`StoreError`]: nothing was changed. A journal that is damaged other than by a torn tail is not opened, because what it
+    /// acknowledged is in doubt: restore it from a copy, or decide to [`salvage`](Self::salvage) it.
+    /// [`StoreError::OlderVersion`]: a store of the first format, which is not read any more.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let directory = directory.as_ref();
-        let (lock, path) = (Arc::new(claim(directory)?), directory.join("journal"));
-        if !path.try_exists().map_err(failed("look for", &path))? {
-            if !vault::entries(&directory.join("checkpoints"))?.is_empty() {
-                return Err(StoreError::JournalMissing { path });
-            }
-            Log::create(&path)?;
-        }
-        let (log, torn_tail) = Log::open(&path)?;
-        let vault = Vault::open(directory.join("checkpoints"))?;
-        let Range { start: first_sequence, end: next_sequence } = log.held();
-        Ok(Self {
-            journal: Held { inner: log, _lock: Arc::clone(&lock) },
-            checkpoints: Held { inner: vault, _lock: lock },
-            recovery: Recovery { first_sequence, next_sequence, torn_tail },
-        })
+        Self::open_on(Arc::new(claim(directory.as_ref())?))
     }
 
-    /// What was found when the store was opened.
-    #[must_use]
-    pub const fn recovery(&self) -> &Recovery {
-        &self.recovery
-    }
-
-    /// The two halves, for owners that keep them in different places. The directory is released with the last of them.
-    #[must_use]
-    pub fn split(self) -> (impl Journal + 'static, impl CheckpointStore + 'static) {
-        (self.journal, self.checkpoints)
+    /// As [`open`](Self::open), on any storage.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(storage: Arc<dyn Storage>) -> Result<Self, StoreError> {
+        recognise(&*storage)?;
+        let (journal, torn_tail) = JournalFile::open(Arc::clone(&storage))?;
+        let blobs = BlobDirectory::open(storage)?;
+        let held = journal.status()?;
+        let recovery = Recovery { first_sequence: held.start, next_sequence: held.end, torn_tail };
+        Ok(Self { journal, blobs, recovery })
     }
 
     /// Reads everything in a store that nobody has open, and changes nothing.
     ///
     /// # Errors
-    /// The first damage, a torn tail included.
+    /// The first damage, a torn tail included; a blob that the newest state or an epoch needs and that is damaged or missing.
     pub fn audit(directory: impl AsRef<Path>) -> Result<Audit, StoreError> {
-        let directory = directory.as_ref();
-        let path = directory.join("journal");
-        let scan = log::scan(&path)?;
-        if let Some(damage) = scan.damage {
-            return Err(damage);
-        }
-        let records = log::records(&path, scan.length, 0)?.len() as u64;
-        let vault = Vault::look(directory.join("checkpoints"));
-        let mut audit = Audit { records, checkpoints: 0, checkpoint_bytes: 0 };
-        for summary in vault.list()? {
-            vault.load(&summary.id)?;
-            audit.checkpoints += 1;
-            audit.checkpoint_bytes += summary.bytes;
-        }
-        Ok(audit)
+        Self::audit_on(&FileStorage::inspect(directory))
     }
 
-    /// Cuts a damaged journal off at the first damage, so that it opens again, and keeps what was behind the cut in
-    /// `journal.damaged-<offset>`. `None` where there is no damage.
+    /// As [`audit`](Self::audit), on any storage.
+    ///
+    /// # Errors
+    /// As [`audit`](Self::audit).
+    pub fn audit_on(storage: &dyn Storage) -> Result<Audit, StoreError> {
+        recognise(storage)?;
+        let (mut holdings, mut records) = (Holdings::default(), 0);
+        let found = scan(storage, JOURNAL)?;
+        if let Some(damage) = found.damage {
+            return Err(damage);
+        }
+        visit(storage, found.length, 0..u64::MAX, &mut |record| {
+            records += 1;
+            holdings.observe(&record);
+            ControlFlow::Continue(())
+        })?;
+        let snapshots: Vec<_> = holdings.snapshots().collect();
+        let needed = holdings.blobs_from(snapshots.first().copied().unwrap_or(0));
+        let mut blob_bytes = 0;
+        for digest in &needed {
+            blob_bytes += verify(storage, digest)?;
+        }
+        let previous = snapshots.get(1).map(|previous| holdings.blobs_from(*previous)).unwrap_or_default();
+        let previous_damage = previous.difference(&needed).find_map(|digest| verify(storage, digest).err());
+        let stored: BTreeSet<_> = storage.list()?.iter().filter_map(|name| blob_directory::digest(name)).collect();
+        Ok(Audit {
+            records,
+            snapshots,
+            epochs: holdings.epochs().map(|epoch| epoch.epoch).collect(),
+            blobs: needed.len() as u64,
+            blob_bytes,
+            other_blobs: stored.difference(&needed).count() as u64,
+            previous_damage,
+        })
+    }
+
+    /// Cuts a damaged journal off at the first damage, so that it opens again, and keeps what was after the cut in
+    /// `journal.damaged-<offset>`. `None` if there is no damage.
     ///
     /// This forgets acknowledged records. It is for a person to decide, never for a restart loop.
     ///
     /// # Errors
-    /// [`StoreError`] where the journal's header itself is damaged, or the cut could not be made.
+    /// [`StoreError`] if the journal's header itself is damaged, or the cut could not be made.
     pub fn salvage(directory: impl AsRef<Path>) -> Result<Option<Salvage>, StoreError> {
-        let directory = directory.as_ref();
-        let (_lock, path) = (claim(directory)?, directory.join("journal"));
-        let scan = log::scan(&path)?;
-        let Some(damage) = scan.damage else { return Ok(None) };
-        let mut file = File::options().read(true).write(true).open(&path).map_err(failed("open", &path))?;
-        let mut behind = Vec::new();
-        file.seek(SeekFrom::Start(scan.sound)).map_err(failed("read", &path))?;
-        file.read_to_end(&mut behind).map_err(failed("read", &path))?;
-        let kept = directory.join(format!("journal.damaged-{}", scan.sound));
-        let temporary = directory.join("journal.new");
-        stage(&temporary, &[&behind])?;
-        publish(&temporary, &kept)?;
-        file.set_len(scan.sound).and_then(|()| file.sync_all()).map_err(failed("truncate", &path))?;
-        Ok(Some(Salvage { damage, kept, next_sequence: scan.next }))
+        Self::salvage_on(&claim(directory.as_ref())?)
+    }
+
+    /// As [`salvage`](Self::salvage), on any storage.
+    ///
+    /// # Errors
+    /// As [`salvage`](Self::salvage).
+    pub fn salvage_on(storage: &dyn Storage) -> Result<Option<Salvage>, StoreError> {
+        recognise(storage)?;
+        let found = scan(storage, JOURNAL)?;
+        let Some(damage) = found.damage else { return Ok(None) };
+        let behind = storage.read(JOURNAL, found.sound..found.length)?;
+        let kept = format!("{JOURNAL}.damaged-{}", found.sound);
+        let staged = stage(storage, &kept, |staged| storage.write(staged, 0, &behind))?;
+        storage.rename(&staged, &kept)?;
+        storage.sync_directory()?;
+        storage.truncate(JOURNAL, found.sound)?;
+        storage.sync(JOURNAL)?;
+        Ok(Some(Salvage { damage, kept: storage.path(&kept), next_sequence: found.next }))
+    }
+
+    /// Journals an operator's reset of the replay protection's watermark, for a store that nobody has open: recovery refuses
+    /// commands issued before `at`, and accepts later ones. Gives the record's sequence number.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and of the append.
+    pub fn reset_watermark(directory: impl AsRef<Path>, at: UnixTime) -> Result<u64, StoreError> {
+        let mut store = Self::open(directory)?;
+        Ok(store.journal.append(&[Entry::WatermarkReset { at }])?.start)
     }
 }
 
-impl Journal for Store {
-    fn append(&mut self, entries: &[Entry]) -> Result<Range<u64>, StoreError> {
-        self.journal.append(entries)
+/// Owns a directory that is a store's or empty. Another one is left as it is.
+fn claim(directory: &Path) -> Result<FileStorage, StoreError> {
+    if directory.is_dir() {
+        recognise(&FileStorage::inspect(directory))?;
     }
-
-    fn read(&mut self, from: u64) -> Result<Vec<Record>, StoreError> {
-        self.journal.read(from)
-    }
-
-    fn compact(&mut self, before: u64) -> Result<(), StoreError> {
-        self.journal.compact(before)
-    }
+    FileStorage::open(directory)
 }
 
-impl CheckpointStore for Store {
-    fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        self.checkpoints.save(checkpoint)
+/// Reads a blob and gives its length.
+fn verify(storage: &dyn Storage, digest: &Digest) -> Result<u64, StoreError> {
+    let name = blob_directory::name(digest);
+    let length = storage.length(&name)?.ok_or(StoreError::UnknownBlob { digest: *digest })?;
+    let got = Digest::of(&storage.read(&name, 0..length)?);
+    if got == *digest {
+        return Ok(length);
     }
-
-    fn load(&mut self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
-        self.checkpoints.load(id)
-    }
-
-    fn retain(
-        &mut self,
-        keep: &mut dyn FnMut(&CheckpointSummary) -> bool,
-    ) -> Result<Vec<CheckpointSummary>, StoreError> {
-        self.checkpoints.retain(keep)
-    }
+    Err(StoreError::CorruptBlob { path: storage.path(&name), expected: *digest, got })
 }
 
-/// A part of a store, and a share of its lock.
-#[derive(Debug)]
-struct Held<T> {
-    inner: T,
-    _lock: Arc<Lock>,
-}
-
-impl Journal for Held<Log> {
-    fn append(&mut self, entries: &[Entry]) -> Result<Range<u64>, StoreError> {
-        self.inner.append(entries)
+/// Makes sure that the directory is a store's or empty.
+fn recognise(storage: &dyn Storage) -> Result<(), StoreError> {
+    let names = storage.list()?;
+    if names.iter().any(|name| name == "checkpoints") {
+        let (expected, got) = (crate::JOURNAL_VERSION, 1);
+        return Err(StoreError::OlderVersion { path: storage.path(""), expected, got });
     }
-
-    fn read(&mut self, from: u64) -> Result<Vec<Record>, StoreError> {
-        self.inner.read(from)
+    let blob = |name: &str| blob_directory::digest(name.strip_suffix(STAGED).unwrap_or(name)).is_some();
+    let known = |name: &str| name == JOURNAL || name.starts_with("journal.") || blob(name);
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        return Err(StoreError::NotAStore { path: storage.path(""), detail: format!("it holds {name:?}") });
     }
-
-    fn compact(&mut self, before: u64) -> Result<(), StoreError> {
-        self.inner.compact(before)
+    let has_blobs = names.iter().any(|name| blob_directory::digest(name).is_some());
+    if has_blobs && !names.iter().any(|name| name == JOURNAL) {
+        return Err(StoreError::JournalMissing { path: storage.path(JOURNAL) });
     }
-}
-
-impl CheckpointStore for Held<Vault> {
-    fn save(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        self.inner.save(checkpoint)
-    }
-
-    fn load(&mut self, id: &CheckpointId) -> Result<Checkpoint, StoreError> {
-        self.inner.load(id)
-    }
-
-    fn retain(
-        &mut self,
-        keep: &mut dyn FnMut(&CheckpointSummary) -> bool,
-    ) -> Result<Vec<CheckpointSummary>, StoreError> {
-        self.inner.retain(keep)
-    }
-}
-
-/// The ownership of a directory.
-#[derive(Debug)]
-struct Lock(File);
-
-impl Drop for Lock {
-    /// Closing alone would leave the lock to a process that is being forked just now, until it executes something else.
-    fn drop(&mut self) {
-        // Where this fails, closing releases it.
-        let _ = self.0.unlock();
-    }
-}
-
-/// Makes sure that the directory is a store's or empty, and takes its lock.
-fn claim(directory: &Path) -> Result<Lock, StoreError> {
-    if directory.is_file() {
-        return Err(StoreError::NotAStore { path: directory.to_owned(), detail: "it is a file".to_owned() });
-    }
-    create_directory(directory)?;
-    for path in vault::entries(directory)? {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if !matches!(name, "lock" | "checkpoints" | "journal") && !name.starts_with("journal.") {
-            let detail = format!("it holds {:?}", path.file_name().unwrap_or_default());
-            return Err(StoreError::NotAStore { path: directory.to_owned(), detail });
-        }
-    }
-    let path = directory.join("lock");
-    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed("open", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Lock(lock)),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
-        Err(TryLockError::Error(error)) => Err(failed("lock", &path)(error)),
-    }
+    Ok(())
 }
