@@ -53,7 +53,9 @@ impl EngineSettings {
         }
     }
 
-    pub(crate) const fn breakers(&self) -> [(BreakerName, BreakerSettings); 2] {
+    /// Both breakers, by name.
+    #[must_use]
+    pub const fn breakers(&self) -> [(BreakerName, BreakerSettings); 2] {
         [(BreakerName::Isolation, self.isolation_breaker), (BreakerName::Kernels, self.kernel_breaker)]
     }
 }

@@ -17,7 +17,7 @@ impl Draft<'_> {
         let held = &self.facts.epochs;
         if !held.contains(&epoch) {
             let detail = format!("there is no checkpoint of epoch {epoch}; there are checkpoints of {held:?}");
-            return Err(Refusal::Checkpoint(CheckpointFailure { reason: "unknown_epoch", detail }));
+            return Err(Refusal::Checkpoint(CheckpointFailure { reason: "unknown_checkpoint", detail }));
         }
         self.run_mut().rollback = Some(epoch);
         Ok(())

@@ -159,7 +159,7 @@ fn fossilize_waits_for_fine_tune_and_validation() {
 fn rollback_holds_every_other_order_until_it_is_done() {
     let mut world = World::new();
     let a = seed("a");
-    assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "unknown_epoch");
+    assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "unknown_checkpoint");
     world.checkpoint();
     world.grow(&a, SeedStageTraining);
     assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "ok");
