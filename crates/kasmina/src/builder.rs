@@ -1,19 +1,20 @@
 //! Wiring a manager up.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use kasmina_isolation::ViolationLog;
-use kasmina_kernel_load::{KernelLibrary, KernelLoader, NoKernels};
-use kasmina_leyline::{Monotonic, TrainingRunId};
-use kasmina_registry::Registry;
-use kasmina_rollback::{CheckpointStore, Journal, NoCheckpoints, NoJournal, Store};
-use kasmina_safety::{Breaker, Clock, SystemClock};
+use kasmina_blending::{AlphaSchedule, GraftBackend};
+use kasmina_engine::{Engine, EngineSettings, NoPolicy, Policy, StepPolicy, commands::ReadSettings};
+use kasmina_gates::Gatekeepers;
+use kasmina_kernel_load::{KernelLibrary, NoKernels};
+use kasmina_leyline::TrainingRunId;
+use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
+use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
 use kasmina_telemetry::Sink;
 
 use crate::{
-    BuildError, CheckpointError, GraftBackend, SeedManager, Settings, durability::Durability, manager::Breakers,
-    report::Reporter,
+    Advance, BuildError, CheckpointError, SeedManager, Settings, durable::Durable, manager::Parts, reporter::Reporter,
+    tensors::Tensors,
 };
 
 /// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
@@ -22,9 +23,18 @@ pub struct SeedManagerBuilder {
     settings: Settings,
     verifier: Box<dyn Verifier>,
     library: Box<dyn KernelLibrary>,
+    gatekeepers: Option<Box<dyn Gatekeepers + Send + Sync>>,
+    policy: Option<Box<dyn Policy + Send>>,
     clock: Arc<dyn Clock>,
     sinks: Vec<Box<dyn Sink>>,
-    durability: Option<Durability>,
+    /// `None` if nothing is to outlive the process.
+    storage: Option<Storage>,
+}
+
+struct Storage {
+    journal: Box<dyn Journal>,
+    blobs: Box<dyn Blobs>,
+    torn_tail: Option<StoreError>,
 }
 
 impl SeedManagerBuilder {
@@ -34,34 +44,51 @@ impl SeedManagerBuilder {
             settings: Settings::default(),
             verifier: Box::new(RejectAll::default()),
             library: Box::new(NoKernels),
+            gatekeepers: None,
+            policy: None,
             clock: Arc::new(SystemClock::new()),
             sinks: Vec::new(),
-            durability: Some(Durability::new(Box::new(NoJournal), Box::new(NoCheckpoints))),
+            storage: Some(Storage { journal: Box::new(NoJournal), blobs: Box::new(NoBlobs), torn_tail: None }),
         }
     }
 
-    /// Settings; the defaults where this is not called.
+    /// The settings. Default: [`Settings::default`].
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
     }
 
-    /// Who says which commands are authentic; nobody's are where this is not called.
+    /// Decides which commands are authentic. Default: none is.
     #[must_use]
     pub fn verifier(mut self, verifier: impl Verifier + 'static) -> Self {
         self.verifier = Box::new(verifier);
         self
     }
 
-    /// Where kernels come from; there are none where this is not called.
+    /// Where kernels come from. Default: there are none.
     #[must_use]
     pub fn kernels(mut self, library: impl KernelLibrary + 'static) -> Self {
         self.library = Box::new(library);
         self
     }
 
-    /// The clock; the system's where this is not called.
+    /// Who judges at the gates. Default: the policy of the settings, `gates`.
+    #[must_use]
+    pub fn gatekeepers(mut self, gatekeepers: impl Gatekeepers + Send + Sync + 'static) -> Self {
+        self.gatekeepers = Some(Box::new(gatekeepers));
+        self
+    }
+
+    /// Who gives orders after each step. Default: nobody, or a [`StepPolicy`] if the settings say
+    /// [`Advance::Automatic`].
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy + Send + 'static) -> Self {
+        self.policy = Some(Box::new(policy));
+        self
+    }
+
+    /// The clock. Default: the system's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
@@ -75,38 +102,35 @@ impl SeedManagerBuilder {
         self
     }
 
-    /// Where everything that is acknowledged is written before it is: without a store nothing is acknowledged, unless
+    /// Where everything that is acknowledged is written first. Without a store nothing is acknowledged, unless
     /// [`volatile`](Self::volatile) says that it need not be.
     #[must_use]
-    pub fn store(self, store: Store) -> Self {
-        let torn_tail = store.recovery().torn_tail.clone();
-        let (journal, checkpoints) = store.split();
-        let mut builder = self.journal(journal, checkpoints);
-        if let Some(durability) = &mut builder.durability {
-            durability.torn_tail = torn_tail;
-        }
-        builder
-    }
-
-    /// As [`store`](Self::store), with a journal and a store of checkpoints of one's own.
-    #[must_use]
-    pub fn journal(mut self, journal: impl Journal + 'static, checkpoints: impl CheckpointStore + 'static) -> Self {
-        self.durability = Some(Durability::new(Box::new(journal), Box::new(checkpoints)));
+    pub fn store(mut self, store: Store) -> Self {
+        let Store { journal, blobs, recovery } = store;
+        self.storage =
+            Some(Storage { journal: Box::new(journal), blobs: Box::new(blobs), torn_tail: recovery.torn_tail });
         self
     }
 
-    /// Nothing outlives the process: what was acknowledged is forgotten with it, and a command may be obeyed again by the next
-    /// one. For experiments.
+    /// As [`store`](Self::store), with a journal and blobs of one's own.
+    #[must_use]
+    pub fn journal(mut self, journal: impl Journal + 'static, blobs: impl Blobs + 'static) -> Self {
+        self.storage = Some(Storage { journal: Box::new(journal), blobs: Box::new(blobs), torn_tail: None });
+        self
+    }
+
+    /// Nothing outlives the process: what was acknowledged is forgotten with it, and the next process may obey a command again. For
+    /// experiments.
     #[must_use]
     pub fn volatile(mut self) -> Self {
-        self.durability = None;
+        self.storage = None;
         self
     }
 
     /// The manager of a run that begins, for hosts on `device`.
     ///
     /// # Errors
-    /// [`BuildError`]: senseless settings, or a store that holds a run already, which is to be [recovered](Self::recover).
+    /// [`BuildError`]: a setting is out of range, or the store already holds a run, which must be [recovered](Self::recover).
     pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         let mut manager = self.assemble(device)?;
         match manager.records()? {
@@ -117,36 +141,65 @@ impl SeedManagerBuilder {
 
     pub(crate) fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         self.settings.check()?;
-        let Self { run, settings, verifier, library, clock, sinks, durability } = self;
-        let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
-        let kernels =
-            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
-        Ok(SeedManager {
+        let Self { run, settings, verifier, library, gatekeepers, policy, clock, sinks, storage } = self;
+        let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
+        let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
+            let settings = KeeperSettings { retention: verifier.retention().ttl, ..KeeperSettings::default() };
+            let keeper = Keeper::open(journal, blobs, settings, clock.monotonic()).map_err(CheckpointError::from)?;
+            Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), torn_tail))
+        });
+        Ok(SeedManager::new(Parts {
+            reading: settings.reading(&run),
+            engine: Engine::new(settings.engine(&run), gatekeepers),
+            tensors: Tensors::new(&settings, library, device),
+            policy: policy.unwrap_or_else(|| settings.policy()),
             reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
-            violations: ViolationLog::default(),
-            breakers: Breakers {
-                isolation: Breaker::new(settings.isolation_breaker),
-                kernels: Breaker::new(settings.kernel_breaker),
-            },
-            run,
-            device: device.clone(),
-            clock,
+            durable: durable.transpose()?,
             verifier,
-            kernels,
+            clock,
             settings,
-            registry: Registry::default(),
-            seeds: BTreeMap::new(),
-            shapes: BTreeMap::new(),
-            fossils: Vec::new(),
-            validation: Vec::new(),
-            moved: Vec::new(),
-            unjournaled: Vec::new(),
-            durability,
-            remembered: Vec::new(),
-            commanded: None,
-            last_verified: Monotonic::ORIGIN,
-            step: 0,
-            epoch: 0,
-        })
+        }))
+    }
+}
+
+impl Settings {
+    /// What the reader of commands must know.
+    fn reading(&self, run: &TrainingRunId) -> ReadSettings {
+        ReadSettings {
+            run: run.clone(),
+            max_alpha_vec: self.blending.max_alpha_vec,
+            default_total_steps: self.blending.total_steps,
+            degraded_below: self.commands.degraded_below,
+        }
+    }
+
+    /// What the engine must know.
+    fn engine(&self, run: &TrainingRunId) -> EngineSettings {
+        EngineSettings {
+            run: run.clone(),
+            embargo: Duration::from_secs(self.lifecycle.embargo_seconds),
+            fast_path: self.lifecycle.fast_path,
+            require_validation: self.lifecycle.require_validation,
+            min_losses: self.gates.stability.min_losses,
+            isolation_breaker: self.isolation_breaker,
+            kernel_breaker: self.kernel_breaker,
+        }
+    }
+
+    /// The policy that the settings ask for.
+    fn policy(&self) -> Box<dyn Policy + Send> {
+        match self.lifecycle.advance {
+            Advance::Manual => Box::new(NoPolicy),
+            Advance::Automatic { training_steps, shadowing_steps, probationary_steps } => Box::new(StepPolicy {
+                training_steps,
+                shadowing_steps,
+                probationary_steps,
+                blend: self.blending.mode(),
+                schedule: AlphaSchedule::Sigmoid {
+                    total_steps: self.blending.total_steps,
+                    temperature: AlphaSchedule::DEFAULT_TEMPERATURE,
+                },
+            }),
+        }
     }
 }

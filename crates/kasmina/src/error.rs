@@ -1,16 +1,16 @@
 //! What can go wrong, by who is to blame.
 
-use kasmina_blending::BlendRefusal;
-use kasmina_kernel_load::LoadError;
-use kasmina_leyline::{
-    BlueprintId, CommandId, InvalidId, SeedId, SlotId,
-    v1::{BlueprintTier, SeedLifecycleStage},
-};
-use kasmina_lifecycle::{IllegalTransition, Transition, Verdict};
+use kasmina_commands::{ReadError, Unreadable};
+use kasmina_engine as engine;
+use kasmina_isolation::{Fault, HostPassCause};
+use kasmina_kernel_load::weights::WeightsError;
+use kasmina_leyline::{BlueprintId, CommandId};
+use kasmina_lifecycle::Transition;
 use kasmina_registry::{RegistryError, UpdateRefusal};
+use kasmina_rollback::StoreError;
 use kasmina_security::Rejection;
 
-use crate::{CheckpointError, Fault, SettingsError};
+use crate::{KernelError, SettingsError, events::Refused};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -21,13 +21,12 @@ pub enum CommandError {
     Rejected(#[from] Rejection),
     /// The command is authentic but cannot be carried out.
     #[error("command {command} refused: {refusal}")]
+    #[allow(missing_docs, reason = "the names say it")]
     Refused {
-        /// Which command.
         command: CommandId,
-        /// Why.
         #[source]
         refusal: Box<Refusal>,
-        /// The moves that were made all the same: where a gate refuses or a kernel cannot be grafted, the seed is culled.
+        /// The moves that were made all the same: if a gate refuses or a kernel cannot be grafted, the seed is culled.
         transitions: Vec<Transition>,
     },
 }
@@ -43,136 +42,34 @@ impl CommandError {
     }
 }
 
-/// Why an authentic command, or a call of the trainer, was not carried out.
+/// Why an authentic command, an order, or a call of the trainer was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// An identifier in the command is not well-formed.
+    /// The command cannot be meant, is for another run, or came too late.
     #[error(transparent)]
-    InvalidId(#[from] InvalidId),
-    /// The command lacks what its type needs, or carries a number that cannot be meant.
-    #[error("{field}: {cause}")]
-    Malformed {
-        /// Which field.
-        field: &'static str,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// The command came after its own deadline.
-    #[error("its deadline of {deadline_ms} ms ran out {late_ms} ms ago")]
-    DeadlineExceeded {
-        /// The deadline, in milliseconds after `issued_at`.
-        deadline_ms: u32,
-        /// How late it was.
-        late_ms: u64,
-    },
-    /// The command is for another training run.
-    #[error("it is for run {got}, this is run {expected}")]
-    WrongRun {
-        /// This manager's run.
-        expected: String,
-        /// The command's.
-        got: String,
-    },
-    /// No such seed is registered.
-    #[error("seed {0} is not registered")]
-    UnknownSeed(SeedId),
-    /// A seed of this name is registered already.
-    #[error("seed {0} is registered already")]
-    SeedExists(SeedId),
-    /// The move is not in the table.
+    Unreadable(Unreadable),
+    /// The engine says no.
     #[error(transparent)]
-    Illegal(#[from] IllegalTransition),
-    /// The seed has no kernel, or is not in a stage in which the command means something.
-    #[error("{seed} is in {stage:?}: {cause}")]
-    WrongStage {
-        /// Which seed.
-        seed: SeedId,
-        /// Where it stands.
-        stage: SeedLifecycleStage,
-        /// What would have been needed.
-        cause: &'static str,
-    },
-    /// Alpha has not reached 1 yet.
-    #[error("{seed} is at alpha {alpha}: blending is not complete")]
-    BlendingIncomplete {
-        /// Which seed.
-        seed: SeedId,
-        /// How far.
-        alpha: f32,
-    },
-    /// What the gate must be shown has not been measured yet. The seed stays where it is: ask again some batches later.
-    #[error("{seed} cannot be judged yet: {what} have not been measured often enough")]
-    NotMeasured {
-        /// Which seed.
-        seed: SeedId,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// A gate said no. Where the stage allows it the seed has been culled.
-    #[error("gate {:?} refused: {}", .0.gate, .0.reason)]
-    GateFailed(Box<Verdict>),
-    /// The annotations do not describe a blend.
-    #[error(transparent)]
-    Blend(#[from] BlendRefusal),
-    /// The sender takes the blueprint to be of another tier than the catalogue does. Nothing has changed.
-    #[error(
-        "the sender takes {blueprint} to be of {}, the catalogue says {}",
-        .expected.as_str_name(),
-        .got.as_str_name()
-    )]
-    TierMismatch {
-        /// Which blueprint.
-        blueprint: BlueprintId,
-        /// The sender's.
-        expected: BlueprintTier,
-        /// The catalogue's.
-        got: BlueprintTier,
-    },
-    /// The kernel could not be had. The seed has been culled, unless not even its descriptor could be read.
-    #[error("kernel {blueprint}: {cause}")]
+    Decided(#[from] engine::Refusal),
+    /// The kernel could not be grafted. The seed was culled, if it had germinated.
+    #[error("the kernel of {blueprint} cannot be grafted: {cause}")]
+    #[allow(missing_docs, reason = "the names say it")]
     Kernel {
-        /// Of which blueprint.
         blueprint: BlueprintId,
-        /// Why.
-        cause: Box<LoadError>,
+        #[source]
+        cause: Box<KernelError>,
     },
-    /// The kernel does not fit its slot. The seed has been culled.
-    #[error("kernel {blueprint} does not fit slot {slot}: {cause}")]
-    Misfit {
-        /// Of which blueprint.
-        blueprint: BlueprintId,
-        /// Which slot.
-        slot: SlotId,
-        /// What differs, expected and got.
-        cause: String,
-    },
-    /// A parameter belongs to somebody else. Where it is a kernel's, the seed has been culled.
+    /// A parameter of the host belongs to somebody else.
     #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The breaker that guards this operation is open.
-    #[error("the {breaker} breaker is open")]
-    BreakerOpen {
-        /// Which breaker.
-        breaker: &'static str,
-    },
-    /// What the command did could not be made durable, so it has been undone: nothing has happened. Where the disk failed while it
-    /// synced, nobody knows what is on it, and no other command is accepted until the process is started again; that one may
-    /// find this command among what had happened.
+    Host(#[from] RegistryError),
+    /// It could not be made durable, so nothing has happened. If `fsync` failed, the state on disk is unknown: all further commands are
+    /// refused until restart, and recovery may find that this one was applied after all.
     #[error("not carried out, because it could not be made durable: {0}")]
     NotDurable(Box<CheckpointError>),
-    /// The checkpoint that the command means cannot be had.
+    /// The checkpoint cannot be had.
     #[error(transparent)]
     Checkpoint(Box<CheckpointError>),
-    /// A rollback was commanded, and the trainer has not done it yet.
-    #[error("a rollback to epoch {epoch} is about to be done")]
-    RollbackPending {
-        /// The epoch to go back to.
-        epoch: u64,
-    },
-    /// The command is understood and not offered.
-    #[error("{0} is not supported")]
-    Unsupported(&'static str),
 }
 
 impl Refusal {
@@ -180,28 +77,29 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::InvalidId(_) => "invalid_id",
-            Self::Malformed { .. } => "malformed_command",
-            Self::DeadlineExceeded { .. } => "deadline_exceeded",
-            Self::WrongRun { .. } => "wrong_training_run",
-            Self::UnknownSeed(_) => "unknown_seed",
-            Self::SeedExists(_) => "seed_exists",
-            Self::Illegal(illegal) => illegal.reason(),
-            Self::WrongStage { .. } => "wrong_stage",
-            Self::BlendingIncomplete { .. } => "blending_incomplete",
-            Self::NotMeasured { .. } => "not_measured",
-            Self::GateFailed(verdict) => verdict.reason,
-            Self::Blend(refusal) => refusal.reason(),
-            Self::TierMismatch { .. } => "tier_mismatch",
+            Self::Unreadable(unreadable) => unreadable.reason(),
+            Self::Decided(refusal) => refusal.reason(),
             Self::Kernel { cause, .. } => cause.reason(),
-            Self::Misfit { .. } => "slot_contract",
-            Self::Registry(error) => error.reason(),
-            Self::BreakerOpen { .. } => "breaker_open",
+            Self::Host(error) => error.reason(),
             Self::NotDurable(_) => "not_durable",
             Self::Checkpoint(error) => error.reason(),
-            Self::RollbackPending { .. } => "rollback_pending",
-            Self::Unsupported(_) => "unsupported",
         }
+    }
+
+    /// As telemetry says it.
+    pub(crate) fn told(&self) -> Refused {
+        let late = match self {
+            Self::Unreadable(Unreadable { error: ReadError::DeadlineExceeded { deadline_ms, late_ms }, .. }) => {
+                Some((*deadline_ms, *late_ms))
+            }
+            Self::Unreadable(_)
+            | Self::Decided(_)
+            | Self::Kernel { .. }
+            | Self::Host(_)
+            | Self::NotDurable(_)
+            | Self::Checkpoint(_) => None,
+        };
+        Refused { reason: self.reason(), detail: self.to_string(), late }
     }
 }
 
@@ -211,55 +109,105 @@ impl From<CheckpointError> for Refusal {
     }
 }
 
+/// Why a checkpoint cannot be made or restored. Nothing was changed, and nothing acknowledged.
+#[allow(missing_docs, reason = "the messages say it")]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The journal or the blobs refuse.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no {blob}")]
+    Missing { blob: String },
+    #[error("{what} is malformed: {detail}")]
+    Malformed { what: &'static str, detail: String },
+    /// The stored tensors cannot be read or written, or do not fit.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A parameter of a stored kernel belongs to somebody else.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error("the record has version {got}, this build reads versions up to {newest}")]
+    NewerVersion { newest: u32, got: u32 },
+    #[error("the store is of run {got}, this is run {expected}")]
+    WrongRun { expected: String, got: String },
+    #[error("the store holds {records} records of a run: recover it")]
+    NotEmpty { records: usize },
+    #[error("there is no checkpoint of epoch {epoch}; there are checkpoints of {held:?}")]
+    UnknownEpoch { epoch: u64, held: Vec<u64> },
+    #[error("a rollback to epoch {epoch} has been ordered and must be done first")]
+    RollbackPending { epoch: u64 },
+    #[error("no rollback has been ordered")]
+    NotCommanded,
+}
+
+impl CheckpointError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.reason(),
+            Self::Missing { .. } => "checkpoint_part_missing",
+            Self::Malformed { .. } => "checkpoint_malformed",
+            Self::Weights(error) => error.reason(),
+            Self::Registry(error) => error.reason(),
+            Self::NewerVersion { .. } => "checkpoint_newer_version",
+            Self::WrongRun { .. } => "wrong_training_run",
+            Self::NotEmpty { .. } => "store_not_empty",
+            Self::UnknownEpoch { .. } => "unknown_checkpoint",
+            Self::RollbackPending { .. } => "rollback_pending",
+            Self::NotCommanded => "rollback_not_commanded",
+        }
+    }
+}
+
 /// Why a manager was not built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The settings make no sense.
+    /// A setting is out of range.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The store cannot be read, is of another run, or is to be recovered.
+    /// The store cannot be read, is of another run, or must be recovered.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
 
-/// Why a training step was not taken. The host, its optimizer and every seed that learns are as they were; what was due by time
-/// has been done, and a seed whose kernel failed has been culled.
+/// Why a training step was not taken. The host, its optimizer and every seed that learns are as they were; what was due by time has
+/// been done, and a seed whose kernel failed has been culled.
+#[allow(missing_docs, reason = "the messages say it")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    /// The host's own loss is not a number. Nothing was stepped.
     #[error("the host's loss is {loss} at step {step}")]
-    NonFiniteLoss {
-        /// The loss.
-        loss: f32,
-        /// The step that was not taken.
-        step: u64,
-    },
-    /// The loss is not one number.
+    NonFiniteLoss { loss: f32, step: u64 },
     #[error("the loss has the shape {got:?}, expected [1]")]
-    LossShape {
-        /// Its shape.
-        got: Vec<usize>,
-    },
+    LossShape { got: Vec<usize> },
     /// A fossil, which is part of the host, could not do its part.
     #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
     Fossil(Box<Fault>),
-    /// A rollback was commanded: [`roll_back`](crate::SeedManager::roll_back) comes before the next batch.
-    #[error("a rollback to epoch {epoch} was commanded and has not been done")]
-    RollbackPending {
-        /// The epoch to go back to.
-        epoch: u64,
-    },
-    /// A parameter of the host belongs to somebody else. Nothing was stepped.
+    /// [`roll_back`](crate::SeedManager::roll_back) comes before the next batch.
+    #[error("a rollback to epoch {epoch} has been ordered and must be done first")]
+    RollbackPending { epoch: u64 },
+    /// A parameter of the host belongs to somebody else.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
-    /// The host's gradients are not the host's to apply. Nothing was stepped.
+    /// The host's gradients are not the host's to apply.
     #[error("the host cannot be trained: {0}")]
     Update(#[from] UpdateRefusal),
 }
 
 impl StepError {
+    pub(crate) fn of(cause: HostPassCause, step: u64) -> Self {
+        match cause {
+            HostPassCause::LossShape { got } => Self::LossShape { got },
+            HostPassCause::NonFiniteLoss { loss } => Self::NonFiniteLoss { loss, step },
+            HostPassCause::Fossil(fault) => Self::Fossil(fault),
+            HostPassCause::Host(error) => Self::Host(error),
+            HostPassCause::Update(refusal) => Self::Update(refusal),
+        }
+    }
+
     /// The machine-readable reason, stable across releases.
     #[must_use]
     pub fn reason(&self) -> &'static str {

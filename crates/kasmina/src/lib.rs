@@ -1,9 +1,9 @@
 //! Grows a Burn model while it trains, and lets no seed touch it before it has proved itself.
 //!
-//! A *seed* is a small module, loaded as a vetted kernel artifact and grafted at a *slot* of a live *host* network. It learns
-//! behind the host under gradient isolation, is blended in, proves itself, and is fossilised into the host, or culled
-//! without a trace. The [`SeedManager`] executes: what happens is said by signed commands
-//! ([`SeedManager::submit`]) or by a policy of steps ([`Advance::Automatic`]).
+//! A *seed* is a small module, loaded as a vetted kernel artifact and grafted at a *slot* of a live *host* network. It learns behind
+//! the host under gradient isolation, is blended in, proves itself, and is fossilized into the host, or culled without a trace. The
+//! [`SeedManager`] carries out; who decides is a [`Policy`](engine::Policy), an [order](SeedManager::order) of your own, or signed
+//! commands ([`SeedManager::submit`]).
 //!
 //! A host says where seeds can go by handing its activations over: `let h = grafts.at("mid", h);`. Everything else is
 //! [`SeedManager::train_batch`] in place of the trainer's forward, backward and step.
@@ -17,12 +17,11 @@
 //!     tensor::{Distribution, Tensor, activation::relu, backend::Backend},
 //! };
 //! use kasmina::{
-//!     Advance, CommandSender, Grafts, SeedManager, Settings,
+//!     Advance, Grafts, SeedManager, Settings,
 //!     blending::BlendBackend,
+//!     commands::Order,
 //!     kernel_load::{DirectoryLibrary, Initialisation, LayerSpec, Manifest, SlotContract, initialise},
 //!     leyline::{BlueprintId, SeedId, SlotId, TrainingRunId, v1::{BlueprintDescriptor, BlueprintTier}},
-//!     safety::{Clock, SystemClock},
-//!     security::{CommandVerifier, KeyRing, Secret},
 //! };
 //!
 //! type B = Autodiff<Flex>;
@@ -55,16 +54,14 @@
 //! let tier = BlueprintTier::Safe.into();
 //! library.publish(&artifact, BlueprintDescriptor { blueprint_id: blueprint.to_string(), tier, ..Default::default() })?;
 //!
-//! // A manager that obeys whoever knows the secret, and moves the seeds on by itself
+//! // A manager that moves its seeds on after a number of steps
 //! let mut settings = Settings::default();
 //! settings.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
 //! settings.blending.total_steps = 10;
-//! let secret = Secret::new("a shared secret")?;
 //! let mut manager = SeedManager::<B>::builder(TrainingRunId::new("run-7")?)
 //!     .settings(settings)
-//!     .verifier(CommandVerifier::new(KeyRing::of("k1", secret.clone())))
 //!     .kernels(library)
-//!     .volatile() // forgets all with the process; with a store, see `SeedManagerBuilder::recover`
+//!     .volatile() // forgets everything with the process; with a store, see `SeedManagerBuilder::recover`
 //!     .build(&device)?;
 //!
 //! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);
@@ -74,8 +71,7 @@
 //! };
 //! manager.attach_host(&host, loss)?;
 //! manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-//! let mut sender = CommandSender::new(&secret, "readme")?;
-//! manager.submit(&sender.germinate(&seed, &blueprint, SystemClock::new().unix())?)?;
+//! manager.order(Order::Germinate { seed, blueprint, tier: None, parameters: Default::default(), lr_scale: 1.0 })?;
 //! for _ in 0..40 {
 //!     let report = manager.train_batch(&mut host, &mut optimizer, 1e-2, loss)?;
 //!     for moved in report.transitions {
@@ -89,40 +85,30 @@
 //! The crates below can each be used alone and are re-exported under their names.
 
 mod builder;
-mod checkpoints;
-mod context;
-mod draws;
-mod durability;
+mod durable;
 mod error;
-mod evidence;
-mod grafts;
-mod growth;
-mod host_pass;
+mod events;
 mod manager;
-mod order;
+mod ports;
+mod records;
 mod report;
-mod reuse;
-mod seed;
-mod seed_pass;
+mod reporter;
 mod settings;
-mod slot;
-mod state;
-mod step;
-mod submit;
-mod train;
+mod tensors;
 mod trainer_state;
-mod views;
 
 #[cfg(feature = "doubles")]
 pub mod doubles;
 
 pub use kasmina_blending as blending;
 pub use kasmina_commands as commands;
+pub use kasmina_engine as engine;
 pub use kasmina_gates as gates;
 pub use kasmina_isolation as isolation;
 pub use kasmina_kernel_load as kernel_load;
 pub use kasmina_leyline as leyline;
 pub use kasmina_lifecycle as lifecycle;
+pub use kasmina_memory as memory;
 pub use kasmina_registry as registry;
 pub use kasmina_rollback as rollback;
 pub use kasmina_safety as safety;
@@ -130,24 +116,19 @@ pub use kasmina_security as security;
 pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
-pub use checkpoints::{RestoredHost, RolledBack};
-pub use durability::{CheckpointError, Recovered};
-pub use error::{BuildError, CommandError, Refusal, StepError};
-pub use grafts::{Fault, Grafts};
+pub use error::{BuildError, CheckpointError, CommandError, Refusal, StepError};
 pub use kasmina_blending::GraftBackend;
-pub use kasmina_commands::{
-    CommandContext, CommandSender, Degraded, SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret,
-};
-pub use manager::{SeedManager, Validation};
-#[cfg(feature = "http")]
-pub use kasmina_telemetry::{MetricsEndpoint, MetricsEndpointError};
+pub use kasmina_commands::{CommandSender, read_secret};
+pub use kasmina_engine::{input::SeedStep, state::Validation};
+pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
+pub use manager::{Receipt, Recovered, RestoredHost, RolledBack, SeedManager};
+pub use ports::{CommandPort, TrainPort};
+pub use report::{StepReport, StepTiming};
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
     RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
-pub use slot::{Activation, SlotShape};
-pub use step::{SeedStep, StepReport, StepTiming};
-pub use submit::Receipt;
+pub use tensors::KernelError;
 pub use trainer_state::{HostState, TrainerState};
 
 /// The README's example is compiled and run with the documentation's.

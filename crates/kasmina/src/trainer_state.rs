@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use burn::{module::AutodiffModule, optim::Optimizer};
+use kasmina_blending::GraftBackend;
+use kasmina_kernel_load::weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes};
 
-use crate::{
-    CheckpointError, GraftBackend,
-    durability::{blob, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
-};
+use crate::CheckpointError;
 
 /// What of the trainer goes back with the seeds: its snapshot function.
 ///
@@ -77,4 +76,8 @@ where
         self.host = host;
         Ok(())
     }
+}
+
+fn blob<'a>(parts: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<&'a [u8], CheckpointError> {
+    parts.get(name).map(Vec::as_slice).ok_or_else(|| CheckpointError::Missing { blob: name.to_owned() })
 }

@@ -1,0 +1,369 @@
+//! What is acknowledged is durable: the journal and the weights behind it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{Delta, State};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
+use kasmina_lifecycle::Transition;
+use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
+use prost::Message;
+
+use crate::{
+    CheckpointError,
+    records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
+    tensors::{Plant, Tensors},
+};
+
+/// Packets that are read back from the journal at once. Our choice: a few MiB.
+const MOST_RECALLED: usize = 1000;
+
+/// Bytes of packets that go into the journal at once, well below what a batch may have. Our choice.
+const MOST_SPILLED: usize = 16 << 20;
+
+/// The journal, and what of this run is in it.
+pub(crate) struct Durable {
+    keeper: Keeper,
+    run: String,
+    incarnation: u64,
+    weights: WeightsBySeed,
+    /// Moves that have happened and are not in the journal yet, oldest first.
+    owed: Vec<Entry>,
+    /// The same moves, for whoever they are reported to once they are durable.
+    owed_moves: Vec<Transition>,
+    /// Seeds whose records are newer than what the journal holds, because they moved.
+    moved: BTreeSet<SeedId>,
+    /// Seeds whose records are newer because they learned.
+    learned: BTreeSet<SeedId>,
+    undelivered: Vec<u64>,
+    /// Whether the last attempt to write failed.
+    failing: bool,
+    /// Whether that was emitted.
+    failure_emitted: bool,
+    /// What was cut off the journal when it was opened.
+    torn_tail: Option<StoreError>,
+    /// Packets read back from the journal on their way to a sink.
+    recalled: BTreeMap<u64, Vec<u8>>,
+}
+
+/// What is to be made durable together.
+pub(crate) struct Batch<'a> {
+    /// Nonces, commands and moves, in order.
+    pub(crate) entries: Vec<Entry>,
+    /// The change that the batch makes.
+    pub(crate) delta: &'a Delta,
+    /// The state that it is made on.
+    pub(crate) state: &'a State,
+    /// Seeds whose weights must be in the store.
+    pub(crate) weights: BTreeSet<SeedId>,
+    /// Seeds whose weights go.
+    pub(crate) detached: BTreeSet<SeedId>,
+    /// Critical packets that the batch causes.
+    pub(crate) packets: Vec<Vec<u8>>,
+    pub(crate) watermark: Option<UnixTime>,
+    pub(crate) undelivered: Vec<u64>,
+}
+
+/// What became durable.
+#[derive(Default)]
+pub(crate) struct Written {
+    /// Moves that had been made before they were durable.
+    pub(crate) moves: Vec<Transition>,
+    /// Where the batch's packets are in the journal.
+    pub(crate) packets: Vec<u64>,
+    /// How long it took; `None` if there was nothing to write.
+    pub(crate) took: Option<Duration>,
+}
+
+impl Durable {
+    pub(crate) fn new(keeper: Keeper, run: String, torn_tail: Option<StoreError>) -> Self {
+        Self {
+            keeper,
+            run,
+            incarnation: 0,
+            weights: BTreeMap::new(),
+            owed: Vec::new(),
+            owed_moves: Vec::new(),
+            moved: BTreeSet::new(),
+            learned: BTreeSet::new(),
+            undelivered: Vec::new(),
+            failing: false,
+            failure_emitted: false,
+            torn_tail,
+            recalled: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) const fn keeper(&mut self) -> &mut Keeper {
+        &mut self.keeper
+    }
+
+    pub(crate) const fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    pub(crate) const fn take_torn_tail(&mut self) -> Option<StoreError> {
+        self.torn_tail.take()
+    }
+
+    pub(crate) const fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Goes on where another process stopped.
+    pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: Vec<u64>) {
+        (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
+    }
+
+    /// A change that was committed before it was durable: it goes with the next batch.
+    pub(crate) fn owe(&mut self, delta: &Delta, moves: Vec<(Transition, Entry)>) {
+        let seeds = if moves.is_empty() { &mut self.learned } else { &mut self.moved };
+        seeds.extend(delta.seeds.keys().cloned());
+        for (moved, entry) in moves {
+            self.owed_moves.push(moved);
+            self.owed.push(entry);
+        }
+    }
+
+    /// Whether something waits to be made durable.
+    pub(crate) fn owes(&self) -> bool {
+        !self.owed.is_empty() || !self.moved.is_empty()
+    }
+
+    /// Makes a batch durable, with what is owed.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: nothing may be acknowledged, and nothing is left behind.
+    pub(crate) fn append<B: GraftBackend>(
+        &mut self,
+        batch: Batch<'_>,
+        tensors: &mut Tensors<B>,
+        now: Monotonic,
+    ) -> Result<Written, CheckpointError> {
+        let written = self.write(batch, tensors, now);
+        self.failing = written.is_err();
+        if self.failing {
+            self.keeper.abandon();
+        } else {
+            self.failure_emitted = false;
+        }
+        written
+    }
+
+    fn write<B: GraftBackend>(
+        &mut self,
+        batch: Batch<'_>,
+        tensors: &mut Tensors<B>,
+        now: Monotonic,
+    ) -> Result<Written, CheckpointError> {
+        // Asked before anything is encoded.
+        self.keeper.ready(now)?;
+        let step = batch.delta.run.as_ref().unwrap_or(&batch.state.run).step;
+        let mut entries = Vec::new();
+        if self.keeper.snapshots().next().is_none() {
+            entries.push(self.snapshot(batch.state, batch.watermark, now)?);
+        }
+        let mut weights = self.save(&batch.weights, tensors, step, now)?;
+        weights.extend(batch.detached.iter().map(|seed| (seed.clone(), None)));
+        let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.clone());
+        let owed = self.moved.iter().filter(|seed| !batch.delta.seeds.contains_key(*seed));
+        let mut delta = batch.delta.clone();
+        delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
+        delta.run.get_or_insert_with(|| batch.state.run.clone());
+        let record = DeltaRecord { at: now, delta, weights, watermark: batch.watermark, undelivered };
+        let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
+
+        entries.extend(self.owed.iter().cloned());
+        entries.extend(batch.entries);
+        entries.push(Entry::Delta { bytes: encode(&record)?, blobs });
+        let packets = batch.packets.len();
+        entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
+        let places = self.keeper.append(&entries, now)?;
+
+        record.delta.seeds.keys().for_each(|seed| {
+            self.moved.remove(seed);
+            self.learned.remove(seed);
+        });
+        tensors.saved(&batch.weights);
+        for (seed, weights) in record.weights {
+            match weights {
+                Some(weights) => drop(self.weights.insert(seed, weights)),
+                None => drop(self.weights.remove(&seed)),
+            }
+        }
+        if let Some(undelivered) = record.undelivered {
+            self.undelivered = undelivered;
+        }
+        self.owed.clear();
+        let packets = places.clone().skip((places.end - places.start) as usize - packets).collect();
+        Ok(Written { moves: mem::take(&mut self.owed_moves), packets, took: None })
+    }
+
+    /// Puts the weights of these seeds into the store, if they are not there yet.
+    fn save<B: GraftBackend>(
+        &mut self,
+        seeds: &BTreeSet<SeedId>,
+        tensors: &Tensors<B>,
+        step: u64,
+        now: Monotonic,
+    ) -> Result<BTreeMap<SeedId, Option<Weights>>, CheckpointError> {
+        let unsaved: Vec<_> = seeds.iter().filter_map(|seed| Some((seed, tensors.unsaved(seed)?))).collect();
+        let (mut bytes, mut manifests) = (Vec::new(), Vec::new());
+        for (seed, plant) in unsaved {
+            let (kernel, optimizer) = plant.to_bytes()?;
+            bytes.extend([kernel, optimizer]);
+            manifests.push((seed, plant.manifest()));
+        }
+        let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        let digests = if slices.is_empty() { Vec::new() } else { self.keeper.put_all(&slices, now)? };
+        let named = manifests.into_iter().zip(digests.chunks_exact(2)).map(|((seed, manifest), digests)| {
+            (seed.clone(), Some(Weights { manifest, kernel: digests[0], optimizer: digests[1], step }))
+        });
+        Ok(named.collect())
+    }
+
+    /// The seeds whose records the journal should have at the next checkpoint of what has been learned.
+    pub(crate) fn take_learned(&mut self) -> BTreeSet<SeedId> {
+        mem::take(&mut self.learned)
+    }
+
+    fn snapshot(
+        &self,
+        state: &State,
+        watermark: Option<UnixTime>,
+        now: Monotonic,
+    ) -> Result<Entry, CheckpointError> {
+        let record = SnapshotRecord {
+            run: self.run.clone(),
+            incarnation: self.incarnation,
+            at: now,
+            state: state.clone(),
+            weights: self.weights.clone(),
+            watermark,
+            undelivered: self.undelivered.clone(),
+        };
+        let blobs = record.weights.values().flat_map(Weights::blobs).collect();
+        Ok(Entry::Snapshot { bytes: encode(&record)?, blobs })
+    }
+
+    /// Writes the whole state, so that older records can go.
+    pub(crate) fn write_snapshot(
+        &mut self,
+        state: &State,
+        watermark: Option<UnixTime>,
+        now: Monotonic,
+    ) -> Result<(), CheckpointError> {
+        let Entry::Snapshot { bytes, blobs } = self.snapshot(state, watermark, now)? else { return Ok(()) };
+        self.keeper.snapshot(bytes, blobs, now)?;
+        Ok(())
+    }
+
+    /// Stores a checkpoint that a rollback can go back to.
+    pub(crate) fn store_epoch<B: GraftBackend>(
+        &mut self,
+        state: &State,
+        parts: BTreeMap<String, Vec<u8>>,
+        tensors: &mut Tensors<B>,
+        keep: usize,
+        now: Monotonic,
+    ) -> Result<(), CheckpointError> {
+        self.keeper.ready(now)?;
+        let changed: BTreeSet<SeedId> = tensors.changed().cloned().collect();
+        let saved = self.save(&changed, tensors, state.run.step, now)?;
+        let mut weights = self.weights.clone();
+        weights.extend(saved.into_iter().filter_map(|(seed, weights)| Some((seed, weights?))));
+        let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
+        let digests = self.keeper.put_all(&bytes, now)?;
+        let record = EpochRecord {
+            at: now,
+            state: state.clone(),
+            weights,
+            parts: parts.into_keys().zip(digests).collect(),
+        };
+        let named = record.weights.values().flat_map(Weights::blobs);
+        let blobs: Vec<Digest> = named.chain(record.parts.values().copied()).collect();
+        let (epoch, step) = (state.run.epoch, state.run.step);
+        let mut held = self.epochs();
+        held.retain(|held| *held != epoch);
+        let surplus = (held.len() + 1).saturating_sub(keep.max(1));
+        let dropped = held.drain(..surplus.min(held.len())).map(|epoch| Entry::EpochDropped { epoch });
+        let stored = Entry::Epoch { epoch, step, bytes: encode(&record)?, blobs };
+        let entries: Vec<Entry> = dropped.chain([stored]).collect();
+        let appended = self.keeper.append(&entries, now);
+        self.failing = appended.is_err();
+        appended.inspect_err(|_| self.keeper.abandon())?;
+        Ok(())
+    }
+
+    /// The epochs that the store has checkpoints of, oldest first.
+    pub(crate) fn epochs(&self) -> Vec<u64> {
+        self.keeper.epochs().map(|held| held.epoch).collect()
+    }
+
+    /// The record of the checkpoint of an epoch.
+    pub(crate) fn epoch(&self, epoch: u64) -> Option<Vec<u8>> {
+        self.keeper.epochs().find(|held| held.epoch == epoch).map(|held| held.bytes.clone())
+    }
+
+    /// The kernel and optimizer of a seed, out of the store.
+    pub(crate) fn load<B: GraftBackend>(
+        &mut self,
+        weights: &Weights,
+        settings: &crate::Settings,
+        device: &B::Device,
+    ) -> Result<Plant<B>, CheckpointError> {
+        let (kernel, optimizer) = (self.keeper.get(&weights.kernel)?, self.keeper.get(&weights.optimizer)?);
+        Ok(Plant::from_bytes(weights, &kernel, optimizer, settings, device)?)
+    }
+
+    /// The packet at this place of the journal.
+    pub(crate) fn recall(&mut self, place: u64) -> Option<TelemetryPacket> {
+        if !self.recalled.contains_key(&place) {
+            let recalled = &mut self.recalled;
+            let read = self.keeper.visit(place..u64::MAX, &mut |record| {
+                if let Entry::Telemetry { packet } = record.entry {
+                    recalled.insert(record.sequence, packet);
+                }
+                if recalled.len() < MOST_RECALLED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            read.ok()?;
+        }
+        TelemetryPacket::decode(self.recalled.remove(&place)?.as_slice()).ok()
+    }
+
+    pub(crate) fn forget_recalled(&mut self) {
+        self.recalled.clear();
+    }
+
+    /// Puts packets into the journal that no sink takes, so that they outlive the process. Returns the places of the first so
+    /// many; the rest is for the next time.
+    pub(crate) fn spill(
+        &mut self,
+        packets: &[Arc<TelemetryPacket>],
+        now: Monotonic,
+    ) -> Result<BTreeMap<String, u64>, CheckpointError> {
+        let (mut entries, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for packet in packets {
+            let encoded = packet.encode_to_vec();
+            bytes += encoded.len();
+            entries.push(Entry::Telemetry { packet: encoded });
+            ids.push(packet.packet_id.clone());
+            if bytes > MOST_SPILLED {
+                break;
+            }
+        }
+        let places = self.keeper.append(&entries, now)?;
+        Ok(ids.into_iter().zip(places).collect())
+    }
+
+    /// Whether this failure is the first since something could be written: then it is to be emitted.
+    pub(crate) const fn first_failure(&mut self) -> bool {
+        !mem::replace(&mut self.failure_emitted, true)
+    }
+}

@@ -1,0 +1,214 @@
+//! What happened, as telemetry says it.
+
+use kasmina_commands::{Command, Notice};
+use kasmina_engine as engine;
+use kasmina_leyline::{
+    SeedId,
+    v1::{
+        AdaptationCommand,
+        CircuitBreakerState::{CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
+        SeedLifecycleStage::SeedStageEmbargoed,
+    },
+};
+use kasmina_memory::{CacheStats, Evicted};
+use kasmina_rollback::Timing;
+use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
+
+use crate::{CheckpointError, Recovered, StepError, StepReport};
+
+/// Writes down what happened to a seed or a breaker.
+pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
+    match event {
+        engine::Event::Moved(moved) => {
+            let (from, into) = (moved.from.as_str_name(), moved.to.as_str_name());
+            to.event(Some(&moved.seed_id), Event::new(names::SEED_STATE).with("from", from).with("to", into));
+            if moved.to == SeedStageEmbargoed {
+                to.event(Some(&moved.seed_id), Event::new(names::EMBARGO_START));
+            }
+        }
+        engine::Event::Judged(verdict) => {
+            let name = if verdict.passed { names::GATE_EVENT } else { names::GATE_FAILURE };
+            let event = Event::new(name).with("gate", verdict.gate.as_str_name()).with("reason", verdict.reason);
+            let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
+            to.event(Some(&verdict.seed_id), event);
+        }
+        engine::Event::Culled { seed, why } => to.event(Some(seed), Event::new(names::SEED_CULLED).with("reason", why)),
+        engine::Event::EmbargoEnded(seed) => to.event(Some(seed), Event::new(names::EMBARGO_END)),
+        engine::Event::BlendConfigured { seed, blend, schedule } => {
+            let event = Event::new(names::BLEND_CONFIG)
+                .with("mode", blend.mode().as_str())
+                .with("source", blend.source().unwrap_or("default"))
+                .with("schedule", format_args!("{schedule:?}"));
+            to.event(Some(seed), event);
+        }
+        engine::Event::Paused(seed) => to.event(Some(seed), Event::new(names::PAUSE)),
+        engine::Event::Resumed(seed) => to.event(Some(seed), Event::new(names::RESUME)),
+        engine::Event::Breaker(breaker, change) => {
+            let name = match change.to {
+                CircuitStateOpen | CircuitStateUnknown => names::BREAKER_OPEN,
+                CircuitStateHalfOpen => names::BREAKER_HALF_OPEN,
+                CircuitStateClosed => names::BREAKER_CLOSED,
+            };
+            let breaker = breaker.as_str();
+            to.event(None, Event::new(name).with("breaker", breaker).with("cause", change.cause.reason()));
+            to.metric(None, Metric::new(names::BREAKER_STATE, i32::from(change.to)).with("breaker", breaker));
+        }
+        engine::Event::Violated { violation, count } => {
+            let cosine = violation.cosine.map_or_else(|| "unknown".to_owned(), |cosine| cosine.to_string());
+            let event = Event::new(names::ISOLATION_VIOLATION)
+                .with("pass", violation.pass)
+                .with("shared_parameters", violation.shared)
+                .with("cosine_similarity", cosine);
+            to.event(Some(&violation.seed), event);
+            to.metric(Some(&violation.seed), Metric::new(names::ISOLATION_VIOLATIONS, *count as f64));
+        }
+        engine::Event::Faulted(fault) => {
+            let event = Event::new(names::GRAFT_FAULT)
+                .with("slot", &fault.slot)
+                .with("reason", fault.reason)
+                .with("detail", &fault.detail);
+            to.event(Some(&fault.seed), event);
+        }
+        // Metrics of a step are written once, at its end.
+        engine::Event::SeedStepped(_) => {}
+        // The shell knows how long it took.
+        engine::Event::SeedRolledBack { .. } => {}
+    }
+}
+
+/// A command was obeyed.
+pub(crate) fn accepted(to: &mut Assembler, wire: &AdaptationCommand, command: &Command) {
+    let said = [("risk_score", command.context.risk), ("feature_coverage", command.context.coverage)];
+    let said = said.into_iter().filter_map(|(name, number)| Some((name, number?)));
+    let event = said.fold(about(names::COMMAND_ACCEPTED, wire), |event, (name, number)| event.with(name, number));
+    to.event(target(wire).as_ref(), event);
+}
+
+/// Why a command was not obeyed, as telemetry says it.
+pub(crate) struct Refused {
+    pub(crate) reason: &'static str,
+    pub(crate) detail: String,
+    /// The deadline in milliseconds, and by how many the command missed it.
+    pub(crate) late: Option<(u32, u64)>,
+}
+
+/// A command was not obeyed.
+pub(crate) fn refused(to: &mut Assembler, wire: &AdaptationCommand, refused: &Refused) {
+    let target = target(wire);
+    let event = about(names::COMMAND_REFUSED, wire).with("reason", refused.reason).with("detail", &refused.detail);
+    to.event(target.as_ref(), event);
+    if let Some((deadline_ms, late_ms)) = refused.late {
+        let event = about(names::DEADLINE_VIOLATION, wire)
+            .with("operation", "command")
+            .with("deadline_ms", deadline_ms)
+            .with("late_ms", late_ms);
+        to.event(target.as_ref(), event);
+    }
+}
+
+/// Something about a command that its sender should know.
+pub(crate) fn noticed(to: &mut Assembler, wire: &AdaptationCommand, notices: &[Notice]) {
+    for notice in notices {
+        let degraded = match notice {
+            Notice::Degraded(degraded) => degraded.clone(),
+            Notice::BlendConflict(conflict) => conflict.clone().into(),
+        };
+        let event = about(names::DEGRADED_INPUTS, wire)
+            .with("reason", notice.reason())
+            .with("annotation", degraded.annotation)
+            .with("text", &degraded.text);
+        let event = degraded.inputs_text().into_iter().fold(event, |event, inputs| event.with("inputs", inputs));
+        to.event(target(wire).as_ref(), event);
+    }
+}
+
+/// The numbers of a step.
+pub(crate) fn stepped(to: &mut Assembler, report: &StepReport, state: &engine::State) {
+    let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
+    for (name, value) in [
+        (names::HOST_LOSS, f64::from(report.loss)),
+        (names::HOST_PASS_MS, milliseconds(report.timing.host)),
+        (names::SEED_PASSES_MS, milliseconds(report.timing.seeds)),
+        (names::ISOLATION_VERIFY_MS, milliseconds(report.timing.verify)),
+    ] {
+        to.metric(None, Metric::new(name, value));
+    }
+    for step in &report.seeds {
+        let seed = Some(&step.seed);
+        to.metric(seed, Metric::new(names::SEED_LOSS, step.loss));
+        to.metric(seed, Metric::new(names::SEED_ALPHA, step.alpha));
+        let graft = state.seeds.get(&step.seed).and_then(|seed| seed.stage.graft());
+        for (name, value) in [
+            (names::SEED_GRADIENT_NORM, step.gradient_norm.map(f64::from)),
+            (names::SEED_LEARNING_RATE, graft.map(|graft| graft.vitals.learning_rate)),
+        ] {
+            value.into_iter().for_each(|value| to.metric(seed, Metric::new(name, value)));
+        }
+    }
+}
+
+pub(crate) fn step_refused(error: &StepError) -> Event {
+    Event::new(names::STEP_REFUSED).with("reason", error.reason()).with("detail", error)
+}
+
+pub(crate) fn journal_failed(error: &CheckpointError) -> Event {
+    Event::new(names::JOURNAL_FAILED).with("reason", error.reason()).with("detail", error)
+}
+
+pub(crate) fn recovered(recovered: &Recovered) -> Event {
+    let event = Event::new(names::RECOVERED)
+        .with("incarnation", recovered.incarnation)
+        .with("records", recovered.records)
+        .with("seeds", recovered.seeds)
+        .with("step", recovered.step);
+    let event = recovered.abandoned_rollback.iter().fold(event, |event, epoch| event.with("abandoned_rollback", epoch));
+    let event = recovered.older_weights.iter().fold(event, |event, seed| event.with("older_weights", seed));
+    recovered.torn_tail.iter().fold(event, |event, torn| event.with("torn_tail", torn))
+}
+
+pub(crate) fn rollback_ready(epoch: u64, step: u64, stored: bool) -> Event {
+    Event::new(names::ROLLBACK_READY).with("epoch", epoch).with("step", step).with("in_store", stored)
+}
+
+pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64, timing: &Timing) {
+    let took = timing.took.as_secs_f64() * 1e3;
+    let event = Event::new(names::ROLLED_BACK)
+        .with("epoch", epoch)
+        .with("path", timing.sla.name)
+        .with("took_ms", format_args!("{took:.3}"));
+    to.event(seed, event);
+    to.metric(None, Metric::new(names::ROLLBACK_LATENCY, took).with("path", timing.sla.name));
+    if let Some(over) = timing.breach {
+        let event = Event::new(names::DEADLINE_VIOLATION)
+            .with("operation", "rollback")
+            .with("path", timing.sla.name)
+            .with("deadline_ms", timing.sla.budget.as_millis())
+            .with("late_ms", over.as_millis());
+        to.event(seed, event);
+    }
+}
+
+pub(crate) fn cache(to: &mut Assembler, stats: &CacheStats) {
+    for (name, value) in [
+        (names::CACHE_HITS, stats.total.hits),
+        (names::CACHE_MISSES, stats.total.misses),
+        (names::CACHE_BYTES, stats.bytes),
+    ] {
+        to.metric(None, Metric::new(name, value as f64));
+    }
+}
+
+pub(crate) fn collected(evicted: &Evicted) -> Event {
+    Event::new(names::MEMORY_GC).with("entries", evicted.entries()).with("bytes", evicted.bytes)
+}
+
+fn about(name: EventName, command: &AdaptationCommand) -> Event {
+    Event::new(name)
+        .with("command_id", &command.command_id)
+        .with("command_type", command.command_type().as_str_name())
+        .with("issued_by", &command.issued_by)
+}
+
+fn target(command: &AdaptationCommand) -> Option<SeedId> {
+    SeedId::new(&command.target_seed_id).ok()
+}

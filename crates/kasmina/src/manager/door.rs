@@ -1,0 +1,335 @@
+//! The one door: an input is decided, made durable, committed, and then done.
+
+use std::{collections::BTreeSet, ops::Range};
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime};
+use kasmina_lifecycle::Transition;
+use kasmina_rollback::Entry;
+use kasmina_telemetry::{Assembler, Metric, names};
+
+use crate::{
+    CheckpointError, Refusal, SeedManager,
+    durable::{self, Durable, Written}, events, reporter::Draft, tensors::Fetched,
+};
+
+/// Inputs that are decided on top of each other and happen together, or not at all.
+#[derive(Default)]
+pub(super) struct Batch {
+    delta: Delta,
+    decisions: Vec<Decision>,
+    /// What goes into the journal, in order.
+    pub(super) entries: Vec<Entry>,
+    /// Seeds whose weights must be in the store.
+    pub(super) weights: BTreeSet<SeedId>,
+    /// Seeds whose weights go.
+    pub(super) detached: BTreeSet<SeedId>,
+    /// What goes into telemetry, in order.
+    notes: Vec<Note>,
+}
+
+/// Writes something into telemetry, once it has become true.
+type Note = Box<dyn FnOnce(&mut Assembler)>;
+
+impl Batch {
+    /// Something to write into telemetry when the batch has happened.
+    pub(super) fn note(&mut self, note: impl FnOnce(&mut Assembler) + 'static) {
+        self.notes.push(Box::new(note));
+    }
+
+    /// The moves of these decisions.
+    pub(super) fn transitions(&self, decisions: Range<usize>) -> Vec<Transition> {
+        self.decisions[decisions].iter().flat_map(Decision::transitions).cloned().collect()
+    }
+
+    pub(super) const fn decisions(&self) -> usize {
+        self.decisions.len()
+    }
+
+    /// What a decision does to weights.
+    fn weigh(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Attach { seed } | Effect::SaveWeights { seed } | Effect::RestoreSeed { seed, .. } => {
+                    self.weights.insert(seed.clone());
+                }
+                Effect::Detach { seed } => {
+                    self.weights.remove(seed);
+                    self.detached.insert(seed.clone());
+                }
+                Effect::Fetch { .. } | Effect::CountPackets { .. } | Effect::Purge { .. } => {}
+            }
+        }
+    }
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Decides an input on top of a batch. A kernel that is there at once is part of the same decision.
+    pub(super) fn decide(&mut self, input: Input, batch: &mut Batch) -> Result<(), Refusal> {
+        let now = self.clock.monotonic();
+        let overlay = self.engine.overlay_on(std::mem::take(&mut batch.delta));
+        let wants = overlay.wants(&input, now);
+        let seeds: Vec<Seed> = wants.iter().filter_map(|want| overlay.seed(want.seed()?)).cloned().collect();
+        batch.delta = overlay.into_delta();
+        let mut measured = self.measure(&wants, &seeds);
+
+        let mut overlay = self.engine.overlay_on(std::mem::take(&mut batch.delta));
+        let decision = overlay.decide(input, &measured.facts, now);
+        overlay.adopt(&decision);
+        let fetch = decision.fetch().and_then(|(seed, blueprint)| {
+            Some((seed.clone(), overlay.seed(seed)?.slot.clone(), blueprint.clone()))
+        });
+        batch.delta = overlay.into_delta();
+
+        for metric in measured.metrics.drain(..) {
+            batch.note(move |to| to.metric(metric.0.as_ref(), metric.1));
+        }
+        for event in decision.events.iter().cloned() {
+            batch.entries.extend(self.entry(&event));
+            if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (&event, measured.sla) {
+                let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(now, self.clock.monotonic()));
+                batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
+            }
+            batch.note(move |to| events::happened(to, &event));
+        }
+        let answer = decision.answer.clone().map_err(|refusal| measured.explain(refusal));
+        batch.weigh(&decision.effects);
+        batch.decisions.push(decision);
+        answer?;
+        let Some((seed, slot, blueprint)) = fetch else { return Ok(()) };
+        let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
+        self.kernel_came(seed, fetched, now, batch)
+    }
+
+    /// Decides the arrival of a kernel, or that it will not come.
+    pub(super) fn kernel_came(
+        &mut self,
+        seed: SeedId,
+        fetched: Fetched,
+        asked: Monotonic,
+        batch: &mut Batch,
+    ) -> Result<(), Refusal> {
+        let stats = self.tensors.cache_stats();
+        batch.note(move |to| events::cache(to, &stats));
+        match fetched {
+            Fetched::Later => Ok(()),
+            Fetched::Failed(failure, cause) => match self.decide(Input::KernelFailed(seed, failure), batch) {
+                // The engine says that the kernel failed; the cause says how.
+                Err(Refusal::Decided(kasmina_engine::Refusal::Kernel(failure))) => {
+                    Err(Refusal::Kernel { blueprint: failure.blueprint, cause: Box::new(cause) })
+                }
+                other => other,
+            },
+            Fetched::Ready(facts) => {
+                let (about, took) = (seed.clone(), self.clock.monotonic().since(asked));
+                let metric = Metric::new(names::KERNEL_LOAD_MS, took.as_secs_f64() * 1e3);
+                batch.note(move |to| to.metric(Some(&about), metric));
+                self.decide(Input::KernelReady(seed, facts), batch)
+            }
+        }
+    }
+
+    /// Makes a batch durable and then makes it so, or drops it.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]: nothing has happened.
+    pub(super) fn conclude(&mut self, batch: Batch) -> Result<(), CheckpointError> {
+        let Batch { delta, decisions, entries, weights, detached, notes } = batch;
+        let step = delta.run.as_ref().unwrap_or(&self.engine.state().run).step;
+        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
+        let owes = self.durable.as_ref().is_some_and(Durable::owes);
+        let written = if entries.is_empty() && delta.is_empty() && !owes {
+            Ok(Written::default())
+        } else {
+            self.append(&delta, entries, weights, detached, draft.packets())
+        };
+        match written {
+            Ok(written) => {
+                self.adopt(draft, written);
+                self.moved.extend(decisions.iter().flat_map(Decision::transitions).cloned());
+                self.engine.commit(delta);
+                self.perform(&decisions);
+                self.write_snapshot_if_due();
+                Ok(())
+            }
+            Err(error) => {
+                self.tensors.unstage();
+                self.emit_failure(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Decides, makes durable and does one input of the trainer or of time.
+    pub(super) fn durably(&mut self, input: Input) -> Result<(), Refusal> {
+        let mut batch = Batch::default();
+        let answer = self.decide(input, &mut batch);
+        self.conclude(batch)?;
+        answer
+    }
+
+    /// Decides and commits at once what does not wait for a disk: what a step shows, what time brings, and culls that safety forces.
+    /// The journal gets it with the next batch.
+    pub(super) fn act(&mut self, input: Input) -> Decision {
+        let now = self.clock.monotonic();
+        let wants = self.engine.wants(&input, now);
+        let seeds: Vec<Seed> = wants.iter().filter_map(|want| self.state().seeds.get(want.seed()?)).cloned().collect();
+        let facts = self.measure(&wants, &seeds).facts;
+        let decision = self.engine.decide(input, &facts, now);
+        let moves: Vec<_> = decision
+            .events
+            .iter()
+            .filter_map(|event| Some((event.transition()?.clone(), self.entry(event)?)))
+            .collect();
+        self.reporter.write(|to| decision.events.iter().for_each(|event| events::happened(to, event)));
+        match &mut self.durable {
+            Some(durable) => durable.owe(&decision.delta, moves),
+            None => self.moved.extend(moves.into_iter().map(|(moved, _)| moved)),
+        }
+        self.engine.commit(decision.delta.clone());
+        self.perform(std::slice::from_ref(&decision));
+        decision
+    }
+
+    /// Makes durable what has been committed before it was: moves at once, what was learned if `all`. What cannot be written now
+    /// is tried again with what comes next.
+    pub(super) fn write_committed(&mut self, all: bool) {
+        let Some(durable) = &mut self.durable else { return };
+        let learned = if all { durable.take_learned() } else { BTreeSet::new() };
+        if learned.is_empty() && !durable.owes() {
+            return;
+        }
+        let state = self.engine.state();
+        let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
+        let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
+        let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
+        let draft = self.reporter.draft(state.run.step, |_| {});
+        let outcome = self.append(&delta, Vec::new(), weights, BTreeSet::new(), draft.packets());
+        match outcome {
+            Ok(written) => {
+                self.adopt(draft, written);
+                self.write_snapshot_if_due();
+            }
+            Err(error) => {
+                if let Some(durable) = &mut self.durable {
+                    durable.owe(&delta, Vec::new());
+                }
+                self.emit_failure(&error);
+            }
+        }
+    }
+
+    pub(super) fn write_owed(&mut self) {
+        self.write_committed(false);
+    }
+
+    /// Makes durable what time has moved, but does not try again after a failure: senders who are rejected must not be able to make
+    /// the manager write.
+    pub(super) fn write_owed_unless_failing(&mut self) {
+        if self.durable.as_ref().is_some_and(|durable| !durable.is_failing()) {
+            self.write_owed();
+        }
+    }
+
+    fn append(
+        &mut self,
+        delta: &Delta,
+        entries: Vec<Entry>,
+        weights: BTreeSet<SeedId>,
+        detached: BTreeSet<SeedId>,
+        packets: Vec<Vec<u8>>,
+    ) -> Result<Written, CheckpointError> {
+        let started = self.clock.monotonic();
+        let (watermark, undelivered) =
+            (self.verifier.retention().watermark, self.reporter.undelivered().into_iter().collect());
+        let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
+        let batch = durable::Batch {
+            entries,
+            delta,
+            state: self.engine.state(),
+            weights,
+            detached,
+            packets,
+            watermark,
+            undelivered,
+        };
+        let written = durable.append(batch, &mut self.tensors, started)?;
+        Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
+    }
+
+    /// Emits what was drafted for a batch that was written.
+    fn adopt(&mut self, draft: Draft, written: Written) {
+        self.reporter.adopt(draft, written.packets);
+        self.moved.extend(written.moves);
+        if let Some(took) = written.took {
+            self.reporter.metric(None, Metric::new(names::JOURNAL_APPEND, took.as_secs_f64() * 1e3));
+        }
+    }
+
+    fn write_snapshot_if_due(&mut self) {
+        let (now, watermark) = (self.clock.monotonic(), self.verifier.retention().watermark);
+        let Some(durable) = &mut self.durable else { return };
+        if durable.keeper().snapshot_due()
+            && let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now)
+        {
+            self.emit_failure(&error);
+        }
+    }
+
+    /// Does what committed decisions say.
+    fn perform(&mut self, decisions: &[Decision]) {
+        for effect in decisions.iter().flat_map(|decision| &decision.effects) {
+            if let Effect::CountPackets { seed } = effect {
+                self.reporter.count_packets_from_here(seed);
+            }
+            if let Some(evicted) = self.tensors.perform(effect) {
+                self.reporter.emit(None, events::collected(&evicted));
+            }
+        }
+    }
+
+    /// What the journal says of an event.
+    fn entry(&self, event: &Event) -> Option<Entry> {
+        match event {
+            Event::Moved(Transition { seed_id, from, to, gate, .. }) => {
+                let at: UnixTime = self.clock.unix();
+                Some(Entry::Moved { seed_id: seed_id.clone(), from: *from, to: *to, gate: *gate, at })
+            }
+            Event::SeedRolledBack { seed, epoch } => {
+                Some(Entry::RolledBack { seed_id: Some(seed.clone()), epoch: *epoch })
+            }
+            Event::Judged(_)
+            | Event::Culled { .. }
+            | Event::EmbargoEnded(_)
+            | Event::BlendConfigured { .. }
+            | Event::Paused(_)
+            | Event::Resumed(_)
+            | Event::Breaker(..)
+            | Event::Violated { .. }
+            | Event::Faulted(_)
+            | Event::SeedStepped(_) => None,
+        }
+    }
+
+    /// Emits that something could not be made durable: once, until something can be again.
+    pub(super) fn emit_failure(&mut self, error: &CheckpointError) {
+        if self.durable.as_mut().is_some_and(Durable::first_failure) {
+            self.reporter.emit(None, events::journal_failed(error));
+        }
+    }
+
+    /// Puts what no sink took of what is critical into the journal, so that it outlives the process.
+    pub(super) fn spill_telemetry(&mut self) {
+        let now = self.clock.monotonic();
+        let Some(durable) = self.durable.as_mut().filter(|durable| !durable.is_failing()) else { return };
+        let packets = self.reporter.unspilled();
+        if packets.is_empty() {
+            return;
+        }
+        match durable.spill(&packets, now) {
+            Ok(places) => self.reporter.spilled_to(&places),
+            Err(error) => self.emit_failure(&error),
+        }
+    }
+}

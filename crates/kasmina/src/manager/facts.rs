@@ -1,0 +1,124 @@
+//! The facts that the engine asks for, measured.
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{
+    self as engine, Facts, Seed, Want,
+    input::{CheckpointFailure, KernelFailure, SeedCheckpoint},
+};
+use kasmina_leyline::{BlueprintId, SeedId};
+use kasmina_rollback::{FAST_ROLLBACK, FULL_ROLLBACK, Sla};
+use kasmina_telemetry::{Metric, names};
+
+use crate::{CheckpointError, KernelError, Refusal, SeedManager};
+
+/// Facts, and what measuring them left behind.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub(super) facts: Facts,
+    pub(super) metrics: Vec<(Option<SeedId>, Metric)>,
+    /// How long going back with one seed may take.
+    pub(super) sla: Option<Sla>,
+    /// Why the catalogue could not be asked.
+    catalogue: Option<(BlueprintId, KernelError)>,
+    /// Why the checkpoint could not be had.
+    checkpoint: Option<CheckpointError>,
+}
+
+impl Measured {
+    /// The engine's refusal, with the cause that it has only read about.
+    pub(super) fn explain(&mut self, refusal: engine::Refusal) -> Refusal {
+        match refusal {
+            engine::Refusal::Kernel(failure) => match self.catalogue.take() {
+                Some((blueprint, cause)) => Refusal::Kernel { blueprint, cause: Box::new(cause) },
+                None => engine::Refusal::Kernel(failure).into(),
+            },
+            engine::Refusal::Checkpoint(failure) => match self.checkpoint.take() {
+                Some(cause) => Refusal::Checkpoint(Box::new(cause)),
+                None => engine::Refusal::Checkpoint(failure).into(),
+            },
+            other => other.into(),
+        }
+    }
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Measures what is wanted; `seeds` are the records of the seeds that it is about.
+    pub(super) fn measure(&mut self, wants: &[Want], seeds: &[Seed]) -> Measured {
+        let mut measured = Measured::default();
+        let facts = &mut measured.facts;
+        for want in wants {
+            let seed = want.seed().and_then(|id| seeds.iter().find(|seed| seed.id == *id));
+            match want {
+                Want::Descriptor(blueprint) => {
+                    let asked = self.tensors.descriptor(blueprint);
+                    facts.descriptor = Some(asked.map_err(|error| {
+                        let failure = KernelFailure {
+                            blueprint: blueprint.clone(),
+                            reason: error.reason(),
+                            detail: error.to_string(),
+                            source_failed: true,
+                        };
+                        measured.catalogue = Some((blueprint.clone(), error.into()));
+                        failure
+                    }));
+                }
+                Want::Slot(slot) => facts.slot = self.tensors.contract(slot),
+                Want::Rehearsal(_) => {
+                    let Some(seed) = seed else { continue };
+                    let started = self.clock.monotonic();
+                    facts.rehearsal = self.tensors.rehearse(&seed.id, &seed.slot);
+                    let took = self.clock.monotonic().since(started);
+                    let metric = Metric::new(names::PREWARM_MS, took.as_secs_f64() * 1e3);
+                    measured.metrics.push((Some(seed.id.clone()), metric));
+                }
+                Want::Ownership(id) => {
+                    facts.ownership.insert(id.clone(), self.tensors.ownership(id));
+                }
+                Want::Packets(id) => facts.packets = Some(self.reporter.packets(id)),
+                Want::PauseProof(_) => {
+                    facts.pause_proven = seed.map(|seed| self.tensors.proves_pause(seed, &self.clock));
+                }
+                Want::Epochs => facts.epochs = self.epochs(),
+                Want::Checkpoint(id, epoch) => {
+                    let looked_up = self.look_up_seed(id, *epoch);
+                    facts.checkpoint = Some(match looked_up {
+                        Ok((found, sla)) => {
+                            measured.sla = Some(sla);
+                            Ok(found)
+                        }
+                        Err(error) => {
+                            let (reason, detail) = (error.reason(), error.to_string());
+                            measured.checkpoint = Some(error);
+                            Err(CheckpointFailure { reason, detail })
+                        }
+                    });
+                }
+            }
+        }
+        measured
+    }
+
+    /// A seed as a checkpoint has it, its kernel staged if it is the same.
+    fn look_up_seed(
+        &mut self,
+        id: &SeedId,
+        epoch: Option<u64>,
+    ) -> Result<(SeedCheckpoint, Sla), CheckpointError> {
+        let held = self.epochs();
+        let target = epoch.or_else(|| held.last().copied()).filter(|epoch| held.contains(epoch));
+        let Some(epoch) = target else {
+            return Err(CheckpointError::UnknownEpoch { epoch: epoch.unwrap_or_default(), held });
+        };
+        let in_memory = self.checkpoints.iter().rev().find(|held| held.epoch() == epoch);
+        let (seed, plant, sla) = match in_memory {
+            Some(held) => (held.state().seeds.get(id).cloned(), held.planted().get(id).cloned(), FAST_ROLLBACK),
+            None => {
+                let stored = self.stored_epoch(epoch)?;
+                let plant = stored.weights.get(id).map(|weights| self.load(weights)).transpose()?;
+                (stored.state.seeds.get(id).cloned(), plant, FULL_ROLLBACK)
+            }
+        };
+        let same_graft = plant.is_some_and(|plant| self.tensors.stage_checkpoint(id, plant));
+        Ok((SeedCheckpoint { epoch, seed, same_graft }, sla))
+    }
+}

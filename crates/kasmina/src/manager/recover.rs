@@ -1,0 +1,274 @@
+//! Coming back: the state that a journal tells, with the weights that it names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::State;
+use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
+use kasmina_rollback::{Entry, Record, StoreError};
+use prost::Message;
+
+use crate::{
+    BuildError, CheckpointError, SeedManager, SeedManagerBuilder, events,
+    records::{DeltaRecord, SnapshotRecord, Weights, WeightsBySeed, decode},
+    tensors::{Plant, Planted},
+};
+
+/// What was found in the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// How many processes have worked on the run before this one; 0 for a run that begins.
+    pub incarnation: u64,
+    /// Records that were read.
+    pub records: usize,
+    /// Registered seeds.
+    pub seeds: usize,
+    /// Seeds with a kernel.
+    pub grafted: usize,
+    /// The last step that the records know of.
+    pub step: u64,
+    /// Commands that will not be obeyed again.
+    pub nonces: usize,
+    /// Critical packets that no sink had taken, which are on their way again.
+    pub undelivered: usize,
+    /// The epochs that a rollback can go back to, oldest first.
+    pub epochs: Vec<u64>,
+    /// The epoch of a rollback that was ordered, if its checkpoint was in memory alone: the run goes on from where it is.
+    pub abandoned_rollback: Option<u64>,
+    /// Seeds whose newest weights are damaged; they came back with the weights before.
+    pub older_weights: BTreeSet<SeedId>,
+    /// What was cut off the end of the journal when it was opened: a batch that was never acknowledged, or damage.
+    pub torn_tail: Option<StoreError>,
+}
+
+/// What the journal tells, in order.
+#[derive(Default)]
+struct Reading {
+    records: usize,
+    run: Option<String>,
+    incarnation: u64,
+    state: State,
+    /// The clock of the process that wrote the last record.
+    at: Monotonic,
+    weights: WeightsBySeed,
+    /// The weights before the newest, of seeds that have had two.
+    earlier: WeightsBySeed,
+    watermark: Option<UnixTime>,
+    nonces: Vec<(CommandId, UnixTime)>,
+    /// Critical packets by their ids: the last that was written of each.
+    packets: BTreeMap<String, u64>,
+    undelivered: BTreeSet<u64>,
+    /// The last record that said which packets are undelivered.
+    told: u64,
+}
+
+impl Reading {
+    fn take(&mut self, Record { sequence, entry }: Record) -> Result<(), CheckpointError> {
+        self.records += 1;
+        match entry {
+            Entry::NonceSeen { command_id, issued_at } => self.nonces.push((command_id, issued_at)),
+            Entry::Snapshot { bytes, .. } => self.snapshot(sequence, decode(&bytes)?),
+            Entry::Delta { bytes, .. } => self.delta(sequence, decode(&bytes)?),
+            Entry::Telemetry { packet } => {
+                // A packet that cannot be decoded goes by its place; the sink's error names it.
+                let id = TelemetryPacket::decode(packet.as_slice()).map(|packet| packet.packet_id);
+                self.packets.insert(id.unwrap_or_else(|_| sequence.to_string()), sequence);
+            }
+            Entry::WatermarkReset { at } => self.watermark = Some(at),
+            Entry::Accepted { .. }
+            | Entry::Refused { .. }
+            | Entry::Ordered { .. }
+            | Entry::Moved { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
+            | Entry::RolledBack { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, sequence: u64, record: SnapshotRecord) {
+        let SnapshotRecord { run, incarnation, at, state, weights, watermark, undelivered } = record;
+        for (seed, before) in std::mem::replace(&mut self.weights, weights) {
+            if self.weights.get(&seed).is_some_and(|now| *now != before) {
+                self.earlier.insert(seed, before);
+            }
+        }
+        (self.run, self.incarnation, self.at, self.state) = (Some(run), incarnation, at, state);
+        (self.watermark, self.undelivered, self.told) = (watermark, undelivered.into_iter().collect(), sequence);
+    }
+
+    fn delta(&mut self, sequence: u64, record: DeltaRecord) {
+        self.state.apply(record.delta);
+        (self.at, self.watermark) = (record.at, record.watermark);
+        for (seed, weights) in record.weights {
+            let before = match weights {
+                Some(weights) => self.weights.insert(seed.clone(), weights),
+                None => self.weights.remove(&seed),
+            };
+            match before.filter(|_| self.weights.contains_key(&seed)) {
+                Some(before) => drop(self.earlier.insert(seed, before)),
+                None => drop(self.earlier.remove(&seed)),
+            }
+        }
+        if let Some(undelivered) = record.undelivered {
+            (self.undelivered, self.told) = (undelivered.into_iter().collect(), sequence);
+        }
+    }
+
+    /// Critical packets that no sink had taken.
+    fn undelivered(&self) -> Vec<u64> {
+        let open = self.packets.values().filter(|place| **place > self.told || self.undelivered.contains(place));
+        open.copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+impl SeedManagerBuilder {
+    /// The manager as its store tells it: every seed in the stage that was acknowledged, with its kernel; weights and optimizer state
+    /// as its last gate judged them, or newer; embargoes with what was left of them; breakers, violations and the steps of
+    /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
+    ///
+    /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
+    /// another time-out. The host is the trainer's: it restores its own, or has
+    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
+    ///
+    /// ```
+    /// use burn::backend::{Autodiff, Flex};
+    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
+    ///
+    /// type B = Autodiff<Flex>;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
+    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
+    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
+    /// };
+    /// let seed = SeedId::new("seed-1")?;
+    /// let (mut manager, found) = open()?;
+    /// assert_eq!(found.incarnation, 0);
+    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
+    /// drop(manager); // or kill -9
+    ///
+    /// let (manager, found) = open()?;
+    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
+    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
+    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
+        let mut manager = self.assemble::<B>(device)?;
+        let recovered = manager.recover()?;
+        Ok((manager, recovered))
+    }
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// How many records the journal holds; none if no journal is wired up.
+    pub(crate) fn records(&mut self) -> Result<usize, CheckpointError> {
+        let Some(durable) = &mut self.durable else { return Ok(0) };
+        match durable.keeper().status() {
+            Ok(held) => Ok(usize::try_from(held.end - held.start).unwrap_or(usize::MAX)),
+            Err(StoreError::NotWired { .. }) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn recover(&mut self) -> Result<Recovered, CheckpointError> {
+        let now = self.clock.monotonic();
+        let Some(durable) = &mut self.durable else { return Ok(Recovered::default()) };
+        let torn_tail = durable.take_torn_tail();
+        let (mut reading, mut failed) = (Reading::default(), None);
+        durable.keeper().visit(0..u64::MAX, &mut |record| match reading.take(record) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if reading.records == 0 {
+            return Ok(Recovered { torn_tail, ..Recovered::default() });
+        }
+        let expected = &self.engine.settings().run;
+        if let Some(got) = reading.run.take().filter(|run| *run != expected.as_str()) {
+            return Err(CheckpointError::WrongRun { expected: expected.to_string(), got });
+        }
+        let undelivered = reading.undelivered();
+        let mut recovered = Recovered {
+            incarnation: reading.incarnation + 1,
+            records: reading.records,
+            seeds: reading.state.seeds.len(),
+            grafted: reading.state.seeds.values().filter(|seed| seed.stage.graft().is_some()).count(),
+            step: reading.state.run.step,
+            nonces: reading.nonces.len(),
+            undelivered: undelivered.len(),
+            torn_tail,
+            ..Recovered::default()
+        };
+        self.replant(&mut reading, &mut recovered)?;
+        self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
+        if let Some(durable) = &mut self.durable {
+            durable.resume(recovered.incarnation, reading.weights, undelivered.clone());
+        }
+        recovered.epochs = self.epochs();
+        self.verifier.restore(reading.nonces, reading.watermark, now);
+        self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);
+        if let Some(epoch) = self.rollback_commanded().filter(|epoch| !recovered.epochs.contains(epoch)) {
+            self.act(kasmina_engine::Input::RollbackAbandoned);
+            recovered.abandoned_rollback = Some(epoch);
+        }
+        self.reporter.emit(None, events::recovered(&recovered));
+        self.begin_incarnation(&recovered, now);
+        Ok(recovered)
+    }
+
+    /// Puts back the kernels of all seeds that have one.
+    fn replant(&mut self, reading: &mut Reading, recovered: &mut Recovered) -> Result<(), CheckpointError> {
+        let mut planted = Planted::new();
+        let grafted = reading.state.seeds.values().filter(|seed| seed.stage.graft().is_some());
+        for id in grafted.map(|seed| seed.id.clone()).collect::<Vec<_>>() {
+            let missing = || CheckpointError::Missing { blob: format!("weights of {id}") };
+            let newest = reading.weights.get(&id).ok_or_else(missing)?.clone();
+            let plant = match (self.load(&newest), reading.earlier.get(&id).cloned()) {
+                (Err(error), Some(earlier)) => self.load_earlier(&id, earlier, error, reading, recovered)?,
+                (loaded, _) => loaded?,
+            };
+            planted.insert(id, plant);
+        }
+        self.tensors.replant(planted, true)?;
+        Ok(())
+    }
+
+    /// The weights before the newest, which are damaged. If these are too, the error is that of the newest.
+    fn load_earlier(
+        &mut self,
+        id: &SeedId,
+        earlier: Weights,
+        damaged: CheckpointError,
+        reading: &mut Reading,
+        recovered: &mut Recovered,
+    ) -> Result<Plant<B>, CheckpointError> {
+        let plant = self.load(&earlier).map_err(|_| damaged)?;
+        reading.weights.insert(id.clone(), earlier);
+        recovered.older_weights.insert(id.clone());
+        Ok(plant)
+    }
+
+    /// Writes down that another process works on the run now.
+    fn begin_incarnation(&mut self, recovered: &Recovered, now: Monotonic) {
+        let watermark = self.verifier.retention().watermark;
+        let Some(durable) = &mut self.durable else { return };
+        if let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now) {
+            // The next process will not know of this one: a random number has to keep their packets apart.
+            let chance = burn::module::ParamId::new().val();
+            self.reporter.resume(&format!("{}-{chance:x}", recovered.incarnation), &[]);
+            self.emit_failure(&error);
+        }
+    }
+}

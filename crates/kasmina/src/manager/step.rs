@@ -1,0 +1,288 @@
+//! One training step, from the host's pass to what follows from it.
+
+use std::collections::BTreeMap;
+
+use burn::{
+    module::AutodiffModule,
+    optim::{GradientsParams, Optimizer},
+    tensor::Tensor,
+};
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{
+    Decision, Event, Input, Observation, Seed, Stage,
+    input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, StepFacts, Violation},
+};
+use kasmina_isolation::{self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass};
+use kasmina_leyline::SeedId;
+use kasmina_telemetry::{Metric, names};
+
+use super::door::Batch;
+use crate::{SeedManager, StepError, StepReport, events};
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Trains the host on a batch, and with it every seed that learns.
+    ///
+    /// `forward` runs a host with grafts on the batch and gives the loss, one number. It is called once for the host, once for every
+    /// seed that learns behind the barrier (BLENDING), and now and then for those under probe; it must do the same each time. The
+    /// host steps by `optimizer` at `learning_rate`, each seed by an AdamW of its own at that rate times its scale. If a seed's
+    /// gradient and the host's touch, the host's step is as if the seed had not been there.
+    ///
+    /// Between its passes it seeds the backend's random numbers (`training.reseed`), and once more at its end, so that what the
+    /// trainer draws before the next batch does not depend on the seeds.
+    ///
+    /// # Errors
+    /// [`StepError`]; the host and its optimizer are as they were.
+    pub fn train_batch<H, O>(
+        &mut self,
+        host: &mut H,
+        optimizer: &mut O,
+        learning_rate: f64,
+        forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    ) -> Result<StepReport, StepError>
+    where
+        H: AutodiffModule<B>,
+        O: Optimizer<H, B>,
+    {
+        if let Some(epoch) = self.state().run.rollback {
+            return Err(self.refuse_step(StepError::RollbackPending { epoch }));
+        }
+        self.act(Input::Tick);
+        let mut report = StepReport { step: self.step() + 1, ..StepReport::default() };
+        // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
+        let before = H::from_inner(host.valid());
+        let pass = match self.host_pass(host, &forward, &mut report) {
+            Ok(pass) => pass,
+            Err(error) => {
+                *host = before;
+                self.write_owed();
+                self.rng().start(RngStream::Trainer);
+                return Err(self.refuse_step(error));
+            }
+        };
+        let learned = self.seed_passes(host, &forward, &pass, &mut report);
+
+        let started = self.clock.monotonic();
+        let HostPass { gradients, kernels, .. } = pass;
+        *host = optimizer.step(learning_rate, host.clone(), gradients);
+        let learned = self.learn(learning_rate, kernels.into_iter().chain(learned), report.step);
+        report.timing.optimizer = self.clock.monotonic().since(started);
+
+        self.take_step(learned, &mut report);
+        self.follow_policy(&report);
+        self.write_committed(self.step().is_multiple_of(self.settings.rollback.checkpoint_every));
+        report.transitions = self.take_moved();
+        self.report(&report);
+        self.flush_telemetry();
+        self.rng().start(RngStream::Trainer);
+        Ok(report)
+    }
+
+    /// The host's pass, and what follows from it for the seeds in it.
+    fn host_pass<H: AutodiffModule<B>>(
+        &mut self,
+        host: &H,
+        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        report: &mut StepReport,
+    ) -> Result<HostPass<B>, StepError> {
+        let training = &self.settings.training;
+        let (seed, step) = (training.reseed.then_some(training.rng_seed), self.engine.state().run.step);
+        let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
+        let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
+        let pass = match passed {
+            Ok(pass) => pass,
+            Err(HostPassError { cause, faults }) => {
+                self.act(Input::HostPassFailed(faults.iter().map(fault).collect()));
+                return Err(StepError::of(cause, report.step));
+            }
+        };
+        (report.loss, report.timing.host, report.timing.verify) = (pass.loss, pass.pass_time, pass.verify_time);
+        self.tensors.learn_slots(pass.trace.shapes.clone());
+        let facts = HostPassFacts {
+            faults: pass.trace.faults.iter().map(fault).collect(),
+            violations: pass.violations.iter().map(violation).collect(),
+        };
+        report.violations.clone_from(&pass.violations);
+        self.act(Input::HostPass(facts));
+        Ok(pass)
+    }
+
+    /// The passes of seeds that learn on their own, and the probes that are due. Gives the gradients of those that learn.
+    fn seed_passes<H: AutodiffModule<B>>(
+        &mut self,
+        host: &H,
+        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        pass: &HostPass<B>,
+        report: &mut StepReport,
+    ) -> Vec<(SeedId, GradientsParams)> {
+        let mut learned = Vec::new();
+        for id in self.seeds_in(learns_on_its_own) {
+            let seen = seed_pass(&id, host, forward, &self.cast(), pass, self.tensors.registry(), &self.rng());
+            let Some(seen) = seen else { continue };
+            report.timing.seeds += seen.pass_time;
+            report.timing.verify += seen.verify_time;
+            report.violations.extend(seen.violation.clone());
+            let facts = SeedPassFacts {
+                loss: seen.loss,
+                blend_latency: seen.blend_time,
+                verify_latency: seen.verify_time,
+                faults: seen.faults.iter().map(fault).collect(),
+                violation: seen.violation.as_ref().map(violation),
+            };
+            let decision = self.act(Input::SeedPass(id.clone(), facts));
+            report.seeds.extend(steps_of(&decision));
+            learned.extend(seen.gradients.map(|gradients| (id, gradients)));
+        }
+        if report.step.is_multiple_of(self.settings.training.probe_every) {
+            for id in self.seeds_in(is_probed) {
+                let seen = probe(&id, host, forward, &self.cast(), pass, &self.rng());
+                let Some(seen) = seen else { continue };
+                report.timing.seeds += seen.pass_time;
+                let facts = ProbeFacts {
+                    host_loss: pass.loss,
+                    loss: seen.loss,
+                    blend_latency: seen.blend_time,
+                    faults: seen.faults.iter().map(fault).collect(),
+                };
+                let decision = self.act(Input::Probe(id, facts));
+                report.seeds.extend(steps_of(&decision));
+            }
+        }
+        learned
+    }
+
+    fn seeds_in(&self, wanted: fn(&Stage) -> bool) -> Vec<SeedId> {
+        let unpaused = |seed: &&Seed| seed.stage.graft().is_some_and(|graft| !graft.paused);
+        let wanted = self.state().seeds.values().filter(unpaused).filter(|seed| wanted(&seed.stage));
+        wanted.map(|seed| seed.id.clone()).collect()
+    }
+
+    /// The optimizer steps of kernels. A seed that was culled in this step has none.
+    fn learn(
+        &mut self,
+        learning_rate: f64,
+        gradients: impl Iterator<Item = (SeedId, GradientsParams)>,
+        step: u64,
+    ) -> BTreeMap<SeedId, Learned> {
+        let training = &self.settings.training;
+        let mut learned = BTreeMap::new();
+        for (id, gradients) in gradients {
+            let Some(seed) = self.engine.state().seeds.get(&id) else { continue };
+            let Some(graft) = seed.stage.graft() else { continue };
+            let riding = matches!(seed.stage, Stage::Training(_));
+            let share = if riding { training.straight_through_scale } else { 1.0 };
+            let learning_rate = learning_rate * (training.learning_rate_scale * graft.lr_scale * share);
+            let sampled = step.is_multiple_of(training.sample_every) || graft.vitals.gradient_norm.is_none();
+            let gradient_norm = self.tensors.learn(&id, learning_rate, gradients, sampled);
+            learned.insert(id, Learned { learning_rate, gradient_norm });
+        }
+        learned
+    }
+
+    /// The step is taken.
+    fn take_step(&mut self, learned: BTreeMap<SeedId, Learned>, report: &mut StepReport) {
+        let facts = StepFacts {
+            host_loss: report.loss,
+            verify_latency: report.timing.verify,
+            clean: report.violations.is_empty(),
+            learned,
+        };
+        let decision = self.act(Input::StepTaken(facts));
+        report.seeds.extend(steps_of(&decision));
+    }
+
+    /// Lets the policy give its orders, each durable on its own.
+    fn follow_policy(&mut self, report: &StepReport) {
+        let state = self.engine.state();
+        let orders = self.policy.orders(&Observation { state, host_loss: report.loss, seeds: &report.seeds });
+        for order in orders {
+            let mut batch = Batch::default();
+            // A refusal is an answer to the policy, which looks again after the next step. Verdicts and culls are in the batch.
+            let _ = self.decide_order(order, &mut batch);
+            let _ = self.conclude(batch);
+        }
+    }
+
+    fn report(&mut self, report: &StepReport) {
+        let (gauges, state) = (self.verifier.gauges(), self.engine.state());
+        self.reporter.write(|to| {
+            events::stepped(to, report, state);
+            for (name, value) in [
+                (names::NONCE_LEDGER_SIZE, gauges.size as f64),
+                (names::NONCE_LEDGER_EVICTIONS, gauges.evictions_total as f64),
+                (names::NONCE_LEDGER_TTL, gauges.ttl.as_secs_f64()),
+            ] {
+                to.metric(None, Metric::new(name, value));
+            }
+        });
+    }
+
+    fn refuse_step(&mut self, error: StepError) -> StepError {
+        self.reporter.emit(None, events::step_refused(&error));
+        self.flush_telemetry();
+        error
+    }
+}
+
+/// Whether the seed learns in a pass of its own.
+const fn learns_on_its_own(stage: &Stage) -> bool {
+    match stage {
+        Stage::Blending(..) => true,
+        Stage::Probationary(..) => stage.is_fine_tuning(),
+        Stage::Dormant
+        | Stage::Germinated(_)
+        | Stage::Training(_)
+        | Stage::Shadowing(..)
+        | Stage::Fossilized(..)
+        | Stage::Culled
+        | Stage::Embargoed(_)
+        | Stage::Resetting
+        | Stage::Terminated => false,
+    }
+}
+
+/// Whether what the seed changes is measured.
+const fn is_probed(stage: &Stage) -> bool {
+    match stage {
+        Stage::Shadowing(..) => true,
+        Stage::Probationary(..) => !stage.is_fine_tuning(),
+        Stage::Dormant
+        | Stage::Germinated(_)
+        | Stage::Training(_)
+        | Stage::Blending(..)
+        | Stage::Fossilized(..)
+        | Stage::Culled
+        | Stage::Embargoed(_)
+        | Stage::Resetting
+        | Stage::Terminated => false,
+    }
+}
+
+fn steps_of(decision: &Decision) -> impl Iterator<Item = kasmina_engine::input::SeedStep> {
+    decision.events.iter().filter_map(|event| match event {
+        Event::SeedStepped(step) => Some(step.clone()),
+        Event::Moved(_)
+        | Event::Judged(_)
+        | Event::Culled { .. }
+        | Event::EmbargoEnded(_)
+        | Event::BlendConfigured { .. }
+        | Event::Paused(_)
+        | Event::Resumed(_)
+        | Event::Breaker(..)
+        | Event::Violated { .. }
+        | Event::Faulted(_)
+        | Event::SeedRolledBack { .. } => None,
+    })
+}
+
+fn fault(fault: &isolation::Fault) -> Fault {
+    let isolation::Fault { seed, slot, reason, detail } = fault;
+    Fault { seed: seed.clone(), slot: slot.clone(), reason, detail: detail.clone() }
+}
+
+fn violation(violation: &isolation::Violation) -> Violation {
+    let pass = match violation.pass {
+        isolation::Pass::Host => "Host",
+        isolation::Pass::Seed => "Seed",
+    };
+    Violation { seed: violation.seed.clone(), pass, shared: violation.shared.len(), cosine: violation.cosine }
+}

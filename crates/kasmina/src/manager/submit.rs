@@ -1,0 +1,242 @@
+//! Orders as they come: from the wire, from the process that owns the manager, and kernels that arrive late.
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{Input, Seed, Stage, commands::Order, seed::Germinated};
+use kasmina_kernel_load::{Artifact, LoadError};
+use kasmina_leyline::{BlueprintId, CommandId, SeedId, SlotId, v1::AdaptationCommand};
+use kasmina_lifecycle::Transition;
+use kasmina_rollback::Entry;
+use kasmina_security::Verified;
+
+use super::door::Batch;
+use crate::{CheckpointError, CommandError, Refusal, SeedManager, events};
+
+/// What a command that was carried out has done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// The command.
+    pub command: CommandId,
+    /// The moves that were made, with those that time has made since the last step or command. A command may also take effect in
+    /// later steps.
+    pub transitions: Vec<Transition>,
+}
+
+/// A verified command with what was decided about it.
+struct Decided {
+    id: CommandId,
+    command: AdaptationCommand,
+    answer: Result<(), Refusal>,
+    /// The decisions of the batch that are this command's.
+    decisions: std::ops::Range<usize>,
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Takes one serialised `AdaptationCommand`, verifies it and carries it out. What it did is durable when this returns.
+    ///
+    /// # Errors
+    /// [`CommandError::Rejected`] if it is not authentic, fresh and new; [`CommandError::Refused`] if it cannot be carried out, or
+    /// cannot be made durable ([`Refusal::NotDurable`]: then nothing has happened). Both are reported, and neither disturbs the
+    /// host. A gate that refuses culls its seed.
+    pub fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
+        self.act(Input::Tick);
+        let verified = match self.verify(wire) {
+            Ok(verified) => verified,
+            Err(rejection) => {
+                self.write_owed_unless_failing();
+                return Err(rejection);
+            }
+        };
+        let mut batch = Batch::default();
+        let decided = self.decide_command(wire, &verified, &mut batch);
+        let moves = batch.transitions(decided.decisions.clone());
+        let concluded = self.conclude(batch);
+        let earlier = self.moved_before(moves.len(), &concluded);
+        self.answer(decided, earlier.into_iter().chain(moves).collect(), &concluded)
+    }
+
+    /// Takes several commands, in their order, and makes them durable together: one sync for all, where [`submit`](Self::submit)
+    /// needs one for each.
+    ///
+    /// # Errors
+    /// Each has an answer of its own, as from [`submit`](Self::submit). If they cannot be made durable, none has happened.
+    pub fn submit_all<'w>(&mut self, wires: impl IntoIterator<Item = &'w [u8]>) -> Vec<Result<Receipt, CommandError>> {
+        self.act(Input::Tick);
+        let verified: Vec<_> = wires.into_iter().map(|wire| (wire, self.verify(wire))).collect();
+        if verified.iter().all(|(_, verified)| verified.is_err()) {
+            self.write_owed_unless_failing();
+            return verified.into_iter().filter_map(|(_, verified)| verified.err()).map(Err).collect();
+        }
+        let mut batch = Batch::default();
+        let decided: Vec<Result<Decided, CommandError>> = verified
+            .into_iter()
+            .map(|(wire, verified)| Ok(self.decide_command(wire, &verified?, &mut batch)))
+            .collect();
+        let moves: Vec<Vec<Transition>> = decided
+            .iter()
+            .map(|decided| decided.as_ref().map_or_else(|_| Vec::new(), |it| batch.transitions(it.decisions.clone())))
+            .collect();
+        let concluded = self.conclude(batch);
+        // What time has moved goes with the first answer.
+        let mut earlier = self.moved_before(moves.iter().map(Vec::len).sum(), &concluded);
+        let answers = decided.into_iter().zip(moves).map(|(decided, moves)| {
+            let decided = decided?;
+            self.answer(decided, earlier.drain(..).chain(moves).collect(), &concluded)
+        });
+        answers.collect()
+    }
+
+    /// Carries out an order of the process that owns the manager. It needs no signature: owning the manager is the authority. It
+    /// passes the same gates as a command and is written to the same journal. Returns the moves that were made.
+    ///
+    /// # Errors
+    /// As a command is refused: [`Refusal`].
+    pub fn order(&mut self, order: Order) -> Result<Vec<Transition>, Refusal> {
+        self.act(Input::Tick);
+        let mut batch = Batch::default();
+        let answer = self.decide_order(order, &mut batch);
+        self.conclude(batch)?;
+        answer.map(|()| self.take_moved())
+    }
+
+    /// Takes a kernel that its library had announced as late, or the news that it will not come. Every seed that waits for it goes
+    /// on through G1, or is culled. What nobody waits for is ignored. Returns the moves that were made.
+    ///
+    /// # Errors
+    /// [`Refusal::NotDurable`]: nothing has happened; deliver it again.
+    pub fn deliver_kernel(
+        &mut self,
+        blueprint: &BlueprintId,
+        arrived: Result<Artifact, LoadError>,
+    ) -> Result<Vec<Transition>, Refusal> {
+        self.act(Input::Tick);
+        let waiting = self.awaiting().into_iter().filter(|(_, _, awaited)| awaited == blueprint);
+        let waiting: Vec<_> = waiting.collect();
+        let mut batch = Batch::default();
+        for (seed, slot, _) in waiting {
+            let now = self.clock.monotonic();
+            let arrived = arrived.as_ref().map_err(Clone::clone);
+            let fetched = self.tensors.deliver(&seed, &slot, blueprint, arrived, now);
+            // What the gate says is in the batch's events.
+            let _ = self.kernel_came(seed, fetched, now, &mut batch);
+        }
+        self.conclude(batch)?;
+        Ok(self.take_moved())
+    }
+
+    /// Asks for every kernel that a seed waits for.
+    pub(super) fn fetch_awaited(&mut self) -> Result<(), Refusal> {
+        let mut batch = Batch::default();
+        for (seed, slot, blueprint) in self.awaiting() {
+            let now = self.clock.monotonic();
+            let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
+            let _ = self.kernel_came(seed, fetched, now, &mut batch);
+        }
+        Ok(self.conclude(batch)?)
+    }
+
+    /// The seeds that wait for a kernel, their slots, and the kernels.
+    fn awaiting(&self) -> Vec<(SeedId, SlotId, BlueprintId)> {
+        let request = |seed: &Seed| match &seed.stage {
+            Stage::Germinated(Germinated::Awaiting(request)) => {
+                Some((seed.id.clone(), seed.slot.clone(), request.blueprint.clone()))
+            }
+            Stage::Dormant
+            | Stage::Germinated(Germinated::Ready(_))
+            | Stage::Training(_)
+            | Stage::Blending(..)
+            | Stage::Shadowing(..)
+            | Stage::Probationary(..)
+            | Stage::Fossilized(..)
+            | Stage::Culled
+            | Stage::Embargoed(_)
+            | Stage::Resetting
+            | Stage::Terminated => None,
+        };
+        self.state().seeds.values().filter_map(request).collect()
+    }
+
+    /// Asks the verifier. Nothing is touched for a command that it does not vouch for.
+    fn verify(&mut self, wire: &[u8]) -> Result<Verified, CommandError> {
+        let (unix, now) = (self.clock.unix(), self.clock.monotonic());
+        self.verifier.verify(wire, unix, now).map_err(|rejection| {
+            self.reporter.rejected(&rejection);
+            CommandError::Rejected(rejection)
+        })
+    }
+
+    /// Decides a command, once: its nonce is remembered whatever the answer is.
+    fn decide_command(&mut self, wire: &[u8], verified: &Verified, batch: &mut Batch) -> Decided {
+        let (id, command) = (verified.id().clone(), verified.command().clone());
+        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at: verified.issued_at() });
+        let from = batch.decisions();
+        let answered = batch.entries.len();
+        let answer = match kasmina_commands::read(verified, &self.reading, self.clock.unix()) {
+            Ok(read) => {
+                let (about, notices) = (command.clone(), read.notices.clone());
+                batch.note(move |to| events::noticed(to, &about, &notices));
+                let answer = self.decide(Input::Order(read.order.clone()), batch);
+                if answer.is_ok() {
+                    let about = command.clone();
+                    batch.note(move |to| events::accepted(to, &about, &read));
+                }
+                answer
+            }
+            Err(unreadable) => {
+                let (about, notices) = (command.clone(), unreadable.notices.clone());
+                batch.note(move |to| events::noticed(to, &about, &notices));
+                Err(Refusal::Unreadable(unreadable))
+            }
+        };
+        let entry = match &answer {
+            Ok(()) => Entry::Accepted { command_id: id.clone(), wire: wire.to_vec() },
+            Err(refusal) => {
+                let (about, told) = (command.clone(), refusal.told());
+                batch.note(move |to| events::refused(to, &about, &told));
+                Entry::Refused { command_id: id.to_string(), reason: refusal.reason().to_owned() }
+            }
+        };
+        // The answer comes before the moves that it explains.
+        batch.entries.insert(answered, entry);
+        Decided { id, command, answer, decisions: from..batch.decisions() }
+    }
+
+    /// Decides a local order and writes it down.
+    pub(super) fn decide_order(&mut self, order: Order, batch: &mut Batch) -> Result<(), Refusal> {
+        let ordered = crate::records::encode(&order)?;
+        let place = batch.entries.len();
+        let answer = self.decide(Input::Order(order), batch);
+        if answer.is_ok() || batch.entries.len() > place {
+            batch.entries.insert(place, Entry::Ordered { description: ordered });
+        }
+        answer
+    }
+
+    /// What is answered once the batch has been concluded.
+    fn answer(
+        &mut self,
+        Decided { id: command, command: wire, answer, .. }: Decided,
+        transitions: Vec<Transition>,
+        concluded: &Result<(), CheckpointError>,
+    ) -> Result<Receipt, CommandError> {
+        let (refusal, transitions) = match (concluded, answer) {
+            (Ok(()), Ok(())) => return Ok(Receipt { command, transitions }),
+            (Ok(()), Err(refusal)) => (refusal, transitions),
+            (Err(error), _) => {
+                let refusal = Refusal::NotDurable(Box::new(error.clone()));
+                self.reporter.write(|to| events::refused(to, &wire, &refusal.told()));
+                (refusal, Vec::new())
+            }
+        };
+        Err(CommandError::Refused { command, refusal: Box::new(refusal), transitions })
+    }
+
+    /// Takes the moves that are durable, but for the `newest`, which the caller has. None if nothing became durable.
+    fn moved_before(&mut self, newest: usize, concluded: &Result<(), CheckpointError>) -> Vec<Transition> {
+        if concluded.is_err() {
+            return Vec::new();
+        }
+        let mut moved = self.take_moved();
+        moved.truncate(moved.len().saturating_sub(newest));
+        moved
+    }
+}

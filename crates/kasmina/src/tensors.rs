@@ -1,0 +1,438 @@
+//! What the engine does not hold: kernels, their optimizers, who owns which parameter, and the slots that the host has shown.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use burn::{
+    module::AutodiffModule,
+    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
+};
+use kasmina_blending::{BlendConfig, GraftBackend};
+use kasmina_engine::{
+    Effect, Seed, State,
+    input::{KernelFacts, KernelFailure, Ownership as OwnershipFacts, Rehearsal},
+    seed::Contract,
+};
+use kasmina_isolation::{
+    Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse,
+};
+use kasmina_kernel_load::{
+    Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
+    weights::{WeightsError, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
+};
+use kasmina_leyline::{BlueprintId, Monotonic, SeedId, SlotId, v1::BlueprintDescriptor};
+use kasmina_memory::{CacheStats, Evicted};
+use kasmina_registry::{Registry, RegistryError, parameter_ids};
+use kasmina_safety::Clock;
+
+use crate::{Settings, records::Weights};
+
+/// What the engine does not hold, for all seeds.
+pub(crate) struct Tensors<B: GraftBackend> {
+    device: B::Device,
+    loader: KernelLoader<Box<dyn KernelLibrary>>,
+    registry: Registry,
+    slots: BTreeMap<SlotId, SlotShape>,
+    planted: Planted<B>,
+    /// Kernels of decisions that are not committed.
+    staged: Planted<B>,
+}
+
+/// Kernels by seed. Cloning copies handles, no weights.
+pub(crate) type Planted<B> = BTreeMap<SeedId, Plant<B>>;
+
+/// A kernel with its optimizer. Cloning copies handles, no weights.
+#[derive(Clone)]
+pub(crate) struct Plant<B: GraftBackend> {
+    manifest: Arc<Manifest>,
+    kernel: KernelModule<B>,
+    optimizer: OptimizerAdaptor<AdamW, KernelModule<B>, B>,
+    /// Whether it has learned since its weights were last saved.
+    changed: bool,
+}
+
+/// What became of a fetch.
+pub(crate) enum Fetched {
+    /// The kernel is staged.
+    Ready(KernelFacts),
+    /// It will not come.
+    Failed(KernelFailure, KernelError),
+    /// It is on its way.
+    Later,
+}
+
+/// Why a kernel was not grafted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// It could not be had, or is not what it should be.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not fit what the slot has shown.
+    #[error("{0}")]
+    Misfit(String),
+    /// A parameter belongs to somebody else.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl KernelError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.reason(),
+            Self::Misfit(_) => "slot_contract",
+            Self::Registry(error) => error.reason(),
+        }
+    }
+}
+
+impl<B: GraftBackend> Tensors<B> {
+    pub(crate) fn new(settings: &Settings, library: Box<dyn KernelLibrary>, device: &B::Device) -> Self {
+        let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
+        let loader =
+            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
+        Self {
+            device: device.clone(),
+            loader,
+            registry: Registry::default(),
+            slots: BTreeMap::new(),
+            planted: BTreeMap::new(),
+            staged: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) const fn device(&self) -> &B::Device {
+        &self.device
+    }
+
+    pub(crate) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(crate) const fn slots(&self) -> &BTreeMap<SlotId, SlotShape> {
+        &self.slots
+    }
+
+    pub(crate) fn learn_slots(&mut self, shapes: BTreeMap<SlotId, SlotShape>) {
+        self.slots.extend(shapes);
+    }
+
+    /// Looks at a host through one pass without effect on it.
+    pub(crate) fn attach_host<H: AutodiffModule<B>, R>(
+        &mut self,
+        host: &H,
+        forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
+    ) -> Result<(), RegistryError> {
+        self.registry.register_host(parameter_ids(host))?;
+        self.learn_slots(attach(host, forward));
+        Ok(())
+    }
+
+    pub(crate) fn descriptor(&self, blueprint: &BlueprintId) -> Result<Option<BlueprintDescriptor>, LoadError> {
+        match self.loader.descriptor(blueprint) {
+            Ok(descriptor) => Ok(Some(descriptor)),
+            Err(error) if error.reason() == "unknown_blueprint" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a kernel at the slot would have to take and give.
+    pub(crate) fn contract(&self, slot: &SlotId) -> Option<Contract> {
+        self.slots.get(slot).map(|shape| Contract {
+            rank: shape.output.rank(),
+            channels: (shape.input.channels(), shape.output.channels()),
+            dtype: format!("{:?}", shape.output.dtype).to_lowercase(),
+        })
+    }
+
+    /// Fetches the kernel of a blueprint and stages it for the seed.
+    pub(crate) fn fetch(&mut self, seed: &SeedId, slot: &SlotId, blueprint: &BlueprintId, now: Monotonic) -> Fetched {
+        match self.loader.load(blueprint, now) {
+            Ok(Loaded::Ready(artifact)) => self.stage(seed, slot, blueprint, &artifact),
+            Ok(Loaded::Later) => Fetched::Later,
+            Err(error) => failed(blueprint, error.into()),
+        }
+    }
+
+    /// Stages a kernel that arrives late, after the same checks as any other.
+    pub(crate) fn deliver(
+        &mut self,
+        seed: &SeedId,
+        slot: &SlotId,
+        blueprint: &BlueprintId,
+        arrived: Result<&Artifact, LoadError>,
+        now: Monotonic,
+    ) -> Fetched {
+        match arrived.and_then(|artifact| self.loader.deliver(blueprint, artifact, now)) {
+            Ok(artifact) => self.stage(seed, slot, blueprint, &artifact),
+            Err(error) => failed(blueprint, error.into()),
+        }
+    }
+
+    fn stage(
+        &mut self,
+        seed: &SeedId,
+        slot: &SlotId,
+        blueprint: &BlueprintId,
+        artifact: &VerifiedArtifact,
+    ) -> Fetched {
+        let manifest = artifact.manifest();
+        let contract = contract_of(manifest);
+        // After a restart a kernel can arrive before the host was looked at. It waits in the cache.
+        let Some(shown) = self.contract(slot) else { return Fetched::Later };
+        if shown != contract {
+            let misfit = format!("the kernel takes {}; slot {slot} shows {}", describe(&contract), describe(&shown));
+            return failed(blueprint, KernelError::Misfit(misfit));
+        }
+        let plant = Plant::new(Arc::new(manifest.clone()), artifact.build::<B>(&self.device));
+        let ids = parameter_ids(&plant.kernel);
+        let owned = ids.iter().find_map(|id| Some((*id, self.registry.owner(*id)?.clone())));
+        if let Some((parameter, owner)) = owned {
+            return failed(blueprint, RegistryError::Owned { parameter, owner }.into());
+        }
+        let facts = KernelFacts { blueprint: blueprint.clone(), contract, parameters: ids.len() as u64 };
+        self.staged.insert(seed.clone(), plant);
+        Fetched::Ready(facts)
+    }
+
+    /// Replaces the kernel of a grafted seed without a word to anybody.
+    #[cfg(feature = "doubles")]
+    pub(crate) fn tamper(
+        &mut self,
+        seed: &SeedId,
+        replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>,
+    ) -> bool {
+        let Some(plant) = self.planted.get_mut(seed) else { return false };
+        plant.kernel = replace(plant.kernel.clone());
+        plant.changed = true;
+        true
+    }
+
+    /// Forgets the kernels of decisions that were dropped.
+    pub(crate) fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    /// For G1: the kernel alone, on a ramp in the shape that its slot has shown.
+    pub(crate) fn rehearse(&self, seed: &SeedId, slot: &SlotId) -> Option<Rehearsal> {
+        let plant = self.staged.get(seed).or_else(|| self.planted.get(seed))?;
+        let input = &self.slots.get(slot)?.input;
+        // A kernel that does not run has no loss and no gradient that are numbers.
+        let failed = Rehearsal { loss: f32::NAN, gradient_norm: f32::NAN };
+        let measured = rehearse(&plant.kernel, input, &self.device);
+        Some(measured.map_or(failed, |it| Rehearsal { loss: it.loss, gradient_norm: it.gradient_norm }))
+    }
+
+    /// For G3 and G5: what is registered, and whether it is the kernel's.
+    pub(crate) fn ownership(&self, seed: &SeedId) -> OwnershipFacts {
+        let own = self.planted.get(seed).map(|plant| parameter_ids(&plant.kernel)).unwrap_or_default();
+        let registered: Vec<_> = self.registry.parameters_of(seed).collect();
+        OwnershipFacts {
+            own: own.len() as u64,
+            registered: registered.len() as u64,
+            foreign: registered.iter().filter(|parameter| !own.contains(parameter)).count() as u64,
+        }
+    }
+
+    /// For G3: whether the slot passes a ramp on bit for bit while the seed is paused.
+    pub(crate) fn proves_pause(&self, seed: &Seed, clock: &Arc<dyn Clock>) -> bool {
+        let Some(shape) = self.slots.get(&seed.slot) else { return false };
+        let paused = participant(&self.planted, seed).map(|participant| Participant { paused: true, ..participant });
+        let grafts = Cast::new(paused, Arc::clone(clock)).live();
+        passes_unchanged(grafts, &seed.slot, shape, &self.device)
+    }
+
+    /// Everybody who takes part in passes.
+    pub(crate) fn cast<'a>(&'a self, state: &'a State, clock: &Arc<dyn Clock>) -> Cast<'a, B> {
+        cast(&self.planted, state, clock)
+    }
+
+    /// The same, with what else a pass needs.
+    pub(crate) fn for_pass<'a>(
+        &'a mut self,
+        state: &'a State,
+        clock: &Arc<dyn Clock>,
+    ) -> (Cast<'a, B>, &'a mut Registry, &'a B::Device) {
+        (cast(&self.planted, state, clock), &mut self.registry, &self.device)
+    }
+
+    /// One optimizer step on a seed's kernel; the L2 norm of its gradient if `sampled`.
+    pub(crate) fn learn(
+        &mut self,
+        seed: &SeedId,
+        learning_rate: f64,
+        gradients: GradientsParams,
+        sampled: bool,
+    ) -> Option<f32> {
+        let plant = self.planted.get_mut(seed)?;
+        let norm = sampled.then(|| gradient_norm::<B, _>(&plant.kernel, &gradients));
+        plant.kernel = plant.optimizer.step(learning_rate, plant.kernel.clone(), gradients);
+        plant.changed = true;
+        norm
+    }
+
+    /// Does what an effect of a committed decision says, as far as tensors go.
+    pub(crate) fn perform(&mut self, effect: &Effect) -> Option<Evicted> {
+        match effect {
+            Effect::Attach { seed } | Effect::RestoreSeed { seed, .. } => {
+                if let Some(plant) = self.staged.remove(seed) {
+                    self.registry.release_seed(seed);
+                    // Nobody owned them when they were staged, and only commits register.
+                    let _ = self.registry.register_seed(seed, parameter_ids(&plant.kernel), 1.0);
+                    self.planted.insert(seed.clone(), plant);
+                }
+                None
+            }
+            Effect::Detach { seed } => {
+                self.planted.remove(seed);
+                self.staged.remove(seed);
+                self.registry.release_seed(seed);
+                None
+            }
+            Effect::Purge { include_teacher } => {
+                if *include_teacher {
+                    self.registry.drop_teacher();
+                }
+                Some(self.loader.purge())
+            }
+            Effect::Fetch { .. } | Effect::SaveWeights { .. } | Effect::CountPackets { .. } => None,
+        }
+    }
+
+    pub(crate) fn cache_stats(&self) -> CacheStats {
+        self.loader.stats()
+    }
+
+    pub(crate) fn collect(&mut self, now: Monotonic) -> Evicted {
+        self.loader.collect(now)
+    }
+
+    /// Handles to every kernel, for a checkpoint in memory.
+    pub(crate) fn planted(&self) -> Planted<B> {
+        self.planted.clone()
+    }
+
+    /// Puts all kernels in the place of those that are there, and returns those. `saved` says that the store has these weights as
+    /// the newest.
+    pub(crate) fn replant(&mut self, mut planted: Planted<B>, saved: bool) -> Result<Planted<B>, RegistryError> {
+        let mut registry = self.registry.clone();
+        for seed in self.planted.keys() {
+            registry.release_seed(seed);
+        }
+        for (seed, plant) in &mut planted {
+            registry.register_seed(seed, parameter_ids(&plant.kernel), 1.0)?;
+            plant.changed = !saved;
+        }
+        self.registry = registry;
+        Ok(std::mem::replace(&mut self.planted, planted))
+    }
+
+    /// Stages a kernel out of a checkpoint for a seed that has the same one, parameter for parameter; `false` if it has not.
+    pub(crate) fn stage_checkpoint(&mut self, seed: &SeedId, plant: Plant<B>) -> bool {
+        let plant = Plant { changed: true, ..plant };
+        let same = self.planted.get(seed).is_some_and(|now| parameter_ids(&now.kernel) == parameter_ids(&plant.kernel));
+        if same {
+            self.staged.insert(seed.clone(), plant);
+        }
+        same
+    }
+
+    /// The staged or grafted kernel's weights as bytes, if they are not saved yet.
+    pub(crate) fn unsaved(&self, seed: &SeedId) -> Option<&Plant<B>> {
+        self.staged.get(seed).or_else(|| self.planted.get(seed)).filter(|plant| plant.changed)
+    }
+
+    /// The weights of these seeds are durable.
+    pub(crate) fn saved<'a>(&mut self, seeds: impl IntoIterator<Item = &'a SeedId>) {
+        for seed in seeds {
+            for plants in [&mut self.staged, &mut self.planted] {
+                if let Some(plant) = plants.get_mut(seed) {
+                    plant.changed = false;
+                }
+            }
+        }
+    }
+
+    /// The seeds whose weights are not saved.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &SeedId> {
+        self.planted.iter().filter(|(_, plant)| plant.changed).map(|(seed, _)| seed)
+    }
+}
+
+impl<B: GraftBackend> Plant<B> {
+    fn new(manifest: Arc<Manifest>, kernel: KernelModule<B>) -> Self {
+        Self { manifest, kernel, optimizer: AdamWConfig::new().init(), changed: true }
+    }
+
+    pub(crate) fn manifest(&self) -> String {
+        self.manifest.canonical()
+    }
+
+    /// The bytes of kernel and optimizer.
+    pub(crate) fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>), WeightsError> {
+        Ok((module_to_bytes(&self.kernel)?, optimizer_to_bytes(&self.optimizer)?))
+    }
+
+    /// The kernel and optimizer that these bytes say.
+    pub(crate) fn from_bytes(
+        weights: &Weights,
+        kernel: &[u8],
+        optimizer: Vec<u8>,
+        settings: &Settings,
+        device: &B::Device,
+    ) -> Result<Self, WeightsError> {
+        let malformed = |detail: String| WeightsError::Malformed { what: "a kernel's manifest", detail };
+        let manifest = Manifest::from_json(&weights.manifest).map_err(|error| malformed(error.to_string()))?;
+        let blank = KernelModule::blank(&manifest, &settings.kernels.limits, device)
+            .map_err(|error| malformed(error.to_string()))?;
+        let kernel = module_from_bytes(blank, kernel, "a kernel", device)?;
+        let fresh: OptimizerAdaptor<AdamW, KernelModule<B>, B> = AdamWConfig::new().init();
+        let optimizer = optimizer_from_bytes(fresh, optimizer, "a kernel's optimizer", device)?;
+        Ok(Self { manifest: Arc::new(manifest), kernel, optimizer, changed: false })
+    }
+}
+
+fn cast<'a, B: GraftBackend>(planted: &'a Planted<B>, state: &'a State, clock: &Arc<dyn Clock>) -> Cast<'a, B> {
+    let fossils = state.run.fossils.iter().filter_map(|id| state.seeds.get(id));
+    let others = state.seeds.values().filter(|seed| !state.run.fossils.contains(&seed.id));
+    Cast::new(fossils.chain(others).filter_map(|seed| participant(planted, seed)), Arc::clone(clock))
+}
+
+fn participant<'a, B: GraftBackend>(planted: &'a Planted<B>, seed: &'a Seed) -> Option<Participant<'a, B>> {
+    const NO_BLEND: &BlendConfig = &BlendConfig::convex();
+    let graft = seed.stage.graft()?;
+    Some(Participant {
+        seed: &seed.id,
+        slot: &seed.slot,
+        stage: seed.stage.leyline(),
+        kernel: &planted.get(&seed.id)?.kernel,
+        blend: seed.stage.blend().unwrap_or(NO_BLEND),
+        alpha: seed.stage.alpha()?,
+        paused: graft.paused,
+        fine_tuning: seed.stage.is_fine_tuning(),
+    })
+}
+
+fn failed(blueprint: &BlueprintId, error: KernelError) -> Fetched {
+    let failure = KernelFailure {
+        blueprint: blueprint.clone(),
+        reason: error.reason(),
+        detail: error.to_string(),
+        source_failed: matches!(error, KernelError::Load(_)),
+    };
+    Fetched::Failed(failure, error)
+}
+
+fn contract_of(manifest: &Manifest) -> Contract {
+    let contract = manifest.contract;
+    Contract {
+        rank: contract.rank,
+        channels: (contract.channels_in, contract.channels_out),
+        dtype: format!("{:?}", contract.dtype).to_lowercase(),
+    }
+}
+
+fn describe(Contract { rank, channels: (channels_in, channels_out), dtype }: &Contract) -> String {
+    format!("rank {rank}, {channels_in} to {channels_out} channels, {dtype}")
+}
