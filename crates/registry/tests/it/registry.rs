@@ -1,5 +1,4 @@
 //! Ownership: refused where it must be, the same when said twice, and against a model that keeps pairs.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 
