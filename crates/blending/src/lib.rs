@@ -52,7 +52,7 @@ mod stats;
 
 pub use alpha::{Alpha, InvalidAlpha};
 pub use backend::{BlendBackend, GraftBackend, Weights};
-pub use blend::{barrier_blend, channel_axis, committed_blend, straight_through};
+pub use blend::{barrier_blend, blend_weights, channel_axis, committed_blend, straight_through};
 pub use config::{BlendConfig, BlendMode};
 pub use error::BlendError;
 pub use refusal::BlendRefusal;
