@@ -6,7 +6,6 @@
 mod error;
 mod record;
 mod recover;
-mod weights;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,7 +22,6 @@ use prost::Message;
 pub use error::CheckpointError;
 pub(crate) use record::{Blobs, Book, Kept, blob, decode, encode};
 pub use recover::Recovered;
-pub(crate) use weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes};
 
 use crate::{GraftBackend, SeedManager};
 

@@ -2,27 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use burn::{
-    module::AutodiffModule,
-    tensor::{Tensor, TensorData, backend::Backend},
-};
-use kasmina_blending::{BlendBackend, BlendConfig};
+use kasmina_blending::BlendConfig;
 use kasmina_gates::{
     GradientHealthEvidence, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin, ResetEvidence, SanityEvidence,
     SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus,
 };
-use kasmina_isolation::{GradientLedger, View, gradient_norm};
-use kasmina_kernel_load::KernelModule;
+use kasmina_isolation::{Cast, Participant, Rehearsal, passes_unchanged, rehearse};
+use kasmina_kernel_load::SlotActivation;
 use kasmina_leyline::{
     BlueprintId, SeedId,
     v1::{CircuitBreakerState::CircuitStateOpen, SeedLifecycleStage::SeedStageFossilized},
 };
 use kasmina_telemetry::{Metric, names};
 
-use crate::{Activation, GraftBackend, Grafts, Refusal, SeedManager, Validation, grafts::dtype_name, views};
-
-/// The most examples of the batch that a kernel is warmed up with; our choice: enough for any norm, too few to notice.
-const PREWARM_BATCH: usize = 8;
+use crate::{GraftBackend, Refusal, SeedManager, Validation};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// For G0.
@@ -68,15 +61,12 @@ impl<B: GraftBackend> SeedManager<B> {
             return Ok(GradientHealthEvidence { expected_stage, kernel, violations, loss: 0.0, gradient_norm: 0.0 });
         };
         let started = self.clock.monotonic();
-        let measured = match input.rank() {
-            2 => rehearse::<B, 2>(&attached.kernel, &input, &self.device),
-            3 => rehearse::<B, 3>(&attached.kernel, &input, &self.device),
-            _ => rehearse::<B, 4>(&attached.kernel, &input, &self.device),
-        };
+        let rehearsal = rehearse(&attached.kernel, &input, &self.device);
         let elapsed = self.clock.monotonic().since(started);
         self.reporter.metric(Some(id), Metric::new(names::PREWARM_MS, elapsed.as_secs_f64() * 1e3));
         // A kernel that does not run has no loss and no gradient that are numbers.
-        let (loss, gradient_norm) = measured.unwrap_or((f32::NAN, f32::NAN));
+        let Rehearsal { loss, gradient_norm } =
+            rehearsal.unwrap_or(Rehearsal { loss: f32::NAN, gradient_norm: f32::NAN });
         let kernel = KernelOrigin::Verified;
         Ok(GradientHealthEvidence { expected_stage, kernel, violations, loss, gradient_norm })
     }
@@ -97,20 +87,14 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// For G3.
-    pub(crate) fn interface(&mut self, id: &SeedId) -> Result<InterfaceEvidence, Refusal> {
-        let pause_proven = self.prove_pause(id)?;
+    pub(crate) fn interface(&self, id: &SeedId) -> Result<InterfaceEvidence, Refusal> {
+        let pause_proven = self.pause_proven(id)?;
         let seed = self.seed(id)?;
         let attached = self.grafted(id)?;
-        let contract = attached.contract();
-        let channels = (contract.channels_in, contract.channels_out);
-        let kernel = Interface { rank: contract.rank, channels, dtype: format!("{:?}", contract.dtype).to_lowercase() };
+        let kernel = interface(&attached.contract().into());
         let slot = self.shapes.get(&seed.slot).map_or_else(
             || Interface { rank: 0, channels: (0, 0), dtype: "none".to_owned() },
-            |shape| Interface {
-                rank: shape.output.rank(),
-                channels: (shape.input.channels(), shape.output.channels()),
-                dtype: dtype_name(shape.output.dtype),
-            },
+            |shape| interface(&shape.into()),
         );
         let registered: Vec<_> = self.registry.parameters_of(id).collect();
         let own = kasmina_registry::parameter_ids(&attached.kernel);
@@ -176,24 +160,19 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    /// Whether the slot passes a ramp on bit for bit while the seed is paused. The seed is as it was after that.
-    fn prove_pause(&mut self, id: &SeedId) -> Result<bool, Refusal> {
-        let was = std::mem::replace(&mut self.grafted_mut(id)?.paused, true);
+    /// Whether the slot passes a ramp on bit for bit while the seed is paused.
+    fn pause_proven(&self, id: &SeedId) -> Result<bool, Refusal> {
+        self.grafted(id)?;
         let seed = self.seed(id)?;
-        let shape = self.shapes.get(&seed.slot).cloned();
-        let graft = self.part(seed, &View::Live);
-        let graft = graft.map(|(attached, part)| views::graft(seed, attached, part, attached.kernel.valid()));
-        let slots = graft.map(|graft| (seed.slot.clone(), vec![graft])).into_iter().collect();
-        let mut grafts = Grafts::new(slots, self.clock.clone());
-        let slot = seed.slot.as_str().to_owned();
-        let proven = shape.is_some_and(|shape| match shape.output.rank() {
-            2 => passes_on::<B::InnerBackend, 2>(&mut grafts, &slot, &shape.input, &shape.output, &self.device),
-            3 => passes_on::<B::InnerBackend, 3>(&mut grafts, &slot, &shape.input, &shape.output, &self.device),
-            _ => passes_on::<B::InnerBackend, 4>(&mut grafts, &slot, &shape.input, &shape.output, &self.device),
-        });
-        self.grafted_mut(id)?.paused = was;
-        Ok(proven)
+        let paused = seed.participant().map(|participant| Participant { paused: true, ..participant });
+        let grafts = Cast::new(paused, self.clock.clone()).live();
+        let shape = self.shapes.get(&seed.slot);
+        Ok(shape.is_some_and(|shape| passes_unchanged(grafts, &seed.slot, shape, &self.device)))
     }
+}
+
+fn interface(slot: &SlotActivation) -> Interface {
+    Interface { rank: slot.rank, channels: (slot.channels_in, slot.channels_out), dtype: slot.dtype_name() }
 }
 
 impl From<&Validation> for ImpactMetric {
@@ -205,41 +184,4 @@ impl From<&Validation> for ImpactMetric {
             higher_is_better: validation.higher_is_better,
         }
     }
-}
-
-/// Numbers from -1 to 1 in the shape of `activation`, at most [`PREWARM_BATCH`] examples, each row other than the last.
-fn ramp<B: Backend, const D: usize>(activation: &Activation, steps: usize, device: &B::Device) -> Option<Tensor<B, D>> {
-    let mut dims: [usize; D] = activation.dims.as_slice().try_into().ok()?;
-    dims[0] = dims[0].min(PREWARM_BATCH);
-    let values: Vec<f32> =
-        (0..dims.iter().product()).map(|index: usize| (index * steps % 997) as f32 / 498.0 - 1.0).collect();
-    Some(Tensor::from_data(TensorData::new(values, dims), device))
-}
-
-/// The loss and the gradient norm of a kernel that is to give one ramp for another.
-fn rehearse<B: GraftBackend, const D: usize>(
-    kernel: &KernelModule<B>,
-    input: &Activation,
-    device: &B::Device,
-) -> Option<(f32, f32)> {
-    let output = kernel.forward(ramp::<B, D>(input, 31, device)?).ok()?;
-    let shape = Activation::of(&output);
-    let loss = (output - ramp::<B, D>(&shape, 17, device)?).square().mean();
-    let value = loss.clone().into_data().iter::<f32>().next()?;
-    let gradients = GradientLedger::<B>::new(loss.backward()).take(kernel).ok()?;
-    Some((value, gradient_norm::<B, _>(kernel, &gradients)))
-}
-
-fn passes_on<B: BlendBackend, const D: usize>(
-    grafts: &mut Grafts<B>,
-    slot: &str,
-    input: &Activation,
-    output: &Activation,
-    device: &B::Device,
-) -> bool {
-    let Some((tap, h)) = ramp::<B, D>(input, 31, device).zip(ramp::<B, D>(output, 17, device)) else {
-        return false;
-    };
-    let expected = h.to_data();
-    grafts.at_with_tap(slot, tap, h).into_data().as_bytes() == expected.as_bytes()
 }

@@ -91,24 +91,20 @@
 mod builder;
 mod checkpoints;
 mod context;
-mod draws;
 mod durability;
 mod error;
 mod evidence;
-mod grafts;
 mod growth;
 mod host_pass;
 mod manager;
 mod metrics_endpoint;
 mod order;
 mod report;
-mod reuse;
 mod secret;
 mod seed;
 mod seed_pass;
 mod sender;
 mod settings;
-mod slot;
 mod state;
 mod step;
 mod submit;
@@ -136,8 +132,8 @@ pub use checkpoints::{RestoredHost, RolledBack};
 pub use context::{CommandContext, Degraded};
 pub use durability::{CheckpointError, Recovered};
 pub use error::{BuildError, CommandError, Refusal, StepError};
-pub use grafts::{Fault, Grafts};
 pub use kasmina_blending::GraftBackend;
+pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
 pub use manager::{SeedManager, Validation};
 pub use metrics_endpoint::{MetricsEndpoint, MetricsEndpointError};
 pub use secret::{SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, read_secret};
@@ -146,7 +142,6 @@ pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
     RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
-pub use slot::{Activation, SlotShape};
 pub use step::{SeedStep, StepReport, StepTiming};
 pub use submit::Receipt;
 pub use trainer_state::{HostState, TrainerState};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use burn::module::AutodiffModule;
 use kasmina_blending::{Alpha, AlphaSchedule};
-use kasmina_isolation::{ViolationLog, frozen_twin};
+use kasmina_isolation::{Grafts, RngStream, SlotShape, Trace, ViolationLog, attach};
 use kasmina_kernel_load::{KernelLibrary, KernelLoader, SlotContract};
 use kasmina_leyline::{
     BlueprintId, Monotonic, SeedId, SlotId, TrainingRunId,
@@ -21,12 +21,9 @@ use crate::{
     GraftBackend, Refusal, Settings,
     builder::SeedManagerBuilder,
     checkpoints::Remembered,
-    draws::Draws,
     durability::{Durability, Unjournaled},
-    grafts::{Grafts, dtype_name},
     report::Reporter,
     seed::{Attached, Seed},
-    slot::SlotShape,
 };
 
 /// Grows a host network by seeds, on commands, without ever letting a seed touch the host.
@@ -132,10 +129,8 @@ impl<B: GraftBackend> SeedManager<B> {
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), Refusal> {
         self.registry.register_host(parameter_ids(host))?;
-        let mut grafts = Grafts::none();
-        forward(&frozen_twin(host), &mut grafts);
-        self.reseed(Draws::Trainer);
-        self.remember_shapes(grafts);
+        self.shapes.extend(attach(host, forward));
+        self.rng().start(RngStream::Trainer);
         Ok(())
     }
 
@@ -147,7 +142,7 @@ impl<B: GraftBackend> SeedManager<B> {
         learning_rate_scale: f64,
     ) -> Result<(), Refusal> {
         let started = self.clock.monotonic();
-        let loaded = self.kernels.load(blueprint, started);
+        let loaded = self.kernels.load(blueprint, started).and_then(|loaded| loaded.ready(blueprint));
         let now = self.clock.monotonic();
         let event = if loaded.is_ok() {
             self.breakers.kernels.record_success(now)
@@ -180,18 +175,11 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Whether a kernel of this contract fits what the slot has shown.
     fn fits(&self, id: &SeedId, blueprint: &BlueprintId, contract: &SlotContract) -> Result<(), Refusal> {
         let slot = &self.seed(id)?.slot;
-        let dtype = format!("{:?}", contract.dtype).to_lowercase();
-        let kernel =
-            format!("rank {}, {} to {} channels, {dtype}", contract.rank, contract.channels_in, contract.channels_out);
-        let shows = self.shapes.get(slot).map_or_else(String::new, |SlotShape { input, output }| {
-            let dtype = dtype_name(output.dtype);
-            format!("rank {}, {} to {} channels, {dtype}", output.rank(), input.channels(), output.channels())
-        });
-        if kernel == shows {
-            return Ok(());
-        }
-        let cause = format!("the kernel takes {kernel}; the slot has {shows}");
-        Err(Refusal::Misfit { blueprint: blueprint.clone(), slot: slot.clone(), cause })
+        let fits = match self.shapes.get(slot) {
+            Some(shape) => contract.fits(&shape.into()).map_err(|misfit| misfit.to_string()),
+            None => Err("the host has not shown this slot yet".to_owned()),
+        };
+        fits.map_err(|cause| Refusal::Misfit { blueprint: blueprint.clone(), slot: slot.clone(), cause })
     }
 
     /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count outlives
@@ -235,9 +223,11 @@ impl<B: GraftBackend> SeedManager<B> {
         self.spill_telemetry();
     }
 
-    pub(crate) fn remember_shapes(&mut self, grafts: Grafts<B>) {
-        for (slot, shape) in grafts.into_shapes() {
-            self.shapes.insert(slot, shape);
+    pub(crate) fn remember_shapes(&mut self, trace: &Trace<B>) {
+        for (slot, shape) in &trace.shapes {
+            if self.shapes.get(slot) != Some(shape) {
+                self.shapes.insert(slot.clone(), shape.clone());
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use burn::{
     tensor::Tensor,
 };
 use kasmina_blending::AlphaSchedule;
-use kasmina_isolation::{Violation, gradient_norm};
+use kasmina_isolation::{Fault, Grafts, RngStream, Violation, gradient_norm};
 use kasmina_leyline::{
     SeedId,
     v1::{
@@ -20,9 +20,7 @@ use kasmina_leyline::{
 };
 use kasmina_telemetry::{Metric, names};
 
-use crate::{
-    Advance, Fault, GraftBackend, Grafts, Refusal, SeedManager, SeedStep, StepError, StepReport, draws::Draws,
-};
+use crate::{Advance, GraftBackend, Refusal, SeedManager, SeedStep, StepError, StepReport};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Trains the host on a batch, and with it every seed that learns.
@@ -64,7 +62,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 *host = before;
                 self.reporter.step_refused(&error);
                 self.commit_or_tell(false);
-                self.reseed(Draws::Trainer);
+                self.rng().start(RngStream::Trainer);
                 self.flush_telemetry();
                 return Err(error);
             }
@@ -85,7 +83,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report.transitions = self.take_moved();
         self.tell(&report);
         self.flush_telemetry();
-        self.reseed(Draws::Trainer);
+        self.rng().start(RngStream::Trainer);
         Ok(report)
     }
 

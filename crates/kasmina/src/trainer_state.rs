@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::{module::AutodiffModule, optim::Optimizer};
+use kasmina_kernel_load::weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes};
 
-use crate::{
-    CheckpointError, GraftBackend,
-    durability::{blob, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
-};
+use crate::{CheckpointError, GraftBackend, durability::blob};
 
 /// What of the trainer goes back with the seeds: its snapshot function.
 ///

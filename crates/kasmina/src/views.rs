@@ -1,116 +1,80 @@
-//! The views of the network: which kernel takes part in a pass, and how.
+//! The manager's seeds as the passes of a step see them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use burn::module::AutodiffModule;
-use kasmina_blending::{Alpha, BlendBackend};
-use kasmina_isolation::{Part, View, frozen_twin, part};
-use kasmina_kernel_load::KernelModule;
-use kasmina_leyline::{
-    SeedId,
-    v1::SeedLifecycleStage::{SeedStageBlending, SeedStageFossilized},
-};
+use kasmina_isolation::{Cast, Grafts, Participant, StepRng};
+use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageFossilized};
 
-use crate::{
-    GraftBackend, SeedManager,
-    grafts::{Graft, Grafts, Role},
-    seed::{Attached, Seed},
-};
+use crate::{GraftBackend, SeedManager, TrainingSettings, seed::Seed};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// The pass that trains the host: fossils as structure, TRAINING seeds riding along straight-through.
     #[must_use]
     pub fn host_view(&self) -> Grafts<B> {
-        self.host_view_without(&[])
+        self.cast().host()
     }
 
     /// The pass in which `seed` learns or is probed: everything but its kernel is frozen. Goes with
     /// [`frozen_twin`](kasmina_isolation::frozen_twin) of the host.
     #[must_use]
     pub fn seed_view(&self, seed: &SeedId) -> Grafts<B> {
-        self.view(&View::Seed(seed.clone()), |attached, part| match part {
-            Part::Learning => attached.kernel.clone(),
-            Part::Probed if attached.fine_tune > 0 => attached.kernel.clone(),
-            Part::Absent | Part::Committed | Part::StraightThrough | Part::Context | Part::Probed => {
-                frozen_twin(&attached.kernel)
-            }
-        })
-    }
-
-    /// The pass of `seed` without other live seeds as context.
-    pub(crate) fn seed_view_alone(&self, seed: &SeedId) -> Grafts<B> {
-        let mut view = self.seed_view(seed);
-        view.leave_out(|graft| !graft.committed && graft.seed != *seed);
-        view
+        self.cast().seed(seed)
     }
 
     /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs.
     /// Goes with `host.valid()`.
     #[must_use]
     pub fn live_view(&self) -> Grafts<B::InnerBackend> {
-        self.view(&View::Live, |attached, _| attached.kernel.valid())
+        self.cast().live()
     }
 
     /// The network without the seeds under trial: the host and its fossils. Goes with `host.valid()`.
     #[must_use]
     pub fn committed_view(&self) -> Grafts<B::InnerBackend> {
-        self.assemble(|seed| {
-            let (attached, part) = self.part(seed, &View::Live)?;
-            (part == Part::Committed).then(|| graft(seed, attached, part, attached.kernel.valid()))
-        })
+        self.cast().committed()
     }
 
-    /// The host's pass without the riders in `without`.
-    pub(crate) fn host_view_without(&self, without: &[SeedId]) -> Grafts<B> {
-        self.assemble(|seed| {
-            let (attached, part) = self.part(seed, &View::Host)?;
-            (!without.contains(&seed.id)).then(|| graft(seed, attached, part, attached.kernel.clone()))
-        })
+    pub(crate) fn cast(&self) -> Cast<'_, B> {
+        Cast::new(participants(&self.seeds, &self.fossils), self.clock.clone())
     }
 
-    fn view<C: BlendBackend>(&self, view: &View, kernel: impl Fn(&Attached<B>, Part) -> KernelModule<C>) -> Grafts<C> {
-        self.assemble(|seed| {
-            let (attached, part) = self.part(seed, view)?;
-            Some(graft(seed, attached, part, kernel(attached, part)))
-        })
-    }
-
-    /// The seed's kernel and its part in the view; `None` where it has none.
-    pub(crate) fn part<'a>(&self, seed: &'a Seed<B>, view: &View) -> Option<(&'a Attached<B>, Part)> {
-        let attached = seed.attached.as_ref()?;
-        let part = part(seed.stage(), &seed.id, view);
-        // A paused seed is the identity: its slot passes the host's activation on.
-        let absent = part == Part::Absent || attached.paused;
-        (!absent).then_some((attached, part))
-    }
-
-    /// Fossils come first at every slot, in the order in which they were committed.
-    fn assemble<C: BlendBackend>(&self, graft: impl Fn(&Seed<B>) -> Option<Graft<C>>) -> Grafts<C> {
-        let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        let fossils = self.fossils.iter().filter_map(|id| self.seeds.get(id));
-        let under_trial = self.seeds.values().filter(|seed| seed.stage() != SeedStageFossilized);
-        for seed in fossils.chain(under_trial) {
-            if let Some(graft) = graft(seed) {
-                slots.entry(seed.slot.clone()).or_default().push(graft);
-            }
-        }
-        Grafts::new(slots, Arc::clone(&self.clock))
+    pub(crate) fn rng(&self) -> StepRng<'_, B> {
+        rng(&self.settings.training, &self.device, self.step)
     }
 }
 
-/// The kernel as it takes part in one pass.
-pub(crate) fn graft<B: GraftBackend, C: BlendBackend>(
-    seed: &Seed<B>,
-    attached: &Attached<B>,
-    part: Part,
-    kernel: KernelModule<C>,
-) -> Graft<C> {
-    let role = match part {
-        Part::StraightThrough => Role::StraightThrough,
-        Part::Learning | Part::Probed => Role::Barrier,
-        Part::Absent | Part::Committed | Part::Context => Role::Structure,
-    };
-    let alpha = if seed.stage() == SeedStageBlending { attached.alpha } else { Alpha::ONE };
-    let committed = part == Part::Committed;
-    Graft { seed: seed.id.clone(), kernel, role, blend: attached.blend.clone(), alpha, committed }
+/// The random numbers of the step behind `step`.
+pub(crate) fn rng<'a, B: GraftBackend>(
+    settings: &TrainingSettings,
+    device: &'a B::Device,
+    step: u64,
+) -> StepRng<'a, B> {
+    StepRng::new(device, settings.reseed.then_some(settings.rng_seed), step)
+}
+
+/// All seeds that hold a kernel: fossils in the order in which they were committed, then the others by id.
+pub(crate) fn participants<'a, B: GraftBackend>(
+    seeds: &'a BTreeMap<SeedId, Seed<B>>,
+    fossils: &'a [SeedId],
+) -> impl Iterator<Item = Participant<'a, B>> {
+    let fossils = fossils.iter().filter_map(|id| seeds.get(id));
+    let others = seeds.values().filter(|seed| seed.stage() != SeedStageFossilized);
+    fossils.chain(others).filter_map(Seed::participant)
+}
+
+impl<B: GraftBackend> Seed<B> {
+    /// The seed as a pass sees it, if it holds a kernel.
+    pub(crate) fn participant(&self) -> Option<Participant<'_, B>> {
+        let attached = self.attached.as_ref()?;
+        Some(Participant {
+            seed: &self.id,
+            slot: &self.slot,
+            stage: self.stage(),
+            kernel: &attached.kernel,
+            blend: &attached.blend,
+            alpha: attached.alpha,
+            paused: attached.paused,
+            fine_tuning: attached.fine_tune > 0,
+        })
+    }
 }

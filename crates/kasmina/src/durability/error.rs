@@ -1,6 +1,6 @@
 //! Why a checkpoint cannot be made or taken up.
 
-use kasmina_kernel_load::ArtifactError;
+use kasmina_kernel_load::{ManifestError, weights::WeightsError};
 use kasmina_leyline::InvalidId;
 use kasmina_rollback::StoreError;
 
@@ -66,9 +66,9 @@ pub enum CheckpointError {
     /// An identifier in the checkpoint is none.
     #[error(transparent)]
     Id(#[from] InvalidId),
-    /// A kernel in the checkpoint does not pass the checks that every artifact passes.
+    /// The manifest of a kernel in the checkpoint does not pass the checks that every artifact's passes.
     #[error(transparent)]
-    Kernel(#[from] ArtifactError),
+    Kernel(#[from] ManifestError),
     /// There is nothing to go back to.
     #[error("there is no checkpoint of epoch {epoch}; there are those of {held:?}")]
     UnknownEpoch {
@@ -86,6 +86,16 @@ pub enum CheckpointError {
     /// No command asked for a rollback.
     #[error("no rollback has been commanded")]
     NotCommanded,
+}
+
+impl From<WeightsError> for CheckpointError {
+    fn from(error: WeightsError) -> Self {
+        match error {
+            WeightsError::Malformed { what, detail } => Self::Malformed { what, detail },
+            WeightsError::Mismatch { what, expected, got } => Self::Mismatch { what, expected, got },
+            WeightsError::Dtype { got } => Self::Dtype { got },
+        }
+    }
 }
 
 impl CheckpointError {

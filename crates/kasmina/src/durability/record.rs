@@ -3,17 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
-use kasmina_kernel_load::{ArtifactLimits, Digests, Initialisation, Manifest, initialise, verify};
+use kasmina_kernel_load::{
+    KernelModule, Manifest,
+    weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
+};
 use kasmina_leyline::{Monotonic, SeedId, SlotId, UnixTime, v1::SeedLifecycleStage};
 use kasmina_lifecycle::Lifecycle;
 use kasmina_registry::{Registry, parameter_ids};
 use kasmina_safety::Breaker;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CheckpointError,
-    weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
-};
+use super::CheckpointError;
 use crate::{
     GraftBackend, Settings, Validation,
     manager::Breakers,
@@ -219,7 +219,7 @@ fn attached_of<B: GraftBackend>(
     device: &B::Device,
 ) -> Result<Attached<B>, CheckpointError> {
     let manifest = Manifest::from_json(&record.manifest).map_err(|error| malformed(error.to_string()))?;
-    let blank = blank_kernel(&manifest, &settings.kernels.limits, device)?;
+    let blank = KernelModule::<B>::blank(&manifest, &settings.kernels.limits, device)?;
     let kernel = module_from_bytes(blank, blob(blobs, &kernel_name(id))?, "a kernel", device)?;
     registry
         .register_seed(id, parameter_ids(&kernel), record.learning_rate_scale)
@@ -232,16 +232,6 @@ fn attached_of<B: GraftBackend>(
     (attached.blend, attached.blended, attached.alpha) = (blend, record.blended, record.alpha);
     (attached.paused, attached.fine_tune, attached.vitals) = (record.paused, record.fine_tune, record.vitals);
     Ok(attached)
-}
-
-/// A kernel of the manifest's shape: what came out of a checkpoint is checked like what came out of a library.
-fn blank_kernel<B: GraftBackend>(
-    manifest: &Manifest,
-    limits: &ArtifactLimits,
-    device: &B::Device,
-) -> Result<kasmina_kernel_load::KernelModule<B>, CheckpointError> {
-    let artifact = initialise(manifest, &Initialisation::default())?;
-    Ok(verify(&artifact, &Digests::of(&artifact, limits)?, limits)?.build(device))
 }
 
 fn kernel_name(seed: &SeedId) -> String {
