@@ -48,7 +48,7 @@ pub fn barrier_blend<B: BlendBackend, const D: usize>(
     alpha: Alpha,
     logits: Option<Tensor<B, 2>>,
 ) -> Result<Tensor<B, D>, BlendError> {
-    let weights = weights(&host, &seed, config, alpha, logits)?;
+    let weights = blend_weights(&host, &seed, config, alpha, logits)?;
     Ok(float(B::mix_behind_barrier(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
@@ -64,7 +64,7 @@ pub fn committed_blend<B: BlendBackend, const D: usize>(
     alpha: Alpha,
     logits: Option<Tensor<B, 2>>,
 ) -> Result<Tensor<B, D>, BlendError> {
-    let weights = weights(&host, &seed, config, alpha, logits)?;
+    let weights = blend_weights(&host, &seed, config, alpha, logits)?;
     Ok(float(B::mix(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
@@ -85,8 +85,12 @@ fn float<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tens
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-/// Checks everything and works out how much of each goes in.
-fn weights<B: Backend, const D: usize>(
+/// How much of host and of seed a blend takes, for [`BlendBackend::mix`] and its neighbours. After this a blend cannot fail, so
+/// a caller who needs `host` when it cannot be computed keeps it by asking first.
+///
+/// # Errors
+/// As [`barrier_blend`].
+pub fn blend_weights<B: Backend, const D: usize>(
     host: &Tensor<B, D>,
     seed: &Tensor<B, D>,
     config: &BlendConfig,

@@ -61,7 +61,7 @@ pub use alpha::{Alpha, InvalidAlpha};
 #[cfg(feature = "tensor")]
 pub use backend::{BlendBackend, GraftBackend, Weights};
 #[cfg(feature = "tensor")]
-pub use blend::{barrier_blend, channel_axis, committed_blend, straight_through};
+pub use blend::{barrier_blend, blend_weights, channel_axis, committed_blend, straight_through};
 pub use config::{BlendConfig, BlendMode};
 #[cfg(feature = "tensor")]
 pub use error::BlendError;

@@ -8,12 +8,12 @@ use burn::{
     tensor::{Tensor, backend::AutodiffBackend},
 };
 
-/// The gradients of one backward pass, handed out module by module.
+/// The gradients of one backward pass, taken out module by module.
 ///
 /// Every question costs a lookup per parameter and no tensor arithmetic.
 pub struct GradientLedger<B: AutodiffBackend> {
     gradients: B::Gradients,
-    /// Parameters whose gradients have been handed out.
+    /// Parameters whose gradients have been taken.
     taken: BTreeSet<ParamId>,
 }
 
@@ -32,11 +32,11 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         present.found
     }
 
-    /// Hands out the module's gradients. Nobody gets them after that: asked for the gradients of a module that shares a
-    /// tensor with one asked for before, [`present`](Self::present) is missing that parameter.
+    /// Takes the module's gradients out of the ledger. Nobody gets them after that: for a later module that shares a tensor
+    /// with this one, [`present`](Self::present) no longer has that parameter.
     ///
     /// # Errors
-    /// The parameters that belong, by their ids, to a module asked for before; nothing is handed out.
+    /// The parameters that belong, by their ids, to a module asked for before; nothing is taken then.
     pub fn take<M: AutodiffModule<B>>(&mut self, module: &M) -> Result<GradientsParams, BTreeSet<ParamId>> {
         let present = self.present(module);
         let shared: BTreeSet<_> = present.intersection(&self.taken).copied().collect();
@@ -47,7 +47,7 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Ok(GradientsParams::from_module(&mut self.gradients, module))
     }
 
-    /// Hands out the gradients of `module`, unless it shares a parameter, by id or by tensor, with `protected`, which keeps
+    /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`, which keeps
     /// its gradients for later.
     ///
     /// # Errors

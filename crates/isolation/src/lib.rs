@@ -1,37 +1,121 @@
 //! A seed cannot touch its host: which pass may give a gradient to whom, and the proof that none went elsewhere.
 //!
-//! The network is looked at in three [views](View), and [`part`] says what a seed does in each. In the host's pass the
-//! host learns, with TRAINING seeds behind it; in a seed's pass that seed learns, and everything else is a
-//! [frozen twin](frozen_twin). The [`GradientLedger`] of a pass then says, exactly and without any tensor arithmetic, whose
-//! parameters got a gradient: a parameter that two modules share, by id or by tensor, shows at once.
+//! A host's forward hands its activations to [`Grafts`]: `let h = grafts.at("mid", h);`. Which kernel is applied there, and
+//! how, follows from the seeds' stages: [`Row`] is the table, and a [`Cast`] builds the views from it. In the host's pass
+//! ([`host_pass`]) the host learns, with TRAINING seeds behind it; in a seed's pass ([`seed_pass`]) that seed learns, and
+//! everything else is a [frozen twin](frozen_twin); a [`probe`] only measures. A pass returns facts: losses, gradients by
+//! owner, violations, faults, and a [`Trace`] of what its slots showed. It steps nothing, culls nothing and emits nothing.
+//!
+//! The [`GradientLedger`] of a pass says, exactly and without any tensor arithmetic, whose parameters got a gradient: a
+//! parameter that two modules share, by id or by tensor, shows at once. It is not behind a trait: its methods are generic over
+//! the modules that they look at, so a double could only stand in if every pass took a factory of ledgers. Tests let kernels
+//! share real parameters instead, and code above the passes is tested with [`HostPass`] and [`SeedPass`] values. What a pass
+//! asks *about* parameters is a seam: [`Ownership`](kasmina_registry::Ownership).
+//!
+//! A trainer with its own loop, without a manager, in which one seed learns behind the host:
 //!
 //! ```
-//! use burn::{backend::{Autodiff, Flex}, nn::LinearConfig, tensor::{Distribution, Tensor}};
-//! use kasmina_isolation::{GradientLedger, frozen_twin};
+//! use std::sync::Arc;
+//!
+//! use burn::{
+//!     backend::{Autodiff, Flex},
+//!     module::Module,
+//!     nn::{Linear, LinearConfig},
+//!     optim::{AdamWConfig, Optimizer},
+//!     tensor::{Distribution, Tensor, activation::relu, backend::Backend},
+//! };
+//! use kasmina_blending::{Alpha, BlendBackend, BlendConfig};
+//! use kasmina_isolation::{Cast, Grafts, Participant, RngStream, StepRng, host_pass};
+//! use kasmina_kernel_load::{ArtifactLimits, Digests, Initialisation, LayerSpec, Manifest, SlotContract, initialise, verify};
+//! use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage::SeedStageTraining};
+//! use kasmina_registry::{Registry, parameter_ids};
+//! use kasmina_safety::{Clock, SystemClock};
 //!
 //! type B = Autodiff<Flex>;
-//! let device = Default::default();
-//! let host = LinearConfig::new(4, 2).init::<B>(&device);
-//! let kernel = LinearConfig::new(4, 2).init::<B>(&device);
-//! let x = Tensor::<B, 2>::random([8, 4], Distribution::Default, &device);
 //!
-//! // A seed's pass: the host is its frozen twin.
-//! let loss = (frozen_twin(&host).forward(x.clone()) + kernel.forward(x)).mean();
-//! let mut ledger = GradientLedger::new(loss.backward());
-//! assert!(ledger.present(&host).is_empty());
-//! let gradients = ledger.take(&kernel).map_err(|shared| format!("shared: {shared:?}"))?;
-//! assert_eq!(gradients.len(), 2);
-//! # Ok::<(), String>(())
+//! #[derive(Module, Debug)]
+//! struct Host<B: Backend> {
+//!     stem: Linear<B>,
+//!     head: Linear<B>,
+//! }
+//!
+//! impl<B: BlendBackend> Host<B> {
+//!     fn forward(&self, x: Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 2> {
+//!         let h = relu(self.stem.forward(x));
+//!         self.head.forward(grafts.at("mid", h))
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = Default::default();
+//! let mut host = Host::<B> { stem: LinearConfig::new(8, 4).init(&device), head: LinearConfig::new(4, 1).init(&device) };
+//! let manifest =
+//!     Manifest::new(BlueprintId::new("linear-4")?, SlotContract::f32(2, 4, 4), vec![LayerSpec::linear(4, 4)])?;
+//! let (artifact, limits) = (initialise(&manifest, &Initialisation::default())?, ArtifactLimits::default());
+//! let mut kernel = verify(&artifact, &Digests::of(&artifact, &limits)?, &limits)?.build::<B>(&device);
+//!
+//! let (seed, slot, blend) = (SeedId::new("seed-1")?, SlotId::new("mid")?, BlendConfig::default());
+//! let mut registry = Registry::default();
+//! registry.register_seed(&seed, parameter_ids(&kernel), 1.0)?;
+//! let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+//! let (mut optimizer, mut seeds_optimizer) = (AdamWConfig::new().init(), AdamWConfig::new().init());
+//!
+//! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);
+//! let loss = |host: &Host<B>, grafts: &mut Grafts<B>| {
+//!     (host.forward(x.clone(), grafts) - x.clone().sum_dim(1)).square().mean()
+//! };
+//! for step in 0..5 {
+//!     let rng = StepRng::new(&device, Some(7), step);
+//!     let rider = Participant {
+//!         seed: &seed,
+//!         slot: &slot,
+//!         stage: SeedStageTraining,
+//!         kernel: &kernel,
+//!         blend: &blend,
+//!         alpha: Alpha::ZERO,
+//!         paused: false,
+//!         fine_tuning: false,
+//!     };
+//!     let pass = host_pass(&host, &loss, &Cast::new([rider], Arc::clone(&clock)), &mut registry, &rng)?;
+//!     assert!(pass.violations.is_empty());
+//!     host = optimizer.step(1e-2, host, pass.gradients);
+//!     for (_, gradients) in pass.kernels {
+//!         kernel = seeds_optimizer.step(1e-2, kernel, gradients);
+//!     }
+//!     rng.start(RngStream::Trainer);
+//! }
+//! # Ok(())
+//! # }
 //! ```
 
+mod cast;
+mod grafts;
+mod host_pass;
 mod ledger;
 mod measure;
+mod probe;
+mod rehearse;
+mod reuse;
+mod rng;
+mod seed_pass;
+mod slot;
+mod table;
+mod trace;
 mod twin;
-mod view;
 mod violation;
 
+pub use cast::{Cast, Participant};
+pub use grafts::Grafts;
+pub use host_pass::{HostPass, HostPassCause, HostPassError, host_pass};
 pub use ledger::GradientLedger;
 pub use measure::{cosine_similarity, gradient_norm};
+pub use probe::{Probe, probe};
+pub use rehearse::{Rehearsal, passes_unchanged, rehearse};
+pub use reuse::Activations;
+pub use rng::{RngStream, StepRng};
+pub use seed_pass::{SeedPass, seed_pass};
+pub use slot::{Activation, SlotShape, attach};
+pub use table::{AlphaSource, Part, Role, Row, View};
+pub use trace::{Fault, PassKind, Trace};
 pub use twin::frozen_twin;
-pub use view::{Part, View, part};
 pub use violation::{Pass, Violation, ViolationLog};

@@ -8,7 +8,7 @@ use burn::{
     tensor::{Tensor, backend::AutodiffBackend},
 };
 
-/// The L2 norm over all of the module's gradients; 0 where there are none.
+/// The L2 norm over all of the module's gradients; 0 if there are none.
 #[must_use]
 pub fn gradient_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradients: &GradientsParams) -> f32 {
     let mut sums = Sums::<B>::new(gradients, gradients, None);
@@ -16,7 +16,7 @@ pub fn gradient_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradi
     sums.read().map_or(0.0, |[squares, ..]| squares.sqrt())
 }
 
-/// The cosine similarity of two sets of gradients of the module over these parameters, in -1 to 1; `None` where no
+/// The cosine similarity of two sets of gradients of the module over these parameters, in -1 to 1; `None` if no
 /// parameter has both, or one of them is zero.
 #[must_use]
 pub fn cosine_similarity<B: AutodiffBackend, M: AutodiffModule<B>>(

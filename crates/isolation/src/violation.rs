@@ -1,11 +1,11 @@
-//! Gradients where none may be.
+//! Gradients that must not be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::ParamId;
 use kasmina_leyline::SeedId;
 
-/// In which pass a violation was found.
+/// The pass that a violation was found in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
     /// The host's: a TRAINING seed shares a parameter with it.
@@ -14,17 +14,17 @@ pub enum Pass {
     Seed,
 }
 
-/// A gradient was where none may be.
+/// A parameter got a gradient that it must not get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Which seed is to blame.
+    /// The seed to blame.
     pub seed: SeedId,
-    /// In which pass.
+    /// The pass that it was found in.
     pub pass: Pass,
-    /// The parameters that got a gradient which is not theirs to get.
+    /// The parameters that got it.
     pub shared: BTreeSet<ParamId>,
     /// The cosine similarity between the host's gradient without the seed and what the seed added to it, over the shared
-    /// parameters; `None` where one of the two is not known or zero.
+    /// parameters; `None` if one of the two is not known or zero.
     pub cosine: Option<f32>,
 }
 
@@ -35,10 +35,10 @@ pub struct ViolationLog {
 }
 
 impl ViolationLog {
-    /// So many violations are no accident: Esper's contract.
+    /// So many violations of one seed are not an accident. Source: Esper's contract.
     pub const ESCALATION: u64 = 3;
 
-    /// Counts one more. Whether the count has reached [`ESCALATION`](Self::ESCALATION).
+    /// Counts one more. Returns whether the count has reached [`ESCALATION`](Self::ESCALATION).
     pub fn record(&mut self, seed: &SeedId) -> bool {
         let count = self.counts.entry(seed.clone()).or_default();
         *count += 1;

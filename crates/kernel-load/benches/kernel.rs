@@ -24,7 +24,8 @@ fn handover(criterion: &mut Criterion) {
     group.bench_function("cached", |bencher| {
         bencher.iter(|| loader.load(black_box(&manifest.blueprint_id), Monotonic::ORIGIN).unwrap());
     });
-    let artifact = loader.load(&manifest.blueprint_id, Monotonic::ORIGIN).unwrap();
+    let artifact =
+        loader.load(&manifest.blueprint_id, Monotonic::ORIGIN).unwrap().ready(&manifest.blueprint_id).unwrap();
     group.bench_function("build", |bencher| bencher.iter(|| artifact.build::<Autodiff<Flex>>(&Default::default())));
 }
 

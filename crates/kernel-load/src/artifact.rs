@@ -17,7 +17,7 @@ pub(crate) const DTYPE: &str = "F32";
 /// Bytes of one parameter.
 pub(crate) const WIDTH: usize = size_of::<f32>();
 
-/// An artifact that passed every check of [`verify`]; there is no other way to one.
+/// An artifact that passed every check of [`verify`]; there is no other way to make one.
 ///
 /// It holds the parameters, not the file: `4 * parameter_count` bytes.
 #[derive(Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl Digests {
     /// The digests of an artifact, for a catalogue. Of the file only what precedes the tensors is read.
     ///
     /// # Errors
-    /// [`ArtifactError`] where there is no manifest to be found.
+    /// [`ArtifactError`] if no manifest is found.
     pub fn of(bytes: &[u8], limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         let (header, _) = header::split(bytes, limits)?;
         let guard_digest = manifest(&header::parse(header)?)?.guard_digest();

@@ -11,7 +11,7 @@ use crate::layer::{Activation, NORM_EPSILON};
 use crate::nested::Layers;
 
 /// One layer. The variants' names are part of the tensors' names.
-#[expect(clippy::large_enum_variant, reason = "a box is no module for Burn, and a kernel has few layers")]
+#[expect(clippy::large_enum_variant, reason = "Burn does not take a box as a module, and a kernel has few layers")]
 #[derive(Module, Debug)]
 pub(crate) enum Layer<B: Backend> {
     Linear(Linear<B>),
@@ -121,7 +121,7 @@ impl<B: Backend> Attention<B> {
     }
 }
 
-/// The same tensor where `D` and `E` are equal at run time, which the types do not know.
+/// The same tensor when `D` and `E` are equal at run time, which the types do not know.
 fn with_rank<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>) -> Tensor<B, E> {
     Tensor::from_primitive(x.into_primitive())
 }

@@ -36,7 +36,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(const_hex::Buffer::<32>::new().format(&self.0))
     }
 }
 
@@ -51,22 +51,12 @@ impl std::str::FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest { got: text.chars().take(80).collect() };
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
+        // The library also reads upper case and a leading `0x`, the contract has one spelling for each digest.
+        let canonical = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if !canonical {
             return Err(invalid());
         }
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                let value = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => return Err(invalid()),
-                };
-                *byte = *byte << 4 | value;
-            }
-        }
-        Ok(Self(bytes))
+        const_hex::decode_to_array(text).map(Self).map_err(|_| invalid())
     }
 }
 
@@ -98,7 +88,17 @@ mod tests {
 
     #[test]
     fn upper_case_short_and_odd_texts_are_refused() {
-        for text in ["", "abc", &"A".repeat(64), &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
+        for text in [
+            "",
+            "abc",
+            &"A".repeat(64),
+            &"g".repeat(64),
+            &"0".repeat(63),
+            &"0".repeat(65),
+            &format!("0x{}", "0".repeat(62)),
+            &format!("0x{}", "0".repeat(64)),
+            &"é".repeat(32),
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

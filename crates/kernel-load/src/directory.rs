@@ -1,13 +1,14 @@
 //! The library in a directory.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use kasmina_leyline::{BlueprintId, v1::BlueprintDescriptor};
 
+use crate::atomic;
 use crate::catalogue::{self, Catalogue, Entry};
-use crate::{ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryError, verify};
+use crate::{Artifact, ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryError, verify};
 
 /// The catalogue's file name.
 const CATALOGUE: &str = "catalogue.json";
@@ -35,7 +36,7 @@ impl DirectoryLibrary {
     /// Opens the library in `directory`.
     ///
     /// # Errors
-    /// [`LibraryError`] where the catalogue is missing, larger than 16 MiB, not a regular file, malformed, or holds an
+    /// [`LibraryError`] if the catalogue is missing, larger than 16 MiB, not a regular file, malformed, or holds an
     /// invalid name or descriptor.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
         let directory = directory.into();
@@ -45,10 +46,10 @@ impl DirectoryLibrary {
         Ok(Self { directory, catalogue, limits: ArtifactLimits::default() })
     }
 
-    /// Opens the library in `directory`; where there is none, makes the directory and an empty catalogue.
+    /// Opens the library in `directory`; if there is none, makes the directory and an empty catalogue.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and [`LibraryError::Io`] where the directory or the catalogue cannot be written.
+    /// As [`open`](Self::open), and [`LibraryError::Io`] if the directory or the catalogue cannot be written.
     pub fn open_or_create(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
         let directory = directory.into();
         if fs::symlink_metadata(directory.join(CATALOGUE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -79,8 +80,8 @@ impl DirectoryLibrary {
     /// publisher at a time; a replaced artifact's file stays.
     ///
     /// # Errors
-    /// [`LibraryError::Artifact`] where the artifact does not verify, [`LibraryError::Descriptor`] where the descriptor
-    /// is of another blueprint or holds a number that is not one, [`LibraryError::Io`] where writing fails. The
+    /// [`LibraryError::Artifact`] if the artifact does not verify, [`LibraryError::Descriptor`] if the descriptor
+    /// is of another blueprint or holds a number that is not one, [`LibraryError::Io`] if writing fails. The
     /// catalogue is as before then.
     pub fn publish(&mut self, artifact: &[u8], descriptor: BlueprintDescriptor) -> Result<Digests, LibraryError> {
         let digests = Digests::of(artifact, &self.limits)?;
@@ -114,17 +115,9 @@ impl DirectoryLibrary {
         self.write(CATALOGUE, &json)
     }
 
-    /// Replaces a file as a whole.
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LibraryError> {
         let path = self.directory.join(name);
-        let replace = || -> io::Result<()> {
-            let mut file = temporary(&self.directory)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        replace().map_err(|error| refused(&path, &error))
+        atomic::replace(&self.directory, name, bytes).map_err(|error| refused(&path, &error))
     }
 }
 
@@ -136,7 +129,7 @@ impl KernelLibrary for DirectoryLibrary {
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
         let entry = self.entry(blueprint)?;
         let bytes = read(&self.directory.join(&entry.artifact), self.limits.max_bytes)?;
-        Ok(Fetched { bytes, digests: entry.digests() })
+        Ok(Fetched::Here(Artifact { bytes, digests: entry.digests() }))
     }
 }
 
@@ -153,17 +146,6 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, LibraryError> {
         return Err(LibraryError::TooLarge { path: path.into(), limit });
     }
     Ok(bytes)
-}
-
-/// A temporary file that others may read once it has its name, as far as the umask lets them.
-fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    let builder = {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666))
-    };
-    builder.tempfile_in(directory)
 }
 
 fn refused(path: &Path, error: &io::Error) -> LibraryError {

@@ -1,20 +1,20 @@
 //! Test doubles: sample kernels, a library in memory, and what every library has to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kasmina_leyline::BlueprintId;
 use kasmina_leyline::v1::{BlueprintDescriptor, BlueprintTier};
 
 use crate::{
-    Activation, ArtifactError, ArtifactLimits, Digests, Fetched, Initialisation, KernelLibrary, LayerSpec,
+    Activation, Artifact, ArtifactError, ArtifactLimits, Digests, Fetched, Initialisation, KernelLibrary, LayerSpec,
     LibraryError, Manifest, ManifestError, SlotContract, initialise,
 };
 
 /// A kernel for `[batch, channels]`: a bottleneck of two linear layers behind a norm.
 ///
 /// # Errors
-/// [`ManifestError`] where `channels` is 0 or out of range.
+/// [`ManifestError`] if `channels` is 0 or out of range.
 pub fn sample_mlp(blueprint: BlueprintId, channels: usize) -> Result<Manifest, ManifestError> {
     let hidden = channels.div_ceil(2);
     let layers = vec![
@@ -29,7 +29,7 @@ pub fn sample_mlp(blueprint: BlueprintId, channels: usize) -> Result<Manifest, M
 /// A kernel for `[batch, tokens, channels]`: attention with one head behind a norm, then a map of rank 1.
 ///
 /// # Errors
-/// [`ManifestError`] where `channels` is 0 or out of range.
+/// [`ManifestError`] if `channels` is 0 or out of range.
 pub fn sample_attention(blueprint: BlueprintId, channels: usize) -> Result<Manifest, ManifestError> {
     let layers = vec![
         LayerSpec::LayerNorm { channels },
@@ -42,7 +42,7 @@ pub fn sample_attention(blueprint: BlueprintId, channels: usize) -> Result<Manif
 /// A kernel for `[batch, channels, height, width]`: a depthwise and a pointwise convolution with squeeze-excite.
 ///
 /// # Errors
-/// [`ManifestError`] where `channels` is 0 or out of range.
+/// [`ManifestError`] if `channels` is 0 or out of range.
 pub fn sample_conv(blueprint: BlueprintId, channels: usize) -> Result<Manifest, ManifestError> {
     let layers = vec![
         LayerSpec::depthwise(channels, 3),
@@ -74,7 +74,7 @@ pub struct MemoryLibrary {
 
 #[derive(Debug, Default)]
 struct State {
-    kernels: BTreeMap<BlueprintId, (BlueprintDescriptor, Fetched)>,
+    kernels: BTreeMap<BlueprintId, (BlueprintDescriptor, Artifact)>,
     failures: BTreeMap<BlueprintId, LibraryError>,
     fetches: u64,
 }
@@ -89,17 +89,17 @@ impl MemoryLibrary {
     /// Adds a fresh kernel with a [`sample_descriptor`].
     ///
     /// # Errors
-    /// [`ArtifactError`] where the manifest is invalid.
+    /// [`ArtifactError`] if the manifest is invalid.
     pub fn add(&self, manifest: &Manifest, initialisation: &Initialisation) -> Result<Digests, ArtifactError> {
         let bytes = initialise(manifest, initialisation)?;
         let digests = Digests::of(&bytes, &ArtifactLimits::default())?;
-        self.put(sample_descriptor(&manifest.blueprint_id), &manifest.blueprint_id, Fetched { bytes, digests });
+        self.put(sample_descriptor(&manifest.blueprint_id), &manifest.blueprint_id, Artifact { bytes, digests });
         Ok(digests)
     }
 
     /// Puts anything under a name, sound or not.
-    pub fn put(&self, descriptor: BlueprintDescriptor, blueprint: &BlueprintId, fetched: Fetched) {
-        self.state().kernels.insert(blueprint.clone(), (descriptor, fetched));
+    pub fn put(&self, descriptor: BlueprintDescriptor, blueprint: &BlueprintId, artifact: Artifact) {
+        self.state().kernels.insert(blueprint.clone(), (descriptor, artifact));
     }
 
     /// Lets every fetch of `blueprint` fail with `error` from now on, or with `None` no longer.
@@ -136,8 +136,81 @@ impl KernelLibrary for MemoryLibrary {
             return Err(error.clone());
         }
         let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
-        state.kernels.get(blueprint).map(|(_, fetched)| fetched.clone()).ok_or_else(unknown)
+        state.kernels.get(blueprint).map(|(_, artifact)| Fetched::Here(artifact.clone())).ok_or_else(unknown)
     }
+}
+
+/// A library that hands nothing over until its [`LateHandle`] says that it has arrived.
+#[derive(Debug)]
+pub struct LateLibrary {
+    library: MemoryLibrary,
+    late: Arc<Mutex<Late>>,
+}
+
+/// Scripts a [`LateLibrary`] from outside.
+#[derive(Clone, Debug)]
+pub struct LateHandle {
+    library: MemoryLibrary,
+    late: Arc<Mutex<Late>>,
+}
+
+#[derive(Debug, Default)]
+struct Late {
+    requested: Vec<BlueprintId>,
+    arrived: BTreeSet<BlueprintId>,
+}
+
+/// An empty library whose kernels come late, and its handle.
+#[must_use]
+pub fn late_library() -> (LateLibrary, LateHandle) {
+    let (library, late) = (MemoryLibrary::new(), Arc::default());
+    (LateLibrary { library: library.clone(), late: Arc::clone(&late) }, LateHandle { library, late })
+}
+
+impl LateHandle {
+    /// What the library will have. Its failures are failures at once.
+    #[must_use]
+    pub fn library(&self) -> &MemoryLibrary {
+        &self.library
+    }
+
+    /// The blueprints that were asked for and were not there, in the order of the requests.
+    #[must_use]
+    pub fn requested(&self) -> Vec<BlueprintId> {
+        lock(&self.late).requested.clone()
+    }
+
+    /// The artifact arrives: it is returned for [`KernelLoader::deliver`](crate::KernelLoader::deliver), and the library has
+    /// it from now on.
+    ///
+    /// # Errors
+    /// [`LibraryError`] if it never will.
+    pub fn arrive(&self, blueprint: &BlueprintId) -> Result<Artifact, LibraryError> {
+        let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
+        let artifact = self.library.fetch(blueprint)?.here().ok_or_else(unknown)?;
+        lock(&self.late).arrived.insert(blueprint.clone());
+        Ok(artifact)
+    }
+}
+
+impl KernelLibrary for LateLibrary {
+    fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
+        self.library.descriptor(blueprint)
+    }
+
+    fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError> {
+        let fetched = self.library.fetch(blueprint)?;
+        let mut late = lock(&self.late);
+        if late.arrived.contains(blueprint) {
+            return Ok(fetched);
+        }
+        late.requested.push(blueprint.clone());
+        Ok(Fetched::Later)
+    }
+}
+
+fn lock(late: &Mutex<Late>) -> MutexGuard<'_, Late> {
+    late.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What every library has to do. `build` makes a library of the given artifacts and descriptors.
@@ -161,7 +234,8 @@ pub fn conformance<L: KernelLibrary>(build: impl FnOnce(&[(Vec<u8>, BlueprintDes
         assert_eq!(blueprint.as_ref().map(|id| library.descriptor(id)), Ok(Ok(descriptor.clone())), "the descriptor");
         for attempt in 0..2 {
             let fetched = blueprint.as_ref().map(|id| library.fetch(id));
-            let expected = Digests::of(artifact, &limits).map(|digests| Fetched { bytes: artifact.clone(), digests });
+            let expected = Digests::of(artifact, &limits)
+                .map(|digests| Fetched::Here(Artifact { bytes: artifact.clone(), digests }));
             assert_eq!(fetched, Ok(expected.map_err(LibraryError::from)), "the artifact, attempt {attempt}");
         }
     }

@@ -3,309 +3,154 @@
 use crate::Digest;
 
 /// Why a manifest does not describe a kernel. `at` is the path of the layer, for example `layers.2.Residual.layers.0`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum ManifestError {
     /// Not the JSON of a manifest.
+    #[strum(serialize = "manifest_malformed")]
     #[error("the manifest is malformed: {detail}")]
-    Malformed {
-        /// What the parser says.
-        detail: String,
-    },
+    Malformed { detail: String },
     /// Written in another version of the format.
+    #[strum(serialize = "unsupported_version")]
     #[error("the manifest has format version {got}, expected {expected}")]
-    Version {
-        /// The version that is read here.
-        expected: u32,
-        /// The version of the manifest.
-        got: u32,
-    },
+    Version { expected: u32, got: u32 },
     /// A layer that is not in the vocabulary.
+    #[strum(serialize = "unknown_layer")]
     #[error("{at}: unknown layer {name:?}")]
-    UnknownLayer {
-        /// Where.
-        at: String,
-        /// Its name, at most 80 characters of it.
-        name: String,
-    },
+    UnknownLayer { at: String, name: String },
     /// A list of layers is empty.
+    #[strum(serialize = "no_layers")]
     #[error("{at}: there are no layers; a kernel that does nothing has one identity layer")]
-    NoLayers {
-        /// Where.
-        at: String,
-    },
+    NoLayers { at: String },
     /// More layers than the limit allows.
+    #[strum(serialize = "too_many_layers")]
     #[error("more than {limit} layers")]
-    TooManyLayers {
-        /// The limit.
-        limit: usize,
-    },
+    TooManyLayers { limit: usize },
     /// Residuals inside residuals beyond the limit.
+    #[strum(serialize = "nesting_too_deep")]
     #[error("{at}: residuals are nested deeper than {limit}")]
-    TooDeep {
-        /// Where.
-        at: String,
-        /// The limit.
-        limit: usize,
-    },
+    TooDeep { at: String, limit: usize },
     /// The contract's rank is not 2, 3 or 4.
+    #[strum(serialize = "contract_rank")]
     #[error("the contract has rank {got}, expected 2, 3 or 4")]
-    ContractRank {
-        /// The rank.
-        got: usize,
-    },
+    ContractRank { got: usize },
     /// A layer that does not take tensors of the contract's rank.
+    #[strum(serialize = "layer_rank")]
     #[error("{at}: {layer} takes rank {expected:?}, the contract has rank {got}")]
-    Rank {
-        /// Where.
-        at: String,
-        /// The layer's name.
-        layer: &'static str,
-        /// The ranks that it takes.
-        expected: &'static [usize],
-        /// The contract's rank.
-        got: usize,
-    },
+    Rank { at: String, layer: &'static str, expected: &'static [usize], got: usize },
     /// A layer gets another number of channels than it takes.
+    #[strum(serialize = "layer_channels")]
     #[error("{at}: takes {expected} channels, gets {got}")]
-    Channels {
-        /// Where.
-        at: String,
-        /// What the layer takes.
-        expected: usize,
-        /// What it gets.
-        got: usize,
-    },
+    Channels { at: String, expected: usize, got: usize },
     /// The last layer gives another number of channels than the contract says.
+    #[strum(serialize = "output_channels")]
     #[error("the contract gives {expected} channels, the layers give {got}")]
-    Output {
-        /// What the contract says.
-        expected: usize,
-        /// What the layers give.
-        got: usize,
-    },
+    Output { expected: usize, got: usize },
     /// A number outside its range.
+    #[strum(serialize = "out_of_range")]
     #[error("{at}: {field} is {got}, expected {least} to {most}")]
-    OutOfRange {
-        /// Where.
-        at: String,
-        /// Which number.
-        field: &'static str,
-        /// Its smallest value.
-        least: usize,
-        /// Its largest value.
-        most: usize,
-        /// Its value.
-        got: usize,
-    },
+    OutOfRange { at: String, field: &'static str, least: usize, most: usize, got: usize },
     /// A number of groups or heads that does not divide the channels.
+    #[strum(serialize = "not_divisor")]
     #[error("{at}: {field} is {got}, which does not divide {of} channels")]
-    NotDivisor {
-        /// Where.
-        at: String,
-        /// Which number.
-        field: &'static str,
-        /// The channels.
-        of: usize,
-        /// The number.
-        got: usize,
-    },
+    NotDivisor { at: String, field: &'static str, of: usize, got: usize },
     /// The inner layers of a residual do not keep the shape.
+    #[strum(serialize = "residual_shape")]
     #[error("{at}: the inner layers turn {channels} channels into {got} and grow height and width by {grown:?}")]
-    Residual {
-        /// Where.
-        at: String,
-        /// Channels that go in.
-        channels: usize,
-        /// Channels that come out.
-        got: usize,
-        /// Growth of height and width, expected 0 and 0.
-        grown: [i64; 2],
-    },
+    Residual { at: String, channels: usize, got: usize, grown: [i64; 2] },
     /// The number of parameters does not fit in 64 bits.
+    #[strum(serialize = "parameter_overflow")]
     #[error("the number of parameters overflows")]
     ParameterOverflow,
     /// More parameters than the limit allows.
+    #[strum(serialize = "too_many_parameters")]
     #[error("{got} parameters, at most {limit} are allowed")]
-    TooManyParameters {
-        /// The limit.
-        limit: u64,
-        /// The parameters of the layers.
-        got: u64,
-    },
+    TooManyParameters { limit: u64, got: u64 },
     /// The declared number of parameters is wrong.
+    #[strum(serialize = "parameter_count")]
     #[error("the manifest declares {got} parameters, its layers have {expected}")]
-    ParameterCount {
-        /// The parameters of the layers.
-        expected: u64,
-        /// The declared number.
-        got: u64,
-    },
+    ParameterCount { expected: u64, got: u64 },
 }
 
 impl ManifestError {
     /// A stable name for telemetry.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Malformed { .. } => "manifest_malformed",
-            Self::Version { .. } => "unsupported_version",
-            Self::UnknownLayer { .. } => "unknown_layer",
-            Self::NoLayers { .. } => "no_layers",
-            Self::TooManyLayers { .. } => "too_many_layers",
-            Self::TooDeep { .. } => "nesting_too_deep",
-            Self::ContractRank { .. } => "contract_rank",
-            Self::Rank { .. } => "layer_rank",
-            Self::Channels { .. } => "layer_channels",
-            Self::Output { .. } => "output_channels",
-            Self::OutOfRange { .. } => "out_of_range",
-            Self::NotDivisor { .. } => "not_divisor",
-            Self::Residual { .. } => "residual_shape",
-            Self::ParameterOverflow => "parameter_overflow",
-            Self::TooManyParameters { .. } => "too_many_parameters",
-            Self::ParameterCount { .. } => "parameter_count",
-        }
+        self.into()
     }
 }
 
 /// Why bytes are not the artifact that the catalogue promises. Names of tensors are cut at 80 characters.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum ArtifactError {
     /// Larger than the limit.
+    #[strum(serialize = "artifact_oversized")]
     #[error("the artifact has {got} bytes, at most {limit} are allowed")]
-    Oversized {
-        /// The limit.
-        limit: usize,
-        /// Its size.
-        got: usize,
-    },
+    Oversized { limit: usize, got: usize },
     /// Shorter than it says itself.
+    #[strum(serialize = "artifact_truncated")]
     #[error("the artifact is truncated: {expected} bytes expected, got {got}")]
-    Truncated {
-        /// The size that its header implies.
-        expected: usize,
-        /// Its size.
-        got: usize,
-    },
+    Truncated { expected: usize, got: usize },
     /// Longer than it says itself.
+    #[strum(serialize = "artifact_trailing_bytes")]
     #[error("the artifact has bytes behind its end: {expected} bytes expected, got {got}")]
-    TrailingBytes {
-        /// The size that its header implies.
-        expected: usize,
-        /// Its size.
-        got: usize,
-    },
+    TrailingBytes { expected: usize, got: usize },
     /// Not the file that the catalogue names.
+    #[strum(serialize = "checksum_mismatch")]
     #[error("the artifact's checksum is {got}, expected {expected}")]
-    Checksum {
-        /// The catalogue's.
-        expected: Digest,
-        /// The file's.
-        got: Digest,
-    },
+    Checksum { expected: Digest, got: Digest },
     /// The header is larger than the limit.
+    #[strum(serialize = "header_oversized")]
     #[error("the header has {got} bytes, at most {limit} are allowed")]
-    HeaderOversized {
-        /// The limit.
-        limit: usize,
-        /// Its declared size.
-        got: u64,
-    },
+    HeaderOversized { limit: usize, got: u64 },
     /// The header is not a safetensors header.
+    #[strum(serialize = "header_malformed")]
     #[error("the header is malformed: {detail}")]
-    Header {
-        /// What the parser says.
-        detail: String,
-    },
+    Header { detail: String },
     /// The header's metadata has no manifest.
+    #[strum(serialize = "manifest_missing")]
     #[error("the header holds no manifest under {:?}", crate::MANIFEST_KEY)]
     ManifestMissing,
     /// The manifest does not describe a kernel.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// Not the manifest that the catalogue names.
+    #[strum(serialize = "guard_digest_mismatch")]
     #[error("the manifest's digest is {got}, expected {expected}")]
-    GuardDigest {
-        /// The catalogue's.
-        expected: Digest,
-        /// The manifest's.
-        got: Digest,
-    },
+    GuardDigest { expected: Digest, got: Digest },
     /// A tensor that the manifest calls for is not there.
+    #[strum(serialize = "tensor_missing")]
     #[error("tensor {name} is missing")]
-    TensorMissing {
-        /// Its name.
-        name: String,
-    },
+    TensorMissing { name: String },
     /// A tensor that the manifest does not call for.
+    #[strum(serialize = "tensor_unknown")]
     #[error("tensor {name} belongs to no layer")]
-    TensorUnknown {
-        /// Its name.
-        name: String,
-    },
+    TensorUnknown { name: String },
     /// A tensor of another element type.
+    #[strum(serialize = "tensor_dtype")]
     #[error("tensor {name} has dtype {got}, expected {expected}")]
-    TensorDtype {
-        /// Its name.
-        name: String,
-        /// The contract's dtype, as safetensors spells it.
-        expected: &'static str,
-        /// The tensor's.
-        got: String,
-    },
+    TensorDtype { name: String, expected: &'static str, got: String },
     /// A tensor of another shape.
+    #[strum(serialize = "tensor_shape")]
     #[error("tensor {name} has shape {got:?}, expected {expected:?}")]
-    TensorShape {
-        /// Its name.
-        name: String,
-        /// The shape that the manifest calls for.
-        expected: Vec<usize>,
-        /// The tensor's.
-        got: Vec<usize>,
-    },
+    TensorShape { name: String, expected: Vec<usize>, got: Vec<usize> },
     /// A tensor whose bytes lie elsewhere than right behind those of the one before it, or are not as many as it needs.
+    #[strum(serialize = "tensor_layout")]
     #[error("tensor {name} lies at bytes {got:?} of the data, expected {expected:?}")]
-    TensorLayout {
-        /// Its name.
-        name: String,
-        /// Where it begins and ends.
-        expected: [usize; 2],
-        /// Where the header says that it does.
-        got: [usize; 2],
-    },
+    TensorLayout { name: String, expected: [usize; 2], got: [usize; 2] },
     /// A weight that is infinite or not a number.
+    #[strum(serialize = "non_finite_weight")]
     #[error("tensor {name} holds {got} at element {index}")]
-    NonFinite {
-        /// The tensor.
-        name: String,
-        /// The element.
-        index: usize,
-        /// Its value.
-        got: f32,
-    },
+    NonFinite { name: String, index: usize, got: f32 },
 }
 
 impl ArtifactError {
     /// A stable name for telemetry.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Oversized { .. } => "artifact_oversized",
-            Self::Truncated { .. } => "artifact_truncated",
-            Self::TrailingBytes { .. } => "artifact_trailing_bytes",
-            Self::Checksum { .. } => "checksum_mismatch",
-            Self::HeaderOversized { .. } => "header_oversized",
-            Self::Header { .. } => "header_malformed",
-            Self::ManifestMissing => "manifest_missing",
-            Self::Manifest(error) => error.reason(),
-            Self::GuardDigest { .. } => "guard_digest_mismatch",
-            Self::TensorMissing { .. } => "tensor_missing",
-            Self::TensorUnknown { .. } => "tensor_unknown",
-            Self::TensorDtype { .. } => "tensor_dtype",
-            Self::TensorShape { .. } => "tensor_shape",
-            Self::TensorLayout { .. } => "tensor_layout",
-            Self::NonFinite { .. } => "non_finite_weight",
-        }
+        if let Self::Manifest(error) = self { error.reason() } else { self.into() }
     }
 }

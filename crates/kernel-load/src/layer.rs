@@ -164,7 +164,7 @@ impl LayerSpec {
         }
     }
 
-    /// A convolution of each channel for itself, with a bias, that keeps height and width where `kernel` is odd.
+    /// A convolution of each channel for itself, with a bias, that keeps height and width if `kernel` is odd.
     #[must_use]
     pub fn depthwise(channels: usize, kernel: usize) -> Self {
         Self::Conv2d {

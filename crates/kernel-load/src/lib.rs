@@ -4,7 +4,9 @@
 //! ([`LayerSpec`]) and the [`SlotContract`] that they keep. It holds numbers and no code. [`verify`] checks all of it
 //! against the [`Digests`] of a catalogue before one weight reaches a device, and says which check failed. A
 //! [`VerifiedArtifact`] builds [`KernelModule`]s; a [`KernelLoader`] gets artifacts out of a [`KernelLibrary`] and keeps
-//! them for a while. Where something is wrong there is an error, never another kernel.
+//! them for a while, also those that arrive late ([`KernelLoader::deliver`]). If something is wrong there is an error, never
+//! another kernel. [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] is what they are
+//! put into.
 //!
 //! ```
 //! use std::time::Duration;
@@ -30,7 +32,7 @@
 //! library.publish(&artifact, descriptor)?;
 //!
 //! let mut loader = KernelLoader::new(library, 64 << 20, Duration::from_secs(3600));
-//! let verified = loader.load(&blueprint, Monotonic::ORIGIN)?;
+//! let verified = loader.load(&blueprint, Monotonic::ORIGIN)?.ready(&blueprint)?;
 //! let kernel = verified.build::<Flex>(&Default::default());
 //! let x = Tensor::<Flex, 2>::ones([3, 8], &Default::default());
 //! let y = kernel.forward(x)?;
@@ -39,6 +41,7 @@
 //! ```
 
 mod artifact;
+mod atomic;
 mod blocks;
 mod catalogue;
 mod check;
@@ -57,6 +60,8 @@ mod module;
 mod nested;
 mod plan;
 mod shape;
+mod slot;
+pub mod weights;
 mod write;
 
 pub use artifact::{MANIFEST_KEY, VerifiedArtifact, verify};
@@ -64,11 +69,12 @@ pub use digest::{Digest, Digests, InvalidDigest};
 pub use directory::DirectoryLibrary;
 pub use error::{ArtifactError, ManifestError};
 pub use layer::{Activation, LayerSpec, MAX_CHANNELS, MAX_KERNEL, NORM_EPSILON};
-pub use library::{Fetched, KernelLibrary, LibraryError, NoKernels};
+pub use library::{Artifact, Fetched, KernelLibrary, LibraryError, NoKernels};
 pub use limits::ArtifactLimits;
-pub use loader::{KernelLoader, LoadError};
+pub use loader::{KernelLoader, LoadError, Loaded};
 pub use manifest::{FORMAT_VERSION, KernelDtype, Manifest, SlotContract};
 pub use module::KernelModule;
 pub use plan::TensorSpec;
 pub use shape::ShapeError;
+pub use slot::{Misfit, SlotActivation};
 pub use write::{Initialisation, initialise, write_artifact};

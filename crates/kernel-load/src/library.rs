@@ -16,115 +16,99 @@ pub trait KernelLibrary: Send {
     /// What the catalogue says of a blueprint.
     ///
     /// # Errors
-    /// [`LibraryError::UnknownBlueprint`] where there is no such blueprint, and whatever keeps the library from saying.
+    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint, and whatever keeps the library from saying.
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError>;
 
-    /// The artifact of a blueprint, unverified, and the digests to verify it against.
+    /// The artifact of a blueprint, unverified, with the digests to verify it against; or word that it comes later.
+    /// A library that answers [`Fetched::Later`] has begun to get the artifact. Whoever owns both hands it to
+    /// [`KernelLoader::deliver`](crate::KernelLoader::deliver) when it has arrived.
     ///
     /// # Errors
-    /// [`LibraryError::UnknownBlueprint`] where there is no such blueprint, and whatever keeps the library from handing
-    /// it over.
+    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint, and whatever keeps the library from handing it
+    /// over.
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError>;
 }
 
-/// An artifact as it came out of a library.
+/// A library's answer to a request for an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// The file.
+pub enum Fetched {
+    /// The artifact, which nobody has verified yet.
+    Here(Artifact),
+    /// The library is getting it. Asking again does no harm.
+    Later,
+}
+
+/// An artifact as it came out of a library: unverified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The content of the file.
     pub bytes: Vec<u8>,
-    /// What the catalogue promises.
+    /// The digests that the catalogue promises.
     pub digests: Digests,
 }
 
+impl Fetched {
+    /// The artifact, if it is here.
+    #[must_use]
+    pub fn here(self) -> Option<Artifact> {
+        match self {
+            Self::Here(artifact) => Some(artifact),
+            Self::Later => None,
+        }
+    }
+}
+
 /// Why a library does not hand something over.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, thiserror::Error, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum LibraryError {
     /// Nothing in the catalogue has that name.
+    #[strum(serialize = "unknown_blueprint")]
     #[error("there is no blueprint {blueprint}")]
-    UnknownBlueprint {
-        /// The name.
-        blueprint: BlueprintId,
-    },
+    UnknownBlueprint { blueprint: BlueprintId },
     /// A file that should be there is not.
+    #[strum(serialize = "library_file_missing")]
     #[error("{} does not exist", path.display())]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
+    Missing { path: PathBuf },
     /// Not a regular file: a link, a directory, a device.
+    #[strum(serialize = "library_not_a_file")]
     #[error("{} is not a regular file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
+    NotAFile { path: PathBuf },
     /// A file beyond the limit. No more than the limit was read.
+    #[strum(serialize = "library_file_too_large")]
     #[error("{} has more than {limit} bytes", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit in bytes.
-        limit: usize,
-    },
+    TooLarge { path: PathBuf, limit: usize },
     /// The operating system refused.
+    #[strum(serialize = "library_io")]
     #[error("{}: {detail}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        detail: String,
-    },
+    Io { path: PathBuf, detail: String },
     /// The catalogue is not one.
+    #[strum(serialize = "catalogue_malformed")]
     #[error("the catalogue {} is malformed: {detail}", path.display())]
-    Catalogue {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
+    Catalogue { path: PathBuf, detail: String },
     /// A catalogue that names something other than a file beside it.
+    #[strum(serialize = "catalogue_file_name")]
     #[error("the catalogue gives {blueprint} the file {name:?}, which is not a plain file name")]
-    FileName {
-        /// Whose artifact.
-        blueprint: String,
-        /// The name, at most 80 characters of it.
-        name: String,
-    },
+    FileName { blueprint: String, name: String },
     /// A descriptor that cannot be published.
+    #[strum(serialize = "invalid_descriptor")]
     #[error("the descriptor of {blueprint:?} is invalid: {detail}")]
-    Descriptor {
-        /// Its blueprint.
-        blueprint: String,
-        /// What is wrong.
-        detail: String,
-    },
+    Descriptor { blueprint: String, detail: String },
     /// An artifact that cannot be published.
     #[error("the artifact is invalid: {0}")]
     Artifact(#[from] ArtifactError),
     /// The library cannot be reached. For libraries behind a network.
+    #[strum(serialize = "library_unavailable")]
     #[error("the library is unavailable: {detail}")]
-    Unavailable {
-        /// What is known.
-        detail: String,
-    },
+    Unavailable { detail: String },
 }
 
 impl LibraryError {
     /// A stable name for telemetry.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self {
-            Self::UnknownBlueprint { .. } => "unknown_blueprint",
-            Self::Missing { .. } => "library_file_missing",
-            Self::NotAFile { .. } => "library_not_a_file",
-            Self::TooLarge { .. } => "library_file_too_large",
-            Self::Io { .. } => "library_io",
-            Self::Catalogue { .. } => "catalogue_malformed",
-            Self::FileName { .. } => "catalogue_file_name",
-            Self::Descriptor { .. } => "invalid_descriptor",
-            Self::Artifact(error) => error.reason(),
-            Self::Unavailable { .. } => "library_unavailable",
-        }
+        if let Self::Artifact(error) = self { error.reason() } else { self.into() }
     }
 }
 

@@ -67,7 +67,7 @@ impl Manifest {
     /// A manifest of this version with its parameters counted, valid under the default limits.
     ///
     /// # Errors
-    /// [`ManifestError`] where the layers do not form a kernel of that contract.
+    /// [`ManifestError`] if the layers do not form a kernel of that contract.
     pub fn new(
         blueprint_id: BlueprintId,
         contract: SlotContract,

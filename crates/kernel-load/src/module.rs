@@ -5,9 +5,9 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 
 use crate::artifact::DTYPE;
 use crate::blocks::Weights;
-use crate::check::Spatial;
+use crate::check::{self, Spatial};
 use crate::nested::Layers;
-use crate::{Manifest, ShapeError, SlotContract};
+use crate::{ArtifactLimits, Manifest, ManifestError, ShapeError, SlotContract};
 
 /// A kernel that can run and learn, built from a manifest at run time by
 /// [`VerifiedArtifact::build`](crate::VerifiedArtifact::build).
@@ -28,6 +28,18 @@ impl<B: Backend> KernelModule<B> {
         Self { layers: weights.layers(&manifest.layers), contract: manifest.contract, smallest: spatial.smallest() }
     }
 
+    /// A module of the manifest's layers with all weights zero and new parameter ids, for stored weights to be put into
+    /// ([`module_from_bytes`](crate::weights::module_from_bytes)). The manifest passes the same checks as an artifact's; no
+    /// random number is drawn and nothing is hashed.
+    ///
+    /// # Errors
+    /// [`ManifestError`], as [`Manifest::validate`].
+    pub fn blank(manifest: &Manifest, limits: &ArtifactLimits, device: &B::Device) -> Result<Self, ManifestError> {
+        let checked = check::manifest(manifest, limits)?;
+        let elements: usize = checked.plan.iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+        Ok(Self::new(manifest, checked.spatial, &vec![0.0; elements], device))
+    }
+
     /// What the kernel takes and gives.
     #[must_use]
     pub fn contract(&self) -> SlotContract {
@@ -38,10 +50,10 @@ impl<B: Backend> KernelModule<B> {
     ///
     /// `x` is `[batch, channels_in]`, `[batch, tokens, channels_in]` or `[batch, channels_in, height, width]` after the
     /// contract's rank, and lies on the kernel's device. The output has the same layout with `channels_out` channels;
-    /// height and width change only where convolutions pad less or more than they reach.
+    /// height and width change only when convolutions pad less or more than they reach.
     ///
     /// # Errors
-    /// [`ShapeError`] where `x` has another rank, number of channels or dtype than the contract, an axis of length
+    /// [`ShapeError`] if `x` has another rank, number of channels or dtype than the contract, an axis of length
     /// zero, or fewer pixels than the convolutions need. Nothing is computed then.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Result<Tensor<B, D>, ShapeError> {
         self.admit(&x)?;

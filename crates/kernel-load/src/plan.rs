@@ -34,7 +34,7 @@ pub(crate) fn tensors(layers: &[LayerSpec]) -> Vec<TensorSpec> {
 
 /// The path of the last linear map that adds to the output, so that zeros there make the layer that holds it give zeros.
 ///
-/// Squeeze-excite only scales, so it is passed over. `None` where no layer has such a map.
+/// Squeeze-excite only scales, so it is passed over. `None` if no layer has such a map.
 pub(crate) fn last_map(layers: &[LayerSpec]) -> Option<String> {
     fn find(layers: &[LayerSpec], prefix: &str) -> Option<String> {
         layers.iter().enumerate().rev().find_map(|(index, layer)| {

@@ -25,8 +25,8 @@ pub struct Initialisation {
 /// [`Manifest::tensors`] gives it. Its digests are [`Digests::of`](crate::Digests::of) of it.
 ///
 /// # Errors
-/// [`ArtifactError`] where the manifest is invalid, a tensor is missing, is not called for, has another number of
-/// elements (the error then gives that number as its shape) or is not finite, or where the file would be larger than
+/// [`ArtifactError`] if the manifest is invalid, a tensor is missing, is not called for, has another number of
+/// elements (the error then gives that number as its shape) or is not finite, or if the file would be larger than
 /// the default limits.
 pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>) -> Result<Vec<u8>, ArtifactError> {
     let limits = ArtifactLimits::default();
@@ -65,7 +65,7 @@ pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>)
 /// norms start as the identity. The numbers come from a generator of this crate's own, so that no other draw is moved.
 ///
 /// # Errors
-/// [`ArtifactError`] where the manifest is invalid or the file would be larger than the default limits.
+/// [`ArtifactError`] if the manifest is invalid or the file would be larger than the default limits.
 pub fn initialise(manifest: &Manifest, initialisation: &Initialisation) -> Result<Vec<u8>, ArtifactError> {
     let mut random = SplitMix64(initialisation.seed);
     let zero = plan::last_map(&manifest.layers).filter(|_| initialisation.zero_last);

@@ -6,30 +6,24 @@ use kasmina_leyline::SeedId;
 use crate::Owner;
 
 /// Why a registration was refused. Nothing was registered.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// The parameter belongs to somebody else.
     #[error("parameter {parameter} belongs to {owner}")]
-    Owned {
-        /// Which parameter.
-        parameter: ParamId,
-        /// Whose it is.
-        owner: Owner,
-    },
-    /// The seed has no parameters here.
+    Owned { parameter: ParamId, owner: Owner },
     #[error("{0} has no parameters registered")]
     UnknownSeed(SeedId),
-    /// A learning rate scale must be finite and above 0.
     #[error("the learning rate scale {got} is not finite and above 0")]
-    LearningRateScale {
-        /// What was asked for.
-        got: f64,
-    },
+    LearningRateScale { got: f64 },
+    /// [`OwnsNothing`](crate::OwnsNothing) registers nothing.
+    #[error("there is no registry to register a parameter in")]
+    NoRegistry,
 }
 
 impl RegistryError {
-    /// The machine-readable name.
+    /// A stable name for telemetry.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
@@ -37,36 +31,26 @@ impl RegistryError {
             Self::Owned { .. } => "cross_seed",
             Self::UnknownSeed(_) => "unregistered",
             Self::LearningRateScale { .. } => "learning_rate_scale",
+            Self::NoRegistry => "no_registry",
         }
     }
 }
 
 /// Why an update was refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum UpdateRefusal {
-    /// Nobody has registered the parameter.
+    #[strum(serialize = "unregistered")]
     #[error("parameter {parameter} is not registered")]
-    Unregistered {
-        /// Which parameter.
-        parameter: ParamId,
-    },
-    /// The parameter belongs to somebody else.
+    Unregistered { parameter: ParamId },
+    #[strum(serialize = "cross_seed")]
     #[error("parameter {parameter} belongs to {owner}, not to {by}")]
-    CrossSeed {
-        /// Which parameter.
-        parameter: ParamId,
-        /// Whose it is.
-        owner: Owner,
-        /// Who wanted to update it.
-        by: Owner,
-    },
-    /// The parameter belongs to the teacher, which nobody updates.
+    CrossSeed { parameter: ParamId, owner: Owner, by: Owner },
+    /// Nobody updates the teacher.
+    #[strum(serialize = "teacher")]
     #[error("parameter {parameter} belongs to the teacher")]
-    Teacher {
-        /// Which parameter.
-        parameter: ParamId,
-    },
+    Teacher { parameter: ParamId },
 }
 
 impl UpdateRefusal {
@@ -80,13 +64,9 @@ impl UpdateRefusal {
         }
     }
 
-    /// The machine-readable name.
+    /// A stable name for telemetry.
     #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Unregistered { .. } => "unregistered",
-            Self::CrossSeed { .. } => "cross_seed",
-            Self::Teacher { .. } => "teacher",
-        }
+    pub fn reason(&self) -> &'static str {
+        self.into()
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A parameter belongs to the host, to one seed, or to a teacher. [`Registry::validate_update`] is asked before every
 //! optimizer step: nobody updates what is not theirs, and nobody updates the teacher. The registry holds ids and learning
-//! rates, never a tensor.
+//! rates, never a tensor. [`Ownership`] is the seam that a training pass sees; [`OwnsNothing`] is its null object.
 //!
 //! ```
 //! use burn::{backend::{Autodiff, Flex}, nn::LinearConfig};
@@ -24,10 +24,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "doubles")]
+pub mod doubles;
 mod error;
+mod ownership;
 mod parameters;
 mod registry;
 
 pub use error::{RegistryError, UpdateRefusal};
+pub use ownership::{Ownership, OwnsNothing};
 pub use parameters::parameter_ids;
 pub use registry::{Owner, Registry};

@@ -1,4 +1,4 @@
-//! The registry.
+//! The table of owners.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,11 +13,11 @@ use crate::{RegistryError, UpdateRefusal};
 /// Whose a parameter is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The host's.
+    /// The host network.
     Host,
-    /// This seed's, fossilised or not.
+    /// This seed, fossilised or not.
     Seed(SeedId),
-    /// The teacher's: nobody updates it.
+    /// The teacher of a distillation. Nobody updates its parameters.
     Teacher,
 }
 
@@ -49,16 +49,16 @@ impl Registry {
     /// Makes these parameters the host's.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] where one is a seed's or the teacher's.
+    /// [`RegistryError::Owned`] if one is a seed's or the teacher's.
     pub fn register_host(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
-        self.register(&parameters.into_iter().collect(), &Owner::Host)
+        self.own(&parameters.into_iter().collect(), &Owner::Host)
     }
 
     /// Makes these parameters the seed's, in place of those it had. They learn at `learning_rate_scale` times the host's
     /// rate.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] where one is somebody else's; [`RegistryError::LearningRateScale`].
+    /// [`RegistryError::Owned`] if one is somebody else's; [`RegistryError::LearningRateScale`].
     pub fn register_seed(
         &mut self,
         seed: &SeedId,
@@ -70,7 +70,7 @@ impl Registry {
         let owner = Owner::Seed(seed.clone());
         self.nobody_elses(&parameters, &owner)?;
         self.release_seed(seed);
-        self.register(&parameters, &owner)?;
+        self.own(&parameters, &owner)?;
         self.seeds.insert(seed.clone(), Group { parameters, learning_rate_scale });
         Ok(())
     }
@@ -78,12 +78,12 @@ impl Registry {
     /// Makes these parameters the teacher's.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] where one is the host's or a seed's.
+    /// [`RegistryError::Owned`] if one is the host's or a seed's.
     pub fn register_teacher(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
-        self.register(&parameters.into_iter().collect(), &Owner::Teacher)
+        self.own(&parameters.into_iter().collect(), &Owner::Teacher)
     }
 
-    /// Forgets the seed and its parameters. Gives their number.
+    /// Forgets the seed and its parameters. Returns how many there were.
     pub fn release_seed(&mut self, seed: &SeedId) -> usize {
         let released = self.seeds.remove(seed).map(|group| group.parameters).unwrap_or_default();
         for parameter in &released {
@@ -92,11 +92,14 @@ impl Registry {
         released.len()
     }
 
-    /// Forgets the teacher's parameters. Gives their number.
+    /// Forgets the host's parameters. Returns how many there were.
+    pub fn release_host(&mut self) -> usize {
+        self.release_owner(&Owner::Host)
+    }
+
+    /// Forgets the teacher's parameters. Returns how many there were.
     pub fn drop_teacher(&mut self) -> usize {
-        let held = self.owners.len();
-        self.owners.retain(|_, owner| *owner != Owner::Teacher);
-        held - self.owners.len()
+        self.release_owner(&Owner::Teacher)
     }
 
     /// Forgets everything.
@@ -104,7 +107,7 @@ impl Registry {
         *self = Self::default();
     }
 
-    /// Whose a parameter is.
+    /// Whose a parameter is; `None` if nobody has registered it.
     #[must_use]
     pub fn owner(&self, parameter: ParamId) -> Option<&Owner> {
         self.owners.get(&parameter)
@@ -159,7 +162,13 @@ impl Registry {
         })
     }
 
-    fn register(&mut self, parameters: &BTreeSet<ParamId>, owner: &Owner) -> Result<(), RegistryError> {
+    fn release_owner(&mut self, owner: &Owner) -> usize {
+        let held = self.owners.len();
+        self.owners.retain(|_, other| other != owner);
+        held - self.owners.len()
+    }
+
+    fn own(&mut self, parameters: &BTreeSet<ParamId>, owner: &Owner) -> Result<(), RegistryError> {
         self.nobody_elses(parameters, owner)?;
         self.owners.extend(parameters.iter().map(|parameter| (*parameter, owner.clone())));
         Ok(())

@@ -162,7 +162,7 @@ fn kernels_that_do_not_fit_or_cannot_be_had_are_never_replaced() {
         refused(world.germinate("seed-1", "mlp"))
     });
     let (reason, _) = harmless(|world| {
-        let mut fetched = world.library.fetch(&blueprint("mlp")).unwrap();
+        let mut fetched = world.library.fetch(&blueprint("mlp")).unwrap().here().unwrap();
         let last = fetched.bytes.len() - 1;
         fetched.bytes[last] ^= 1;
         let descriptor = world.library.descriptor(&blueprint("mlp")).unwrap();

@@ -169,7 +169,7 @@ fn the_catalogue_has_the_last_word_on_tiers() {
     let name = blueprint("mlp");
     let mut descriptor = world.library.descriptor(&name).unwrap();
     descriptor.tier = BlueprintTier::HighRisk.into();
-    let fetched = world.library.fetch(&name).unwrap();
+    let fetched = world.library.fetch(&name).unwrap().here().unwrap();
     world.library.put(descriptor, &name, fetched);
     // To agree with the catalogue opens no gate.
     assert_eq!(refused(germinate(&mut world, [("blueprint_tier", "HIGH_RISK")])), "tier_not_allowed");

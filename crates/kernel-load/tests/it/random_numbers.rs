@@ -1,7 +1,4 @@
-//! Alone in its process, because the backend's random numbers belong to the process.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
-
-mod common;
+//! A kernel draws nothing from the random numbers of the backend, which belong to the process.
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
@@ -10,7 +7,7 @@ use kasmina_kernel_load::doubles::{sample_attention, sample_conv, sample_mlp};
 use kasmina_kernel_load::{Initialisation, initialise};
 
 #[test]
-fn nothing_is_drawn_from_the_backends_random_numbers() {
+fn building_and_running_a_kernel_draws_no_random_number() {
     let draw = || {
         let tensor = Tensor::<Flex, 1>::random([8], Distribution::Default, &Default::default());
         tensor.to_data().to_vec::<f32>().unwrap()
@@ -20,11 +17,11 @@ fn nothing_is_drawn_from_the_backends_random_numbers() {
 
     Flex::seed(&Default::default(), 42);
     assert_eq!(draw(), first);
-    let id = common::blueprint("bp-random");
+    let id = crate::common::blueprint("bp-random");
     for manifest in [sample_mlp(id.clone(), 8), sample_attention(id.clone(), 8), sample_conv(id, 8)] {
         let manifest = manifest.unwrap();
         let bytes = initialise(&manifest, &Initialisation { seed: 1, zero_last: false }).unwrap();
-        let kernel = common::verified(&bytes).build::<Autodiff<Flex>>(&Default::default());
+        let kernel = crate::common::verified(&bytes).build::<Autodiff<Flex>>(&Default::default());
         match manifest.contract.rank {
             2 => drop(kernel.forward::<2>(Tensor::ones([2, 8], &Default::default())).unwrap()),
             3 => drop(kernel.forward::<3>(Tensor::ones([2, 3, 8], &Default::default())).unwrap()),

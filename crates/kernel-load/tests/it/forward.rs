@@ -1,15 +1,10 @@
 //! Every kind of layer against a plain f64 reference, and every input that does not fit.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-mod common;
-#[path = "common/reference.rs"]
-mod reference;
-
+use crate::common::{Weights, artifact, manifest, numbers, verified, weights};
+use crate::reference::Reference;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{DType, Tensor, TensorData};
-use common::{Weights, artifact, manifest, numbers, verified, weights};
 use kasmina_kernel_load::{Activation, LayerSpec, Manifest, ShapeError, SlotContract};
-use reference::Reference;
 
 #[test]
 fn linear_with_and_without_bias() {
@@ -93,7 +88,7 @@ fn low_rank() {
 }
 
 #[test]
-fn another_rank_is_refused() {
+fn input_of_another_rank_is_refused() {
     let kernel = conv();
     assert_eq!(kernel.forward(zeros([2, 3])).unwrap_err(), ShapeError::Rank { expected: 4, got: 2 });
     assert_eq!(kernel.forward(zeros([2, 3, 4])).unwrap_err().reason(), "input_rank");
@@ -102,7 +97,7 @@ fn another_rank_is_refused() {
 }
 
 #[test]
-fn other_channels_are_refused_on_their_axis() {
+fn input_of_other_channels_is_refused_on_its_axis() {
     let refusal = conv().forward(zeros([2, 4, 8, 8])).unwrap_err();
     assert_eq!(refusal, ShapeError::Channels { axis: 1, expected: 3, got: 4 });
     let tokens = verified(&artifact(&manifest(SlotContract::f32(3, 6, 6), vec![LayerSpec::linear(6, 6)]), 1));
@@ -111,7 +106,7 @@ fn other_channels_are_refused_on_their_axis() {
 }
 
 #[test]
-fn another_dtype_is_refused() {
+fn input_of_another_dtype_is_refused() {
     let data = TensorData::new(vec![0.0_f64; 2 * 3 * 64], [2, 3, 8, 8]);
     let x = Tensor::<Flex, 4>::from_data(data, (&Default::default(), DType::F64));
     let refusal = conv().forward(x).unwrap_err();
@@ -166,7 +161,7 @@ fn agrees<const D: usize>(shape: [usize; D], channels_out: usize, layers: Vec<La
 
 fn expected(manifest: &Manifest, weights: &Weights, shape: &[usize], x: &[f32]) -> Reference {
     let x = Reference { shape: shape.to_vec(), data: x.iter().map(|&v| f64::from(v)).collect() };
-    reference::forward(&manifest.layers, "", weights, x)
+    crate::reference::forward(&manifest.layers, "", weights, x)
 }
 
 fn close<const D: usize>(got: &Tensor<Flex, D>, expected: &Reference, manifest: &Manifest) {

@@ -2,7 +2,7 @@
 
 use kasmina_kernel_load::{Activation, LayerSpec, NORM_EPSILON};
 
-use super::Weights;
+use crate::common::Weights;
 
 /// A tensor in row-major order.
 #[derive(Clone, Debug)]

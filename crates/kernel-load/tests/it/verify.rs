@@ -1,11 +1,8 @@
 //! Every way in which a file can fail to be the artifact that was promised, each with its own error.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
-mod common;
-
+use crate::common::{artifact, digests, manifest, put_together, take_apart, verified, weights};
 use burn::backend::Flex;
 use burn::tensor::Tensor;
-use common::{artifact, digests, manifest, put_together, take_apart, verified, weights};
 use kasmina_kernel_load::{
     Activation, ArtifactError, ArtifactLimits, Digest, Digests, LayerSpec, MANIFEST_KEY, Manifest, ManifestError,
     SlotContract, verify, write_artifact,
@@ -17,7 +14,7 @@ const WEIGHT: &str = "layers.0.Linear.weight";
 const BIAS: &str = "layers.0.Linear.bias";
 
 #[test]
-fn the_round_trip_is_bit_exact_and_the_file_is_safetensors() {
+fn round_trip_is_bit_exact_and_the_file_is_safetensors() {
     let manifest = sample();
     let expected = weights(&manifest, 9);
     let bytes = artifact(&manifest, 9);
@@ -34,7 +31,7 @@ fn the_round_trip_is_bit_exact_and_the_file_is_safetensors() {
 }
 
 #[test]
-fn a_file_that_the_safetensors_crate_wrote_is_read() {
+fn file_written_by_the_safetensors_crate_is_read() {
     let manifest = sample();
     let data: Vec<_> = weights(&manifest, 9)
         .into_iter()
@@ -55,7 +52,7 @@ fn a_file_that_the_safetensors_crate_wrote_is_read() {
 }
 
 #[test]
-fn files_cut_at_any_byte() {
+fn file_cut_at_any_byte_is_refused() {
     let bytes = artifact(&sample(), 9);
     let promised = digests(&bytes);
     for length in 0..bytes.len() {
@@ -71,7 +68,7 @@ fn files_cut_at_any_byte() {
 }
 
 #[test]
-fn sizes_beyond_the_limits() {
+fn size_beyond_a_limit_is_refused() {
     let bytes = artifact(&sample(), 9);
     let with = |limits| verify(&bytes, &digests(&bytes), &limits).unwrap_err();
     let (default, limit) = (ArtifactLimits::default(), bytes.len() - 1);
@@ -86,7 +83,7 @@ fn sizes_beyond_the_limits() {
 }
 
 #[test]
-fn digests_of_something_else() {
+fn digest_of_another_file_is_refused() {
     let bytes = artifact(&sample(), 9);
     let Digests { checksum, guard_digest } = digests(&bytes);
     let other = Digest::of(b"other");
@@ -97,7 +94,7 @@ fn digests_of_something_else() {
 }
 
 #[test]
-fn headers_that_are_none() {
+fn malformed_header_is_refused() {
     for text in ["", "[]", "null", "{", r#"{"a": 1}"#, "{\"a\": {}}", "\u{0}", r#"{"__metadata__": {"a": 1}}"#] {
         assert_eq!(changed(&put_together(text, &[])), "header_malformed", "{text:?}");
     }
@@ -108,7 +105,7 @@ fn headers_that_are_none() {
 }
 
 #[test]
-fn manifests_that_are_none() {
+fn malformed_manifest_is_refused() {
     let with = |edit: fn(&mut Value)| changed(&edit_manifest(edit));
     assert_eq!(with(|manifest| manifest["format_version"] = json!(2)), "unsupported_version");
     assert_eq!(with(|manifest| manifest["layers"][1] = json!({"mystery": {}})), "unknown_layer");
@@ -125,13 +122,13 @@ fn manifests_that_are_none() {
 }
 
 #[test]
-fn a_missing_tensor() {
+fn missing_tensor_is_refused() {
     let bytes = edit(|header, _| _ = header.as_object_mut().unwrap().remove(BIAS));
     assert_eq!(error(&bytes), ArtifactError::TensorMissing { name: BIAS.into() });
 }
 
 #[test]
-fn a_tensor_too_many() {
+fn unknown_tensor_is_refused() {
     let bytes = edit(|header, data| {
         header["stowaway"] = json!({"dtype": "F32", "shape": [1], "data_offsets": [data.len(), data.len() + 4]});
         data.extend([0; 4]);
@@ -140,7 +137,7 @@ fn a_tensor_too_many() {
 }
 
 #[test]
-fn a_tensor_of_another_shape() {
+fn tensor_of_another_shape_is_refused() {
     for shape in [json!([3, 4]), json!([12]), json!([4, 3, 1]), json!([]), json!([0]), json!([u64::MAX, 2])] {
         let bytes = edit(|header, _| header[WEIGHT]["shape"] = shape.clone());
         assert_eq!(error(&bytes).reason(), "tensor_shape", "{shape}");
@@ -148,14 +145,14 @@ fn a_tensor_of_another_shape() {
 }
 
 #[test]
-fn a_tensor_of_another_dtype() {
+fn tensor_of_another_dtype_is_refused() {
     let bytes = edit(|header, _| header[BIAS]["dtype"] = json!("F16"));
     let expected = ArtifactError::TensorDtype { name: BIAS.into(), expected: "F32", got: "F16".into() };
     assert_eq!(error(&bytes), expected);
 }
 
 #[test]
-fn a_tensor_in_another_place() {
+fn tensor_in_another_place_is_refused() {
     for offsets in [json!([0, 4]), json!([8, 4]), json!([usize::MAX - 3, usize::MAX]), json!([1_000_000, 1_000_012])] {
         let bytes = edit(|header, _| header[BIAS]["data_offsets"] = offsets.clone());
         assert_eq!(error(&bytes).reason(), "tensor_layout", "{offsets}");
@@ -163,7 +160,7 @@ fn a_tensor_in_another_place() {
 }
 
 #[test]
-fn weights_that_are_not_finite() {
+fn weight_that_is_not_finite_is_refused() {
     for weight in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let bytes = edit(|header, data| {
             let begin = header[WEIGHT]["data_offsets"][0].as_u64().unwrap() as usize;
@@ -175,10 +172,10 @@ fn weights_that_are_not_finite() {
 }
 
 #[test]
-fn the_writer_refuses_what_the_reader_would() {
+fn writer_refuses_what_the_reader_would_refuse() {
     let manifest = sample();
     let good = weights(&manifest, 9);
-    let with = |edit: &dyn Fn(&mut common::Weights)| {
+    let with = |edit: &dyn Fn(&mut crate::common::Weights)| {
         let mut weights = good.clone();
         edit(&mut weights);
         write_artifact(&manifest, &weights).unwrap_err().reason()
@@ -193,7 +190,7 @@ fn the_writer_refuses_what_the_reader_would() {
 
 proptest! {
     #[test]
-    fn flipped_bits_never_verify(flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..9)) {
+    fn file_with_flipped_bits_never_verifies(flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..9)) {
         let bytes = artifact(&sample(), 9);
         let mut flipped = bytes.clone();
         for (index, bit) in flips {
@@ -206,7 +203,7 @@ proptest! {
 
     /// Whoever writes the catalogue can promise anything; what verifies must still be a kernel that runs.
     #[test]
-    fn promised_garbage_is_refused_or_runs(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5)) {
+    fn garbage_with_matching_digests_is_refused_or_runs(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5)) {
         let mut bytes = artifact(&sample(), 9);
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         for (index, byte) in edits {

@@ -1,5 +1,4 @@
 //! Ownership: refused where it must be, the same when said twice, and against a model that keeps pairs.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
 
@@ -22,7 +21,7 @@ fn ids<const N: usize>(numbers: [u64; N]) -> [ParamId; N] {
 }
 
 #[test]
-fn an_update_of_what_is_not_theirs_is_refused_with_its_reason() {
+fn update_of_foreign_parameter_is_refused_with_its_reason() {
     let mut registry = Registry::default();
     registry.register_host(ids([1])).unwrap();
     registry.register_seed(&seed("a"), ids([2]), 1.0).unwrap();
@@ -40,7 +39,7 @@ fn an_update_of_what_is_not_theirs_is_refused_with_its_reason() {
 }
 
 #[test]
-fn what_is_somebodys_cannot_be_registered_by_another() {
+fn parameter_with_an_owner_cannot_be_registered_by_another() {
     let mut registry = Registry::default();
     registry.register_host(ids([1])).unwrap();
     registry.register_teacher(ids([2])).unwrap();
@@ -55,7 +54,7 @@ fn what_is_somebodys_cannot_be_registered_by_another() {
 }
 
 #[test]
-fn saying_it_twice_changes_nothing_and_releasing_leaves_nothing() {
+fn repeated_registration_changes_nothing_and_release_leaves_nothing() {
     let mut registry = Registry::default();
     for _ in 0..2 {
         registry.register_host(ids([1])).unwrap();
@@ -71,7 +70,7 @@ fn saying_it_twice_changes_nothing_and_releasing_leaves_nothing() {
 }
 
 #[test]
-fn learning_rates_belong_to_registered_seeds_and_are_numbers() {
+fn learning_rate_needs_a_registered_seed_and_a_positive_number() {
     let mut registry = Registry::default();
     assert_eq!(registry.set_learning_rate_scale(&seed("a"), 2.0).unwrap_err().reason(), "unregistered");
     registry.register_seed(&seed("a"), ids([1]), 0.5).unwrap();
@@ -90,7 +89,7 @@ struct Net<B: Backend> {
 }
 
 #[test]
-fn only_what_an_optimizer_updates_is_a_parameter() {
+fn running_statistics_and_frozen_weights_are_not_parameters() {
     let device = Default::default();
     let net: Net<Autodiff<Flex>> =
         Net { linear: LinearConfig::new(2, 2).init(&device), norm: BatchNormConfig::new(2).init(&device) };
@@ -102,7 +101,7 @@ fn only_what_an_optimizer_updates_is_a_parameter() {
 }
 
 #[test]
-fn the_seeds_of_another_registry_come_with_their_parameters() {
+fn seeds_of_another_registry_bring_their_parameters() {
     let id = |number: u64| ParamId::from(number);
     let (mut now, mut then) = (Registry::default(), Registry::default());
     now.register_host([id(1)]).unwrap();
@@ -120,7 +119,7 @@ fn the_seeds_of_another_registry_come_with_their_parameters() {
 
 proptest! {
     #[test]
-    fn behaves_like_a_list_of_pairs(
+    fn random_calls_match_a_list_of_pairs(
         steps in prop::collection::vec((0..6_u8, 0..3_u8, prop::collection::btree_set(0..8_u64, 0..4)), 0..60),
     ) {
         let mut registry = Registry::default();

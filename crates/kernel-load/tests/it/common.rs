@@ -1,5 +1,4 @@
 //! Helpers of the tests: weights that are neither zero nor one, and files taken apart and put together again.
-#![allow(dead_code, reason = "every test binary uses some of it")]
 
 use std::collections::BTreeMap;
 

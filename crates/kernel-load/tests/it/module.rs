@@ -1,17 +1,14 @@
 //! The module as Burn sees it: ids, names, records, gradients, twins.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
-
-mod common;
 
 use std::collections::BTreeSet;
 
+use crate::common::{artifact, manifest, numbers, verified, weights};
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Module, list_param_ids};
 use burn::optim::{GradientsParams, Optimizer, SgdConfig};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder};
 use burn::store::ModuleSnapshot;
 use burn::tensor::{Tensor, TensorData, Tolerance};
-use common::{artifact, manifest, numbers, verified, weights};
 use kasmina_kernel_load::{
     Activation, ArtifactLimits, Initialisation, KernelModule, LayerSpec, Manifest, SlotContract, initialise,
 };
@@ -19,7 +16,7 @@ use kasmina_kernel_load::{
 type Ad = Autodiff<Flex>;
 
 #[test]
-fn stores_name_the_tensors_as_the_manifest_does_and_hold_the_same_bits() {
+fn stored_tensors_have_the_manifests_names_and_the_same_bits() {
     for manifest in [everything_2(), everything_3(), everything_4()] {
         let weights = weights(&manifest, 3);
         let kernel = verified(&artifact(&manifest, 3)).build::<Ad>(&Default::default());
@@ -69,7 +66,7 @@ fn every_parameter_learns_and_a_frozen_kernel_has_no_gradients() {
 
 /// On Flex the twin runs Burn's fused norms, so the two agree to rounding, not to the bit.
 #[test]
-fn the_twin_without_a_graph_agrees_and_comes_back() {
+fn valid_copy_agrees_and_converts_back() {
     let kernel = verified(&artifact(&everything_2(), 3)).build::<Ad>(&Default::default());
     let expected = kernel.forward(input_2()).unwrap().to_data();
     let twin = kernel.valid();
@@ -94,7 +91,7 @@ fn records_go_through_nested_layers() {
 }
 
 #[test]
-fn zero_last_gives_zeros_and_still_learns() {
+fn zero_last_kernel_outputs_zero_and_still_learns() {
     let linear = |input, output| LayerSpec::linear(input, output);
     let kernels = [
         vec![linear(6, 4), LayerSpec::Activation(Activation::Gelu), linear(4, 6)],
@@ -125,7 +122,7 @@ fn zero_last_gives_zeros_and_still_learns() {
 }
 
 #[test]
-fn initial_weights_depend_on_the_seed_alone_and_stay_in_their_bounds() {
+fn initial_weights_depend_on_the_seed_alone_and_stay_bounded() {
     let manifest = everything_3();
     let start = |seed| initialise(&manifest, &Initialisation { seed, zero_last: false }).unwrap();
     assert_eq!(start(1), start(1));

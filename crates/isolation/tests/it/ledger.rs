@@ -59,7 +59,7 @@ fn linear() -> Linear<B> {
 }
 
 #[test]
-fn modules_that_are_apart_get_their_own() {
+fn separate_modules_get_their_own_gradients() {
     let (host, kernel) = (linear(), linear());
     let loss = (host.forward(batch()) * kernel.forward(batch())).mean();
     let mut ledger = GradientLedger::new(loss.backward());
@@ -71,7 +71,7 @@ fn modules_that_are_apart_get_their_own() {
 }
 
 #[test]
-fn a_shared_parameter_is_caught_by_its_id_and_by_its_tensor() {
+fn parameter_shared_by_id_or_by_tensor_is_found() {
     let host = linear();
     let by_id = linear().map(&mut Share(host.weight.clone()));
     let other_id = Param::initialized(ParamId::new(), host.weight.val());
@@ -85,7 +85,7 @@ fn a_shared_parameter_is_caught_by_its_id_and_by_its_tensor() {
 }
 
 #[test]
-fn two_modules_with_one_id_cannot_both_take_it() {
+fn second_module_with_the_same_id_is_refused() {
     let host = linear();
     let kernel = linear().map(&mut Share(Param::initialized(host.weight.id, linear().weight.val())));
     let loss = (host.forward(batch()) * kernel.forward(batch())).mean();
@@ -95,7 +95,7 @@ fn two_modules_with_one_id_cannot_both_take_it() {
 }
 
 #[test]
-fn a_frozen_twin_gets_no_gradient_and_moves_no_statistics() {
+fn frozen_twin_gets_no_gradient_and_moves_no_statistics() {
     let host: Net<B> = Net::init();
     host.forward(batch());
     let (twin, kernel) = (frozen_twin(&host), linear());
@@ -112,7 +112,7 @@ fn a_frozen_twin_gets_no_gradient_and_moves_no_statistics() {
 }
 
 #[test]
-fn norm_and_cosine_are_those_of_the_gradients() {
+fn norm_and_cosine_match_the_gradients() {
     let module = linear();
     let gradients = |scale: f32, bias: f32| {
         let mut gradients = GradientsParams::new();
@@ -135,7 +135,7 @@ fn norm_and_cosine_are_those_of_the_gradients() {
 }
 
 #[test]
-fn three_violations_escalate() {
+fn third_violation_of_a_seed_escalates() {
     let (a, b) = (SeedId::new("a").unwrap(), SeedId::new("b").unwrap());
     let mut log = ViolationLog::default();
     assert!(!log.record(&a) && !log.record(&a) && !log.record(&b));

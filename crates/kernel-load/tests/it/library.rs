@@ -1,16 +1,13 @@
 //! Libraries and the loader.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
-
-mod common;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{artifact, blueprint, digests};
+use crate::common::{artifact, blueprint, digests};
 use kasmina_kernel_load::doubles::{MemoryLibrary, conformance, sample_descriptor, sample_mlp};
 use kasmina_kernel_load::{
-    ArtifactLimits, DirectoryLibrary, Fetched, Initialisation, KernelLibrary, KernelLoader, LibraryError, LoadError,
+    Artifact, ArtifactLimits, DirectoryLibrary, Initialisation, KernelLibrary, KernelLoader, LibraryError, LoadError,
     NoKernels, initialise,
 };
 use kasmina_leyline::v1::{BlueprintDescriptor, BlueprintParameterBounds, BlueprintTier};
@@ -24,7 +21,7 @@ fn every_library_conforms() {
     conformance(|kernels| {
         let library = MemoryLibrary::new();
         for (bytes, descriptor) in kernels {
-            let fetched = Fetched { bytes: bytes.clone(), digests: digests(bytes) };
+            let fetched = Artifact { bytes: bytes.clone(), digests: digests(bytes) };
             library.put(descriptor.clone(), &blueprint(&descriptor.blueprint_id), fetched);
         }
         Box::new(library) as Box<dyn KernelLibrary>
@@ -43,7 +40,7 @@ fn every_library_conforms() {
 }
 
 #[test]
-fn a_descriptor_survives_the_catalogue() {
+fn published_descriptor_is_read_back_unchanged() {
     let (directory, id) = (tempfile::tempdir().unwrap(), blueprint("bp/../1"));
     let descriptor = BlueprintDescriptor {
         name: "a \"name\"".into(),
@@ -62,13 +59,13 @@ fn a_descriptor_survives_the_catalogue() {
     library.publish(&second, descriptor.clone()).unwrap();
     let reopened = DirectoryLibrary::open(directory.path()).unwrap();
     assert_eq!(reopened.descriptor(&id), Ok(descriptor));
-    assert_eq!(reopened.fetch(&id).unwrap().bytes, second, "the later one replaces the earlier");
+    assert_eq!(reopened.fetch(&id).unwrap().here().unwrap().bytes, second, "the later one replaces the earlier");
     let files = fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(files, 3, "two artifacts, one catalogue, nothing temporary");
 }
 
 #[test]
-fn what_cannot_be_published_changes_nothing() {
+fn refused_publication_changes_nothing() {
     let (directory, id) = (tempfile::tempdir().unwrap(), blueprint("bp-1"));
     let mut library = DirectoryLibrary::open_or_create(directory.path()).unwrap();
     let good = sample_descriptor(&id);
@@ -90,7 +87,7 @@ fn what_cannot_be_published_changes_nothing() {
 }
 
 #[test]
-fn catalogues_that_are_none() {
+fn malformed_catalogue_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let open = || DirectoryLibrary::open(directory.path()).unwrap_err();
     assert_eq!(open(), LibraryError::Missing { path: directory.path().join("catalogue.json") });
@@ -113,7 +110,7 @@ fn catalogues_that_are_none() {
 }
 
 #[test]
-fn no_name_leads_out_of_the_directory() {
+fn artifact_name_that_leads_out_of_the_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for name in ["../secret", "/etc/passwd", "a/b", "a\\b", "..", ".", "", ".hidden", "C:x", "a\u{0}b", "\u{e9}"] {
         rewrite(directory.path(), json!({"bp-1": entry(name)}), |_| ());
@@ -124,7 +121,7 @@ fn no_name_leads_out_of_the_directory() {
 
 #[cfg(unix)]
 #[test]
-fn links_and_directories_are_not_read() {
+fn links_and_directories_are_refused_unread() {
     let (directory, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(outside.path().join("secret"), "secret").unwrap();
     rewrite(directory.path(), json!({"bp-1": entry("link"), "bp-2": entry("folder"), "bp-3": entry("gone")}), |_| ());
@@ -137,7 +134,7 @@ fn links_and_directories_are_not_read() {
 }
 
 #[test]
-fn reads_are_bounded() {
+fn file_beyond_the_limit_is_refused() {
     let (directory, id) = (tempfile::tempdir().unwrap(), blueprint("bp-1"));
     let mut library = DirectoryLibrary::open_or_create(directory.path()).unwrap();
     let bytes = sample(&id, 1);
@@ -151,14 +148,14 @@ fn reads_are_bounded() {
 }
 
 #[test]
-fn a_kernel_is_fetched_once_and_again_when_its_time_is_up() {
+fn kernel_is_fetched_once_and_again_after_its_time() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
     let promised = library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let mut loader = KernelLoader::new(library.clone(), 1 << 20, HOUR);
     let start = Monotonic::ORIGIN;
-    let first = loader.load(&id, start).unwrap();
+    let first = loader.load(&id, start).unwrap().ready(&id).unwrap();
     assert_eq!(first.digests(), &promised);
-    assert_eq!(loader.load(&id, start).unwrap(), first);
+    assert_eq!(loader.load(&id, start).unwrap().ready(&id), Ok(first));
     assert_eq!((library.fetches(), loader.stats().total.hits), (1, 1));
     loader.load(&id, start.after(HOUR * 2)).unwrap();
     assert_eq!(library.fetches(), 2);
@@ -170,7 +167,7 @@ fn a_kernel_is_fetched_once_and_again_when_its_time_is_up() {
 }
 
 #[test]
-fn a_kernel_too_large_for_the_cache_is_handed_over_uncached() {
+fn kernel_too_large_for_the_cache_is_returned_uncached() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
     library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let mut loader = KernelLoader::new(library.clone(), 8, HOUR);
@@ -181,10 +178,10 @@ fn a_kernel_too_large_for_the_cache_is_handed_over_uncached() {
 }
 
 #[test]
-fn no_failure_is_kept_and_none_hands_over_a_kernel() {
+fn failed_load_returns_no_kernel_and_is_not_cached() {
     let (library, id, other) = (MemoryLibrary::new(), blueprint("bp-1"), blueprint("bp-2"));
     let digests = library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
-    let good = library.fetch(&id).unwrap();
+    let good = library.fetch(&id).unwrap().here().unwrap();
     let mut loader = KernelLoader::new(library.clone(), 1 << 20, HOUR);
     let mut reason = |id: &BlueprintId| loader.load(id, Monotonic::ORIGIN).unwrap_err().reason();
 
@@ -192,7 +189,7 @@ fn no_failure_is_kept_and_none_hands_over_a_kernel() {
     library.fail(&id, LibraryError::Unavailable { detail: "no route".into() });
     assert_eq!(reason(&id), "library_unavailable");
     library.fail(&id, None);
-    library.put(sample_descriptor(&id), &id, Fetched { bytes: vec![1, 2, 3], digests });
+    library.put(sample_descriptor(&id), &id, Artifact { bytes: vec![1, 2, 3], digests });
     assert_eq!(reason(&id), "checksum_mismatch");
     library.put(sample_descriptor(&other), &other, good.clone());
     assert_eq!(reason(&other), "wrong_blueprint");
@@ -206,7 +203,7 @@ fn no_failure_is_kept_and_none_hands_over_a_kernel() {
 }
 
 #[test]
-fn the_loaders_limits_hold() {
+fn artifact_beyond_the_loaders_limits_is_refused() {
     let (library, id) = (MemoryLibrary::new(), blueprint("bp-1"));
     library.add(&sample_mlp(id.clone(), 4).unwrap(), &Initialisation::default()).unwrap();
     let limits: ArtifactLimits = serde_json::from_value(json!({"max_bytes": 10})).unwrap();

@@ -1,0 +1,238 @@
+//! What a host carries through its forward pass: the kernels grafted at its slots, as one view of the network sees them.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use burn::tensor::{Tensor, TensorPrimitive};
+use kasmina_blending::{Alpha, BlendBackend, BlendConfig, blend_weights};
+use kasmina_kernel_load::KernelModule;
+use kasmina_leyline::{SeedId, SlotId};
+use kasmina_safety::Clock;
+
+use crate::{
+    Activation, Activations, Fault, Part, PassKind, Role, SlotShape, Trace,
+    reuse::{Kept, Reuse},
+};
+
+/// The grafts of one pass: hand it to the host's forward, which calls [`at`](Self::at) at each of its slots.
+///
+/// A `Grafts` without kernels ([`Grafts::none`]) returns every activation as it came, bit for bit.
+pub struct Grafts<B: BlendBackend> {
+    slots: BTreeMap<SlotId, Vec<Graft<B>>>,
+    clock: Option<Arc<dyn Clock>>,
+    reuse: Reuse<B>,
+    trace: Trace<B>,
+}
+
+/// One kernel at a slot, for one pass.
+pub(crate) struct Graft<B: BlendBackend> {
+    pub(crate) seed: SeedId,
+    pub(crate) kernel: KernelModule<B>,
+    pub(crate) part: Part,
+    pub(crate) role: Role,
+    pub(crate) blend: BlendConfig,
+    pub(crate) alpha: Alpha,
+}
+
+impl<B: BlendBackend> Grafts<B> {
+    /// No kernel anywhere: the bare host.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::bare(PassKind::Bare)
+    }
+
+    /// The activation `h` at `slot` after the kernels grafted there. They read the activation that they modify.
+    ///
+    /// Shapes: `[batch, channels]`, `[batch, tokens, channels]` or `[batch, channels, height, width]`, in and out the
+    /// same. A kernel that does not fit is passed over and becomes a [`Fault`].
+    pub fn at<const D: usize>(&mut self, slot: &str, h: Tensor<B, D>) -> Tensor<B, D> {
+        self.graft(slot, None::<Tensor<B, D>>, h)
+    }
+
+    /// Like [`at`](Self::at) for kernels that read the earlier activation `tap` and modify `h`.
+    pub fn at_with_tap<const D: usize>(&mut self, slot: &str, tap: Tensor<B, D>, h: Tensor<B, D>) -> Tensor<B, D> {
+        self.graft(slot, Some(tap), h)
+    }
+
+    /// Like [`at`](Self::at), with the computation of the activation as a closure. A seed's pass over the same batch then uses
+    /// the activation that the host's pass has computed, instead of computing it again: the later the slot, the more that
+    /// saves. The closure must not call `grafts`.
+    pub fn at_lazy<const D: usize>(&mut self, slot: &str, h: impl FnOnce() -> Tensor<B, D>) -> Tensor<B, D> {
+        if let Some((_, h)) = self.find(slot) {
+            return self.graft(slot, None::<Tensor<B, D>>, h);
+        }
+        let h = h();
+        self.keep(slot, None::<&Tensor<B, D>>, &h);
+        self.graft(slot, None::<Tensor<B, D>>, h)
+    }
+
+    /// Like [`at_lazy`](Self::at_lazy) for kernels that read another activation than they modify; the closure returns both,
+    /// `(tap, h)`.
+    pub fn at_lazy_with_tap<const D: usize>(
+        &mut self,
+        slot: &str,
+        compute: impl FnOnce() -> (Tensor<B, D>, Tensor<B, D>),
+    ) -> Tensor<B, D> {
+        if let Some((Some(tap), h)) = self.find(slot) {
+            return self.graft(slot, Some(tap), h);
+        }
+        let (tap, h) = compute();
+        self.keep(slot, Some(&tap), &h);
+        self.graft(slot, Some(tap), h)
+    }
+
+    /// Offers the logits of this batch, `[batch, classes]`, to the CONFIDENCE blends behind this call and, from the host's
+    /// pass, to the seeds' passes over the same batch. Without any, a CONFIDENCE blend is a fault.
+    pub fn offer_logits(&mut self, logits: Tensor<B, 2>) {
+        self.trace.logits = Some(logits.detach());
+    }
+
+    /// Which pass this is.
+    #[must_use]
+    pub fn pass(&self) -> PassKind {
+        self.trace.pass
+    }
+
+    /// What went wrong in the pass so far.
+    #[must_use]
+    pub fn faults(&self) -> &[Fault] {
+        &self.trace.faults
+    }
+
+    /// Ends the pass: what it leaves behind.
+    #[must_use]
+    pub fn finish(self) -> Trace<B> {
+        let Self { reuse, mut trace, .. } = self;
+        if let Reuse::Keep(kept) = reuse {
+            trace.activations = Activations::new(trace.order.clone(), kept);
+        }
+        trace
+    }
+
+    pub(crate) fn bare(pass: PassKind) -> Self {
+        Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, trace: Trace::new(pass) }
+    }
+
+    pub(crate) fn new(pass: PassKind, slots: BTreeMap<SlotId, Vec<Graft<B>>>, clock: Arc<dyn Clock>) -> Self {
+        Self { slots, clock: Some(clock), ..Self::bare(pass) }
+    }
+
+    /// The same grafts for a pass of another kind.
+    pub(crate) fn as_pass(mut self, pass: PassKind) -> Self {
+        self.trace.pass = pass;
+        self
+    }
+
+    /// The pass keeps its lazy activations, for the passes of seeds.
+    pub(crate) fn keep_activations(mut self) -> Self {
+        self.reuse = Reuse::Keep(BTreeMap::new());
+        self
+    }
+
+    /// The pass uses what the host's has computed, if that is the same here, and its logits.
+    pub(crate) fn after(mut self, host: &Trace<B>) -> Self {
+        self.reuse = Reuse::From(host.activations.clone());
+        self.trace.logits.clone_from(&host.logits);
+        self
+    }
+
+    fn find<const D: usize>(&self, slot: &str) -> Option<(Option<Tensor<B, D>>, Tensor<B, D>)> {
+        match &self.reuse {
+            Reuse::From(activations) => activations.find(slot, &self.slots),
+            Reuse::No | Reuse::Keep(_) => None,
+        }
+    }
+
+    fn keep<const D: usize>(&mut self, slot: &str, tap: Option<&Tensor<B, D>>, h: &Tensor<B, D>) {
+        if matches!(self.reuse, Reuse::Keep(_))
+            && let Some(slot) = self.intern(slot)
+            && let Reuse::Keep(kept) = &mut self.reuse
+        {
+            kept.insert(slot, Kept::new(tap, h));
+        }
+    }
+
+    fn graft<const D: usize>(&mut self, slot: &str, tap: Option<Tensor<B, D>>, h: Tensor<B, D>) -> Tensor<B, D> {
+        // A name that is not an identifier can hold no seed, so there is nothing to remember either.
+        let Some(slot) = self.intern(slot) else { return h };
+        self.observe(&slot, tap.as_ref(), &h);
+        let Some(grafts) = self.slots.get(&slot) else { return h };
+        let started = self.clock.as_ref().map(|clock| clock.monotonic());
+        let mut out = h;
+        for graft in grafts {
+            let input = tap.as_ref().unwrap_or(&out).clone();
+            let (blended, done) = graft.apply(input, out, self.trace.logits.as_ref());
+            out = blended;
+            if let Err((reason, detail)) = done {
+                self.trace.faults.push(Fault { seed: graft.seed.clone(), slot: slot.clone(), reason, detail });
+            }
+        }
+        if let (Some(clock), Some(started)) = (&self.clock, started) {
+            self.trace.blend_time += clock.monotonic().since(started);
+        }
+        out
+    }
+
+    /// The id of a slot. Text is copied once for each slot and pass, and not at all where a kernel is grafted.
+    fn intern(&self, slot: &str) -> Option<SlotId> {
+        let seen = self.trace.shapes.get_key_value(slot).map(|(id, _)| id);
+        let known = seen.or_else(|| self.slots.get_key_value(slot).map(|(id, _)| id));
+        known.cloned().or_else(|| SlotId::new(slot).ok())
+    }
+
+    fn observe<const D: usize>(&mut self, slot: &SlotId, tap: Option<&Tensor<B, D>>, h: &Tensor<B, D>) {
+        self.trace.order.push(slot.clone());
+        if !self.trace.shapes.contains_key(slot) {
+            let output = Activation::of(h);
+            let input = tap.map_or_else(|| output.clone(), Activation::of);
+            self.trace.shapes.insert(slot.clone(), SlotShape { input, output });
+        }
+    }
+}
+
+impl<B: BlendBackend> Graft<B> {
+    /// Whether it is part of the host, in this view as in the host's own.
+    pub(crate) fn committed(&self) -> bool {
+        self.part == Part::Committed
+    }
+
+    /// The blended activation; or `host` as it was, with the reason and its explanation.
+    fn apply<const D: usize>(
+        &self,
+        input: Tensor<B, D>,
+        host: Tensor<B, D>,
+        logits: Option<&Tensor<B, 2>>,
+    ) -> (Tensor<B, D>, Result<(), (&'static str, String)>) {
+        let input = match self.role {
+            Role::Structure => input,
+            Role::StraightThrough | Role::Barrier => input.detach(),
+        };
+        let seed = match self.kernel.forward(input) {
+            Ok(seed) => seed,
+            Err(error) => return (host, Err((error.reason(), error.to_string()))),
+        };
+        let weights = match self.role {
+            // Nothing is mixed: whether the two fit is all there is to ask.
+            Role::StraightThrough => blend_weights(&host, &seed, &BlendConfig::default(), Alpha::ONE, None),
+            Role::Structure | Role::Barrier => blend_weights(&host, &seed, &self.blend, self.alpha, logits.cloned()),
+        };
+        let weights = match weights {
+            Ok(weights) => weights,
+            Err(error) => return (host, Err((error.reason(), error.to_string()))),
+        };
+        let (host, seed) = (host.into_primitive().tensor(), seed.into_primitive().tensor());
+        let blended = match self.role {
+            Role::Structure => B::mix(host, seed, weights),
+            Role::StraightThrough => B::straight_through(host, seed),
+            Role::Barrier => B::mix_behind_barrier(host, seed, weights),
+        };
+        (Tensor::from_primitive(TensorPrimitive::Float(blended)), Ok(()))
+    }
+}
+
+impl<B: BlendBackend> fmt::Debug for Grafts<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kernels =
+            self.slots.iter().map(|(slot, grafts)| (slot, grafts.iter().map(|graft| &graft.seed).collect::<Vec<_>>()));
+        f.debug_map().entries(kernels).finish()
+    }
+}

@@ -1,0 +1,236 @@
+//! The pass that trains the host, and the proof that its gradients are its own.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use burn::{
+    module::{AutodiffModule, ParamId},
+    optim::GradientsParams,
+    tensor::Tensor,
+};
+use kasmina_blending::GraftBackend;
+use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageFossilized};
+use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter_ids};
+
+use crate::{
+    Cast, Fault, GradientLedger, Grafts, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View, Violation,
+    cosine_similarity,
+};
+
+/// What the host's pass found. Nothing has been stepped, and no seed has been culled.
+#[derive(Debug)]
+pub struct HostPass<B: GraftBackend> {
+    /// The host's loss on the batch.
+    pub loss: f32,
+    /// The host's gradients.
+    pub gradients: GradientsParams,
+    /// The gradients of riders and fossils, by seed, in the order of their ids.
+    pub kernels: Vec<(SeedId, GradientsParams)>,
+    /// Seeds that share a parameter with somebody. The gradients are those of a pass without them.
+    pub violations: Vec<Violation>,
+    /// What the pass left behind: its faults, and what the seeds' passes use again.
+    pub trace: Trace<B>,
+    /// The time that the forward and backward pass took.
+    pub pass_time: Duration,
+    /// The time that the proof took.
+    pub verify_time: Duration,
+}
+
+/// The host cannot be stepped on this batch.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{cause}")]
+pub struct HostPassError {
+    /// Why.
+    pub cause: HostPassCause,
+    /// The faults of the pass up to there.
+    pub faults: Vec<Fault>,
+}
+
+/// Why the host cannot be stepped on this batch.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum HostPassCause {
+    #[error("the loss has the shape {got:?}, expected [1]")]
+    LossShape { got: Vec<usize> },
+    #[error("the host's loss is {loss}")]
+    NonFiniteLoss { loss: f32 },
+    /// A fossil, which is part of the host, could not do its part. It is the last of the faults.
+    #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
+    Fossil(Box<Fault>),
+    /// A parameter of the host belongs to somebody else.
+    #[error("the host cannot be trained: {0}")]
+    Host(#[from] RegistryError),
+    /// The host's gradients are not the host's to apply.
+    #[error("the host cannot be trained: {0}")]
+    Update(#[from] UpdateRefusal),
+}
+
+impl HostPassCause {
+    /// A stable name for telemetry.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::LossShape { .. } => "loss_shape",
+            Self::NonFiniteLoss { .. } => "non_finite_loss",
+            Self::Fossil(fault) => fault.reason,
+            Self::Host(error) => error.reason(),
+            Self::Update(refusal) => refusal.reason(),
+        }
+    }
+}
+
+/// Gradients by module, or the seeds that must not have been in the pass.
+type Divided = Result<(GradientsParams, Vec<(SeedId, GradientsParams)>), Vec<Offence>>;
+
+/// A seed and the parameters that it shares with somebody.
+type Offence = (SeedId, BTreeSet<ParamId>);
+
+/// Runs the host's pass: fossils as structure, TRAINING seeds riding behind the host.
+///
+/// `forward` returns the host's loss on the batch, of shape `[1]`. A pass that a seed has spoilt, because it shares a parameter
+/// with the host or with another kernel, is done again without it, on a copy of the host: the host's gradients are as if
+/// that seed had not been there, and running statistics move once. A host that has new parameters is registered anew.
+///
+/// # Errors
+/// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
+pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    ownership: &mut dyn Ownership,
+    rng: &StepRng<'_, B>,
+) -> Result<HostPass<B>, HostPassError> {
+    let started = cast.clock().monotonic();
+    rng.start(RngStream::Host);
+    let mut grafts = cast.host().keep_activations();
+    let loss = forward(host, &mut grafts);
+    let value = number(&loss);
+    let without_faults = |cause| HostPassError { cause, faults: Vec::new() };
+    if loss.dims() != [1] {
+        return Err(without_faults(HostPassCause::LossShape { got: loss.dims().to_vec() }));
+    }
+    if !value.is_finite() {
+        return Err(without_faults(HostPassCause::NonFiniteLoss { loss: value }));
+    }
+    let mut ledger = GradientLedger::new(loss.backward());
+    let passed = cast.clock().monotonic();
+
+    let mut trace = grafts.finish();
+    if let Some(fossil) = trace.faults.iter().position(|fault| is_fossil(cast, &fault.seed)) {
+        let cause = HostPassCause::Fossil(Box::new(trace.faults[fossil].clone()));
+        trace.faults.truncate(fossil + 1);
+        return Err(HostPassError { cause, faults: trace.faults });
+    }
+    if let Err(cause) = check_host(host, &ledger, ownership) {
+        return Err(HostPassError { cause, faults: trace.faults });
+    }
+    // A seed that could not do its part is out of the step.
+    let failed: Vec<SeedId> = trace.faults.iter().map(|fault| fault.seed.clone()).collect();
+    let divided = divide(host, &mut ledger, cast, ownership, &failed);
+    let verify_time = cast.clock().monotonic().since(passed);
+    let ((gradients, kernels), violations) = match divided {
+        Ok(divided) => (divided, Vec::new()),
+        Err(offences) => again(host, forward, cast, ownership, rng, failed, offences),
+    };
+    let pass_time = passed.since(started);
+    Ok(HostPass { loss: value, gradients, kernels, violations, trace, pass_time, verify_time })
+}
+
+/// The host's gradients, and those of the kernels that learn with it.
+type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
+
+/// The pass without the seeds that spoil it, and what each of them had added to the host's gradient.
+fn again<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    ownership: &dyn Ownership,
+    rng: &StepRng<'_, B>,
+    failed: Vec<SeedId>,
+    mut offences: Vec<Offence>,
+) -> (Gradients, Vec<Violation>) {
+    let pass = |host: &H, without: &[SeedId]| {
+        rng.start(RngStream::Host);
+        let loss = forward(host, &mut cast.host_without(without).as_pass(PassKind::HostAgain));
+        GradientLedger::new(loss.backward())
+    };
+    let twin = || H::from_inner(host.valid());
+    let spoilt_host = twin();
+    let spoilt = pass(&spoilt_host, &failed).take(&spoilt_host).unwrap_or_default();
+    loop {
+        let mut without = failed.clone();
+        without.extend(offences.iter().map(|(seed, _)| seed.clone()));
+        let clean_host = twin();
+        let mut ledger = pass(&clean_host, &without);
+        match divide(&clean_host, &mut ledger, cast, ownership, &without) {
+            // Every round leaves at least one seed out, so there is a last one.
+            Err(more) => offences.extend(more),
+            Ok((gradients, kernels)) => {
+                let violation = |(seed, shared): Offence| {
+                    let cosine = cosine_similarity::<B, _>(host, &gradients, &spoilt, &shared);
+                    Violation { seed, pass: Pass::Host, shared, cosine }
+                };
+                let violations = offences.into_iter().map(violation).collect();
+                return ((gradients, kernels), violations);
+            }
+        }
+    }
+}
+
+/// Hands the gradients of the host's pass to their owners, if they can be told apart.
+fn divide<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    ledger: &mut GradientLedger<B>,
+    cast: &Cast<'_, B>,
+    ownership: &dyn Ownership,
+    without: &[SeedId],
+) -> Divided {
+    let in_pass = |participant: &&Participant<'_, B>| {
+        !without.contains(participant.seed) && participant.part(&View::Host) != Part::Absent
+    };
+    let mut in_pass: Vec<_> = cast.participants().iter().filter(in_pass).collect();
+    in_pass.sort_by_key(|participant| participant.seed);
+    let kernels: Vec<_> = in_pass.iter().map(|participant| (participant, ledger.present(participant.kernel))).collect();
+    let (mut divided, mut offences) = (Vec::new(), Vec::new());
+    for (Participant { seed, kernel, .. }, present) in kernels {
+        let missing: BTreeSet<_> = present.difference(&ledger.present(*kernel)).copied().collect();
+        let allowed = ownership.validate_update(&Owner::Seed((*seed).clone()), &present);
+        match ledger.take_apart_from(*kernel, host) {
+            Err(shared) => offences.push(((*seed).clone(), shared)),
+            Ok(_) if !missing.is_empty() => offences.push(((*seed).clone(), missing)),
+            Ok(gradients) => match allowed {
+                Err(refusal) => offences.push(((*seed).clone(), BTreeSet::from([refusal.parameter()]))),
+                Ok(()) => divided.push(((*seed).clone(), gradients)),
+            },
+        }
+    }
+    match ledger.take(host) {
+        Ok(gradients) if offences.is_empty() => Ok((gradients, divided)),
+        Ok(_) => Err(offences),
+        // A kernel has taken by id what is the host's, and nobody can say which.
+        Err(shared) => Err(in_pass.into_iter().map(|other| (other.seed.clone(), shared.clone())).collect()),
+    }
+}
+
+/// Whether the host's gradients are the host's to apply. A host that has grown new parameters is registered anew.
+fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    ledger: &GradientLedger<B>,
+    ownership: &mut dyn Ownership,
+) -> Result<(), HostPassCause> {
+    let present = ledger.present(host);
+    let allowed = ownership.validate_update(&Owner::Host, &present);
+    if let Err(UpdateRefusal::Unregistered { .. }) = allowed {
+        ownership.register(&Owner::Host, &parameter_ids(host).into_iter().collect())?;
+        return Ok(ownership.validate_update(&Owner::Host, &present)?);
+    }
+    Ok(allowed?)
+}
+
+fn is_fossil<B: GraftBackend>(cast: &Cast<'_, B>, seed: &SeedId) -> bool {
+    cast.participant(seed).is_some_and(|participant| participant.stage == SeedStageFossilized)
+}
+
+/// The loss as a number; NaN for a tensor without any.
+pub(crate) fn number<B: GraftBackend>(loss: &Tensor<B, 1>) -> f32 {
+    loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN)
+}

@@ -1,0 +1,157 @@
+//! The host's pass: whose gradients come out, and what a spoilt pass costs.
+
+use burn::{
+    module::AutodiffModule,
+    optim::{GradientsParams, Optimizer, SgdConfig},
+    tensor::Tensor,
+};
+use kasmina_isolation::{Grafts, HostPass, HostPassCause, Pass, PassKind, host_pass};
+use kasmina_leyline::v1::SeedLifecycleStage::*;
+use kasmina_registry::{Owner, Ownership, OwnsNothing, Registry, UpdateRefusal, doubles::pair, parameter_ids};
+
+use crate::world::{B, Host, How, Seed, cast, kernel, registry, rng, seed, share, spoilt};
+
+fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+    host.loss(grafts)
+}
+
+fn pass(host: &Host<B>, seeds: &[Seed], registry: &mut Registry) -> HostPass<B> {
+    host_pass(host, &forward, &cast(seeds), registry, &rng()).unwrap()
+}
+
+/// The host's bytes after a step by these gradients.
+fn stepped(host: &Host<B>, gradients: GradientsParams) -> Vec<u8> {
+    SgdConfig::new().init().step(0.1, host.clone(), gradients).bytes()
+}
+
+/// The host's bytes after a step of plain Burn without any seed.
+fn control(host: &Host<B>) -> Vec<u8> {
+    let loss = host.loss(&mut Grafts::none());
+    stepped(host, GradientsParams::from_grads(loss.backward(), host))
+}
+
+#[test]
+fn host_steps_as_in_plain_burn_and_riders_and_fossils_learn() {
+    let host = Host::init();
+    let rider = [Seed::new("rider", "mid", SeedStageTraining, kernel(1, 4))];
+    let found = pass(&host, &rider, &mut registry(&rider));
+    assert_eq!((found.kernels.len(), found.kernels[0].1.len()), (1, 2));
+    assert!(found.violations.is_empty() && found.trace.faults.is_empty());
+    assert_eq!(stepped(&host, found.gradients), control(&host));
+
+    let fossil = [Seed::new("fossil", "mid", SeedStageFossilized, kernel(1, 4))];
+    let found = pass(&host, &fossil, &mut registry(&fossil));
+    assert_eq!(found.kernels.len(), 1);
+    assert_ne!(stepped(&host, found.gradients), control(&host), "a fossil is part of the host");
+}
+
+#[test]
+fn rider_that_shares_a_parameter_is_named_and_the_host_steps_without_it() {
+    for how in [How::ById, How::ByTensor] {
+        let host = SquareHost::init();
+        let mut seeds = [
+            Seed::new("clean", "late", SeedStageTraining, kernel(2, 4)),
+            Seed::new("thief", "mid", SeedStageTraining, kernel(1, 4)),
+        ];
+        let mut registry = registry(&seeds);
+        seeds[1].kernel = share(seeds[1].kernel.clone(), &host.stem.weight, how);
+        let passes = std::cell::RefCell::new(Vec::new());
+        let forward = |host: &SquareHost<B>, grafts: &mut Grafts<B>| {
+            passes.borrow_mut().push(grafts.pass());
+            host.loss(grafts)
+        };
+        let found = host_pass(&host, &forward, &cast(&seeds), &mut registry, &rng()).unwrap();
+        assert_eq!(found.violations.len(), 1, "{how:?}");
+        let violation = &found.violations[0];
+        assert_eq!((&violation.seed, violation.pass, violation.shared.len()), (&seed("thief"), Pass::Host, 1));
+        assert!(violation.cosine.is_some_and(|cosine| (-1.0..=1.0).contains(&cosine)));
+        assert_eq!(found.kernels.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["clean"]);
+        assert_eq!(*passes.borrow(), [PassKind::Host, PassKind::HostAgain, PassKind::HostAgain]);
+        let loss = host.loss(&mut Grafts::none());
+        let plain = GradientsParams::from_grads(loss.backward(), &host);
+        let step = |gradients| {
+            let stepped = SgdConfig::new().init().step(0.1, host.clone(), gradients);
+            kasmina_kernel_load::weights::module_to_bytes(&stepped.valid()).unwrap()
+        };
+        assert_eq!(step(found.gradients), step(plain), "{how:?}");
+    }
+}
+
+#[test]
+fn rider_without_finite_weights_changes_nothing_of_the_host() {
+    let host = Host::init();
+    let seeds = [Seed::new("nan", "mid", SeedStageTraining, spoilt(kernel(1, 4)))];
+    let found = pass(&host, &seeds, &mut registry(&seeds));
+    assert_eq!(stepped(&host, found.gradients), control(&host));
+}
+
+#[test]
+fn rider_that_cannot_run_is_a_fault_and_gets_no_gradients() {
+    let host = Host::init();
+    let seeds = [Seed::new("narrow", "mid", SeedStageTraining, kernel(1, 3))];
+    let found = pass(&host, &seeds, &mut registry(&seeds));
+    assert_eq!((found.trace.faults.len(), found.kernels.len()), (1, 0));
+    assert_eq!(stepped(&host, found.gradients), control(&host));
+}
+
+#[test]
+fn fossil_that_cannot_run_refuses_the_pass() {
+    let host = Host::init();
+    let seeds = [Seed::new("narrow", "mid", SeedStageFossilized, kernel(1, 3))];
+    let error = host_pass(&host, &forward, &cast(&seeds), &mut registry(&seeds), &rng()).unwrap_err();
+    assert_eq!((error.cause.reason(), error.faults.len()), ("input_channels", 1));
+    assert!(error.to_string().starts_with("the fossil narrow at mid failed: "), "{error}");
+}
+
+#[test]
+fn loss_that_is_not_one_finite_number_refuses_the_pass() {
+    let host = Host::init();
+    let run = |forward: &dyn Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>| {
+        let forward = |host: &Host<B>, grafts: &mut Grafts<B>| forward(host, grafts);
+        host_pass(&host, &forward, &cast(&[]), &mut Registry::default(), &rng()).map(|_| ()).unwrap_err().cause
+    };
+    let nan = run(&|host, grafts| host.loss(grafts) * f32::NAN);
+    assert_eq!(nan.reason(), "non_finite_loss");
+    let two = run(&|host, grafts| host.loss(grafts).repeat_dim(0, 2));
+    assert_eq!(two, HostPassCause::LossShape { got: vec![2] });
+}
+
+#[test]
+fn ownership_that_refuses_the_host_or_a_rider_is_obeyed() {
+    let host = Host::init();
+    let seeds = [Seed::new("rider", "mid", SeedStageTraining, kernel(1, 4))];
+    let error = host_pass(&host, &forward, &cast(&seeds), &mut OwnsNothing, &rng()).unwrap_err();
+    assert_eq!(error.cause.reason(), "no_registry");
+
+    let (mut ownership, handle) = pair();
+    ownership.register(&Owner::Host, &parameter_ids(&host).into_iter().collect()).unwrap();
+    let found = host_pass(&host, &forward, &cast(&seeds), &mut ownership, &rng()).unwrap();
+    assert_eq!(found.violations.len(), 1, "its parameters are registered to nobody");
+    assert_eq!(found.violations[0].seed, seed("rider"));
+    assert_eq!(stepped(&host, found.gradients), control(&host));
+    handle.refuse_next(UpdateRefusal::Teacher { parameter: host.head.weight.id });
+    let error = host_pass(&host, &forward, &cast(&[]), &mut ownership, &rng()).unwrap_err();
+    assert_eq!(error.cause.reason(), "teacher");
+}
+
+/// A host whose stem has a weight of a kernel's shape.
+#[derive(burn::module::Module, Debug)]
+struct SquareHost<B: burn::tensor::backend::Backend> {
+    stem: burn::nn::Linear<B>,
+    head: burn::nn::Linear<B>,
+}
+
+impl SquareHost<B> {
+    fn init() -> Self {
+        let host = Host::init();
+        let stem = burn::nn::LinearConfig::new(4, 4).init(&Default::default());
+        Self { stem, head: host.head }
+    }
+
+    fn loss(&self, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+        let x = crate::world::ramp::<B, 2>([6, 4], 3);
+        let h = grafts.at("mid", self.stem.forward(x).tanh());
+        let h = grafts.at("late", h.sin());
+        self.head.forward(h).square().mean()
+    }
+}

@@ -1,0 +1,9 @@
+//! The crate's public behaviour, on real passes of a small host.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod grafts;
+mod host_pass;
+mod ledger;
+mod seed_pass;
+mod views;
+mod world;

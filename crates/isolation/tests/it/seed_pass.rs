@@ -1,0 +1,158 @@
+//! The pass of one seed: who learns, who must not, and whose fault a bad loss is.
+
+use burn::tensor::Tensor;
+use kasmina_isolation::{
+    Activation, Grafts, Pass, SeedPass, SlotShape, host_pass, passes_unchanged, probe, rehearse, seed_pass,
+};
+use kasmina_leyline::v1::SeedLifecycleStage::*;
+
+use crate::world::{B, Host, How, Seed, cast, kernel, ramp, registry, rng, seed, share, spoilt};
+
+fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+    host.loss(grafts)
+}
+
+/// The pass of the seed "own", with a registry that knows the kernels as they were in `registered`.
+fn own(host: &Host<B>, seeds: &[Seed]) -> SeedPass {
+    let (cast, mut registry) = (cast(seeds), registry(seeds));
+    let pass = host_pass(host, &forward, &cast, &mut registry, &rng()).unwrap();
+    seed_pass(&seed("own"), host, &forward, &cast, &pass, &registry, &rng()).unwrap()
+}
+
+#[test]
+fn blending_seed_gets_its_gradients_and_nobody_else_gets_any() {
+    let host = Host::init();
+    let before = host.bytes();
+    let seeds = [
+        Seed::new("own", "mid", SeedStageBlending, kernel(1, 4)),
+        Seed::new("other", "late", SeedStageBlending, kernel(2, 4)),
+    ];
+    let found = own(&host, &seeds);
+    assert!(found.loss.is_some_and(f32::is_finite));
+    assert_eq!(found.gradients.map(|gradients| gradients.len()), Some(2));
+    assert_eq!((found.violation, found.faults.len()), (None, 0));
+    assert_eq!(host.bytes(), before);
+}
+
+#[test]
+fn seed_that_shares_a_parameter_with_another_is_a_violation() {
+    for how in [How::ById, How::ByTensor] {
+        let host = Host::init();
+        let mut seeds = [
+            Seed::new("own", "mid", SeedStageBlending, kernel(1, 4)),
+            Seed::new("victim", "late", SeedStageTraining, kernel(2, 4)),
+        ];
+        seeds[0].kernel = share(seeds[0].kernel.clone(), &weight(&seeds[1].kernel), how);
+        let (cast, mut ownership) = (cast(&seeds), registry(&seeds[1..]));
+        let pass = host_pass(&host, &forward, &cast, &mut ownership, &rng()).unwrap();
+        let found = seed_pass(&seed("own"), &host, &forward, &cast, &pass, &ownership, &rng()).unwrap();
+        let violation = found.violation.unwrap();
+        assert_eq!((violation.seed, violation.pass, violation.shared.len()), (seed("own"), Pass::Seed, 1), "{how:?}");
+        assert!(found.gradients.is_none());
+    }
+}
+
+#[test]
+fn unregistered_kernel_gets_no_gradients() {
+    let host = Host::init();
+    let seeds = [Seed::new("own", "mid", SeedStageBlending, kernel(1, 4))];
+    let (cast, mut ownership) = (cast(&seeds), registry(&[]));
+    let pass = host_pass(&host, &forward, &cast, &mut ownership, &rng()).unwrap();
+    let found = seed_pass(&seed("own"), &host, &forward, &cast, &pass, &ownership, &rng()).unwrap();
+    assert!(found.violation.is_some() && found.gradients.is_none());
+}
+
+#[test]
+fn loss_that_another_seed_spoils_is_taken_without_it() {
+    let host = Host::init();
+    let clean = [Seed::new("own", "mid", SeedStageBlending, kernel(1, 4))];
+    let alone = own(&host, &clean).loss;
+    let [own_seed] = clean;
+    let seeds = [own_seed, Seed::new("nan", "late", SeedStageBlending, spoilt(kernel(2, 4)))];
+    let found = own(&host, &seeds);
+    assert_eq!(found.loss, alone);
+    assert!(found.gradients.is_some());
+}
+
+#[test]
+fn loss_that_the_seed_itself_spoils_is_returned_without_gradients() {
+    let host = Host::init();
+    let found = own(&host, &[Seed::new("own", "mid", SeedStageBlending, spoilt(kernel(1, 4)))]);
+    assert!(found.loss.is_some_and(f32::is_nan));
+    assert!(found.gradients.is_none() && found.violation.is_none());
+}
+
+#[test]
+fn kernel_that_cannot_run_and_slot_that_is_not_reached_are_faults() {
+    let host = Host::init();
+    for (slot, channels, reason) in [("mid", 3, "input_channels"), ("nowhere", 4, "slot_not_reached")] {
+        let found = own(&host, &[Seed::new("own", slot, SeedStageBlending, kernel(1, channels))]);
+        assert_eq!((found.loss, found.faults.len(), found.faults[0].reason), (None, 1, reason));
+    }
+}
+
+#[test]
+fn another_seeds_fault_is_reported_and_the_pass_counts() {
+    let host = Host::init();
+    let seeds = [
+        Seed::new("broken", "late", SeedStageBlending, kernel(2, 3)),
+        Seed::new("own", "mid", SeedStageBlending, kernel(1, 4)),
+    ];
+    let found = own(&host, &seeds);
+    assert!(found.gradients.is_some());
+    assert_eq!(found.faults.iter().map(|fault| fault.seed.as_str()).collect::<Vec<_>>(), ["broken"]);
+}
+
+#[test]
+fn probe_has_the_loss_of_the_seeds_pass_and_unknown_seeds_have_none() {
+    let host = Host::init();
+    let seeds = [Seed::new("own", "mid", SeedStageShadowing, kernel(1, 4))];
+    let (cast, mut registry) = (cast(&seeds), registry(&seeds));
+    let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
+    let probed = probe(&seed("own"), &host, &forward, &cast, &pass, &rng()).unwrap();
+    let blended = host.loss(&mut cast.seed(&seed("own"))).into_scalar();
+    assert_eq!(probed.loss, Some(blended));
+    assert_ne!(probed.loss, Some(pass.loss));
+    assert!(probe(&seed("nobody"), &host, &forward, &cast, &pass, &rng()).is_none());
+    assert!(seed_pass(&seed("nobody"), &host, &forward, &cast, &pass, &registry, &rng()).is_none());
+}
+
+#[test]
+fn rehearsal_measures_a_kernel_that_runs_and_none_that_does_not() {
+    let device = Default::default();
+    let input = Activation::of(&ramp::<B, 2>([64, 4], 1));
+    let rehearsal = rehearse(&kernel(1, 4), &input, &device).unwrap();
+    assert!(rehearsal.loss.is_finite() && rehearsal.gradient_norm > 0.0);
+    assert_eq!(rehearse(&kernel(1, 4), &input, &device), Some(rehearsal), "the kernel is as it was");
+    assert_eq!(rehearse(&kernel(1, 3), &input, &device), None);
+    let nan = rehearse(&spoilt(kernel(1, 4)), &input, &device).unwrap();
+    assert!(nan.loss.is_nan());
+}
+
+#[test]
+fn slot_passes_a_ramp_unchanged_only_while_its_seed_is_paused() {
+    let activation = Activation::of(&ramp::<B, 2>([8, 4], 1));
+    let shape = SlotShape { input: activation.clone(), output: activation };
+    let mut seeds = [Seed::new("own", "mid", SeedStageProbationary, kernel(1, 4))];
+    let slot = seeds[0].slot.clone();
+    assert!(!passes_unchanged(cast(&seeds).live(), &slot, &shape, &Default::default()));
+    seeds[0].paused = true;
+    assert!(passes_unchanged(cast(&seeds).live(), &slot, &shape, &Default::default()));
+}
+
+/// The one weight of a linear kernel.
+fn weight(kernel: &kasmina_kernel_load::KernelModule<B>) -> burn::module::Param<Tensor<B, 2>> {
+    use burn::module::{Module, ModuleVisitor, Param};
+    struct Find(Option<Param<Tensor<B, 2>>>);
+    impl ModuleVisitor<B> for Find {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if D == 2 {
+                let value = Tensor::from_primitive(param.val().into_primitive());
+                self.0 = Some(Param::initialized(param.id, value));
+            }
+        }
+    }
+    let mut find = Find(None);
+    kernel.visit(&mut find);
+    find.0.unwrap()
+}

@@ -1,0 +1,174 @@
+//! A host with two slots, one behind the other, and kernels that fit them.
+
+use std::sync::Arc;
+
+use burn::{
+    backend::{Autodiff, Flex},
+    module::{AutodiffModule, Module, ModuleMapper, Param, ParamId},
+    nn::{Linear, LinearConfig},
+    tensor::{Tensor, TensorData, activation::relu, backend::Backend},
+};
+use kasmina_blending::{Alpha, BlendBackend, BlendConfig};
+use kasmina_isolation::{Cast, Grafts, Participant, StepRng};
+use kasmina_kernel_load::{
+    ArtifactLimits, Digests, Initialisation, KernelModule, LayerSpec, Manifest, SlotContract, initialise, verify,
+    weights::module_to_bytes,
+};
+use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage};
+use kasmina_registry::{Registry, parameter_ids};
+use kasmina_safety::doubles::ManualClock;
+
+pub(crate) type B = Autodiff<Flex>;
+
+#[derive(Module, Debug)]
+pub(crate) struct Host<B: Backend> {
+    pub(crate) stem: Linear<B>,
+    pub(crate) head: Linear<B>,
+}
+
+impl Host<B> {
+    pub(crate) fn init() -> Self {
+        let device = Default::default();
+        let host = Self { stem: LinearConfig::new(5, 4).init(&device), head: LinearConfig::new(4, 1).init(&device) };
+        host.map(&mut Ramp)
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        module_to_bytes(&self.valid()).unwrap()
+    }
+}
+
+impl<B: BlendBackend> Host<B> {
+    /// The loss on the batch. Slots: "mid" behind the stem, "late" behind a tanh of that.
+    pub(crate) fn loss(&self, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+        let x = batch::<B>();
+        let h = grafts.at("mid", relu(self.stem.forward(x.clone())));
+        let h = grafts.at("late", h.tanh());
+        (self.head.forward(h) - x.sin().sum_dim(1)).square().mean()
+    }
+}
+
+/// Weights that are the same in every run: the backend's random numbers belong to the process.
+struct Ramp;
+
+impl ModuleMapper<B> for Ramp {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let id = param.id;
+        let dims = param.val().dims();
+        Param::initialized(id, ramp::<B, D>(dims, 7).require_grad())
+    }
+}
+
+pub(crate) fn batch<B: Backend>() -> Tensor<B, 2> {
+    ramp([6, 5], 3)
+}
+
+pub(crate) fn ramp<B: Backend, const D: usize>(dims: [usize; D], steps: usize) -> Tensor<B, D> {
+    let values: Vec<f32> =
+        (0..dims.iter().product()).map(|index: usize| (index * steps % 23) as f32 / 11.0 - 1.0).collect();
+    Tensor::from_data(TensorData::new(values, dims), &Default::default())
+}
+
+/// A linear kernel for `channels` channels.
+pub(crate) fn kernel(seed: u64, channels: usize) -> KernelModule<B> {
+    let contract = SlotContract::f32(2, channels, channels);
+    let manifest =
+        Manifest::new(BlueprintId::new("bp").unwrap(), contract, vec![LayerSpec::linear(channels, channels)]).unwrap();
+    let bytes = initialise(&manifest, &Initialisation { seed, zero_last: false }).unwrap();
+    let limits = ArtifactLimits::default();
+    verify(&bytes, &Digests::of(&bytes, &limits).unwrap(), &limits).unwrap().build(&Default::default())
+}
+
+/// A seed with everything that it holds.
+pub(crate) struct Seed {
+    pub(crate) id: SeedId,
+    pub(crate) slot: SlotId,
+    pub(crate) stage: SeedLifecycleStage,
+    pub(crate) kernel: KernelModule<B>,
+    pub(crate) blend: BlendConfig,
+    pub(crate) alpha: Alpha,
+    pub(crate) paused: bool,
+    pub(crate) fine_tuning: bool,
+}
+
+impl Seed {
+    pub(crate) fn new(id: &str, slot: &str, stage: SeedLifecycleStage, kernel: KernelModule<B>) -> Self {
+        Self {
+            id: seed(id),
+            slot: SlotId::new(slot).unwrap(),
+            stage,
+            kernel,
+            blend: BlendConfig::default(),
+            alpha: Alpha::new(0.5).unwrap(),
+            paused: false,
+            fine_tuning: false,
+        }
+    }
+}
+
+pub(crate) fn seed(id: &str) -> SeedId {
+    SeedId::new(id).unwrap()
+}
+
+pub(crate) fn cast(seeds: &[Seed]) -> Cast<'_, B> {
+    fn participant(seed: &Seed) -> Participant<'_, B> {
+        Participant {
+            seed: &seed.id,
+            slot: &seed.slot,
+            stage: seed.stage,
+            kernel: &seed.kernel,
+            blend: &seed.blend,
+            alpha: seed.alpha,
+            paused: seed.paused,
+            fine_tuning: seed.fine_tuning,
+        }
+    }
+    Cast::new(seeds.iter().map(participant), Arc::new(ManualClock::default()))
+}
+
+pub(crate) fn registry(seeds: &[Seed]) -> Registry {
+    let mut registry = Registry::default();
+    for seed in seeds {
+        registry.register_seed(&seed.id, parameter_ids(&seed.kernel), 1.0).unwrap();
+    }
+    registry
+}
+
+/// Random numbers are left alone: nothing here draws any.
+pub(crate) fn rng() -> StepRng<'static, B> {
+    static DEVICE: std::sync::OnceLock<<B as burn::tensor::backend::BackendTypes>::Device> = std::sync::OnceLock::new();
+    StepRng::new(DEVICE.get_or_init(Default::default), None, 0)
+}
+
+/// How a kernel shares a parameter with its host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum How {
+    ById,
+    ByTensor,
+}
+
+/// The kernel with the parameter in the place of its own of the same shape.
+pub(crate) fn share(kernel: KernelModule<B>, parameter: &Param<Tensor<B, 2>>, how: How) -> KernelModule<B> {
+    struct Share(Param<Tensor<B, 2>>);
+    impl ModuleMapper<B> for Share {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            if param.val().dims()[..] != self.0.val().dims()[..] {
+                return param;
+            }
+            Param::initialized(self.0.id, Tensor::from_primitive(self.0.val().into_primitive()))
+        }
+    }
+    let id = if how == How::ById { parameter.id } else { ParamId::new() };
+    kernel.map(&mut Share(Param::initialized(id, parameter.val())))
+}
+
+/// The kernel with weights that are not numbers.
+pub(crate) fn spoilt(kernel: KernelModule<B>) -> KernelModule<B> {
+    struct Nan;
+    impl ModuleMapper<B> for Nan {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            param.map(|tensor| Tensor::full_like(&tensor.detach(), f32::NAN).require_grad())
+        }
+    }
+    kernel.map(&mut Nan)
+}

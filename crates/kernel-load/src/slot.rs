@@ -1,0 +1,74 @@
+//! What a slot shows, and whether a kernel fits there.
+
+use std::fmt;
+
+use burn::tensor::DType;
+
+use crate::{KernelDtype, SlotContract};
+
+/// What a kernel would read and modify at a slot, as plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotActivation {
+    /// Dimensions of both activations.
+    pub rank: usize,
+    /// Channels of the activation that a kernel reads there.
+    pub channels_in: usize,
+    /// Channels of the activation that a kernel modifies there.
+    pub channels_out: usize,
+    /// Element type of the activation that a kernel modifies there.
+    pub dtype: DType,
+}
+
+/// A kernel does not fit the slot. The caller is to blame: it chose a blueprint that was made for another slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel takes {expected}; the slot has {got}")]
+pub struct Misfit {
+    /// What the kernel takes and gives.
+    pub expected: SlotActivation,
+    /// What the slot shows.
+    pub got: SlotActivation,
+}
+
+impl SlotContract {
+    /// Whether a kernel of this contract fits a slot that shows `slot`: rank, channels and element type are all the same.
+    ///
+    /// # Errors
+    /// [`Misfit`], with both sides.
+    pub fn fits(&self, slot: &SlotActivation) -> Result<(), Misfit> {
+        let expected = SlotActivation::from(*self);
+        if expected == *slot { Ok(()) } else { Err(Misfit { expected, got: *slot }) }
+    }
+}
+
+impl SlotActivation {
+    /// The name of the element type, as a manifest spells it: `f32`, `bf16`.
+    #[must_use]
+    pub fn dtype_name(&self) -> String {
+        format!("{:?}", self.dtype).to_lowercase()
+    }
+}
+
+impl KernelDtype {
+    /// Burn's name for this element type.
+    #[must_use]
+    pub const fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+        }
+    }
+}
+
+impl From<SlotContract> for SlotActivation {
+    /// The slot that a kernel of this contract fits.
+    fn from(contract: SlotContract) -> Self {
+        let SlotContract { rank, channels_in, channels_out, dtype } = contract;
+        Self { rank, channels_in, channels_out, dtype: dtype.dtype() }
+    }
+}
+
+impl fmt::Display for SlotActivation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rank, channels_in, channels_out, .. } = self;
+        write!(f, "rank {rank}, {channels_in} to {channels_out} channels, {}", self.dtype_name())
+    }
+}
