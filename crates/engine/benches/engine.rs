@@ -72,8 +72,7 @@ fn orders(criterion: &mut Criterion) {
             });
         });
         let mut engine = self::engine(seeds);
-        let facts =
-            StepFacts { host_loss: 0.5, verify_latency: Duration::ZERO, clean: true, learned: BTreeMap::new() };
+        let facts = StepFacts { host_loss: 0.5, verify_latency: Duration::ZERO, clean: true, learned: BTreeMap::new() };
         group.bench_function(format!("step/{seeds}_seeds"), |bencher| {
             bencher.iter(|| {
                 let decision = engine.decide(Input::StepTaken(facts.clone()), &Facts::default(), now);

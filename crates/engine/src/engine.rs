@@ -157,11 +157,7 @@ impl<'a> Overlay<'a> {
                 Order::StartGrafting { seed, .. } => slot(seed).into_iter().collect(),
                 Order::Stabilize { seed } => slot(seed)
                     .into_iter()
-                    .chain([
-                        Want::Ownership(seed.clone()),
-                        Want::Packets(seed.clone()),
-                        Want::PauseProof(seed.clone()),
-                    ])
+                    .chain([Want::Ownership(seed.clone()), Want::Packets(seed.clone()), Want::PauseProof(seed.clone())])
                     .collect(),
                 Order::Rollback { .. } => vec![Want::Epochs],
                 Order::RollBackSeed { seed, epoch } => vec![Want::Checkpoint(seed.clone(), *epoch)],

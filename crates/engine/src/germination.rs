@@ -46,9 +46,10 @@ impl Draft<'_> {
         {
             return Err(Refusal::TierMismatch { blueprint, expected, got });
         }
-        let occupant = self.ids().into_iter().find(|other| {
-            self.seed(other).is_ok_and(|other| other.slot == slot && other.stage.occupies_slot())
-        });
+        let occupant = self
+            .ids()
+            .into_iter()
+            .find(|other| self.seed(other).is_ok_and(|other| other.slot == slot && other.stage.occupies_slot()));
         let slot_state = match (&self.facts.slot, occupant) {
             (None, _) => SlotState::Unknown,
             (Some(_), Some(occupant)) => SlotState::Taken(occupant),
@@ -210,4 +211,3 @@ impl Draft<'_> {
         })
     }
 }
-

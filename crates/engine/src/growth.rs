@@ -1,12 +1,12 @@
 //! From TRAINING to FOSSILIZED: G2, G3, and G4 twice.
 
 use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
-use kasmina_gates::{ImpactMetric, Interface, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus};
+use kasmina_gates::{
+    ImpactMetric, Interface, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus,
+};
 use kasmina_leyline::{
     SeedId,
-    v1::SeedLifecycleStage::{
-        self, SeedStageBlending, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
-    },
+    v1::SeedLifecycleStage::{self, SeedStageBlending, SeedStageProbationary, SeedStageShadowing, SeedStageTraining},
 };
 use kasmina_lifecycle::{Evaluate, Fossilize, Gatekeeper, GuardedMove, Stabilize, StartGrafting};
 

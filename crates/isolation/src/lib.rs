@@ -56,7 +56,7 @@
 //!
 //! let (seed, slot, blend) = (SeedId::new("seed-1")?, SlotId::new("mid")?, BlendConfig::default());
 //! let mut registry = Registry::default();
-//! registry.register_seed(&seed, parameter_ids(&kernel), 1.0)?;
+//! registry.register_seed(&seed, parameter_ids(&kernel))?;
 //! let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
 //! let (mut optimizer, mut seeds_optimizer) = (AdamWConfig::new().init(), AdamWConfig::new().init());
 //!

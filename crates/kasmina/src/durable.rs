@@ -112,10 +112,6 @@ impl Durable {
         self.torn_tail.take()
     }
 
-    pub(crate) const fn incarnation(&self) -> u64 {
-        self.incarnation
-    }
-
     /// Goes on where another process stopped.
     pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: Vec<u64>) {
         (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
@@ -233,12 +229,7 @@ impl Durable {
         mem::take(&mut self.learned)
     }
 
-    fn snapshot(
-        &self,
-        state: &State,
-        watermark: Option<UnixTime>,
-        now: Monotonic,
-    ) -> Result<Entry, CheckpointError> {
+    fn snapshot(&self, state: &State, watermark: Option<UnixTime>, now: Monotonic) -> Result<Entry, CheckpointError> {
         let record = SnapshotRecord {
             run: self.run.clone(),
             incarnation: self.incarnation,
@@ -280,12 +271,8 @@ impl Durable {
         weights.extend(saved.into_iter().filter_map(|(seed, weights)| Some((seed, weights?))));
         let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
         let digests = self.keeper.put_all(&bytes, now)?;
-        let record = EpochRecord {
-            at: now,
-            state: state.clone(),
-            weights,
-            parts: parts.into_keys().zip(digests).collect(),
-        };
+        let record =
+            EpochRecord { at: now, state: state.clone(), weights, parts: parts.into_keys().zip(digests).collect() };
         let named = record.weights.values().flat_map(Weights::blobs);
         let blobs: Vec<Digest> = named.chain(record.parts.values().copied()).collect();
         let (epoch, step) = (state.run.epoch, state.run.step);

@@ -196,6 +196,8 @@ impl Reporter {
     /// The seed has entered a stage.
     pub(crate) fn count_packets_from_here(&mut self, seed: &SeedId) {
         self.due.remove(seed);
-        self.outlets.iter_mut().for_each(|outlet| drop(outlet.delivered.remove(seed)));
+        for outlet in &mut self.outlets {
+            outlet.delivered.remove(seed);
+        }
     }
 }

@@ -12,9 +12,7 @@ use kasmina_engine::{
     input::{KernelFacts, KernelFailure, Ownership as OwnershipFacts, Rehearsal},
     seed::Contract,
 };
-use kasmina_isolation::{
-    Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse,
-};
+use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse};
 use kasmina_kernel_load::{
     Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
@@ -90,8 +88,7 @@ impl KernelError {
 impl<B: GraftBackend> Tensors<B> {
     pub(crate) fn new(settings: &Settings, library: Box<dyn KernelLibrary>, device: &B::Device) -> Self {
         let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
-        let loader =
-            KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
+        let loader = KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
         Self {
             device: device.clone(),
             loader,
@@ -170,13 +167,7 @@ impl<B: GraftBackend> Tensors<B> {
         }
     }
 
-    fn stage(
-        &mut self,
-        seed: &SeedId,
-        slot: &SlotId,
-        blueprint: &BlueprintId,
-        artifact: &VerifiedArtifact,
-    ) -> Fetched {
+    fn stage(&mut self, seed: &SeedId, slot: &SlotId, blueprint: &BlueprintId, artifact: &VerifiedArtifact) -> Fetched {
         let manifest = artifact.manifest();
         let contract = contract_of(manifest);
         // After a restart a kernel can arrive before the host was looked at. It waits in the cache.
@@ -198,11 +189,7 @@ impl<B: GraftBackend> Tensors<B> {
 
     /// Replaces the kernel of a grafted seed without a word to anybody.
     #[cfg(feature = "doubles")]
-    pub(crate) fn tamper(
-        &mut self,
-        seed: &SeedId,
-        replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>,
-    ) -> bool {
+    pub(crate) fn tamper(&mut self, seed: &SeedId, replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>) -> bool {
         let Some(plant) = self.planted.get_mut(seed) else { return false };
         plant.kernel = replace(plant.kernel.clone());
         plant.changed = true;
@@ -279,7 +266,7 @@ impl<B: GraftBackend> Tensors<B> {
                 if let Some(plant) = self.staged.remove(seed) {
                     self.registry.release_seed(seed);
                     // Nobody owned them when they were staged, and only commits register.
-                    let _ = self.registry.register_seed(seed, parameter_ids(&plant.kernel), 1.0);
+                    let _ = self.registry.register_seed(seed, parameter_ids(&plant.kernel));
                     self.planted.insert(seed.clone(), plant);
                 }
                 None
@@ -321,7 +308,7 @@ impl<B: GraftBackend> Tensors<B> {
             registry.release_seed(seed);
         }
         for (seed, plant) in &mut planted {
-            registry.register_seed(seed, parameter_ids(&plant.kernel), 1.0)?;
+            registry.register_seed(seed, parameter_ids(&plant.kernel))?;
             plant.changed = !saved;
         }
         self.registry = registry;

@@ -6,9 +6,7 @@ use kasmina::{
     CommandSender, SeedManager,
     leyline::{
         TrainingRunId,
-        v1::{
-            AdaptationCommand, CircuitBreakerState, CommandCircuitBreaker, CommandType, adaptation_command::Payload,
-        },
+        v1::{AdaptationCommand, CircuitBreakerState, CommandCircuitBreaker, CommandType, adaptation_command::Payload},
     },
     safety::{Clock, SystemClock},
     security::{CommandVerifier, KeyRing, Secret},

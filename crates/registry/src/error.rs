@@ -1,7 +1,6 @@
 //! What the registry refuses.
 
 use burn::module::ParamId;
-use kasmina_leyline::SeedId;
 
 use crate::Owner;
 
@@ -13,10 +12,6 @@ pub enum RegistryError {
     /// The parameter belongs to somebody else.
     #[error("parameter {parameter} belongs to {owner}")]
     Owned { parameter: ParamId, owner: Owner },
-    #[error("{0} has no parameters registered")]
-    UnknownSeed(SeedId),
-    #[error("the learning rate scale {got} is not finite and above 0")]
-    LearningRateScale { got: f64 },
     /// [`OwnsNothing`](crate::OwnsNothing) registers nothing.
     #[error("there is no registry to register a parameter in")]
     NoRegistry,
@@ -29,8 +24,6 @@ impl RegistryError {
         match self {
             Self::Owned { owner: Owner::Teacher, .. } => "teacher",
             Self::Owned { .. } => "cross_seed",
-            Self::UnknownSeed(_) => "unregistered",
-            Self::LearningRateScale { .. } => "learning_rate_scale",
             Self::NoRegistry => "no_registry",
         }
     }

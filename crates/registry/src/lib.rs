@@ -15,7 +15,7 @@
 //!
 //! let mut registry = Registry::default();
 //! registry.register_host(parameter_ids(&host))?;
-//! registry.register_seed(&seed, parameter_ids(&kernel), 1.0)?;
+//! registry.register_seed(&seed, parameter_ids(&kernel))?;
 //!
 //! let by_seed = Owner::Seed(seed);
 //! assert!(registry.validate_update(&by_seed, parameter_ids(&kernel)).is_ok());

@@ -45,10 +45,7 @@ impl Ownership for Registry {
         match owner {
             Owner::Host => self.register_host(parameters),
             Owner::Teacher => self.register_teacher(parameters),
-            Owner::Seed(seed) => {
-                let scale = self.learning_rate_scale(seed).unwrap_or(1.0);
-                self.register_seed(seed, parameters, scale)
-            }
+            Owner::Seed(seed) => self.register_seed(seed, parameters),
         }
     }
 

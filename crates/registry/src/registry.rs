@@ -35,14 +35,7 @@ impl fmt::Display for Owner {
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     owners: BTreeMap<ParamId, Owner>,
-    seeds: BTreeMap<SeedId, Group>,
-}
-
-/// A seed's parameters and how fast they learn.
-#[derive(Clone, Debug)]
-struct Group {
-    parameters: BTreeSet<ParamId>,
-    learning_rate_scale: f64,
+    seeds: BTreeMap<SeedId, BTreeSet<ParamId>>,
 }
 
 impl Registry {
@@ -54,24 +47,21 @@ impl Registry {
         self.own(&parameters.into_iter().collect(), &Owner::Host)
     }
 
-    /// Makes these parameters the seed's, in place of those it had. They learn at `learning_rate_scale` times the host's
-    /// rate.
+    /// Makes these parameters the seed's, in place of those it had.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] if one is somebody else's; [`RegistryError::LearningRateScale`].
+    /// [`RegistryError::Owned`] if one is somebody else's.
     pub fn register_seed(
         &mut self,
         seed: &SeedId,
         parameters: impl IntoIterator<Item = ParamId>,
-        learning_rate_scale: f64,
     ) -> Result<(), RegistryError> {
-        check_scale(learning_rate_scale)?;
         let parameters: BTreeSet<_> = parameters.into_iter().collect();
         let owner = Owner::Seed(seed.clone());
         self.nobody_elses(&parameters, &owner)?;
         self.release_seed(seed);
         self.own(&parameters, &owner)?;
-        self.seeds.insert(seed.clone(), Group { parameters, learning_rate_scale });
+        self.seeds.insert(seed.clone(), parameters);
         Ok(())
     }
 
@@ -85,7 +75,7 @@ impl Registry {
 
     /// Forgets the seed and its parameters. Returns how many there were.
     pub fn release_seed(&mut self, seed: &SeedId) -> usize {
-        let released = self.seeds.remove(seed).map(|group| group.parameters).unwrap_or_default();
+        let released = self.seeds.remove(seed).unwrap_or_default();
         for parameter in &released {
             self.owners.remove(parameter);
         }
@@ -115,34 +105,7 @@ impl Registry {
 
     /// The seed's parameters.
     pub fn parameters_of(&self, seed: &SeedId) -> impl Iterator<Item = ParamId> {
-        self.seeds.get(seed).into_iter().flat_map(|group| group.parameters.iter().copied())
-    }
-
-    /// The seed's learning rate as a multiple of the host's.
-    #[must_use]
-    pub fn learning_rate_scale(&self, seed: &SeedId) -> Option<f64> {
-        self.seeds.get(seed).map(|group| group.learning_rate_scale)
-    }
-
-    /// Sets the seed's learning rate as a multiple of the host's.
-    ///
-    /// # Errors
-    /// [`RegistryError::UnknownSeed`], [`RegistryError::LearningRateScale`].
-    pub fn set_learning_rate_scale(&mut self, seed: &SeedId, scale: f64) -> Result<(), RegistryError> {
-        check_scale(scale)?;
-        let group = self.seeds.get_mut(seed).ok_or_else(|| RegistryError::UnknownSeed(seed.clone()))?;
-        group.learning_rate_scale = scale;
-        Ok(())
-    }
-
-    /// This registry with the seeds of another in the place of its own. The host and the teacher keep what they have.
-    #[must_use]
-    pub fn with_seeds_of(&self, other: &Self) -> Self {
-        let seeds = |owner: &Owner| matches!(owner, Owner::Seed(_));
-        let kept = self.owners.iter().filter(|(_, owner)| !seeds(owner));
-        let taken = other.owners.iter().filter(|(_, owner)| seeds(owner));
-        let owners = taken.chain(kept).map(|(parameter, owner)| (*parameter, owner.clone())).collect();
-        Self { owners, seeds: other.seeds.clone() }
+        self.seeds.get(seed).into_iter().flat_map(|parameters| parameters.iter().copied())
     }
 
     /// Whether `by` may update these parameters. O(log n) each.
@@ -180,8 +143,4 @@ impl Registry {
             Some(_) | None => Ok(()),
         })
     }
-}
-
-fn check_scale(got: f64) -> Result<(), RegistryError> {
-    if got.is_finite() && got > 0.0 { Ok(()) } else { Err(RegistryError::LearningRateScale { got }) }
 }

@@ -4,7 +4,10 @@ use kasmina_engine::{Input, commands::Order};
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 use proptest::prelude::*;
 
-use crate::{model::orders, world::{World, germinate, seed}};
+use crate::{
+    model::orders,
+    world::{World, germinate, seed},
+};
 
 #[test]
 fn second_order_of_a_batch_sees_what_the_first_did() {

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use kasmina_engine::{Input, commands::{BreakerName, Order}, state::Validation};
+use kasmina_engine::{
+    Input,
+    commands::{BreakerName, Order},
+    state::Validation,
+};
 use kasmina_leyline::{SeedId, v1::CircuitBreakerState};
 use proptest::prelude::*;
 

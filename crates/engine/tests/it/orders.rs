@@ -69,7 +69,8 @@ fn every_gate_that_passes_after_training_saves_the_weights_it_judged() {
     world.grow(&a, SeedStageTraining);
     world.step(&[], &[]);
     world.step(&[], &[]);
-    let saved = |decision: &kasmina_engine::Decision| decision.effects.contains(&Effect::SaveWeights { seed: seed("a") });
+    let saved =
+        |decision: &kasmina_engine::Decision| decision.effects.contains(&Effect::SaveWeights { seed: seed("a") });
     assert!(saved(&world.order(graft(&a))));
     world.step(&[], &[]);
     world.step(&[], &[]);

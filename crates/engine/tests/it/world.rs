@@ -280,8 +280,7 @@ impl World {
                 }
                 Want::Slot(_) => facts.slot = Some(contract()),
                 Want::Rehearsal(_) => {
-                    facts.rehearsal =
-                        Some(Rehearsal { loss: self.luck.rehearsal, gradient_norm: self.luck.rehearsal });
+                    facts.rehearsal = Some(Rehearsal { loss: self.luck.rehearsal, gradient_norm: self.luck.rehearsal });
                 }
                 Want::Ownership(id) => {
                     let registered = if self.attached.contains(&id) { self.luck.registered } else { 0 };

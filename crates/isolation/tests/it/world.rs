@@ -129,7 +129,7 @@ pub(crate) fn cast(seeds: &[Seed]) -> Cast<'_, B> {
 pub(crate) fn registry(seeds: &[Seed]) -> Registry {
     let mut registry = Registry::default();
     for seed in seeds {
-        registry.register_seed(&seed.id, parameter_ids(&seed.kernel), 1.0).unwrap();
+        registry.register_seed(&seed.id, parameter_ids(&seed.kernel)).unwrap();
     }
     registry
 }

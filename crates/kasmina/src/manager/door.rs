@@ -11,7 +11,10 @@ use kasmina_telemetry::{Assembler, Metric, names};
 
 use crate::{
     CheckpointError, Refusal, SeedManager,
-    durable::{self, Durable, Written}, events, reporter::Draft, tensors::Fetched,
+    durable::{self, Durable, Written},
+    events,
+    reporter::Draft,
+    tensors::Fetched,
 };
 
 /// Inputs that are decided on top of each other and happen together, or not at all.
@@ -77,9 +80,9 @@ impl<B: GraftBackend> SeedManager<B> {
         let mut overlay = self.engine.overlay_on(std::mem::take(&mut batch.delta));
         let decision = overlay.decide(input, &measured.facts, now);
         overlay.adopt(&decision);
-        let fetch = decision.fetch().and_then(|(seed, blueprint)| {
-            Some((seed.clone(), overlay.seed(seed)?.slot.clone(), blueprint.clone()))
-        });
+        let fetch = decision
+            .fetch()
+            .and_then(|(seed, blueprint)| Some((seed.clone(), overlay.seed(seed)?.slot.clone(), blueprint.clone())));
         batch.delta = overlay.into_delta();
 
         for metric in measured.metrics.drain(..) {

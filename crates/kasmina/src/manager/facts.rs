@@ -99,11 +99,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// A seed as a checkpoint has it, its kernel staged if it is the same.
-    fn look_up_seed(
-        &mut self,
-        id: &SeedId,
-        epoch: Option<u64>,
-    ) -> Result<(SeedCheckpoint, Sla), CheckpointError> {
+    fn look_up_seed(&mut self, id: &SeedId, epoch: Option<u64>) -> Result<(SeedCheckpoint, Sla), CheckpointError> {
         let held = self.epochs();
         let target = epoch.or_else(|| held.last().copied()).filter(|epoch| held.contains(epoch));
         let Some(epoch) = target else {

@@ -12,7 +12,9 @@ use kasmina_engine::{
     Decision, Event, Input, Observation, Seed, Stage,
     input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, StepFacts, Violation},
 };
-use kasmina_isolation::{self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass};
+use kasmina_isolation::{
+    self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass,
+};
 use kasmina_leyline::SeedId;
 use kasmina_telemetry::{Metric, names};
 

@@ -24,7 +24,7 @@ fn ids<const N: usize>(numbers: [u64; N]) -> [ParamId; N] {
 fn update_of_foreign_parameter_is_refused_with_its_reason() {
     let mut registry = Registry::default();
     registry.register_host(ids([1])).unwrap();
-    registry.register_seed(&seed("a"), ids([2]), 1.0).unwrap();
+    registry.register_seed(&seed("a"), ids([2])).unwrap();
     registry.register_teacher(ids([3])).unwrap();
     let by_a = Owner::Seed(seed("a"));
     let reason = |by: &Owner, id| registry.validate_update(by, ids([id])).map_err(|refusal| refusal.reason());
@@ -43,13 +43,13 @@ fn parameter_with_an_owner_cannot_be_registered_by_another() {
     let mut registry = Registry::default();
     registry.register_host(ids([1])).unwrap();
     registry.register_teacher(ids([2])).unwrap();
-    registry.register_seed(&seed("a"), ids([3]), 1.0).unwrap();
-    assert_eq!(registry.register_seed(&seed("b"), ids([9, 1]), 1.0).unwrap_err().reason(), "cross_seed");
-    assert_eq!(registry.register_seed(&seed("b"), ids([9, 2]), 1.0).unwrap_err().reason(), "teacher");
+    registry.register_seed(&seed("a"), ids([3])).unwrap();
+    assert_eq!(registry.register_seed(&seed("b"), ids([9, 1])).unwrap_err().reason(), "cross_seed");
+    assert_eq!(registry.register_seed(&seed("b"), ids([9, 2])).unwrap_err().reason(), "teacher");
     assert_eq!(registry.register_host(ids([3])).unwrap_err().reason(), "cross_seed");
     assert_eq!(registry.owner(ParamId::from(9)), None, "a refused registration leaves nothing behind");
     // A refused change of a seed's own parameters leaves it those it had.
-    assert!(registry.register_seed(&seed("a"), ids([1]), 1.0).is_err());
+    assert!(registry.register_seed(&seed("a"), ids([1])).is_err());
     assert_eq!(registry.parameters_of(&seed("a")).collect::<Vec<_>>(), ids([3]));
 }
 
@@ -59,7 +59,7 @@ fn repeated_registration_changes_nothing_and_release_leaves_nothing() {
     for _ in 0..2 {
         registry.register_host(ids([1])).unwrap();
         registry.register_teacher(ids([2])).unwrap();
-        registry.register_seed(&seed("a"), ids([3, 4]), 0.5).unwrap();
+        registry.register_seed(&seed("a"), ids([3, 4])).unwrap();
     }
     assert_eq!(registry.parameters_of(&seed("a")).count(), 2);
     assert_eq!((registry.release_seed(&seed("a")), registry.release_seed(&seed("a"))), (2, 0));
@@ -67,19 +67,6 @@ fn repeated_registration_changes_nothing_and_release_leaves_nothing() {
     assert_eq!(registry.owner(ParamId::from(1)), Some(&Owner::Host));
     registry.reset();
     assert_eq!(registry.owner(ParamId::from(1)), None);
-}
-
-#[test]
-fn learning_rate_needs_a_registered_seed_and_a_positive_number() {
-    let mut registry = Registry::default();
-    assert_eq!(registry.set_learning_rate_scale(&seed("a"), 2.0).unwrap_err().reason(), "unregistered");
-    registry.register_seed(&seed("a"), ids([1]), 0.5).unwrap();
-    for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert_eq!(registry.set_learning_rate_scale(&seed("a"), wrong).unwrap_err().reason(), "learning_rate_scale");
-        assert!(registry.register_seed(&seed("b"), ids([2]), wrong).is_err());
-    }
-    registry.set_learning_rate_scale(&seed("a"), 2.0).unwrap();
-    assert_eq!(registry.learning_rate_scale(&seed("a")), Some(2.0));
 }
 
 #[derive(Module, Debug)]
@@ -100,23 +87,6 @@ fn running_statistics_and_frozen_weights_are_not_parameters() {
     assert_eq!(parameter_ids(&net.no_grad()), []);
 }
 
-#[test]
-fn seeds_of_another_registry_bring_their_parameters() {
-    let id = |number: u64| ParamId::from(number);
-    let (mut now, mut then) = (Registry::default(), Registry::default());
-    now.register_host([id(1)]).unwrap();
-    now.register_teacher([id(2)]).unwrap();
-    now.register_seed(&seed("new"), [id(3)], 1.0).unwrap();
-    then.register_host([id(4)]).unwrap();
-    then.register_seed(&seed("old"), [id(5)], 0.5).unwrap();
-    let back = now.with_seeds_of(&then);
-    let owners = [1, 2, 3, 4, 5].map(|number| back.owner(id(number)).map(ToString::to_string));
-    let named = |name: &str| Some(name.to_owned());
-    assert_eq!(owners, [named("the host"), named("the teacher"), None, None, named("old")]);
-    assert_eq!(back.learning_rate_scale(&seed("old")), Some(0.5));
-    assert_eq!(back.parameters_of(&seed("new")).count(), 0);
-}
-
 proptest! {
     #[test]
     fn random_calls_match_a_list_of_pairs(
@@ -130,7 +100,7 @@ proptest! {
             let (owner, outcome) = match what {
                 0 => ("the host".to_owned(), registry.register_host(parameters())),
                 1 => ("the teacher".to_owned(), registry.register_teacher(parameters())),
-                2 | 3 => (seed.to_string(), registry.register_seed(&seed, parameters(), 1.0)),
+                2 | 3 => (seed.to_string(), registry.register_seed(&seed, parameters())),
                 4 => {
                     let held = model.len();
                     model.retain(|_, owner| *owner != seed.to_string());
