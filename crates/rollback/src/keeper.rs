@@ -96,6 +96,7 @@ impl Keeper {
     }
 
     /// Stores blobs for the next [`append`](Self::append), durable when it returns. What is stored already costs nothing.
+    /// A blob that neither the next batch nor anything live names is deleted after that batch.
     ///
     /// # Errors
     /// [`StoreError`]: what was stored since the last append is deleted again. Not tried while [`ready`](Self::ready) is an

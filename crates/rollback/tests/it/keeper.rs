@@ -109,8 +109,9 @@ fn two_newest_snapshots_stay_usable_with_their_deltas_and_blobs() {
 fn damaged_newest_snapshot_leaves_the_one_before_and_its_deltas() {
     let (store, mut keeper) = open();
     let put = |keeper: &mut Keeper, bytes: &[u8]| keeper.put(bytes, at(0)).unwrap();
-    let (old, learned) = (put(&mut keeper, b"old"), put(&mut keeper, b"learned"));
+    let old = put(&mut keeper, b"old");
     keeper.snapshot(vec![1], vec![old], at(0)).unwrap();
+    let learned = put(&mut keeper, b"learned");
     keeper.append(&[delta(&[learned])], at(0)).unwrap();
     let new = put(&mut keeper, b"new");
     keeper.snapshot(vec![2], vec![new], at(0)).unwrap();
