@@ -9,7 +9,7 @@ pub struct KeeperSettings {
     pub retention: Duration,
     /// Records that may lie in the journal beyond those that are needed. Each compaction writes what is needed anew.
     pub compact_after: u64,
-    /// Records after the newest snapshot from which on [`Keeper::snapshot_due`] asks for another.
+    /// Records after the newest snapshot from which on [`Keeper::snapshot_due`](crate::Keeper::snapshot_due) asks for another.
     pub snapshot_after: u64,
     /// The wait after the first failed write. It doubles with each further failure.
     pub first_wait: Duration,
