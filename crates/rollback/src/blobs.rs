@@ -5,7 +5,7 @@ use crate::{Digest, StoreError};
 /// Blobs named by their SHA-256.
 ///
 /// What a mistake costs: a blob that comes back changed puts wrong weights into a host without a trace; one that is not durable
-/// when [`put`](Self::put) returns makes an acknowledged state unreadable. One that is refused costs a retry.
+/// when [`put_all`](Self::put_all) returns makes an acknowledged state unreadable. One that is refused costs a retry.
 pub trait Blobs: Send {
     /// Stores several blobs, durable when it returns, with one directory sync for all. What is stored already costs nothing.
     ///

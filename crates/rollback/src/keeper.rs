@@ -3,40 +3,13 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     ops::Range,
-    time::Duration,
 };
 
 use kasmina_leyline::Monotonic;
 
-use crate::{Blobs, Digest, Entry, Epoch, Journal, StoreError, Visitor, backoff::Backoff, holdings::Holdings};
-
-/// How long things are kept, and how often the journal is tidied up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeeperSettings {
-    /// How long the record of a nonce is needed after it was written: as long as the command could be sent again.
-    pub retention: Duration,
-    /// Records that may lie in the journal beyond those that are needed. Each compaction writes what is needed anew.
-    pub compact_after: u64,
-    /// Records after the newest snapshot from which on [`Keeper::snapshot_due`] asks for another.
-    pub snapshot_after: u64,
-    /// The wait after the first failed write. It doubles with each further failure.
-    pub first_wait: Duration,
-    /// The longest wait.
-    pub longest_wait: Duration,
-}
-
-impl Default for KeeperSettings {
-    /// Five minutes of nonces, 4096 records (some 1 MiB of commands), waits of 1 s to 60 s. Our choices.
-    fn default() -> Self {
-        Self {
-            retention: Duration::from_secs(300),
-            compact_after: 4096,
-            snapshot_after: 4096,
-            first_wait: Duration::from_secs(1),
-            longest_wait: Duration::from_secs(60),
-        }
-    }
-}
+use crate::{
+    Blobs, Digest, Entry, Epoch, Journal, KeeperSettings, StoreError, Visitor, backoff::Backoff, holdings::Holdings,
+};
 
 /// Owns a journal and the blobs that its entries name. Knows nothing of seeds and reads no clock.
 ///
@@ -123,6 +96,7 @@ impl Keeper {
     }
 
     /// Stores blobs for the next [`append`](Self::append), durable when it returns. What is stored already costs nothing.
+    /// A blob that neither the next batch nor anything live names is deleted after that batch.
     ///
     /// # Errors
     /// [`StoreError`]: what was stored since the last append is deleted again. Not tried while [`ready`](Self::ready) is an
@@ -143,6 +117,12 @@ impl Keeper {
     /// Those of [`Blobs::get`].
     pub fn get(&mut self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
         self.blobs.get(digest)
+    }
+
+    /// Whether the blob is stored. Reads nothing.
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.blobs.contains(digest)
     }
 
     /// Appends one batch with one sync, and gives the sequence numbers. Acknowledged when it returns.

@@ -15,18 +15,18 @@ pub const FULL_ROLLBACK: Sla = Sla { name: "full", budget: Duration::from_secs(1
 pub struct Sla {
     /// The path that is timed.
     pub name: &'static str,
-    /// How long it may take. Exactly this long is still no breach.
+    /// How long it may take. Exactly this long is not a breach yet.
     pub budget: Duration,
 }
 
 /// What [`Sla::judge`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// What was timed against.
+    /// The budget that it was compared with.
     pub sla: Sla,
     /// How long it took.
     pub took: Duration,
-    /// By how much the budget was exceeded; `None` where it was kept.
+    /// By how much the budget was exceeded; `None` if it was kept.
     pub breach: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_budget_itself_is_no_breach() {
+    fn exact_budget_is_not_a_breach() {
         let start = Monotonic::from_millis(7);
         let at = |millis: u64| FAST_ROLLBACK.judge(start, Monotonic::from_millis(7 + millis));
         assert_eq!(at(500).breach, None);

@@ -20,36 +20,28 @@ pub trait Storage: Send + Sync {
     fn list(&self) -> Result<Vec<String>, StoreError>;
 
     /// The length of a file; `None` if there is none of that name.
-    #[allow(missing_docs, clippy::missing_errors_doc, reason = "see list")]
     fn length(&self, name: &str) -> Result<Option<u64>, StoreError>;
 
     /// The bytes of `range`; [`StoreError::Truncated`] if the file ends before.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn read(&self, name: &str, range: Range<u64>) -> Result<Vec<u8>, StoreError>;
 
     /// Writes `bytes` at `offset`, and makes the file if there is none. After an error some of the bytes may be there.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn write(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Cuts a file to `length` bytes.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn truncate(&self, name: &str, length: u64) -> Result<(), StoreError>;
 
     /// Makes the bytes and the length of a file durable. After an error nothing is known about them any more, and a second
     /// sync proves nothing.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn sync(&self, name: &str) -> Result<(), StoreError>;
 
     /// Renames a file, in one step, over another one if there is one.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn rename(&self, from: &str, to: &str) -> Result<(), StoreError>;
 
     /// Deletes a file.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn remove(&self, name: &str) -> Result<(), StoreError>;
 
     /// Makes all names durable: what was created, renamed and removed.
-    #[allow(clippy::missing_errors_doc, reason = "see list")]
     fn sync_directory(&self) -> Result<(), StoreError>;
 }
 

@@ -1,13 +1,13 @@
 //! Writes the first inputs of every fuzz target to `fuzz/corpus`: recorded commands, real artifacts, manifests, journals,
-//! checkpoints, and a few streams of choices. `cargo run -p fuzz-properties --example seeds`; files of other names stay.
+//! entries, and a few streams of choices. `cargo run -p fuzz-properties --example seeds`; files of other names stay.
 #![allow(clippy::unwrap_used, reason = "a tool of one run: what goes wrong is shown")]
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, initialise};
-use kasmina_leyline::{BlueprintId, CommandId, SeedId, UnixTime, v1::SeedLifecycleStage};
-use kasmina_rollback::{Checkpoint, CheckpointId, CheckpointStore, Entry, Journal, Record, Store};
+use kasmina_leyline::BlueprintId;
+use kasmina_rollback::{Journal, Store, doubles::conformance::one_of_each};
 
 const ANNOTATIONS: [(&str, &str); 12] = [
     ("empty", ""),
@@ -31,7 +31,7 @@ fn main() {
     commands();
     artifacts();
     stores();
-    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("journal", &[1, 2, 4, 5])] {
+    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("journal", &[1, 2, 3])] {
         for kind in kinds {
             for stream in 0..16 / kinds.len() as u64 {
                 put(target, &format!("choices-{kind}-{stream}"), &tagged(*kind, &choices(stream)));
@@ -79,39 +79,23 @@ fn artifacts() {
 }
 
 fn stores() {
-    let command_id = CommandId::new("cmd-1").unwrap();
-    let id = CheckpointId::new("c").unwrap();
-    let entries = [
-        Entry::NonceSeen { command_id: command_id.clone(), issued_at: UnixTime::from_millis(1) },
-        Entry::CommandAccepted { command_id, wire: vec![10, 5] },
-        Entry::CommandRefused { command_id: String::new(), reason: "malformed".to_owned() },
-        Entry::Transition {
-            seed_id: SeedId::new("seed-1").unwrap(),
-            from: SeedLifecycleStage::default(),
-            to: SeedLifecycleStage::try_from(1).unwrap(),
-            gate: None,
-            at: UnixTime::from_millis(2),
-        },
-        Entry::Telemetry { packet: vec![0; 8] },
-        Entry::Checkpoint { id: id.clone() },
-    ];
-    for (entry, sequence) in entries.iter().zip(1..) {
-        let record = Record { sequence, entry: entry.clone() };
-        put("journal", &format!("record-{sequence}"), &tagged(6, &record.encode()));
+    let entries = one_of_each();
+    for (number, entry) in entries.iter().enumerate() {
+        put("journal", &format!("entry-{number}"), &tagged(4, &entry.encode().unwrap()));
     }
     let directory = tempfile::tempdir().unwrap();
-    let journal = || fs::read(directory.path().join("journal")).unwrap();
-    let mut store = Store::open(directory.path()).unwrap();
-    put("journal", "journal-empty", &tagged(0, &journal()));
-    store.append(&entries[..2]).unwrap();
-    put("journal", "journal-one", &tagged(0, &journal()));
-    store.append(&entries[2..]).unwrap();
-    put("journal", "journal-two", &tagged(0, &journal()));
-    put("journal", "journal-torn", &tagged(0, &journal()[..journal().len() - 9]));
-    let blobs = BTreeMap::from([("host".to_owned(), vec![1; 12]), ("seed-1".to_owned(), Vec::new())]);
-    store.save(&Checkpoint { id, at: UnixTime::from_millis(3), sequence: 6, blobs }).unwrap();
-    let checkpoint = fs::read(directory.path().join("checkpoints/c.ckpt")).unwrap();
-    put("journal", "checkpoint", &tagged(3, &checkpoint));
+    let bytes = || fs::read(directory.path().join("journal")).unwrap();
+    let mut journal = Store::open(directory.path()).unwrap().journal;
+    put("journal", "journal-empty", &tagged(0, &bytes()));
+    journal.append(&entries[..2]).unwrap();
+    put("journal", "journal-one", &tagged(0, &bytes()));
+    journal.append(&entries[2..]).unwrap();
+    put("journal", "journal-two", &tagged(0, &bytes()));
+    put("journal", "journal-torn", &tagged(0, &bytes()[..bytes().len() - 9]));
+    let mut hole = bytes();
+    let end = hole.len();
+    hole[end - 60..].fill(0);
+    put("journal", "journal-hole", &tagged(0, &hole));
 }
 
 /// A stream of bytes of no meaning, the same every time.

@@ -1,9 +1,6 @@
 //! A directory of a store that every run begins with empty.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
@@ -16,16 +13,12 @@ thread_local! {
 pub(crate) fn with_empty<T>(run: impl FnOnce(&Path) -> T) -> T {
     DIRECTORY.with(|directory| {
         let store = directory.path().join("store");
-        fs::create_dir_all(checkpoints(&store)).expect("make the directory");
-        for path in files(&store).into_iter().chain(files(&checkpoints(&store))) {
-            fs::remove_file(path).expect("remove what the last run left");
+        fs::create_dir_all(&store).expect("make the directory");
+        for file in fs::read_dir(&store).expect("list the directory").flatten() {
+            fs::remove_file(file.path()).expect("remove what the last run left");
         }
         run(&store)
     })
-}
-
-pub(crate) fn checkpoints(store: &Path) -> PathBuf {
-    store.join("checkpoints")
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
@@ -34,9 +27,4 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) {
 
 pub(crate) fn read(path: &Path) -> Vec<u8> {
     fs::read(path).expect("read a file of the store")
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).expect("list the directory").flatten().map(|entry| entry.path());
-    entries.filter(|path| path.is_file()).collect()
 }

@@ -1,15 +1,15 @@
 //! The files of a store.
 
-use std::path::Path;
+use std::{ops::ControlFlow, path::Path};
 
 use kasmina_leyline::{
     CommandId, SeedId, UnixTime,
     v1::{SeedLifecycleGate, SeedLifecycleStage},
 };
-use kasmina_rollback::{CheckpointId, Entry, Journal, Record, Store, StoreError};
+use kasmina_rollback::{Entry, Journal, Record, Store, StoreError};
 
 use crate::{
-    checkpoint,
+    blob,
     choices::Choices,
     directory::{read, with_empty, write},
     forge,
@@ -17,32 +17,40 @@ use crate::{
 
 const LONGEST: usize = 8 << 10;
 
-/// Bytes of a journal, of a checkpoint and of a record: what is read back is what was written, or an error.
+/// Bytes of a journal, of a blob and of an entry: what is read back is what was written, or an error.
 pub fn journal(data: &[u8]) {
     let mut choices = Choices::new(&data[..data.len().min(LONGEST)]);
-    let kind = choices.byte() % 7;
+    let kind = choices.byte() % 5;
     with_empty(|store| match kind {
         0 => drop(opened(store, choices.rest())),
         1 => spoilt(store, &mut choices),
         2 => drop(opened(store, &forge::journal(&mut choices))),
-        3 => drop(checkpoint::opened(store, choices.rest())),
-        4 => checkpoint::spoilt(store, &mut choices),
-        5 => drop(checkpoint::opened(store, &forge::checkpoint(&mut choices, checkpoint::NAME))),
+        3 => blob::spoilt(store, &mut choices),
         _ => decoded(choices.rest()),
     });
 }
 
 fn decoded(bytes: &[u8]) {
-    match Record::decode(bytes) {
-        Ok(record) => assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record)),
+    match Entry::decode(bytes) {
+        Ok(entry) => assert_eq!(Entry::decode(&entry.encode().expect("an entry")).as_ref(), Ok(&entry)),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+}
+
+/// All records, or the first error.
+fn read_all(store: &mut Store) -> Result<Vec<Record>, StoreError> {
+    let mut records = Vec::new();
+    store.journal.visit(0..u64::MAX, &mut |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    })?;
+    Ok(records)
 }
 
 /// A journal that somebody changed: what is read is a beginning of what was written.
 fn spoilt(store: &Path, choices: &mut Choices<'_>) {
     let mut original = Vec::new();
-    let mut journal = Store::open(store).expect("an empty directory");
+    let mut journal = Store::open(store).expect("an empty directory").journal;
     for _ in 0..=choices.below(3) {
         let batch: Vec<_> = (0..=choices.below(3)).map(|_| entry(choices)).collect();
         journal.append(&batch).expect("an append");
@@ -73,11 +81,15 @@ fn opened(store: &Path, bytes: &[u8]) -> Option<Vec<Record>> {
             return None;
         }
     };
-    let recovery = open.recovery().clone();
+    let recovery = open.recovery.clone();
     let held = recovery.first_sequence..recovery.next_sequence;
-    let records = open.read(0);
+    let records = read_all(&mut open);
     match (&records, &recovery.torn_tail) {
         (_, Some(torn)) => assert_eq!(audit.as_ref(), Err(torn)),
+        (Ok(records), None) if audit.is_err() => {
+            assert_eq!(audit.map_err(|error| error.reason()), Err("unknown_blob"), "no blob is stored here");
+            assert!(records.iter().any(|record| !record.entry.blobs().is_empty()));
+        }
         (Ok(records), None) => assert_eq!(audit.map(|audit| audit.records), Ok(records.len() as u64)),
         (Err(error), None) => assert_eq!(audit.as_ref(), Err(error)),
     }
@@ -87,27 +99,27 @@ fn opened(store: &Path, bytes: &[u8]) -> Option<Vec<Record>> {
     }
 
     let more = Entry::Telemetry { packet: vec![7] };
-    let appended = open.append(std::slice::from_ref(&more));
+    let appended = open.journal.append(std::slice::from_ref(&more));
     drop(open);
     let mut again = Store::open(store).expect("what was opened and appended to opens again");
-    assert_eq!(again.recovery().torn_tail, None);
+    assert_eq!(again.recovery.torn_tail, None);
     let Ok(range) = appended else {
-        assert_eq!(again.recovery().next_sequence, held.end, "a refused append leaves nothing behind");
+        assert_eq!(again.recovery.next_sequence, held.end, "a refused append leaves nothing behind");
         assert!(held.end > u64::MAX / 2, "{appended:?}");
         return records.ok();
     };
     assert_eq!((range.start, range.end), (held.end, held.end + 1));
     let Ok(records) = records else {
-        assert_eq!(again.read(0).map(|_| ()), records.map(|_| ()), "an append does not mend");
+        assert_eq!(read_all(&mut again).map(|_| ()), records.map(|_| ()), "an append does not mend");
         return None;
     };
     let mut both = records.clone();
     both.push(Record { sequence: range.start, entry: more });
-    assert_eq!(again.read(0).as_ref(), Ok(&both), "the old ones and the new one");
+    assert_eq!(read_all(&mut again).as_ref(), Ok(&both), "the old ones and the new one");
     let middle = held.start + (held.end - held.start) / 2;
-    again.compact(middle).expect("compacting what can be read");
+    again.journal.compact(middle).expect("compacting what can be read");
     both.retain(|record| record.sequence >= middle);
-    assert_eq!(again.read(0).as_ref(), Ok(&both), "compacting forgets nothing else");
+    assert_eq!(read_all(&mut again).as_ref(), Ok(&both), "compacting forgets nothing else");
     Some(records)
 }
 
@@ -120,12 +132,15 @@ fn salvaged(store: &Path, bytes: &[u8], error: &StoreError) {
             assert_eq!(read(&salvage.kept), bytes[cut..], "what was cut off is kept");
             assert_eq!(read(&store.join("journal")), bytes[..cut]);
             let again = Store::open(store).expect("a salvaged journal opens");
-            assert_eq!((again.recovery().next_sequence, &again.recovery().torn_tail), (salvage.next_sequence, &None));
+            assert_eq!((again.recovery.next_sequence, &again.recovery.torn_tail), (salvage.next_sequence, &None));
         }
         Ok(None) => panic!("not opened, and nothing to salvage: {error}"),
         Err(other) => {
             assert_eq!(&other, error);
-            assert!(["not_a_store", "truncated", "corrupt", "newer_version"].contains(&error.reason()), "{error}");
+            assert!(
+                ["not_a_store", "truncated", "corrupt", "newer_version", "older_version"].contains(&error.reason()),
+                "{error}"
+            );
         }
     }
 }
@@ -134,19 +149,24 @@ fn salvaged(store: &Path, bytes: &[u8], error: &StoreError) {
 fn entry(choices: &mut Choices<'_>) -> Entry {
     let command_id = CommandId::new(format!("c{}", choices.byte())).expect("visible");
     let at = UnixTime::from_nanos(i64::from_le_bytes(choices.number()));
-    match choices.byte() % 7 {
-        0 => Entry::CommandAccepted { command_id, wire: choices.bytes(12).to_vec() },
-        1 => Entry::CommandRefused { command_id: choices.text(4), reason: choices.text(8) },
-        2 => Entry::Transition {
+    match choices.byte() % 12 {
+        0 => Entry::NonceSeen { command_id, issued_at: at },
+        1 => Entry::Accepted { command_id, wire: choices.bytes(12).to_vec() },
+        2 => Entry::Refused { command_id: choices.text(4), reason: choices.text(8) },
+        3 => Entry::Ordered { description: choices.bytes(12).to_vec() },
+        4 => Entry::Moved {
             seed_id: SeedId::new("s").expect("visible"),
             from: SeedLifecycleStage::try_from(i32::from(choices.byte() % 4)).unwrap_or_default(),
             to: SeedLifecycleStage::try_from(i32::from(choices.byte() % 4)).unwrap_or_default(),
             gate: SeedLifecycleGate::try_from(i32::from(choices.byte() % 8)).ok(),
             at,
         },
-        3 => Entry::NonceSeen { command_id, issued_at: at },
-        4 => Entry::Telemetry { packet: choices.bytes(12).to_vec() },
-        5 => Entry::RolledBack { seed_id: SeedId::new(choices.text(4)).ok(), epoch: choices.byte().into() },
-        _ => Entry::Checkpoint { id: CheckpointId::new(format!("k{}", choices.byte())).expect("a file name") },
+        5 => Entry::Delta { bytes: choices.bytes(12).to_vec(), blobs: Vec::new() },
+        6 => Entry::Snapshot { bytes: choices.bytes(12).to_vec(), blobs: Vec::new() },
+        7 => Entry::Epoch { epoch: 1, step: choices.byte().into(), bytes: Vec::new(), blobs: Vec::new() },
+        8 => Entry::EpochDropped { epoch: choices.byte().into() },
+        9 => Entry::RolledBack { seed_id: SeedId::new(choices.text(4)).ok(), epoch: choices.byte().into() },
+        10 => Entry::Telemetry { packet: choices.bytes(12).to_vec() },
+        _ => Entry::WatermarkReset { at },
     }
 }

@@ -12,7 +12,7 @@
 
 mod annotations;
 mod artifact;
-mod checkpoint;
+mod blob;
 mod choices;
 mod command;
 mod directory;

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, sync::Arc};
 
 use kasmina_rollback::{
-    Blobs, Entry, Journal, JournalFile, MAX_BATCH_BYTES, Storage, Store, StoreError,
+    Blobs, Digest, Entry, JOURNAL_VERSION, Journal, JournalFile, MAX_BATCH_BYTES, Storage, Store, StoreError,
     doubles::{Operation, SimulatedDisk, conformance::records},
 };
 
@@ -120,6 +120,46 @@ fn batch_beyond_the_limit_leaves_no_trace() {
     let huge = Entry::Telemetry { packet: vec![0; MAX_BATCH_BYTES] };
     assert_eq!(reason(journal.append(&[huge])), Err("too_large"));
     assert_eq!(journal.append(&[entry(3)]), Ok(3..4));
+}
+
+#[test]
+fn last_sequence_number_is_never_passed() {
+    let last = u64::MAX - 1;
+    let disk = SimulatedDisk::new();
+    disk.write("journal", 0, &forged(last, None)).unwrap();
+    let (mut journal, _) = JournalFile::open(Arc::new(disk)).unwrap();
+    assert_eq!(journal.append(&[entry(1)]), Ok(last..u64::MAX));
+    assert_eq!(reason(journal.append(&[entry(2)])), Err("corrupt"));
+    assert_eq!(entries(&mut journal), [entry(1)]);
+
+    let disk = SimulatedDisk::new();
+    disk.write("journal", 0, &forged(last, Some(2))).unwrap();
+    assert_eq!(reason(JournalFile::open(Arc::new(disk)).map(|_| ())), Err("corrupt"));
+}
+
+#[test]
+fn number_of_records_that_does_not_fit_the_payload_is_corrupt() {
+    for (count, expected) in [(0, "corrupt"), (1, "unreadable_record")] {
+        let disk = SimulatedDisk::new();
+        disk.write("journal", 0, &forged(1, Some(count))).unwrap();
+        let (mut journal, _) = JournalFile::open(Arc::new(disk)).unwrap();
+        let visited = journal.visit(0..9, &mut |_| std::ops::ControlFlow::Continue(()));
+        assert_eq!(reason(visited), Err(expected), "{count}");
+    }
+}
+
+/// A journal with sound checks whose first record is `first`, and perhaps a batch of so many records around one byte.
+fn forged(first: u64, count: Option<u32>) -> Vec<u8> {
+    let check = |bytes: &[u8]| Digest::of(bytes).as_bytes()[..8].to_vec();
+    let mut header = [&b"KASMJRNL"[..], &JOURNAL_VERSION.to_le_bytes(), &[0; 4], &first.to_le_bytes()].concat();
+    header.extend(check(&header));
+    let Some(count) = count else { return header };
+    let mut frame = [&b"KJF2"[..], &1_u32.to_le_bytes(), &first.to_le_bytes(), &count.to_le_bytes()].concat();
+    frame.extend(check(&frame));
+    frame.push(0);
+    let digest = Digest::of(&frame);
+    frame.extend(digest.as_bytes());
+    [header, frame].concat()
 }
 
 fn journal() -> (SimulatedDisk, JournalFile) {

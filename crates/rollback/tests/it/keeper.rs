@@ -106,6 +106,36 @@ fn two_newest_snapshots_stay_usable_with_their_deltas_and_blobs() {
 }
 
 #[test]
+fn damaged_newest_snapshot_leaves_the_one_before_and_its_deltas() {
+    let (store, mut keeper) = open();
+    let put = |keeper: &mut Keeper, bytes: &[u8]| keeper.put(bytes, at(0)).unwrap();
+    let old = put(&mut keeper, b"old");
+    keeper.snapshot(vec![1], vec![old], at(0)).unwrap();
+    let learned = put(&mut keeper, b"learned");
+    keeper.append(&[delta(&[learned])], at(0)).unwrap();
+    let new = put(&mut keeper, b"new");
+    keeper.snapshot(vec![2], vec![new], at(0)).unwrap();
+    keeper.append(&[delta(&[])], at(0)).unwrap();
+    store.damage(&new);
+
+    let mut keeper = reopen(&store);
+    let snapshots: Vec<_> = keeper.snapshots().collect();
+    assert_eq!(snapshots, [3, 1]);
+    let mut whole = |sequence: u64| {
+        let mut blobs = Vec::new();
+        keeper
+            .visit(sequence..sequence + 1, &mut |record| {
+                blobs.extend_from_slice(record.entry.blobs());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        blobs.iter().all(|blob| keeper.get(blob).is_ok())
+    };
+    assert_eq!(snapshots.into_iter().find(|sequence| whole(*sequence)), Some(1));
+    assert!(keeper.get(&learned).is_ok(), "the delta after it can be applied");
+}
+
+#[test]
 fn epoch_outlives_compaction_until_it_is_dropped() {
     let (store, mut keeper) = open();
     let blob = keeper.put(b"host", at(0)).unwrap();
