@@ -62,8 +62,6 @@ pub(crate) struct Batch<'a> {
     pub(crate) state: &'a State,
     /// Seeds whose weights must be in the store.
     pub(crate) weights: BTreeSet<SeedId>,
-    /// Seeds whose weights go.
-    pub(crate) detached: BTreeSet<SeedId>,
     /// Critical packets that the batch causes.
     pub(crate) packets: Vec<Vec<u8>>,
     pub(crate) watermark: Option<UnixTime>,
@@ -165,13 +163,14 @@ impl Durable {
         if self.keeper.snapshots().next().is_none() {
             entries.push(self.snapshot(batch.state, batch.watermark, now)?);
         }
-        let mut weights = self.save(&batch.weights, tensors, step, now)?;
-        weights.extend(batch.detached.iter().map(|seed| (seed.clone(), None)));
         let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.clone());
         let owed = self.moved.iter().filter(|seed| !batch.delta.seeds.contains_key(*seed));
         let mut delta = batch.delta.clone();
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
+        let mut weights = self.save(&batch.weights, tensors, step, now)?;
+        let bare = delta.seeds.values().filter(|seed| seed.stage.graft().is_none());
+        weights.extend(bare.filter(|seed| self.weights.contains_key(&seed.id)).map(|seed| (seed.id.clone(), None)));
         let record = DeltaRecord { at: now, delta, weights, watermark: batch.watermark, undelivered };
         let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
 
@@ -180,6 +179,8 @@ impl Durable {
         entries.push(Entry::Delta { bytes: encode(&record)?, blobs });
         let packets = batch.packets.len();
         entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
+        // What no sink has taken must stay.
+        self.keeper.pin(batch.undelivered.first().copied());
         let places = self.keeper.append(&entries, now)?;
 
         record.delta.seeds.keys().for_each(|seed| {

@@ -26,8 +26,6 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     /// Seeds whose weights must be in the store.
     pub(super) weights: BTreeSet<SeedId>,
-    /// Seeds whose weights go.
-    pub(super) detached: BTreeSet<SeedId>,
     /// What goes into telemetry, in order.
     notes: Vec<Note>,
 }
@@ -59,7 +57,6 @@ impl Batch {
                 }
                 Effect::Detach { seed } => {
                     self.weights.remove(seed);
-                    self.detached.insert(seed.clone());
                 }
                 Effect::Fetch { .. } | Effect::CountPackets { .. } | Effect::Purge { .. } => {}
             }
@@ -138,14 +135,18 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]: nothing has happened.
     pub(super) fn conclude(&mut self, batch: Batch) -> Result<(), CheckpointError> {
-        let Batch { delta, decisions, entries, weights, detached, notes } = batch;
+        let Batch { delta, decisions, entries, weights, notes } = batch;
         let step = delta.run.as_ref().unwrap_or(&self.engine.state().run).step;
-        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
         let owes = self.durable.as_ref().is_some_and(Durable::owes);
+        if notes.is_empty() && entries.is_empty() && delta.is_empty() && !owes {
+            self.tensors.unstage();
+            return Ok(());
+        }
+        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
         let written = if entries.is_empty() && delta.is_empty() && !owes {
             Ok(Written::default())
         } else {
-            self.append(&delta, entries, weights, detached, draft.packets())
+            self.append(&delta, entries, weights, draft.packets())
         };
         match written {
             Ok(written) => {
@@ -153,6 +154,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 self.moved.extend(decisions.iter().flat_map(Decision::transitions).cloned());
                 self.engine.commit(delta);
                 self.perform(&decisions);
+                self.tensors.unstage();
                 self.write_snapshot_if_due();
                 Ok(())
             }
@@ -174,12 +176,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Decides and commits at once what does not wait for a disk: what a step shows, what time brings, and culls that safety forces.
     /// The journal gets it with the next batch.
-    pub(super) fn act(&mut self, input: Input) -> Decision {
+    pub(super) fn act(&mut self, input: Input) -> Vec<Event> {
         let now = self.clock.monotonic();
         let wants = self.engine.wants(&input, now);
         let seeds: Vec<Seed> = wants.iter().filter_map(|want| self.state().seeds.get(want.seed()?)).cloned().collect();
         let facts = self.measure(&wants, &seeds).facts;
-        let decision = self.engine.decide(input, &facts, now);
+        let mut decision = self.engine.decide(input, &facts, now);
         let moves: Vec<_> = decision
             .events
             .iter()
@@ -190,9 +192,9 @@ impl<B: GraftBackend> SeedManager<B> {
             Some(durable) => durable.owe(&decision.delta, moves),
             None => self.moved.extend(moves.into_iter().map(|(moved, _)| moved)),
         }
-        self.engine.commit(decision.delta.clone());
+        self.engine.commit(std::mem::take(&mut decision.delta));
         self.perform(std::slice::from_ref(&decision));
-        decision
+        decision.events
     }
 
     /// Makes durable what has been committed before it was: moves at once, what was learned if `all`. What cannot be written now
@@ -200,7 +202,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn write_committed(&mut self, all: bool) {
         let Some(durable) = &mut self.durable else { return };
         let learned = if all { durable.take_learned() } else { BTreeSet::new() };
-        if learned.is_empty() && !durable.owes() {
+        if !all && !durable.owes() {
             return;
         }
         let state = self.engine.state();
@@ -208,7 +210,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
         let draft = self.reporter.draft(state.run.step, |_| {});
-        let outcome = self.append(&delta, Vec::new(), weights, BTreeSet::new(), draft.packets());
+        let outcome = self.append(&delta, Vec::new(), weights, draft.packets());
         match outcome {
             Ok(written) => {
                 self.adopt(draft, written);
@@ -240,23 +242,14 @@ impl<B: GraftBackend> SeedManager<B> {
         delta: &Delta,
         entries: Vec<Entry>,
         weights: BTreeSet<SeedId>,
-        detached: BTreeSet<SeedId>,
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
         let (watermark, undelivered) =
             (self.verifier.retention().watermark, self.reporter.undelivered().into_iter().collect());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
-        let batch = durable::Batch {
-            entries,
-            delta,
-            state: self.engine.state(),
-            weights,
-            detached,
-            packets,
-            watermark,
-            undelivered,
-        };
+        let batch =
+            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
         let written = durable.append(batch, &mut self.tensors, started)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }

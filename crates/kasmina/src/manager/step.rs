@@ -9,8 +9,8 @@ use burn::{
 };
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{
-    Decision, Event, Input, Observation, Seed, Stage,
-    input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, StepFacts, Violation},
+    Event, Input, Observation, Seed, Stage,
+    input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
 };
 use kasmina_isolation::{
     self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass,
@@ -130,8 +130,8 @@ impl<B: GraftBackend> SeedManager<B> {
                 faults: seen.faults.iter().map(fault).collect(),
                 violation: seen.violation.as_ref().map(violation),
             };
-            let decision = self.act(Input::SeedPass(id.clone(), facts));
-            report.seeds.extend(steps_of(&decision));
+            let events = self.act(Input::SeedPass(id.clone(), facts));
+            report.seeds.extend(steps_of(events));
             learned.extend(seen.gradients.map(|gradients| (id, gradients)));
         }
         if report.step.is_multiple_of(self.settings.training.probe_every) {
@@ -145,8 +145,8 @@ impl<B: GraftBackend> SeedManager<B> {
                     blend_latency: seen.blend_time,
                     faults: seen.faults.iter().map(fault).collect(),
                 };
-                let decision = self.act(Input::Probe(id, facts));
-                report.seeds.extend(steps_of(&decision));
+                let events = self.act(Input::Probe(id, facts));
+                report.seeds.extend(steps_of(events));
             }
         }
         learned
@@ -188,8 +188,8 @@ impl<B: GraftBackend> SeedManager<B> {
             clean: report.violations.is_empty(),
             learned,
         };
-        let decision = self.act(Input::StepTaken(facts));
-        report.seeds.extend(steps_of(&decision));
+        let events = self.act(Input::StepTaken(facts));
+        report.seeds.extend(steps_of(events));
     }
 
     /// Lets the policy give its orders, each durable on its own.
@@ -259,9 +259,9 @@ const fn is_probed(stage: &Stage) -> bool {
     }
 }
 
-fn steps_of(decision: &Decision) -> impl Iterator<Item = kasmina_engine::input::SeedStep> {
-    decision.events.iter().filter_map(|event| match event {
-        Event::SeedStepped(step) => Some(step.clone()),
+fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
+    events.into_iter().filter_map(|event| match event {
+        Event::SeedStepped(step) => Some(step),
         Event::Moved(_)
         | Event::Judged(_)
         | Event::Culled { .. }
