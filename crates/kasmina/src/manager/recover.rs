@@ -62,7 +62,7 @@ struct Reading {
     packets: BTreeMap<String, u64>,
     undelivered: BTreeSet<u64>,
     /// The last record that said which packets are undelivered.
-    told: u64,
+    undelivered_at: u64,
 }
 
 impl Reading {
@@ -97,7 +97,8 @@ impl Reading {
             }
         }
         (self.run, self.incarnation, self.at, self.state) = (Some(run), incarnation, at, state);
-        (self.watermark, self.undelivered, self.told) = (watermark, undelivered.into_iter().collect(), sequence);
+        (self.watermark, self.undelivered, self.undelivered_at) =
+            (watermark, undelivered.into_iter().collect(), sequence);
     }
 
     fn delta(&mut self, sequence: u64, record: DeltaRecord) {
@@ -114,13 +115,14 @@ impl Reading {
             }
         }
         if let Some(undelivered) = record.undelivered {
-            (self.undelivered, self.told) = (undelivered.into_iter().collect(), sequence);
+            (self.undelivered, self.undelivered_at) = (undelivered.into_iter().collect(), sequence);
         }
     }
 
     /// Critical packets that no sink had taken.
     fn undelivered(&self) -> Vec<u64> {
-        let open = self.packets.values().filter(|place| **place > self.told || self.undelivered.contains(place));
+        let open =
+            self.packets.values().filter(|place| **place > self.undelivered_at || self.undelivered.contains(place));
         open.copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
