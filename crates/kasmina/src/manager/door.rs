@@ -1,19 +1,19 @@
 //! The one door: an input is decided, made durable, committed, and then done.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
-use kasmina_leyline::{Monotonic, SeedId, UnixTime};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
-use kasmina_telemetry::{Assembler, Metric, names};
+use kasmina_telemetry::{Assembler, Draft, Metric, names};
+use prost::Message;
 
 use crate::{
     CheckpointError, Refusal, SeedManager,
     durable::{self, Durable, Written},
     events,
-    reporter::Draft,
     tensors::Fetched,
 };
 
@@ -142,11 +142,11 @@ impl<B: GraftBackend> SeedManager<B> {
             self.tensors.unstage();
             return Ok(());
         }
-        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
+        let draft = self.reporter.draft(step, self.clock.unix(), |to| notes.into_iter().for_each(|note| note(to)));
         let written = if entries.is_empty() && delta.is_empty() && !owes {
             Ok(Written::default())
         } else {
-            self.append(&delta, entries, weights, draft.packets())
+            self.append(&delta, entries, weights, encoded(draft.packets()))
         };
         match written {
             Ok(written) => {
@@ -209,8 +209,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
-        let draft = self.reporter.draft(state.run.step, |_| {});
-        let outcome = self.append(&delta, Vec::new(), weights, draft.packets());
+        let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});
+        let outcome = self.append(&delta, Vec::new(), weights, encoded(draft.packets()));
         match outcome {
             Ok(written) => {
                 self.adopt(draft, written);
@@ -328,4 +328,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => self.emit_failure(&error),
         }
     }
+}
+
+fn encoded(packets: &[Arc<TelemetryPacket>]) -> Vec<Vec<u8>> {
+    packets.iter().map(|packet| packet.encode_to_vec()).collect()
 }

@@ -144,7 +144,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn verify(&mut self, wire: &[u8]) -> Result<Verified, CommandError> {
         let (unix, now) = (self.clock.unix(), self.clock.monotonic());
         self.verifier.verify(wire, unix, now).map_err(|rejection| {
-            self.reporter.rejected(&rejection);
+            self.reporter.rejected(rejection.reason(), rejection.command_id());
             CommandError::Rejected(rejection)
         })
     }
