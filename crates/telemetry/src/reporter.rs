@@ -108,7 +108,7 @@ impl Reporter {
     }
 
     /// Goes on after a restart: critical packets that no sink had taken are at these places.
-    pub fn resume(&mut self, life: &str, undelivered: &[u64]) {
+    pub fn resume(&mut self, life: &str, undelivered: &BTreeSet<u64>) {
         self.assembler = self.assembler.clone().resumed(life);
         for outlet in &mut self.outlets {
             undelivered.iter().for_each(|place| outlet.lanes.push_spilled(*place));

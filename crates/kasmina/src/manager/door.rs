@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
+use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed, Want};
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
@@ -92,6 +92,10 @@ impl<B: GraftBackend> SeedManager<B> {
                 batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
             }
             batch.note(move |to| events::happened(to, &event));
+        }
+        if decision.answer.is_err() && measured.sla.is_some() {
+            // The checkpoint was there, and the seed does not go back to it.
+            wants.iter().filter_map(Want::seed).for_each(|seed| self.tensors.unstage_seed(seed));
         }
         let answer = decision.answer.clone().map_err(|refusal| measured.explain(refusal));
         batch.weigh(&decision.effects);
@@ -202,10 +206,11 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn write_committed(&mut self, all: bool) {
         let Some(durable) = &mut self.durable else { return };
         let learned = if all { durable.take_learned() } else { BTreeSet::new() };
-        if !all && !durable.owes() {
+        let state = self.engine.state();
+        let ahead = all && (!learned.is_empty() || durable.is_behind(&state.run));
+        if !ahead && !durable.owes() {
             return;
         }
-        let state = self.engine.state();
         let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
@@ -245,8 +250,7 @@ impl<B: GraftBackend> SeedManager<B> {
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
-        let (watermark, undelivered) =
-            (self.verifier.retention().watermark, self.reporter.undelivered().into_iter().collect());
+        let (watermark, undelivered) = (self.verifier.retention().watermark, self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
         let batch =
             durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
@@ -266,7 +270,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn write_snapshot_if_due(&mut self) {
         let (now, watermark) = (self.clock.monotonic(), self.verifier.retention().watermark);
         let Some(durable) = &mut self.durable else { return };
-        if durable.keeper().snapshot_due()
+        if durable.snapshot_due()
             && let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now)
         {
             self.emit_failure(&error);
