@@ -10,11 +10,10 @@ use kasmina_leyline::TrainingRunId;
 use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
 use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
-use kasmina_telemetry::Sink;
+use kasmina_telemetry::{Assembler, Reporter, Sink};
 
 use crate::{
-    Advance, BuildError, CheckpointError, SeedManager, Settings, durable::Durable, manager::Parts, reporter::Reporter,
-    tensors::Tensors,
+    Advance, BuildError, CheckpointError, SeedManager, Settings, durable::Durable, manager::Parts, tensors::Tensors,
 };
 
 /// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
@@ -153,7 +152,11 @@ impl SeedManagerBuilder {
             engine: Engine::new(settings.engine(&run), gatekeepers),
             tensors: Tensors::new(&settings, library, device),
             policy: policy.unwrap_or_else(|| settings.policy()),
-            reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
+            reporter: Reporter::new(
+                Assembler::new(&settings.telemetry.source, run.clone(), settings.telemetry.pending_events),
+                sinks,
+                settings.telemetry.pending_packets,
+            ),
             durable: durable.transpose()?,
             verifier,
             clock,

@@ -87,7 +87,7 @@ impl Refusal {
     }
 
     /// As telemetry says it.
-    pub(crate) fn told(&self) -> Refused {
+    pub(crate) fn summary(&self) -> Refused {
         let late = match self {
             Self::Unreadable(Unreadable { error: ReadError::DeadlineExceeded { deadline_ms, late_ms }, .. }) => {
                 Some((*deadline_ms, *late_ms))

@@ -162,6 +162,7 @@ pub(crate) fn recovered(recovered: &Recovered) -> Event {
         .with("seeds", recovered.seeds)
         .with("step", recovered.step);
     let event = recovered.abandoned_rollback.iter().fold(event, |event, epoch| event.with("abandoned_rollback", epoch));
+    let event = recovered.skipped_snapshot.iter().fold(event, |event, place| event.with("skipped_snapshot", place));
     let event = recovered.older_weights.iter().fold(event, |event, seed| event.with("older_weights", seed));
     recovered.torn_tail.iter().fold(event, |event, torn| event.with("torn_tail", torn))
 }

@@ -92,7 +92,6 @@ mod manager;
 mod ports;
 mod records;
 mod report;
-mod reporter;
 mod settings;
 mod tensors;
 mod trainer_state;

@@ -21,11 +21,9 @@ use kasmina_lifecycle::Transition;
 use kasmina_registry::Registry;
 use kasmina_safety::Clock;
 use kasmina_security::Verifier;
+use kasmina_telemetry::Reporter;
 
-use crate::{
-    Refusal, Settings, Validation, builder::SeedManagerBuilder, durable::Durable, events, reporter::Reporter,
-    tensors::Tensors,
-};
+use crate::{Refusal, Settings, Validation, builder::SeedManagerBuilder, durable::Durable, events, tensors::Tensors};
 
 pub use epochs::{RestoredHost, RolledBack};
 pub use recover::Recovered;
@@ -137,7 +135,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn flush_telemetry(&mut self) {
         let step = self.engine.state().run.step;
         let durable = &mut self.durable;
-        self.reporter.flush(step, &mut |place| durable.as_mut()?.recall(place));
+        self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
         durable.iter_mut().for_each(Durable::forget_recalled);
         self.spill_telemetry();
     }

@@ -37,6 +37,8 @@ pub(crate) type WeightsBySeed = BTreeMap<SeedId, Weights>;
 /// A change, as one batch of the journal holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeltaRecord {
+    /// How many processes had worked on the run before the one that wrote it.
+    pub(crate) incarnation: u64,
     /// The monotonic clock of the process that wrote it.
     pub(crate) at: Monotonic,
     pub(crate) delta: Delta,

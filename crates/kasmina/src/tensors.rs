@@ -201,6 +201,11 @@ impl<B: GraftBackend> Tensors<B> {
         self.staged.clear();
     }
 
+    /// Forgets a kernel out of a checkpoint that its seed does not go back to.
+    pub(crate) fn unstage_seed(&mut self, seed: &SeedId) {
+        self.staged.remove(seed);
+    }
+
     /// For G1: the kernel alone, on a ramp in the shape that its slot has shown.
     pub(crate) fn rehearse(&self, seed: &SeedId, slot: &SlotId) -> Option<Rehearsal> {
         let plant = self.staged.get(seed).or_else(|| self.planted.get(seed))?;

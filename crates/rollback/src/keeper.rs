@@ -74,7 +74,11 @@ impl Keeper {
             upkeep: Backoff::new(settings.first_wait, settings.longest_wait),
             upkeep_error: None,
         };
-        keeper.tidy(now);
+        // No compaction yet: the owner has not said what is pinned.
+        if let Err(error) = keeper.sweep() {
+            keeper.upkeep.failed(error.reason(), now);
+            keeper.upkeep_error = Some(error);
+        }
         Ok(keeper)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::common::{B, Mlp, World, blueprint, determined, refused, seed};
 use kasmina::{
-    CommandError, Receipt, Refusal, Settings,
+    CommandError, Receipt, Refusal, Settings, engine,
     kernel_load::KernelLibrary,
     leyline::v1::{
         AdaptationCommand, BlueprintTier, CommandType, SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent,
@@ -140,9 +140,13 @@ fn a_blueprint_of_another_tier_is_not_grown() {
     let CommandError::Refused { refusal, transitions, .. } = outcome.unwrap_err() else { panic!("it is authentic") };
     assert!(matches!(
         *refusal,
-        Refusal::TierMismatch { expected: BlueprintTier::HighRisk, got: BlueprintTier::Safe, .. }
+        Refusal::Decided(engine::Refusal::TierMismatch {
+            expected: BlueprintTier::HighRisk,
+            got: BlueprintTier::Safe,
+            ..
+        })
     ));
-    let text = "the sender takes mlp to be of BLUEPRINT_TIER_HIGH_RISK, the catalogue says BLUEPRINT_TIER_SAFE";
+    let text = "mlp is of tier BLUEPRINT_TIER_SAFE in the catalogue, the command says BLUEPRINT_TIER_HIGH_RISK";
     assert_eq!((refusal.reason(), refusal.to_string().as_str()), ("tier_mismatch", text));
     assert_eq!((transitions.len(), world.stage("seed-1"), world.library.fetches()), (0, SeedStageDormant, 0));
     let events = world.events();

@@ -164,7 +164,7 @@ fn a_refused_gate_culls_and_the_seed_can_try_again_after_its_embargo() {
     assert!(world.manager.alpha(&seed("seed-1")).is_none(), "the kernel is gone");
 
     assert_eq!(refused(world.germinate("seed-1", "mlp")), "illegal_transition");
-    let until = world.manager.next_deadline().unwrap();
+    let (until, _) = world.manager.next_deadline().unwrap();
     assert_eq!(until, kasmina::leyline::Monotonic::from_millis(30_000));
     world.wait(30);
     train(&mut world, &mut host, &mut optimizer, &mut at, 1);

@@ -22,7 +22,7 @@ use kasmina::{
         BlueprintId, SeedId, SlotId, TrainingRunId, UnixTime,
         v1::{SeedLifecycleStage, SeedOperation, TelemetryEvent},
     },
-    rollback::{CheckpointStore, Journal, doubles::MemoryStore},
+    rollback::{Blobs, Journal, doubles::MemoryStore},
     safety::{Clock, doubles::ManualClock},
     security::{CommandVerifier, KeyRing, Secret},
     telemetry::doubles::MemorySink,
@@ -227,11 +227,11 @@ impl World {
     pub fn recover(
         settings: Settings,
         journal: impl Journal + 'static,
-        checkpoints: impl CheckpointStore + 'static,
+        blobs: impl Blobs + 'static,
     ) -> (Self, Recovered) {
         let mut found = Recovered::default();
         let world = Self::build(settings, |builder| {
-            let (manager, recovered) = builder.journal(journal, checkpoints).recover(&Default::default()).unwrap();
+            let (manager, recovered) = builder.journal(journal, blobs).recover(&Default::default()).unwrap();
             found = recovered;
             manager
         });
