@@ -4,7 +4,7 @@ use kasmina_blending::GraftBackend;
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::SeedId;
 
-use crate::SeedManager;
+use crate::manager::SeedManager;
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Replaces the kernel of a grafted seed behind the registry's back. Returns whether it had one.

@@ -10,7 +10,7 @@ use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::StoreError;
 use kasmina_security::Rejection;
 
-use crate::{KernelError, SettingsError, events::Refused};
+use crate::{events::Refused, settings::SettingsError, tensors::KernelError};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

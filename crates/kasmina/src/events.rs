@@ -14,7 +14,11 @@ use kasmina_memory::{CacheStats, Evicted};
 use kasmina_rollback::Timing;
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
-use crate::{CheckpointError, Recovered, StepError, StepReport};
+use crate::{
+    error::{CheckpointError, StepError},
+    manager::Recovered,
+    report::StepReport,
+};
 
 /// Writes down what happened to a seed or a breaker.
 pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {

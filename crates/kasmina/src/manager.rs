@@ -14,7 +14,7 @@ use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_isolation::{Cast, Grafts, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
-    Monotonic, SeedId, SlotId, TrainingRunId,
+    Monotonic, SeedId, SlotId,
     v1::{SeedLifecycleStage, SeedState},
 };
 use kasmina_lifecycle::Transition;
@@ -23,7 +23,7 @@ use kasmina_safety::Clock;
 use kasmina_security::Verifier;
 use kasmina_telemetry::Reporter;
 
-use crate::{Refusal, Settings, Validation, builder::SeedManagerBuilder, durable::Durable, events, tensors::Tensors};
+use crate::{Validation, durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
 
 pub use epochs::{RestoredHost, RolledBack};
 pub use recover::Recovered;
@@ -65,13 +65,6 @@ pub(crate) struct Parts<B: GraftBackend> {
 }
 
 impl<B: GraftBackend> SeedManager<B> {
-    /// A manager for the run `run`. What is not wired up fails closed: without a verifier no command is obeyed, without a library no
-    /// kernel is found.
-    #[must_use]
-    pub fn builder(run: TrainingRunId) -> SeedManagerBuilder {
-        SeedManagerBuilder::new(run)
-    }
-
     pub(crate) fn new(parts: Parts<B>) -> Self {
         let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
         let (checkpoints, moved) = (Vec::new(), Vec::new());

@@ -22,7 +22,7 @@ use kasmina_memory::{CacheStats, Evicted};
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
-use crate::{Settings, records::Weights};
+use crate::{records::Weights, settings::Settings};
 
 /// What the engine does not hold, for all seeds.
 pub(crate) struct Tensors<B: GraftBackend> {

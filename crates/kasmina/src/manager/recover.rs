@@ -14,7 +14,9 @@ use kasmina_safety::BreakerSettings;
 use prost::Message;
 
 use crate::{
-    BuildError, CheckpointError, SeedManager, SeedManagerBuilder, events,
+    error::CheckpointError,
+    events,
+    manager::SeedManager,
     records::{DeltaRecord, SnapshotRecord, Weights, WeightsBySeed, decode},
     tensors::{Plant, Planted},
 };
@@ -165,47 +167,6 @@ impl Reading {
     }
 }
 
-impl SeedManagerBuilder {
-    /// The manager as its store tells it: every seed in the stage that was acknowledged, with its kernel; weights and optimizer state
-    /// as its last gate judged them, or newer; embargoes with what was left of them; breakers, violations and the steps of
-    /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
-    ///
-    /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
-    /// another time-out. The host is the trainer's: it restores its own, or has
-    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
-    ///
-    /// ```
-    /// use burn::backend::{Autodiff, Flex};
-    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
-    ///
-    /// type B = Autodiff<Flex>;
-    ///
-    /// # let directory = tempfile::tempdir()?;
-    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
-    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
-    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
-    /// };
-    /// let seed = SeedId::new("seed-1")?;
-    /// let (mut manager, found) = open()?;
-    /// assert_eq!(found.incarnation, 0);
-    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-    /// drop(manager); // or kill -9
-    ///
-    /// let (manager, found) = open()?;
-    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
-    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
-    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
-        let mut manager = self.assemble::<B>(device)?;
-        let recovered = manager.recover()?;
-        Ok((manager, recovered))
-    }
-}
-
 impl<B: GraftBackend> SeedManager<B> {
     /// How many records the journal holds; none if no journal is wired up.
     pub(crate) fn records(&mut self) -> Result<usize, CheckpointError> {
@@ -217,7 +178,7 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    fn recover(&mut self) -> Result<Recovered, CheckpointError> {
+    pub(crate) fn recover(&mut self) -> Result<Recovered, CheckpointError> {
         let (now, breakers) = (self.clock.monotonic(), self.engine.settings().breakers());
         let Some(durable) = &mut self.durable else { return Ok(Recovered::default()) };
         let torn_tail = durable.take_torn_tail();
