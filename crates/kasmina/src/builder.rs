@@ -15,7 +15,8 @@ use kasmina_telemetry::{Assembler, Reporter, Sink};
 use crate::{
     durable::Durable,
     error::{BuildError, CheckpointError},
-    manager::{Parts, Recovered, SeedManager},
+    manager::{Parts, SeedManager},
+    report::Recovered,
     settings::{Advance, Settings},
     tensors::Tensors,
 };

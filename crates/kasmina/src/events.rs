@@ -15,9 +15,8 @@ use kasmina_rollback::Timing;
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
 use crate::{
-    error::{CheckpointError, StepError},
-    manager::Recovered,
-    report::StepReport,
+    error::{CheckpointError, Refused, StepError},
+    report::{Recovered, StepReport},
 };
 
 /// Writes down what happened to a seed or a breaker.
@@ -86,14 +85,6 @@ pub(crate) fn accepted(to: &mut Assembler, wire: &AdaptationCommand, command: &C
     let said = said.into_iter().filter_map(|(name, number)| Some((name, number?)));
     let event = said.fold(about(names::COMMAND_ACCEPTED, wire), |event, (name, number)| event.with(name, number));
     to.event(target(wire).as_ref(), event);
-}
-
-/// Why a command was not obeyed, as telemetry says it.
-pub(crate) struct Refused {
-    pub(crate) reason: &'static str,
-    pub(crate) detail: String,
-    /// The deadline in milliseconds, and by how many the command missed it.
-    pub(crate) late: Option<(u32, u64)>,
 }
 
 /// A command was not obeyed.

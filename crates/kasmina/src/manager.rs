@@ -23,10 +23,9 @@ use kasmina_safety::Clock;
 use kasmina_security::Verifier;
 use kasmina_telemetry::Reporter;
 
-use crate::{Validation, durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
+use crate::{durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
 
 pub use epochs::{RestoredHost, RolledBack};
-pub use recover::Recovered;
 pub use submit::Receipt;
 
 /// Grows a host network by seeds, on orders, without ever letting a seed touch the host.
@@ -112,7 +111,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Tells the manager how the whole network does, measured on held-out data with both views. G4 looks at it before a seed is
     /// fossilized (`lifecycle.require_validation` makes it demand one). A later call replaces an earlier one, and any move of any
     /// seed drops it: it was measured on another network.
-    pub fn report_validation(&mut self, validation: Vec<Validation>) {
+    pub fn report_validation(&mut self, validation: Vec<kasmina_engine::state::Validation>) {
         self.act(Input::Validation(validation));
     }
 

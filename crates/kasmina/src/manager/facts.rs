@@ -10,9 +10,8 @@ use kasmina_rollback::{FAST_ROLLBACK, FULL_ROLLBACK, Sla};
 use kasmina_telemetry::{Metric, names};
 
 use crate::{
-    error::{CheckpointError, Refusal},
+    error::{CheckpointError, KernelError, Refusal},
     manager::SeedManager,
-    tensors::KernelError,
 };
 
 /// Facts, and what measuring them left behind.
