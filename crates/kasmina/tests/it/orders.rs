@@ -94,7 +94,13 @@ fn order_is_in_the_journal_before_its_moves() {
             Entry::Ordered { description } => Some(format!("ordered {}", !description.is_empty())),
             Entry::Moved { to, .. } => Some(to.as_str_name().to_owned()),
             Entry::NonceSeen { .. } | Entry::Accepted { .. } | Entry::Refused { .. } => panic!("no command was sent"),
-            _ => None,
+            Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
+            | Entry::RolledBack { .. }
+            | Entry::Telemetry { .. }
+            | Entry::WatermarkReset { .. } => None,
         })
         .collect();
     assert_eq!(kinds, ["ordered true", "SEED_STAGE_GERMINATED", "SEED_STAGE_TRAINING"]);
@@ -170,7 +176,13 @@ impl Policy for Hasty {
             Stage::Blending(..) => Order::Stabilize { seed: subject },
             Stage::Shadowing(..) => Order::Evaluate { seed: subject },
             Stage::Probationary(..) => Order::Fossilize { seed: subject },
-            _ => return Vec::new(),
+            Stage::Germinated(_)
+            | Stage::Training(_)
+            | Stage::Fossilized(..)
+            | Stage::Culled
+            | Stage::Embargoed(_)
+            | Stage::Resetting
+            | Stage::Terminated => return Vec::new(),
         };
         vec![next]
     }
