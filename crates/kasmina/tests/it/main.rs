@@ -15,7 +15,6 @@ mod durability;
 mod full_disk;
 mod growth;
 mod lazy;
-mod model;
 mod prometheus;
 mod rollback;
 mod shared_parameter;
