@@ -44,4 +44,10 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn tamper(&mut self, seed: &SeedId, replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>) -> bool {
         self.tensors_mut().tamper(seed, replace)
     }
+
+    /// The kernel of a grafted seed, to look at. Copies handles, no weights.
+    #[must_use]
+    pub fn kernel(&self, seed: &SeedId) -> Option<KernelModule<B>> {
+        self.tensors().kernel(seed)
+    }
 }

@@ -184,6 +184,8 @@ impl CheckpointError {
             Self::Store(error) => error.reason(),
             Self::Missing { .. } => "checkpoint_part_missing",
             Self::Malformed { .. } => "checkpoint_malformed",
+            Self::Weights(WeightsError::Mismatch { .. }) => "checkpoint_mismatch",
+            Self::Weights(WeightsError::Malformed { .. }) => "checkpoint_malformed",
             Self::Weights(error) => error.reason(),
             Self::Registry(error) => error.reason(),
             Self::NewerVersion { .. } => "checkpoint_newer_version",

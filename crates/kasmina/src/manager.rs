@@ -226,6 +226,11 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     #[cfg(feature = "doubles")]
+    pub(crate) const fn tensors(&self) -> &Tensors<B> {
+        &self.tensors
+    }
+
+    #[cfg(feature = "doubles")]
     pub(crate) const fn tensors_mut(&mut self) -> &mut Tensors<B> {
         &mut self.tensors
     }

@@ -169,6 +169,11 @@ impl<B: GraftBackend> Tensors<B> {
         true
     }
 
+    #[cfg(feature = "doubles")]
+    pub(crate) fn kernel(&self, seed: &SeedId) -> Option<KernelModule<B>> {
+        self.planted.get(seed).map(|plant| plant.kernel.clone())
+    }
+
     /// Forgets the kernels of decisions that were dropped.
     pub(crate) fn unstage(&mut self) {
         self.staged.clear();

@@ -16,7 +16,6 @@ mod full_disk;
 mod growth;
 mod late_kernels;
 mod lazy;
-mod model;
 mod orders;
 mod ports;
 mod prometheus;
