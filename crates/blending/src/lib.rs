@@ -1,9 +1,8 @@
-//! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), in which way ([`BlendConfig`]), and the tensor
-//! operations themselves.
+//! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), how ([`BlendConfig`]), and the tensor operations.
 //!
-//! [`straight_through`] lets a seed learn behind the host, whose value passes untouched. [`barrier_blend`] mixes a live seed
-//! in; the operation *is* the gradient barrier, for the host is no part of the graph behind it. [`committed_blend`] is for a
-//! seed that has become part of the host: both learn.
+//! [`straight_through`] lets a seed learn behind the host and returns the host's own tensor. [`barrier_blend`] blends a live seed
+//! in; the operation *is* the gradient barrier, because the host is not a parent in its graph. [`committed_blend`] is for a seed
+//! that has become part of the host: both learn. Without the default feature `tensor`, only the values remain, and no Burn.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -29,12 +28,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! | backend | how |
+//! | backend | implementation |
 //! |---|---|
-//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel where it pays; other element types in plain operations |
+//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel if it pays; other element types in plain operations |
 //! | CUDA (feature `cuda`) | plain operations, which Burn's fusion makes one kernel |
 //! | [`Autodiff`](burn::backend::Autodiff) over any of them | its own backward pass |
-//! | another | `impl BlendBackend for Another {}` |
+//! | a backend of your own | `impl BlendBackend for Mine {}`: plain operations |
 
 mod alpha;
 #[cfg(feature = "tensor")]

@@ -4,12 +4,12 @@ use kasmina_commands::BreakerName;
 use kasmina_leyline::{SeedId, v1::CircuitBreakerState::CircuitStateOpen};
 
 use crate::{
-    Refusal,
     decision::Event,
     draft::Draft,
-    engine::EngineSettings,
     input::{Fault, HostPassFacts, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
+    refusal::Refusal,
     seed::{FineTune, Stage, Turn},
+    settings::EngineSettings,
 };
 
 impl Draft<'_> {

@@ -16,22 +16,22 @@ use crate::{
     cosine_similarity,
 };
 
-/// What the host's pass found. Nothing has been stepped, and no seed has been culled.
+/// The facts of the host's pass. Nothing has been stepped, and no seed has been culled.
 #[derive(Debug)]
 pub struct HostPass<B: GraftBackend> {
     /// The host's loss on the batch.
     pub loss: f32,
     /// The host's gradients.
     pub gradients: GradientsParams,
-    /// The gradients of riders and fossils, by seed, in the order of their ids.
+    /// The gradients of riders (TRAINING seeds) and fossils, in the order of their ids.
     pub kernels: Vec<(SeedId, GradientsParams)>,
-    /// Seeds that share a parameter with somebody. The gradients are those of a pass without them.
+    /// Seeds that share a parameter with the host or another kernel. The gradients are those of a pass without them.
     pub violations: Vec<Violation>,
-    /// What the pass left behind: its faults, and what the seeds' passes use again.
+    /// The trace of the pass: its faults, and what the passes of seeds reuse.
     pub trace: Trace<B>,
     /// The time that the forward and backward pass took.
     pub pass_time: Duration,
-    /// The time that the proof took.
+    /// The time that the verification took.
     pub verify_time: Duration,
 }
 
@@ -39,9 +39,9 @@ pub struct HostPass<B: GraftBackend> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{cause}")]
 pub struct HostPassError {
-    /// Why.
+    /// Its cause.
     pub cause: HostPassCause,
-    /// The faults of the pass up to there.
+    /// The faults of the pass up to then.
     pub faults: Vec<Fault>,
 }
 
@@ -56,10 +56,10 @@ pub enum HostPassCause {
     /// A fossil, which is part of the host, could not do its part. It is the last of the faults.
     #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
     Fossil(Box<Fault>),
-    /// A parameter of the host belongs to somebody else.
+    /// A parameter of the host belongs to another owner.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
-    /// The host's gradients are not the host's to apply.
+    /// The host may not update a parameter that has a gradient.
     #[error("the host cannot be trained: {0}")]
     Update(#[from] UpdateRefusal),
 }
@@ -81,14 +81,14 @@ impl HostPassCause {
 /// Gradients by module, or the seeds that must not have been in the pass.
 type Divided = Result<(GradientsParams, Vec<(SeedId, GradientsParams)>), Vec<Offence>>;
 
-/// A seed and the parameters that it shares with somebody.
+/// A seed and the parameters that it shares.
 type Offence = (SeedId, BTreeSet<ParamId>);
 
-/// Runs the host's pass: fossils as structure, TRAINING seeds riding behind the host.
+/// Runs the host's pass: fossils are structure, TRAINING seeds ride behind the host.
 ///
-/// `forward` returns the host's loss on the batch, of shape `[1]`. A pass that a seed has spoilt, because it shares a parameter
-/// with the host or with another kernel, is done again without it, on a copy of the host: the host's gradients are as if
-/// that seed had not been there, and running statistics move once. A host that has new parameters is registered anew.
+/// `forward` returns the host's loss on the batch, of shape `[1]`. If a seed shares a parameter with the host or with another kernel,
+/// the pass is run again without that seed, on a copy of the host. Then the host's gradients are as if the seed had not been there,
+/// and running statistics move only once. If the host has new parameters, it is registered again.
 ///
 /// # Errors
 /// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
@@ -123,7 +123,7 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
     if let Err(cause) = check_host(host, &ledger, ownership) {
         return Err(HostPassError { cause, faults: trace.faults });
     }
-    // A seed that could not do its part is out of the step.
+    // A seed with a fault is left out of the step.
     let failed: Vec<SeedId> = trace.faults.iter().map(|fault| fault.seed.clone()).collect();
     let divided = divide(host, &mut ledger, cast, ownership, &failed);
     let verify_time = cast.clock().monotonic().since(passed);
@@ -138,7 +138,7 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
 /// The host's gradients, and those of the kernels that learn with it.
 type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
 
-/// The pass without the seeds that spoil it, and what each of them had added to the host's gradient.
+/// The pass without the seeds that spoil it, and what each of them added to the host's gradient.
 fn again<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
@@ -162,7 +162,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
         let clean_host = twin();
         let mut ledger = pass(&clean_host, &without);
         match divide(&clean_host, &mut ledger, cast, ownership, &without) {
-            // Every round leaves at least one seed out, so there is a last one.
+            // Every round leaves at least one more seed out, so the loop ends.
             Err(more) => offences.extend(more),
             Ok((gradients, kernels)) => {
                 let violation = |(seed, shared): Offence| {
@@ -176,7 +176,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
     }
 }
 
-/// Hands the gradients of the host's pass to their owners, if they can be told apart.
+/// Splits the gradients of the host's pass by owner, if they can be separated.
 fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &mut GradientLedger<B>,
@@ -206,12 +206,12 @@ fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     match ledger.take(host) {
         Ok(gradients) if offences.is_empty() => Ok((gradients, divided)),
         Ok(_) => Err(offences),
-        // A kernel has taken by id what is the host's, and nobody can say which.
+        // Some kernel has taken, by id, a gradient of the host, and it is unknown which one.
         Err(shared) => Err(in_pass.into_iter().map(|other| (other.seed.clone(), shared.clone())).collect()),
     }
 }
 
-/// Whether the host's gradients are the host's to apply. A host that has grown new parameters is registered anew.
+/// Checks that the host may apply its gradients. If it has new parameters, it is registered again.
 fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &GradientLedger<B>,
@@ -230,7 +230,7 @@ fn is_fossil<B: GraftBackend>(cast: &Cast<'_, B>, seed: &SeedId) -> bool {
     cast.participant(seed).is_some_and(|participant| participant.stage == SeedStageFossilized)
 }
 
-/// The loss as a number; NaN for a tensor without any.
+/// The loss as a number; NaN for an empty tensor.
 pub(crate) fn number<B: GraftBackend>(loss: &Tensor<B, 1>) -> f32 {
     loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN)
 }

@@ -1,18 +1,22 @@
-//! A seed cannot touch its host: which pass may give a gradient to whom, and the proof that none went elsewhere.
+//! Keeps a seed from touching its host: the passes of a training step, and the proof of who got a gradient.
 //!
-//! A host's forward hands its activations to [`Grafts`]: `let h = grafts.at("mid", h);`. Which kernel is applied there, and
-//! how, follows from the seeds' stages: [`Row`] is the table, and a [`Cast`] builds the views from it. In the host's pass
-//! ([`host_pass`]) the host learns, with TRAINING seeds behind it; in a seed's pass ([`seed_pass`]) that seed learns, and
-//! everything else is a [frozen twin](frozen_twin); a [`probe`] only measures. A pass returns facts: losses, gradients by
-//! owner, violations, faults, and a [`Trace`] of what its slots showed. It steps nothing, culls nothing and emits nothing.
+//! A host's forward hands its activations to [`Grafts`]: `let h = grafts.at("mid", h);`. The seeds' stages decide which kernel is
+//! applied there, and how: [`Row`] is the table, and a [`Cast`] builds the views from it.
 //!
-//! The [`GradientLedger`] of a pass says, exactly and without any tensor arithmetic, whose parameters got a gradient: a
-//! parameter that two modules share, by id or by tensor, shows at once. It is not behind a trait: its methods are generic over
-//! the modules that they look at, so a double could only stand in if every pass took a factory of ledgers. Tests let kernels
-//! share real parameters instead, and code above the passes is tested with [`HostPass`] and [`SeedPass`] values. What a pass
-//! asks *about* parameters is a seam: [`Ownership`](kasmina_registry::Ownership).
+//! - In the host's pass ([`host_pass`]) the host learns, and TRAINING seeds learn behind it.
+//! - In a seed's pass ([`seed_pass`]) that seed learns, on a [frozen twin](frozen_twin) of everything else.
+//! - A [`probe`] only measures.
 //!
-//! A trainer with its own loop, without a manager, in which one seed learns behind the host:
+//! A pass returns facts: losses, gradients by owner, violations, faults, and a [`Trace`] of its slots. It steps nothing, culls
+//! nothing and emits nothing.
+//!
+//! The [`GradientLedger`] of a pass says whose parameters got a gradient, exactly and without tensor arithmetic. It finds a
+//! parameter that two modules share, by id or by tensor. The ledger is not behind a trait: its methods are generic over modules,
+//! so a double would need a factory of ledgers in every pass. Tests let kernels share real parameters instead, and code above the
+//! passes is tested with [`HostPass`] and [`SeedPass`] values. What a pass asks *about* parameters is a seam:
+//! [`Ownership`](kasmina_registry::Ownership).
+//!
+//! A trainer with a loop of its own and without a manager, in which one seed learns behind the host:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -16,7 +16,7 @@ use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
 use prost::Message;
 
 use crate::{
-    CheckpointError,
+    error::CheckpointError,
     records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
     tensors::{Plant, Tensors},
 };

@@ -7,7 +7,7 @@ use kasmina_leyline::{Monotonic, SeedId, UnixTime};
 use kasmina_rollback::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 /// Versions of these records that this build reads. A record says its own in its first byte.
 const VERSION: u8 = 1;

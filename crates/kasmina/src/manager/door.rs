@@ -11,9 +11,10 @@ use kasmina_telemetry::{Assembler, Draft, Metric, names};
 use prost::Message;
 
 use crate::{
-    CheckpointError, Refusal, SeedManager,
     durable::{self, Durable, Written},
+    error::{CheckpointError, Refusal},
     events,
+    manager::SeedManager,
     tensors::Fetched,
 };
 

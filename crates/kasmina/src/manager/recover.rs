@@ -14,39 +14,13 @@ use kasmina_safety::BreakerSettings;
 use prost::Message;
 
 use crate::{
-    BuildError, CheckpointError, SeedManager, SeedManagerBuilder, events,
+    error::CheckpointError,
+    events,
+    manager::SeedManager,
     records::{DeltaRecord, SnapshotRecord, Weights, WeightsBySeed, decode},
+    report::Recovered,
     tensors::{Plant, Planted},
 };
-
-/// What was found in the store.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// How many processes have worked on the run before this one; 0 for a run that begins.
-    pub incarnation: u64,
-    /// Records that were read.
-    pub records: usize,
-    /// Registered seeds.
-    pub seeds: usize,
-    /// Seeds with a kernel.
-    pub grafted: usize,
-    /// The last step that the records know of.
-    pub step: u64,
-    /// Commands that will not be obeyed again.
-    pub nonces: usize,
-    /// Critical packets that no sink had taken, which are on their way again.
-    pub undelivered: usize,
-    /// The epochs that a rollback can go back to, oldest first.
-    pub epochs: Vec<u64>,
-    /// The epoch of a rollback that was ordered, if its checkpoint was in memory alone: the run goes on from where it is.
-    pub abandoned_rollback: Option<u64>,
-    /// Seeds whose newest weights are damaged; they came back with the weights before.
-    pub older_weights: BTreeSet<SeedId>,
-    /// The newest snapshot that cannot be read, by its place in the journal; the one before it and the changes since made up for it.
-    pub skipped_snapshot: Option<u64>,
-    /// What was cut off the end of the journal when it was opened: a batch that was never acknowledged, or damage.
-    pub torn_tail: Option<StoreError>,
-}
 
 /// What the journal tells, in order.
 struct Reading {
@@ -165,47 +139,6 @@ impl Reading {
     }
 }
 
-impl SeedManagerBuilder {
-    /// The manager as its store tells it: every seed in the stage that was acknowledged, with its kernel; weights and optimizer state
-    /// as its last gate judged them, or newer; embargoes with what was left of them; breakers, violations and the steps of
-    /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
-    ///
-    /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
-    /// another time-out. The host is the trainer's: it restores its own, or has
-    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
-    ///
-    /// ```
-    /// use burn::backend::{Autodiff, Flex};
-    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
-    ///
-    /// type B = Autodiff<Flex>;
-    ///
-    /// # let directory = tempfile::tempdir()?;
-    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
-    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
-    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
-    /// };
-    /// let seed = SeedId::new("seed-1")?;
-    /// let (mut manager, found) = open()?;
-    /// assert_eq!(found.incarnation, 0);
-    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-    /// drop(manager); // or kill -9
-    ///
-    /// let (manager, found) = open()?;
-    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
-    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
-    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
-        let mut manager = self.assemble::<B>(device)?;
-        let recovered = manager.recover()?;
-        Ok((manager, recovered))
-    }
-}
-
 impl<B: GraftBackend> SeedManager<B> {
     /// How many records the journal holds; none if no journal is wired up.
     pub(crate) fn records(&mut self) -> Result<usize, CheckpointError> {
@@ -217,7 +150,7 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    fn recover(&mut self) -> Result<Recovered, CheckpointError> {
+    pub(crate) fn recover(&mut self) -> Result<Recovered, CheckpointError> {
         let (now, breakers) = (self.clock.monotonic(), self.engine.settings().breakers());
         let Some(durable) = &mut self.durable else { return Ok(Recovered::default()) };
         let torn_tail = durable.take_torn_tail();

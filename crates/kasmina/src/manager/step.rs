@@ -20,7 +20,7 @@ use kasmina_leyline::SeedId;
 use kasmina_telemetry::{Metric, names};
 
 use super::door::Batch;
-use crate::{SeedManager, StepError, StepReport, events};
+use crate::{error::StepError, events, manager::SeedManager, report::StepReport};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Trains the host on a batch, and with it every seed that learns.

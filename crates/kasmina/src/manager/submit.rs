@@ -9,7 +9,11 @@ use kasmina_rollback::Entry;
 use kasmina_security::Verified;
 
 use super::door::Batch;
-use crate::{CheckpointError, CommandError, Refusal, SeedManager, events};
+use crate::{
+    error::{CheckpointError, CommandError, Refusal},
+    events,
+    manager::SeedManager,
+};
 
 /// What a command that was carried out has done.
 #[derive(Clone, Debug, PartialEq)]
