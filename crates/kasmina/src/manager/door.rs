@@ -245,18 +245,10 @@ impl<B: GraftBackend> SeedManager<B> {
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
-        let (watermark, undelivered) =
-            (self.verifier.retention().watermark, self.reporter.undelivered());
+        let (watermark, undelivered) = (self.verifier.retention().watermark, self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
-        let batch = durable::Batch {
-            entries,
-            delta,
-            state: self.engine.state(),
-            weights,
-            packets,
-            watermark,
-            undelivered,
-        };
+        let batch =
+            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
         let written = durable.append(batch, &mut self.tensors, started)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::State;
 use kasmina_commands::BreakerName;
+use kasmina_engine::State;
 use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_rollback::{Entry, Record, StoreError};
 use kasmina_safety::BreakerSettings;
@@ -257,7 +257,8 @@ impl<B: GraftBackend> SeedManager<B> {
         self.replant(&mut reading, &mut recovered)?;
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
         if let Some(durable) = &mut self.durable {
-            durable.resume(recovered.incarnation, reading.weights, undelivered.clone());
+            let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
+            durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
         }
         recovered.epochs = self.epochs();
         self.verifier.restore(reading.nonces, reading.watermark, now);
