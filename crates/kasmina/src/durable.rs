@@ -9,14 +9,14 @@ use std::{
 };
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Delta, State};
+use kasmina_engine::{Delta, Seed, State, state::RunState};
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
 use prost::Message;
 
 use crate::{
-    CheckpointError,
+    error::CheckpointError,
     records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
     tensors::{Plant, Tensors},
 };
@@ -27,12 +27,18 @@ const MOST_RECALLED: usize = 1000;
 /// Bytes of packets that go into the journal at once, well below what a batch may have. Our choice.
 const MOST_SPILLED: usize = 16 << 20;
 
+/// Seeds whose weights are written before another snapshot lets the older weights go. Our choice: weights are far larger than
+/// a snapshot.
+const MOST_SAVES: usize = 64;
+
 /// The journal, and what of this run is in it.
 pub(crate) struct Durable {
     keeper: Keeper,
     run: String,
     incarnation: u64,
     weights: WeightsBySeed,
+    /// How often weights of a seed were written since the newest snapshot.
+    saves: usize,
     /// Moves that have happened and are not in the journal yet, oldest first.
     owed: Vec<Entry>,
     /// The same moves, for whoever they are reported to once they are durable.
@@ -41,7 +47,10 @@ pub(crate) struct Durable {
     moved: BTreeSet<SeedId>,
     /// Seeds whose records are newer because they learned.
     learned: BTreeSet<SeedId>,
-    undelivered: Vec<u64>,
+    /// What belongs to no seed, as the journal holds it.
+    run_written: Option<RunState>,
+    /// Critical packets that the journal holds and does not know to be delivered.
+    undelivered: BTreeSet<u64>,
     /// Whether the last attempt to write failed.
     failing: bool,
     /// Whether that was emitted.
@@ -62,12 +71,10 @@ pub(crate) struct Batch<'a> {
     pub(crate) state: &'a State,
     /// Seeds whose weights must be in the store.
     pub(crate) weights: BTreeSet<SeedId>,
-    /// Seeds whose weights go.
-    pub(crate) detached: BTreeSet<SeedId>,
     /// Critical packets that the batch causes.
     pub(crate) packets: Vec<Vec<u8>>,
     pub(crate) watermark: Option<UnixTime>,
-    pub(crate) undelivered: Vec<u64>,
+    pub(crate) undelivered: BTreeSet<u64>,
 }
 
 /// What became durable.
@@ -88,11 +95,13 @@ impl Durable {
             run,
             incarnation: 0,
             weights: BTreeMap::new(),
+            saves: 0,
             owed: Vec::new(),
             owed_moves: Vec::new(),
             moved: BTreeSet::new(),
             learned: BTreeSet::new(),
-            undelivered: Vec::new(),
+            run_written: None,
+            undelivered: BTreeSet::new(),
             failing: false,
             failure_emitted: false,
             torn_tail,
@@ -113,8 +122,9 @@ impl Durable {
     }
 
     /// Goes on where another process stopped.
-    pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: Vec<u64>) {
+    pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: BTreeSet<u64>) {
         (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
+        self.keeper.pin(self.undelivered.first().copied());
     }
 
     /// A change that was committed before it was durable: it goes with the next batch.
@@ -166,19 +176,24 @@ impl Durable {
             entries.push(self.snapshot(batch.state, batch.watermark, now)?);
         }
         let mut weights = self.save(&batch.weights, tensors, step, now)?;
-        weights.extend(batch.detached.iter().map(|seed| (seed.clone(), None)));
-        let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.clone());
+        let record = |seed: &SeedId| batch.delta.seeds.get(seed).or_else(|| batch.state.seeds.get(seed));
+        let detached = self.weights.keys().filter(|seed| !has_graft(record(seed)));
+        weights.extend(detached.map(|seed| (seed.clone(), None)));
+        let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.iter().copied().collect());
         let owed = self.moved.iter().filter(|seed| !batch.delta.seeds.contains_key(*seed));
         let mut delta = batch.delta.clone();
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
-        let record = DeltaRecord { at: now, delta, weights, watermark: batch.watermark, undelivered };
+        let incarnation = self.incarnation;
+        let record = DeltaRecord { incarnation, at: now, delta, weights, watermark: batch.watermark, undelivered };
         let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
 
         entries.extend(self.owed.iter().cloned());
         entries.extend(batch.entries);
         entries.push(Entry::Delta { bytes: encode(&record)?, blobs });
         let packets = batch.packets.len();
+        // Compaction follows the append: what no sink has taken must not go with it.
+        self.keeper.pin(batch.undelivered.first().copied());
         entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
         let places = self.keeper.append(&entries, now)?;
 
@@ -187,17 +202,18 @@ impl Durable {
             self.learned.remove(seed);
         });
         tensors.saved(&batch.weights);
+        self.saves += record.weights.values().flatten().count();
         for (seed, weights) in record.weights {
             match weights {
                 Some(weights) => drop(self.weights.insert(seed, weights)),
                 None => drop(self.weights.remove(&seed)),
             }
         }
-        if let Some(undelivered) = record.undelivered {
-            self.undelivered = undelivered;
-        }
+        self.run_written = record.delta.run;
         self.owed.clear();
-        let packets = places.clone().skip((places.end - places.start) as usize - packets).collect();
+        let packets: Vec<u64> = places.clone().skip((places.end - places.start) as usize - packets).collect();
+        self.undelivered = batch.undelivered;
+        self.undelivered.extend(&packets);
         Ok(Written { moves: mem::take(&mut self.owed_moves), packets, took: None })
     }
 
@@ -224,6 +240,11 @@ impl Durable {
         Ok(named.collect())
     }
 
+    /// Whether the journal has what belongs to no seed as it was before.
+    pub(crate) fn is_behind(&self, run: &RunState) -> bool {
+        self.run_written.as_ref() != Some(run)
+    }
+
     /// The seeds whose records the journal should have at the next checkpoint of what has been learned.
     pub(crate) fn take_learned(&mut self) -> BTreeSet<SeedId> {
         mem::take(&mut self.learned)
@@ -235,12 +256,23 @@ impl Durable {
             incarnation: self.incarnation,
             at: now,
             state: state.clone(),
-            weights: self.weights.clone(),
+            weights: self.weights_in(state),
             watermark,
-            undelivered: self.undelivered.clone(),
+            undelivered: self.undelivered.iter().copied().collect(),
         };
         let blobs = record.weights.values().flat_map(Weights::blobs).collect();
         Ok(Entry::Snapshot { bytes: encode(&record)?, blobs })
+    }
+
+    /// The weights of the seeds that have a kernel in this state. A cull that is not in the journal yet has left its weights here.
+    fn weights_in(&self, state: &State) -> WeightsBySeed {
+        let grafted = self.weights.iter().filter(|(seed, _)| has_graft(state.seeds.get(*seed)));
+        grafted.map(|(seed, weights)| (seed.clone(), weights.clone())).collect()
+    }
+
+    /// Whether so much was written since the newest snapshot that it is time for another.
+    pub(crate) const fn snapshot_due(&self) -> bool {
+        self.saves >= MOST_SAVES || self.keeper.snapshot_due()
     }
 
     /// Writes the whole state, so that older records can go.
@@ -252,6 +284,7 @@ impl Durable {
     ) -> Result<(), CheckpointError> {
         let Entry::Snapshot { bytes, blobs } = self.snapshot(state, watermark, now)? else { return Ok(()) };
         self.keeper.snapshot(bytes, blobs, now)?;
+        self.saves = 0;
         Ok(())
     }
 
@@ -267,7 +300,7 @@ impl Durable {
         self.keeper.ready(now)?;
         let changed: BTreeSet<SeedId> = tensors.changed().cloned().collect();
         let saved = self.save(&changed, tensors, state.run.step, now)?;
-        let mut weights = self.weights.clone();
+        let mut weights = self.weights_in(state);
         weights.extend(saved.into_iter().filter_map(|(seed, weights)| Some((seed, weights?))));
         let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
         let digests = self.keeper.put_all(&bytes, now)?;
@@ -335,6 +368,7 @@ impl Durable {
         packets: &[Arc<TelemetryPacket>],
         now: Monotonic,
     ) -> Result<BTreeMap<String, u64>, CheckpointError> {
+        self.keeper.ready(now)?;
         let (mut entries, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
         for packet in packets {
             let encoded = packet.encode_to_vec();
@@ -346,6 +380,7 @@ impl Durable {
             }
         }
         let places = self.keeper.append(&entries, now)?;
+        self.undelivered.extend(places.clone());
         Ok(ids.into_iter().zip(places).collect())
     }
 
@@ -353,4 +388,8 @@ impl Durable {
     pub(crate) const fn first_failure(&mut self) -> bool {
         !mem::replace(&mut self.failure_emitted, true)
     }
+}
+
+fn has_graft(seed: Option<&Seed>) -> bool {
+    seed.is_some_and(|seed| seed.stage.graft().is_some())
 }

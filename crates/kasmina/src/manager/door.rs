@@ -1,19 +1,20 @@
 //! The one door: an input is decided, made durable, committed, and then done.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
-use kasmina_leyline::{Monotonic, SeedId, UnixTime};
+use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed, Want};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
-use kasmina_telemetry::{Assembler, Metric, names};
+use kasmina_telemetry::{Assembler, Draft, Metric, names};
+use prost::Message;
 
 use crate::{
-    CheckpointError, Refusal, SeedManager,
     durable::{self, Durable, Written},
+    error::{CheckpointError, Refusal},
     events,
-    reporter::Draft,
+    manager::SeedManager,
     tensors::Fetched,
 };
 
@@ -26,8 +27,6 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     /// Seeds whose weights must be in the store.
     pub(super) weights: BTreeSet<SeedId>,
-    /// Seeds whose weights go.
-    pub(super) detached: BTreeSet<SeedId>,
     /// What goes into telemetry, in order.
     notes: Vec<Note>,
 }
@@ -59,7 +58,6 @@ impl Batch {
                 }
                 Effect::Detach { seed } => {
                     self.weights.remove(seed);
-                    self.detached.insert(seed.clone());
                 }
                 Effect::Fetch { .. } | Effect::CountPackets { .. } | Effect::Purge { .. } => {}
             }
@@ -95,6 +93,10 @@ impl<B: GraftBackend> SeedManager<B> {
                 batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
             }
             batch.note(move |to| events::happened(to, &event));
+        }
+        if decision.answer.is_err() && measured.sla.is_some() {
+            // The checkpoint was there, and the seed does not go back to it.
+            wants.iter().filter_map(Want::seed).for_each(|seed| self.tensors.unstage_seed(seed));
         }
         let answer = decision.answer.clone().map_err(|refusal| measured.explain(refusal));
         batch.weigh(&decision.effects);
@@ -138,14 +140,18 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]: nothing has happened.
     pub(super) fn conclude(&mut self, batch: Batch) -> Result<(), CheckpointError> {
-        let Batch { delta, decisions, entries, weights, detached, notes } = batch;
+        let Batch { delta, decisions, entries, weights, notes } = batch;
         let step = delta.run.as_ref().unwrap_or(&self.engine.state().run).step;
-        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
         let owes = self.durable.as_ref().is_some_and(Durable::owes);
+        if notes.is_empty() && entries.is_empty() && delta.is_empty() && !owes {
+            self.tensors.unstage();
+            return Ok(());
+        }
+        let draft = self.reporter.draft(step, self.clock.unix(), |to| notes.into_iter().for_each(|note| note(to)));
         let written = if entries.is_empty() && delta.is_empty() && !owes {
             Ok(Written::default())
         } else {
-            self.append(&delta, entries, weights, detached, draft.packets())
+            self.append(&delta, entries, weights, encoded(draft.packets()))
         };
         match written {
             Ok(written) => {
@@ -153,6 +159,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 self.moved.extend(decisions.iter().flat_map(Decision::transitions).cloned());
                 self.engine.commit(delta);
                 self.perform(&decisions);
+                self.tensors.unstage();
                 self.write_snapshot_if_due();
                 Ok(())
             }
@@ -174,12 +181,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Decides and commits at once what does not wait for a disk: what a step shows, what time brings, and culls that safety forces.
     /// The journal gets it with the next batch.
-    pub(super) fn act(&mut self, input: Input) -> Decision {
+    pub(super) fn act(&mut self, input: Input) -> Vec<Event> {
         let now = self.clock.monotonic();
         let wants = self.engine.wants(&input, now);
         let seeds: Vec<Seed> = wants.iter().filter_map(|want| self.state().seeds.get(want.seed()?)).cloned().collect();
         let facts = self.measure(&wants, &seeds).facts;
-        let decision = self.engine.decide(input, &facts, now);
+        let mut decision = self.engine.decide(input, &facts, now);
         let moves: Vec<_> = decision
             .events
             .iter()
@@ -190,9 +197,9 @@ impl<B: GraftBackend> SeedManager<B> {
             Some(durable) => durable.owe(&decision.delta, moves),
             None => self.moved.extend(moves.into_iter().map(|(moved, _)| moved)),
         }
-        self.engine.commit(decision.delta.clone());
+        self.engine.commit(std::mem::take(&mut decision.delta));
         self.perform(std::slice::from_ref(&decision));
-        decision
+        decision.events
     }
 
     /// Makes durable what has been committed before it was: moves at once, what was learned if `all`. What cannot be written now
@@ -200,15 +207,16 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn write_committed(&mut self, all: bool) {
         let Some(durable) = &mut self.durable else { return };
         let learned = if all { durable.take_learned() } else { BTreeSet::new() };
-        if learned.is_empty() && !durable.owes() {
+        let state = self.engine.state();
+        let ahead = all && (!learned.is_empty() || durable.is_behind(&state.run));
+        if !ahead && !durable.owes() {
             return;
         }
-        let state = self.engine.state();
         let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
-        let draft = self.reporter.draft(state.run.step, |_| {});
-        let outcome = self.append(&delta, Vec::new(), weights, BTreeSet::new(), draft.packets());
+        let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});
+        let outcome = self.append(&delta, Vec::new(), weights, encoded(draft.packets()));
         match outcome {
             Ok(written) => {
                 self.adopt(draft, written);
@@ -240,23 +248,13 @@ impl<B: GraftBackend> SeedManager<B> {
         delta: &Delta,
         entries: Vec<Entry>,
         weights: BTreeSet<SeedId>,
-        detached: BTreeSet<SeedId>,
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
-        let (watermark, undelivered) =
-            (self.verifier.retention().watermark, self.reporter.undelivered().into_iter().collect());
+        let (watermark, undelivered) = (self.verifier.retention().watermark, self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
-        let batch = durable::Batch {
-            entries,
-            delta,
-            state: self.engine.state(),
-            weights,
-            detached,
-            packets,
-            watermark,
-            undelivered,
-        };
+        let batch =
+            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
         let written = durable.append(batch, &mut self.tensors, started)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }
@@ -273,7 +271,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn write_snapshot_if_due(&mut self) {
         let (now, watermark) = (self.clock.monotonic(), self.verifier.retention().watermark);
         let Some(durable) = &mut self.durable else { return };
-        if durable.keeper().snapshot_due()
+        if durable.snapshot_due()
             && let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now)
         {
             self.emit_failure(&error);
@@ -335,4 +333,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => self.emit_failure(&error),
         }
     }
+}
+
+fn encoded(packets: &[Arc<TelemetryPacket>]) -> Vec<Vec<u8>> {
+    packets.iter().map(|packet| packet.encode_to_vec()).collect()
 }

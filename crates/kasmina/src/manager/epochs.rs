@@ -10,9 +10,12 @@ use kasmina_rollback::{Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
 
 use super::door::Batch;
 use crate::{
-    CheckpointError, HostState, SeedManager, TrainerState, events,
+    error::CheckpointError,
+    events,
+    manager::SeedManager,
     records::{EpochRecord, Weights, decode},
     tensors::{Plant, Planted},
+    trainer_state::{HostState, TrainerState},
 };
 
 /// A checkpoint in memory.
@@ -152,7 +155,6 @@ impl<B: GraftBackend> SeedManager<B> {
         let later = self.epochs_in_store().into_iter().filter(|held| *held > epoch);
         batch.entries.extend(later.map(|epoch| Entry::EpochDropped { epoch }));
         batch.weights = planted.keys().cloned().collect();
-        batch.detached = before.keys().filter(|seed| !planted.contains_key(*seed)).cloned().collect();
         let replaced = self.tensors.replant(planted, false)?;
         if let Err(error) = self.conclude(batch) {
             let _ = self.tensors.replant(replaced, false);
