@@ -121,7 +121,7 @@ fn lazy_activation_is_reused_unless_a_live_seed_changed_it() {
     };
     let (eager, counts) = run(false, false);
     assert_eq!(counts, [2, 2]);
-    assert_eq!(run(true, false), (eager, [1, 2]), "behind a live seed it is computed anew");
+    assert_eq!(run(true, false), (eager, [1, 2]), "after a live seed it is computed again");
     let (eager, _) = run(false, true);
     assert_eq!(run(true, true), (eager, [1, 1]), "a fossil is in both passes");
 }

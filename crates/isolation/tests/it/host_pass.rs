@@ -126,7 +126,7 @@ fn refusal_of_ownership_stops_the_host_or_the_rider() {
     let (mut ownership, handle) = pair();
     ownership.register(&Owner::Host, &parameter_ids(&host).into_iter().collect()).unwrap();
     let found = host_pass(&host, &forward, &cast(&seeds), &mut ownership, &rng()).unwrap();
-    assert_eq!(found.violations.len(), 1, "its parameters are registered to nobody");
+    assert_eq!(found.violations.len(), 1, "its parameters are not registered");
     assert_eq!(found.violations[0].seed, seed("rider"));
     assert_eq!(stepped(&host, found.gradients), control(&host));
     handle.refuse_next(UpdateRefusal::Teacher { parameter: host.head.weight.id });
