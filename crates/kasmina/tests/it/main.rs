@@ -15,6 +15,7 @@ mod durability;
 mod full_disk;
 mod growth;
 mod lazy;
+mod model;
 mod prometheus;
 mod rollback;
 mod shared_parameter;
