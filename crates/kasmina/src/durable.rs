@@ -240,6 +240,7 @@ impl Durable {
         if let Some(since) = forgettable {
             // The watermark that stands for them is durable.
             self.keeper.retain_nonces_since(since);
+            self.keeper.tick(now);
         }
         tensors.saved(&batch.weights);
         self.saves += record.weights.values().flatten().count();

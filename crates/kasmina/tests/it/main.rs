@@ -16,6 +16,7 @@ mod full_disk;
 mod growth;
 mod late_kernels;
 mod lazy;
+mod model;
 mod orders;
 mod ports;
 mod prometheus;

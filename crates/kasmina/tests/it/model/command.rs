@@ -51,19 +51,6 @@ impl Kernel {
     pub const fn name(self) -> &'static str {
         ["mlp", "thin", "late", "cnn", "nothing", ""][self as usize]
     }
-
-    /// Its parameter tensors.
-    pub const fn tensors(self) -> usize {
-        [4, 2, 2, 4, 0, 0][self as usize]
-    }
-
-    pub fn fits(self, slot: &str) -> bool {
-        match self {
-            Self::Mlp | Self::Thin => slot == "mid",
-            Self::Late => slot == "late",
-            Self::Cnn | Self::Unknown | Self::Unnamed => false,
-        }
-    }
 }
 
 /// What GERMINATE says besides.
@@ -83,18 +70,6 @@ pub enum Number {
 }
 
 impl Number {
-    pub fn positive(self) -> Result<f32, &'static str> {
-        match self {
-            Self::Is(value) if value.is_finite() && value > 0.0 => Ok(value),
-            Self::Is(_) | Self::Missing => Err("malformed_command"),
-        }
-    }
-
-    pub fn whole(self) -> Result<u64, &'static str> {
-        let value = self.positive()?;
-        if value.fract() == 0.0 { Ok(value as u64) } else { Err("malformed_command") }
-    }
-
     fn named(self, name: &str) -> BTreeMap<String, f32> {
         match self {
             Self::Is(value) => BTreeMap::from([(name.to_owned(), value)]),
@@ -138,21 +113,6 @@ impl Blend {
             Self::GateNegative => &[("gate_tau", "-1")],
         }
     }
-
-    /// Why no blend is described by it.
-    pub fn flaw(self) -> Option<&'static str> {
-        match self {
-            Self::Unsaid | Self::Convex | Self::Residual | Self::Channel | Self::Confidence | Self::ChannelShort => {
-                None
-            }
-            Self::ChannelWithout => Some("alpha_vec_missing"),
-            Self::ChannelOutside => Some("alpha_vec_entry"),
-            Self::LengthLies => Some("alpha_vec_length"),
-            Self::Unheard => Some("unknown_blend_mode"),
-            Self::GateNoNumber => Some("not_a_number"),
-            Self::GateNegative => Some("out_of_range"),
-        }
-    }
 }
 
 /// How alpha shall grow.
@@ -174,14 +134,6 @@ pub enum Flag {
 }
 
 impl Flag {
-    pub fn read(self) -> Result<bool, &'static str> {
-        match self {
-            Self::Absent | Self::No => Ok(false),
-            Self::Yes => Ok(true),
-            Self::Odd => Err("malformed_command"),
-        }
-    }
-
     fn annotation(self, name: &str) -> BTreeMap<String, String> {
         let value = ["", "true", "0", "perhaps"][self as usize];
         if self == Self::Absent { BTreeMap::new() } else { [(name.to_owned(), value.to_owned())].into() }

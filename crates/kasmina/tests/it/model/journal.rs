@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use kasmina::{
     leyline::v1::SeedLifecycleStage as Stage,
-    rollback::{Entry, Journal, doubles::MemoryStore},
+    rollback::{
+        Entry,
+        doubles::{MemoryStore, conformance::records},
+    },
 };
 
 use super::{command::Who, ledger::Seen};
@@ -15,7 +18,7 @@ type Move = (usize, Stage, Stage);
 pub struct Reading {
     last: u64,
     /// Written in this step.
-    written: Vec<Entry>,
+    pub written: Vec<Entry>,
     /// The stage of each seed that it tells; `None` where it says that one has gone back.
     stages: [Option<Stage>; 3],
     /// Moves that nobody has been told of yet.
@@ -38,7 +41,7 @@ impl Reading {
 
     /// Reads on. `stages` are those that the seeds are in.
     pub fn follow(&mut self, store: &MemoryStore, stages: [Stage; 3]) {
-        for record in store.clone().read(self.last + 1).unwrap() {
+        for record in records(&mut store.clone(), self.last + 1) {
             self.last = record.sequence;
             self.take_in(&record.entry);
             self.written.push(record.entry);
@@ -56,10 +59,15 @@ impl Reading {
         }
     }
 
+    /// Whether these are the stages that it tells.
+    pub fn agrees(&self, stages: [Stage; 3]) -> bool {
+        self.stages == stages.map(Some)
+    }
+
     fn take_in(&mut self, entry: &Entry) {
         let index = |seed: &str| Who::SEEDS.iter().position(|who| who.name() == seed).unwrap();
         match entry {
-            Entry::Transition { seed_id, from, to, .. } => {
+            Entry::Moved { seed_id, from, to, .. } => {
                 let index = index(seed_id.as_str());
                 let was = self.stages[index].unwrap_or(*from);
                 if was != *from {
@@ -70,11 +78,14 @@ impl Reading {
             }
             Entry::RolledBack { seed_id: Some(seed), .. } => self.stages[index(seed.as_str())] = None,
             Entry::RolledBack { seed_id: None, .. } => self.stages = [None; 3],
-            Entry::CommandAccepted { .. }
-            | Entry::CommandRefused { .. }
-            | Entry::NonceSeen { .. }
+            Entry::Accepted { .. } | Entry::Refused { .. } | Entry::NonceSeen { .. } => {}
+            Entry::Ordered { .. }
+            | Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
             | Entry::Telemetry { .. }
-            | Entry::Checkpoint { .. } => {}
+            | Entry::WatermarkReset { .. } => {}
         }
     }
 }
@@ -86,12 +97,17 @@ pub fn what_is_told_is_journaled(seen: &Seen) -> Result<(), String> {
 pub fn every_answer_is_journaled(seen: &Seen) -> Result<(), String> {
     let Some((id, refused)) = &seen.journal.answer else { return Ok(()) };
     let about = |entry: &&Entry| match entry {
-        Entry::CommandAccepted { command_id, .. } => refused.is_none() && command_id.as_str() == id,
-        Entry::CommandRefused { command_id, reason } => command_id == id && refused.as_ref() == Some(reason),
+        Entry::Accepted { command_id, .. } => refused.is_none() && command_id.as_str() == id,
+        Entry::Refused { command_id, reason } => command_id == id && refused.as_ref() == Some(reason),
         Entry::NonceSeen { command_id, .. } => command_id.as_str() == id,
-        Entry::Transition { .. } | Entry::Telemetry { .. } | Entry::RolledBack { .. } | Entry::Checkpoint { .. } => {
-            false
-        }
+        Entry::Moved { .. } | Entry::RolledBack { .. } => false,
+        Entry::Ordered { .. }
+        | Entry::Delta { .. }
+        | Entry::Snapshot { .. }
+        | Entry::Epoch { .. }
+        | Entry::EpochDropped { .. }
+        | Entry::Telemetry { .. }
+        | Entry::WatermarkReset { .. } => false,
     };
     let durable = refused.as_deref() != Some("not_durable");
     let found = seen.journal.written.iter().filter(about).count();

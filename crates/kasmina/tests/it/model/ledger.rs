@@ -57,6 +57,7 @@ pub struct Seen {
     /// Violations in a row since the isolation breaker last told anything, and whether it then was closed.
     pub unanswered: usize,
     pub isolation_closed: bool,
+    pub now: Monotonic,
     /// Seeds that have gone back in this step.
     pub went_back: BTreeSet<usize>,
     /// Whether all that has happened is durable.
@@ -123,13 +124,6 @@ impl Told {
             Some((event.attributes.get("breaker")?.clone(), event.description.clone()))
         };
         self.events.iter().filter_map(about).collect()
-    }
-
-    /// Seeds that a gate refused.
-    pub fn gate_failures(&self) -> Vec<usize> {
-        let mut seeds: Vec<_> = self.of("gate_failure").filter_map(|(seed, _)| seed).collect();
-        seeds.sort_unstable();
-        seeds
     }
 }
 

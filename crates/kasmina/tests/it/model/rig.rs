@@ -1,4 +1,4 @@
-//! The manager and its model side by side: every step happens to both, then they are compared and the ledger is read.
+//! The manager, and what is known of it from outside: every step happens, then everything is looked at and the ledger is read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,24 +15,35 @@ use kasmina::{
     kernel_load::{LayerSpec, LibraryError, SlotContract},
     leyline::{UnixTime, v1::SeedLifecycleStage::*},
     registry::parameter_ids,
-    rollback::doubles::MemoryStore,
+    rollback::{Entry, doubles::MemoryStore},
     safety::Clock,
     security::{Secret, Signer},
 };
 
 use super::{
     command::{How, Kernel, What, Who},
-    ledger::{LEDGER, Seen, Snapshot},
+    ledger::{LEDGER, Seen},
     mishaps::Held,
-    prediction::{Model, PROBE_EVERY, Sent, Told},
     steps::{Case, Gates, Step, Then},
 };
 use crate::common::{B, Mlp, RATE, World, batch, blueprint, determined, optimizer, twin};
+
+pub const SLOTS: [&str; 3] = ["mid", "late", "mid"];
 
 /// How often something happened: that a run is green says nothing if nothing happens in it.
 pub type Coverage = BTreeMap<String, u64>;
 
 pub type AdamWOf = OptimizerAdaptor<AdamW, Mlp<B>, B>;
+
+/// A command on the wire.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub who: Who,
+    pub what: What,
+    pub how: How,
+    pub id: String,
+    pub wire: Vec<u8>,
+}
 
 pub struct Rig {
     pub world: World,
@@ -46,12 +57,14 @@ pub struct Rig {
     pub sent: Vec<Sent>,
     pub batches: u64,
     flush: bool,
-    pub model: Model,
+    every: u64,
     pub seen: Seen,
-    /// The seeds as a crash brings them back.
-    pub durable: [Snapshot; 3],
-    /// Checkpoints by their numbers.
-    pub held: Vec<Held>,
+    /// Whether a crash would bring back everything as it is.
+    pub sure: bool,
+    /// Seeds whose kernel has a parameter with an id of the host's, or had one when it was last durable.
+    pub by_id: [bool; 3],
+    /// Checkpoints by their epochs.
+    pub held: BTreeMap<u64, Held>,
     /// How many commands had been sent when the process died last.
     pub crashed_at: Option<usize>,
     pub ever_owned: BTreeSet<ParamId>,
@@ -64,9 +77,9 @@ impl Rig {
     pub fn new(case: &Case) -> Self {
         let mut settings = Settings::default();
         settings.lifecycle.fast_path = case.fast_path;
-        settings.training.probe_every = PROBE_EVERY;
+        settings.training.probe_every = 2;
         settings.telemetry.pending_events = 10_000;
-        settings.gates.stability.min_losses = Model::min_losses(case.gates);
+        settings.gates.stability.min_losses = if case.gates == Gates::Strict { 4 } else { 2 };
         if case.gates != Gates::Strict {
             (settings.gates.stability.max_rise, settings.gates.stability.max_oscillation) = (f32::MAX, f32::MAX);
             settings.gates.system_impact.relative_tolerance = 1e12;
@@ -95,9 +108,10 @@ impl Rig {
             sent: Vec::new(),
             batches: 0,
             flush: case.flush,
-            model: Model::new(case.gates, case.fast_path, case.every),
-            durable: Default::default(),
-            held: Vec::new(),
+            every: case.every,
+            sure: true,
+            by_id: [false; 3],
+            held: BTreeMap::new(),
             crashed_at: None,
             packets: BTreeSet::new(),
             ever_owned: BTreeSet::new(),
@@ -105,9 +119,7 @@ impl Rig {
         };
         rig.seen.isolation_closed = true;
         rig.begin();
-        rig.model.save();
         rig.look();
-        rig.durable = rig.seen.after.clone();
         rig
     }
 
@@ -167,9 +179,9 @@ impl Rig {
                 }
             }
             Step::Garbage(ref wire) => {
-                let answer = self.hand_over(wire);
-                let expected = self.model.reject(answer.err().unwrap_or("accepted"));
-                self.agree(answer, expected)?;
+                if self.hand_over(wire).is_ok() {
+                    return Err("garbage was obeyed".to_owned());
+                }
             }
             Step::NanBatch => told = self.train(true, true)?,
             Step::Wait(seconds) => self.world.wait(seconds),
@@ -182,27 +194,22 @@ impl Rig {
             Step::Fail(kernel) => {
                 let missing = LibraryError::Missing { path: "gone".into() };
                 self.world.library.fail(&blueprint(kernel.name()), missing);
-                self.model.failing.push(kernel);
             }
             Step::Heal(kernel) => {
                 self.world.library.fail(&blueprint(kernel.name()), None);
-                self.model.failing.retain(|failing| *failing != kernel);
             }
             Step::Validate(valid) => self.validate(valid),
-            Step::Epoch => {
-                self.world.manager.end_epoch();
-                self.model.epoch += 1;
-            }
+            Step::Epoch => self.world.manager.end_epoch(),
             Step::Crash => self.crash()?,
             Step::FailStore => self.fail_store(),
-            Step::Checkpoint => self.checkpoint()?,
+            Step::Checkpoint => self.checkpoint(),
             Step::Rollback(who, aim, then) => {
                 let sent = self.write(who, self.aim(aim), How::Honest);
                 self.submit(&sent)?;
                 self.sent.push(sent);
                 let attempts = [Then::Later, Then::AtOnce, Then::AtLast].iter().position(|one| *one == then);
                 for attempt in 0..attempts.unwrap_or_default() {
-                    if self.model.commanded.is_some() {
+                    if self.world.manager.rollback_commanded().is_some() {
                         self.end(false)?;
                         if then == Then::AtLast && attempt == 0 {
                             self.fail_store();
@@ -228,9 +235,8 @@ impl Rig {
         seen.blamed.clear();
         seen.went_back.clear();
         seen.journal.begin();
-        self.model.disk.saved = false;
         (0..3).for_each(|index| seen.shared[index] &= seen.after[index].kernel.is_some());
-        (self.model.now, self.model.wall) = (self.world.clock.monotonic(), self.world.clock.unix());
+        seen.now = self.world.clock.monotonic();
     }
 
     pub fn count(&mut self, what: &str) {
@@ -241,10 +247,6 @@ impl Rig {
         let index = who.index().unwrap_or_default();
         self.seen.touched.insert(index);
         index
-    }
-
-    pub fn agree(&self, answer: Result<(), &'static str>, expected: Result<(), &'static str>) -> Result<(), String> {
-        if answer == expected { Ok(()) } else { Err(format!("the manager says {answer:?}, the model {expected:?}")) }
     }
 
     /// One batch. Whether telemetry was flushed by it.
@@ -258,36 +260,33 @@ impl Rig {
             let loss = loss(host, at, grafts);
             if nan { loss * factor } else { loss }
         };
-        for (index, seed) in self.model.seeds.iter().enumerate() {
-            let Some(graft) = seed.graft.as_ref().filter(|graft| !graft.paused) else { continue };
-            let tuned = seed.stage == SeedStageProbationary && graft.fine_tune > 0;
-            if tuned || [SeedStageTraining, SeedStageBlending, SeedStageFossilized].contains(&seed.stage) {
+        for index in 0..3 {
+            let stage = &self.seed(index).stage;
+            let learns = [SeedStageTraining, SeedStageBlending, SeedStageFossilized].contains(&stage.leyline());
+            if stage.graft().is_some_and(|graft| !graft.paused) && (learns || stage.is_fine_tuning()) {
                 self.seen.learners.insert(index);
             }
         }
+        let commanded = self.world.manager.rollback_commanded().is_some();
         let trained = self.world.manager.train_batch(&mut self.host, &mut self.optimizer, RATE, forward);
         let index_of = |id: &str| Who::SEEDS.iter().position(|who| who.name() == id).unwrap();
         if let Ok(report) = &trained {
             self.seen.hand_over(&report.transitions);
         }
-        let stages = Who::SEEDS.map(|who| self.world.stage(who.name()));
         let (blamed, refused): (Vec<_>, _) = match &trained {
             Ok(report) => (report.violations.iter().map(|one| index_of(one.seed.as_str())).collect(), None),
             Err(error) => (Vec::new(), Some(error.reason())),
         };
         *self.coverage.entry("violation".to_owned()).or_default() += blamed.len() as u64;
-        let stepped = if nan {
-            if self.model.commanded.is_none() {
-                self.model.tick();
-                let _ = self.model.commit(false);
-            }
-            false
-        } else {
-            let not_finite = refused == Some("non_finite_loss");
-            self.model.batch(logits, &Told { not_finite, blamed: &blamed, stages })
+        let stepped = refused.is_none();
+        let expected = match refused {
+            None => !commanded && !nan,
+            Some("rollback_pending") => commanded,
+            Some("non_finite_loss") => true,
+            Some(_) => false,
         };
-        if stepped != refused.is_none() {
-            return Err(format!("the batch was refused: {refused:?}, the model says stepped: {stepped}"));
+        if !expected {
+            return Err(format!("the batch was answered with {refused:?}"));
         }
         self.seen.stepped = stepped;
         self.seen.refused_steps += usize::from(!stepped);
@@ -306,7 +305,7 @@ impl Rig {
         Ok(true)
     }
 
-    /// Looks at everything, compares, and reads the ledger.
+    /// Looks at everything, and reads the ledger.
     pub fn end(&mut self, flushed: bool) -> Result<(), String> {
         if self.flush {
             self.world.manager.flush_telemetry();
@@ -315,12 +314,16 @@ impl Rig {
             self.listen();
         }
         self.look();
-        if self.model.disk.saved {
-            self.durable = self.seen.after.clone();
-        }
-        self.seen.durable = !self.model.disk.unsaved;
         self.seen.journal.follow(&self.store, self.seen.after.each_ref().map(|seed| seed.stage));
-        self.compare()?;
+        self.seen.durable = self.seen.journal.agrees(self.seen.after.each_ref().map(|seed| seed.stage));
+        let written = self.seen.journal.written.iter().any(|entry| matches!(entry, Entry::Delta { .. }));
+        let changed = self.seen.before != self.seen.after;
+        self.sure = self.every == 1
+            && self.seen.durable
+            && (written && self.seen.stepped || self.sure && (written || !changed));
+        for index in 0..3 {
+            self.by_id[index] &= self.seen.after[index].kernel.is_some() || !self.seen.durable;
+        }
         for (name, clause, check) in LEDGER {
             check(&self.seen).map_err(|why| format!("{name} ({clause}): {why}"))?;
         }
