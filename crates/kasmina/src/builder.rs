@@ -187,9 +187,11 @@ impl SeedManagerBuilder {
         let Self { run, settings, verifier, library, gatekeepers, policy, clock, sinks, storage } = self;
         let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
         let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
-            let settings = KeeperSettings { retention: verifier.retention().ttl, ..KeeperSettings::default() };
-            let keeper = Keeper::open(journal, blobs, settings, clock.monotonic()).map_err(CheckpointError::from)?;
-            Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), torn_tail))
+            // Nonces go when a watermark that stands for them is durable.
+            let settings = KeeperSettings { retention: Duration::MAX, ..KeeperSettings::default() };
+            let opened = clock.monotonic();
+            let keeper = Keeper::open(journal, blobs, settings, opened).map_err(CheckpointError::from)?;
+            Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), verifier.retention().ttl, opened, torn_tail))
         });
         Ok(SeedManager::new(Parts {
             reading: settings.reading(&run),

@@ -1,7 +1,7 @@
 //! What is acknowledged is durable: the journal and the weights behind it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     ops::ControlFlow,
     sync::Arc,
@@ -51,6 +51,9 @@ pub(crate) struct Durable {
     run_written: Option<RunState>,
     /// Critical packets that the journal holds and does not know to be delivered.
     undelivered: BTreeSet<u64>,
+    nonces: Nonces,
+    /// When the keeper was opened: for it, all nonces that it found were written then.
+    opened: Monotonic,
     /// Whether the last attempt to write failed.
     failing: bool,
     /// Whether that was emitted.
@@ -89,7 +92,13 @@ pub(crate) struct Written {
 }
 
 impl Durable {
-    pub(crate) fn new(keeper: Keeper, run: String, torn_tail: Option<StoreError>) -> Self {
+    pub(crate) fn new(
+        keeper: Keeper,
+        run: String,
+        retention: Duration,
+        opened: Monotonic,
+        torn_tail: Option<StoreError>,
+    ) -> Self {
         Self {
             keeper,
             run,
@@ -102,6 +111,8 @@ impl Durable {
             learned: BTreeSet::new(),
             run_written: None,
             undelivered: BTreeSet::new(),
+            nonces: Nonces { retention, ..Nonces::default() },
+            opened,
             failing: false,
             failure_emitted: false,
             torn_tail,
@@ -122,7 +133,14 @@ impl Durable {
     }
 
     /// Goes on where another process stopped.
-    pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: BTreeSet<u64>) {
+    pub(crate) fn resume(
+        &mut self,
+        incarnation: u64,
+        weights: WeightsBySeed,
+        undelivered: BTreeSet<u64>,
+        newest_nonce: Option<UnixTime>,
+    ) {
+        self.nonces.written(newest_nonce, self.opened);
         (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
         self.keeper.pin(self.undelivered.first().copied());
     }
@@ -170,10 +188,12 @@ impl Durable {
     ) -> Result<Written, CheckpointError> {
         // Asked before anything is encoded.
         self.keeper.ready(now)?;
+        let forgettable = self.nonces.forgettable(now);
+        let watermark = self.nonces.watermark(batch.watermark, forgettable);
         let step = batch.delta.run.as_ref().unwrap_or(&batch.state.run).step;
         let mut entries = Vec::new();
         if self.keeper.snapshots().next().is_none() {
-            entries.push(self.snapshot(batch.state, batch.watermark, now)?);
+            entries.push(self.snapshot(batch.state, watermark, now)?);
         }
         let mut weights = self.save(&batch.weights, tensors, step, now)?;
         let record = |seed: &SeedId| batch.delta.seeds.get(seed).or_else(|| batch.state.seeds.get(seed));
@@ -185,9 +205,24 @@ impl Durable {
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
         let incarnation = self.incarnation;
-        let record = DeltaRecord { incarnation, at: now, delta, weights, watermark: batch.watermark, undelivered };
+        let record = DeltaRecord { incarnation, at: now, delta, weights, watermark, undelivered };
         let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
 
+        let newest_nonce = batch.entries.iter().filter_map(|entry| match entry {
+            Entry::NonceSeen { issued_at, .. } => Some(*issued_at),
+            Entry::Accepted { .. }
+            | Entry::Refused { .. }
+            | Entry::Ordered { .. }
+            | Entry::Moved { .. }
+            | Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
+            | Entry::RolledBack { .. }
+            | Entry::Telemetry { .. }
+            | Entry::WatermarkReset { .. } => None,
+        });
+        let newest_nonce = newest_nonce.max();
         entries.extend(self.owed.iter().cloned());
         entries.extend(batch.entries);
         entries.push(Entry::Delta { bytes: encode(&record)?, blobs });
@@ -201,6 +236,11 @@ impl Durable {
             self.moved.remove(seed);
             self.learned.remove(seed);
         });
+        self.nonces.written(newest_nonce, now);
+        if let Some(since) = forgettable {
+            // The watermark that stands for them is durable.
+            self.keeper.retain_nonces_since(since);
+        }
         tensors.saved(&batch.weights);
         self.saves += record.weights.values().flatten().count();
         for (seed, weights) in record.weights {
@@ -282,6 +322,7 @@ impl Durable {
         watermark: Option<UnixTime>,
         now: Monotonic,
     ) -> Result<(), CheckpointError> {
+        let watermark = self.nonces.watermark(watermark, None);
         let Entry::Snapshot { bytes, blobs } = self.snapshot(state, watermark, now)? else { return Ok(()) };
         self.keeper.snapshot(bytes, blobs, now)?;
         self.saves = 0;
@@ -387,6 +428,46 @@ impl Durable {
     /// Whether this failure is the first since something could be written: then it is to be emitted.
     pub(crate) const fn first_failure(&mut self) -> bool {
         !mem::replace(&mut self.failure_emitted, true)
+    }
+}
+
+/// When nonces were written, and what stands for those that the journal may forget: the verifier forgets only when the next
+/// command comes.
+#[derive(Default)]
+struct Nonces {
+    retention: Duration,
+    /// When batches with nonces were written, and the latest issue in each, oldest first.
+    written: VecDeque<(Monotonic, UnixTime)>,
+    /// The latest issue of those that may be forgotten.
+    forgotten: Option<UnixTime>,
+    /// What the verifier said last.
+    verifiers: Option<UnixTime>,
+}
+
+impl Nonces {
+    fn written(&mut self, newest: Option<UnixTime>, now: Monotonic) {
+        self.written.extend(newest.map(|newest| (now, newest)));
+    }
+
+    /// Nonces that were written before this time can go.
+    fn forgettable(&self, now: Monotonic) -> Option<Monotonic> {
+        let age = now.since(Monotonic::ORIGIN).checked_sub(self.retention)?;
+        Some(Monotonic::ORIGIN.after(age))
+    }
+
+    /// The watermark of a process that comes back without the nonces from before `since`.
+    fn watermark(&mut self, verifiers: Option<UnixTime>, since: Option<Monotonic>) -> Option<UnixTime> {
+        while let Some((_, newest)) = self.written.front().copied().filter(|(written, _)| Some(*written) < since) {
+            self.forgotten = self.forgotten.max(Some(newest));
+            self.written.pop_front();
+        }
+        if verifiers < self.verifiers {
+            // An operator has lowered it.
+            self.forgotten = self.forgotten.min(verifiers);
+            self.written.iter_mut().for_each(|(_, newest)| *newest = verifiers.map_or(*newest, |at| at.min(*newest)));
+        }
+        self.verifiers = verifiers;
+        self.forgotten.max(verifiers)
     }
 }
 

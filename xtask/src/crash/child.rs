@@ -194,11 +194,8 @@ impl Child {
     }
 
     fn standing(&self) -> Result<Standing, Box<dyn Error>> {
-        let mut standing = Standing {
-            sequence: self.seen.sequence(),
-            step: self.manager.step(),
-            ..Standing::default()
-        };
+        let mut standing =
+            Standing { sequence: self.seen.sequence(), step: self.manager.step(), ..Standing::default() };
         for (name, _, _) in SEEDS {
             let seed = SeedId::new(name)?;
             if let Some(stage) = self.manager.stage(&seed) {

@@ -192,7 +192,8 @@ impl<B: GraftBackend> SeedManager<B> {
         self.replant(&mut reading, &mut recovered)?;
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
         if let Some(durable) = &mut self.durable {
-            durable.resume(recovered.incarnation, reading.weights, undelivered.clone());
+            let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
+            durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
         }
         recovered.epochs = self.epochs();
         self.verifier.restore(reading.nonces, reading.watermark, now);

@@ -157,7 +157,10 @@ fn a_rejected_command_stays_rejected_where_its_neighbour_cannot_be_made_durable(
     world.events();
     let now = world.clock.unix();
     let honest = world.sender.germinate(&seed("seed-1"), &common::blueprint("mlp"), now).unwrap();
-    let stale = world.sender.germinate(&seed("seed-1"), &common::blueprint("mlp"), now.before(Duration::from_secs(600))).unwrap();
+    let stale = world
+        .sender
+        .germinate(&seed("seed-1"), &common::blueprint("mlp"), now.before(Duration::from_secs(600)))
+        .unwrap();
     store.fail_next_append();
     let answers = world.manager.submit_all([honest.as_slice(), &stale]);
     let reasons: Vec<_> = answers.into_iter().map(refused).collect();
@@ -412,13 +415,16 @@ fn automatic_run_keeps_journal_and_weights_bounded() {
     let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings.clone());
     world.attach(&host);
-    world.manager.order(Order::Germinate {
-        seed: seed("seed-1"),
-        blueprint: common::blueprint("mlp"),
-        tier: None,
-        parameters: std::collections::BTreeMap::new(),
-        lr_scale: 1.0,
-    }).unwrap();
+    world
+        .manager
+        .order(Order::Germinate {
+            seed: seed("seed-1"),
+            blueprint: common::blueprint("mlp"),
+            tier: None,
+            parameters: std::collections::BTreeMap::new(),
+            lr_scale: 1.0,
+        })
+        .unwrap();
     let (mut longest, mut most) = (0, 0);
     for at in 1..=6_000 {
         world.step(&mut host, &mut optimizer, at);
@@ -492,8 +498,13 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
     // A forged command alone makes nobody forget.
     world.clock.set_unix(recent.after(later));
     assert_eq!(refused(world.manager.submit(b"forged")), "malformed");
-    world.manager.register_seed(seed("seed-8"), SlotId::new("mid").unwrap()).unwrap();
     assert_eq!(store.status().unwrap().start, 1);
+    world.manager.register_seed(seed("seed-8"), SlotId::new("mid").unwrap()).unwrap();
+    assert!(store.status().unwrap().start > 4_400);
+    let mut between = self::world(&store, settings());
+    between.clock.set_unix(recent);
+    assert_eq!(refused(between.manager.submit(&old[0])), "stale_command");
+    drop(between);
     let new = send(&mut world, 2);
     let held = store.status().unwrap();
     assert!(held.start > 4_400, "{held:?}");
@@ -507,4 +518,3 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
     second.clock.set_unix(recent.after(later));
     assert_eq!(refused(second.manager.submit(&new[0])), "nonce_replayed");
 }
-

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command, time::Du
 use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     CommandError, Receipt, Recovered, SeedManager, Settings,
-    leyline::{
-        TrainingRunId,
-        v1::SeedLifecycleStage::*,
-    },
+    leyline::{TrainingRunId, v1::SeedLifecycleStage::*},
     rollback::Store,
     safety::Clock,
     security::{CommandVerifier, KeyRing, Secret},

@@ -9,15 +9,12 @@ use super::{portrait, settings, world};
 use crate::common::{self, B, Mlp, World, determined, optimizer, seed};
 use kasmina::{
     BuildError, SeedManager,
-    safety::Clock,
     leyline::{
         SlotId, TrainingRunId,
         v1::{SeedLifecycleStage::*, SeedOperation::*},
     },
-    rollback::{
-        Digest, Entry, Journal, Store, StoreError, Visitor,
-        doubles::MemoryStore,
-    },
+    rollback::{Digest, Entry, Journal, Store, StoreError, Visitor, doubles::MemoryStore},
+    safety::Clock,
 };
 
 /// The loss with the seed's kernel: it tells its weights.

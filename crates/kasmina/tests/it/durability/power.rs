@@ -42,7 +42,8 @@ fn power_cut_at_any_moment_keeps_every_acknowledgement() {
     disk.mark(1);
     for at in 1..=30 {
         let (one, two, now) = (seed("seed-1"), seed("seed-2"), world.clock.unix());
-        let operate = |sender: &mut kasmina::CommandSender, seed, operation| sender.operate(seed, operation, [], [], now);
+        let operate =
+            |sender: &mut kasmina::CommandSender, seed, operation| sender.operate(seed, operation, [], [], now);
         let sender = &mut world.sender;
         let wire = match at {
             1 => Some(sender.germinate(&one, &common::blueprint("mlp"), now)),
