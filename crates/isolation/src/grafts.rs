@@ -117,7 +117,7 @@ impl<B: BlendBackend> Grafts<B> {
     }
 
     /// The same grafts, for a pass of another kind.
-    pub(crate) fn as_pass(mut self, pass: PassKind) -> Self {
+    pub(crate) fn with_kind(mut self, pass: PassKind) -> Self {
         self.trace.pass = pass;
         self
     }

@@ -150,7 +150,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
 ) -> (Gradients, Vec<Violation>) {
     let pass = |host: &H, without: &[SeedId]| {
         rng.start(RngStream::Host);
-        let loss = forward(host, &mut cast.host_without(without).as_pass(PassKind::HostAgain));
+        let loss = forward(host, &mut cast.host_without(without).with_kind(PassKind::HostAgain));
         GradientLedger::new(loss.backward())
     };
     let twin = || H::from_inner(host.valid());
