@@ -1,4 +1,4 @@
-//! The breakers, asked and told through a draft so that every change of state is an event.
+//! The breakers. They are used through a draft, so that every change of state is an event.
 
 use kasmina_commands::BreakerName;
 use kasmina_leyline::v1::CircuitBreakerState;

@@ -1,4 +1,4 @@
-//! What the engine answers: a change, what the shell must do, what there is to emit, and the answer to whoever asked.
+//! What the engine answers: a change, what the shell must do, what there is to emit, and the answer.
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_commands::BreakerName;
@@ -58,7 +58,7 @@ pub enum Effect {
     Detach { seed: SeedId },
     /// The weights that the gate judged must be durable before the answer.
     SaveWeights { seed: SeedId },
-    /// Count the seed's telemetry anew: it has entered a stage.
+    /// Count the seed's packets from zero: it has entered a stage.
     CountPackets { seed: SeedId },
     /// Put the seed's kernel and optimizer back as the checkpoint of this epoch has them.
     RestoreSeed { seed: SeedId, epoch: u64 },

@@ -11,7 +11,7 @@ use kasmina_leyline::{
         SeedLifecycleStage::{self, SeedStageDormant, SeedStageGerminated},
     },
 };
-use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, StartTraining};
+use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, StartTraining, Subject};
 
 use crate::{
     decision::{Effect, Event},
@@ -63,10 +63,25 @@ impl Draft<'_> {
             slot,
             slot_state,
         };
+        if let SlotState::Taken(by) = &evidence.slot_state {
+            return Err(self.slot_taken(id, &evidence, by.clone()));
+        }
         let request = KernelRequest { blueprint: blueprint.clone(), lr_scale };
         self.pass::<Germinate>(id, &evidence, Stage::Germinated(Germinated::Awaiting(request)))?;
         self.effect(Effect::Fetch { seed: id.clone(), blueprint });
         Ok(())
+    }
+
+    /// Whatever G0 says, a slot holds one live seed.
+    fn slot_taken(&mut self, id: &SeedId, evidence: &SanityEvidence, by: SeedId) -> Refusal {
+        let subject = Subject { seed_id: id, stage: SeedStageDormant };
+        let verdict =
+            Gatekeeper::<Germinate>::judge(&self.keepers(), &subject, evidence).into_verdict(id, Germinate::GATE);
+        if verdict.passed {
+            return Refusal::SlotTaken { slot: evidence.slot.clone(), by };
+        }
+        self.emit(Event::Judged(verdict.clone()));
+        Refusal::GateFailed(Box::new(verdict))
     }
 
     /// The kernel goes into the slot, where it does nothing yet; on the fast path it goes on through G1.

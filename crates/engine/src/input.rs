@@ -1,4 +1,4 @@
-//! What the engine is told: what happened, and the facts that only the shell can measure.
+//! What goes into the engine: what happened, and the facts that only the shell can measure.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -2,7 +2,7 @@
 //!
 //! The engine has one record for each seed, with the payload of its stage in the stage, and a few numbers for the run. Whatever
 //! happens is an [`Input`]: an order, a kernel that arrived or failed, what a training step showed, a tick. An input goes
-//! through three steps, and whoever drives the engine (the *shell*) does the rest:
+//! through three steps. The code that drives the engine, the *shell*, does the rest:
 //!
 //! 1. [`Engine::wants`] names the facts that only the shell can measure.
 //! 2. [`Engine::decide`] is pure. A [`Decision`] is data: the records that change, effects for the shell, events to emit, and

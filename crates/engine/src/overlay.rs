@@ -12,7 +12,7 @@ use crate::{
     state::{Delta, RunState, State},
 };
 
-/// Whoever judges at the gates.
+/// What judges at the gates.
 pub(crate) type Keepers = dyn Gatekeepers + Send + Sync + 'static;
 
 /// Decisions on top of an engine that have not been committed. Dropping it undoes them: nothing was done.

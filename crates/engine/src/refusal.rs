@@ -2,7 +2,7 @@
 
 use kasmina_commands::BreakerName;
 use kasmina_leyline::{
-    BlueprintId, SeedId,
+    BlueprintId, SeedId, SlotId,
     v1::{BlueprintTier, SeedLifecycleStage},
 };
 use kasmina_lifecycle::{IllegalTransition, Verdict};
@@ -18,6 +18,8 @@ pub enum Refusal {
     UnknownSeed(SeedId),
     #[error("seed {0} is already registered")]
     SeedExists(SeedId),
+    #[error("slot {slot} holds {by}")]
+    SlotTaken { slot: SlotId, by: SeedId },
     /// The move is not in the table.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
@@ -59,6 +61,7 @@ impl Refusal {
         match self {
             Self::UnknownSeed(_) => "unknown_seed",
             Self::SeedExists(_) => "seed_exists",
+            Self::SlotTaken { .. } => "slot_taken",
             Self::Illegal(illegal) => illegal.reason(),
             Self::WrongStage { .. } => "wrong_stage",
             Self::BlendingIncomplete { .. } => "blending_incomplete",

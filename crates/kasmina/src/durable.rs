@@ -41,7 +41,7 @@ pub(crate) struct Durable {
     saves: usize,
     /// Moves that have happened and are not in the journal yet, oldest first.
     owed: Vec<Entry>,
-    /// The same moves, for whoever they are reported to once they are durable.
+    /// The same moves, to be reported once they are durable.
     owed_moves: Vec<Transition>,
     /// Seeds whose records are newer than what the journal holds, because they moved.
     moved: BTreeSet<SeedId>,

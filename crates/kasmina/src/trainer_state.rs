@@ -12,7 +12,8 @@ use crate::error::CheckpointError;
 ///
 /// [`HostState`] is a Burn module with its optimizer; [`SeedManager::checkpoint`](crate::SeedManager::checkpoint) and
 /// [`roll_back`](crate::SeedManager::roll_back) use it. A trainer with more to restore, such as a place in its data, implements
-/// this for what it has. A snapshot that leaves something out lets a run go on that is not the one it was.
+/// this for what it has. Anything missing from the snapshot makes the resumed
+/// run diverge from the original.
 pub trait TrainerState: Send + Sized + 'static {
     /// A copy that further training does not change.
     fn snapshot(&self) -> Self;

@@ -183,3 +183,16 @@ fn seed_that_is_terminated_stays_so_and_frees_its_slot() {
     assert_eq!(reason(&world.order(germinate(&b))), "ok");
     assert!(matches!(world.engine.state().seeds[&a].stage, Stage::Terminated));
 }
+
+#[test]
+fn slot_holds_one_live_seed_even_if_every_gate_allows_it() {
+    let mut world = World::new();
+    world.engine = kasmina_engine::Engine::new(crate::world::settings(), kasmina_gates::doubles::AllowAll);
+    world.stages.clear();
+    for id in ["a", "b"] {
+        let _ = world.act(Input::Register(seed(id), kasmina_leyline::SlotId::new("mid").unwrap()));
+    }
+    assert_eq!(reason(&world.order(germinate(&seed("a")))), "ok");
+    let second = world.order(germinate(&seed("b")));
+    assert_eq!((reason(&second), second.delta.is_empty()), ("slot_taken", true));
+}
