@@ -15,10 +15,17 @@ pub struct Reporter {
     outlets: Vec<Outlet>,
     /// Packets made about each seed since it entered its stage.
     due: BTreeMap<SeedId, u64>,
-    /// Rejected commands that name no id, by reason. Emitted once a step with their number, so that a flood fills no memory.
-    unauthenticated: BTreeMap<&'static str, u64>,
+    /// Rejected commands since the last flush, by reason.
+    rejections: BTreeMap<&'static str, Rejections>,
     /// Places in the journal of drafts of packets that have not been made yet.
     drafts: BTreeMap<String, u64>,
+}
+
+/// Rejected commands of one reason.
+#[derive(Debug, Default)]
+struct Rejections {
+    count: u64,
+    examples: Vec<CommandId>,
 }
 
 /// A sink and what is on its way there.
@@ -48,6 +55,9 @@ impl Draft {
 }
 
 impl Reporter {
+    /// Ids of rejected commands that an event names, for each reason. Our choice: enough to look for in a sender's log.
+    pub const EXAMPLES: usize = 3;
+
     /// Hands the packets of `assembler` to `sinks`. `capacity` bounds the packets in each lane of each sink: [`Lanes::new`].
     #[must_use]
     pub fn new(assembler: Assembler, sinks: Vec<Box<dyn Sink>>, capacity: usize) -> Self {
@@ -59,7 +69,7 @@ impl Reporter {
             delivered: BTreeMap::new(),
         };
         let outlets = sinks.into_iter().map(outlet).collect();
-        Self { assembler, outlets, due: BTreeMap::new(), unauthenticated: BTreeMap::new(), drafts: BTreeMap::new() }
+        Self { assembler, outlets, due: BTreeMap::new(), rejections: BTreeMap::new(), drafts: BTreeMap::new() }
     }
 
     /// Adds an event to the next packet about the seed, or about the run.
@@ -77,13 +87,15 @@ impl Reporter {
         write(&mut self.assembler);
     }
 
-    /// A command was rejected. Commands that name no id are counted by reason, and each count is one event of the next flush.
+    /// A command was rejected. Anybody can cause that, with or without the key: rejections are counted by reason, and each reason
+    /// is one event of the next flush, with up to [`Reporter::EXAMPLES`] ids. So a flood fills no memory and no journal.
     pub fn rejected(&mut self, reason: &'static str, id: Option<&CommandId>) {
-        match id {
-            None => *self.unauthenticated.entry(reason).or_default() += 1,
-            Some(id) => {
-                self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("command_id", id));
-            }
+        let rejections = self.rejections.entry(reason).or_default();
+        rejections.count += 1;
+        if let Some(id) =
+            id.filter(|id| rejections.examples.len() < Self::EXAMPLES && !rejections.examples.contains(id))
+        {
+            rejections.examples.push(id.clone());
         }
     }
 
@@ -138,8 +150,11 @@ impl Reporter {
     /// Makes the packets of the step and hands them to the sinks, after what those did not take before. `recall` reads a packet
     /// back from the journal.
     pub fn flush(&mut self, step: u64, now: UnixTime, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
-        for (reason, count) in std::mem::take(&mut self.unauthenticated) {
-            self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count));
+        for (reason, Rejections { count, examples }) in std::mem::take(&mut self.rejections) {
+            let event = Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count);
+            let ids: Vec<_> = examples.iter().map(CommandId::as_str).collect();
+            let event = if ids.is_empty() { event } else { event.with("command_id", ids.join(" ")) };
+            self.emit(None, event);
         }
         let waiting = self.outlets.iter().map(|outlet| outlet.lanes.waiting().0).max().unwrap_or_default();
         if waiting > 0 {

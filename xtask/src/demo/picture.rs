@@ -375,7 +375,7 @@ mod tests {
         let verdict = |index: u32| VerdictMark {
             epoch: f64::from(index) * 3.0,
             gate: format!("G{}", index % 2),
-            passed: index % 3 > 0,
+            passed: !index.is_multiple_of(3),
             reason: "gain 0.4 % is below 1 % over three epochs".to_owned(),
         };
         Story {

@@ -86,13 +86,14 @@ impl<B: GraftBackend> SeedManager<B> {
         for metric in measured.metrics.drain(..) {
             batch.note(move |to| to.metric(metric.0.as_ref(), metric.1));
         }
-        for event in decision.events.iter().cloned() {
-            batch.entries.extend(self.entry(&event));
-            if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (&event, measured.sla) {
+        for event in &decision.events {
+            batch.entries.extend(self.entry(event));
+            if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (event, measured.sla) {
                 let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(now, self.clock.monotonic()));
                 batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
             }
-            batch.note(move |to| events::happened(to, &event));
+            let noted = event.clone();
+            batch.note(move |to| events::happened(to, &noted));
         }
         if decision.answer.is_err() && measured.sla.is_some() {
             // The checkpoint was there, and the seed does not go back to it.

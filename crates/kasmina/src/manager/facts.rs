@@ -30,17 +30,17 @@ pub(super) struct Measured {
 impl Measured {
     /// The engine's refusal, with the cause that it has only read about.
     pub(super) fn explain(&mut self, refusal: engine::Refusal) -> Refusal {
-        match refusal {
-            engine::Refusal::Kernel(failure) => match self.catalogue.take() {
-                Some((blueprint, cause)) => Refusal::Kernel { blueprint, cause: Box::new(cause) },
-                None => engine::Refusal::Kernel(failure).into(),
-            },
-            engine::Refusal::Checkpoint(failure) => match self.checkpoint.take() {
-                Some(cause) => Refusal::Checkpoint(Box::new(cause)),
-                None => engine::Refusal::Checkpoint(failure).into(),
-            },
-            other => other.into(),
+        if let engine::Refusal::Kernel(_) = &refusal
+            && let Some((blueprint, cause)) = self.catalogue.take()
+        {
+            return Refusal::Kernel { blueprint, cause: Box::new(cause) };
         }
+        if let engine::Refusal::Checkpoint(_) = &refusal
+            && let Some(cause) = self.checkpoint.take()
+        {
+            return Refusal::Checkpoint(Box::new(cause));
+        }
+        refusal.into()
     }
 }
 

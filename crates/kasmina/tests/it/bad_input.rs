@@ -3,6 +3,8 @@
 use crate::common::{
     self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin,
 };
+use std::time::Duration;
+
 use burn::{module::AutodiffModule, tensor::Tensor};
 use kasmina::{
     CommandSender, Grafts, Settings, StepError,
@@ -11,6 +13,7 @@ use kasmina::{
         SlotId, UnixTime,
         v1::{AdaptationCommand, CommandType, SeedLifecycleStage::*, SeedOperation::*},
     },
+    rollback::{Journal, doubles::MemoryStore},
     safety::Clock,
     security::Secret,
 };
@@ -315,6 +318,36 @@ fn setting_out_of_range_builds_no_manager() {
     let run = kasmina::leyline::TrainingRunId::new("run-7").unwrap();
     let built = kasmina::SeedManager::<B>::builder(run).settings(settings).build::<B>(&Default::default());
     assert_eq!(built.err().unwrap().to_string(), "training.probe_every = 0: must be at least 1");
+}
+
+#[test]
+fn flood_of_replays_and_stale_copies_becomes_an_event_each() {
+    let store = MemoryStore::new();
+    let mut world = World::build(Settings::default(), |builder| {
+        builder.journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
+    });
+    world.attach(&determined(Mlp::<B>::init()));
+    let now = world.clock.unix();
+    let replayed = world.sender.germinate(&seed("seed-1"), &blueprint("mlp"), now).unwrap();
+    let stale =
+        world.sender.germinate(&seed("seed-1"), &blueprint("mlp"), now.before(Duration::from_secs(61))).unwrap();
+    world.manager.submit(&replayed).unwrap();
+    world.events();
+    let honest = |world: &mut World, resume: bool| {
+        let before = store.status().unwrap().end;
+        world.manager.submit(&world.sender.pause(&seed("seed-1"), resume, world.clock.unix()).unwrap()).unwrap();
+        store.status().unwrap().end - before
+    };
+    let first = honest(&mut world, false);
+    for _ in 0..100_000 {
+        assert_eq!(submit(&mut world, &replayed), "nonce_replayed");
+        assert_eq!(submit(&mut world, &stale), "stale_command");
+    }
+    honest(&mut world, true);
+    assert_eq!(honest(&mut world, false), first, "an honest command does not journal what was rejected");
+    let rejected: Vec<_> = world.events().into_iter().filter(|event| event.description == "command_rejected").collect();
+    let counts: Vec<_> = rejected.iter().map(|event| event.attributes["count"].as_str()).collect();
+    assert_eq!(counts, ["100000", "100000"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "nothing is public in a test, and a test that cannot go on has failed"
 )]
 

@@ -38,14 +38,25 @@ fn draft_that_is_adopted_is_emitted_under_its_id() {
 }
 
 #[test]
-fn rejections_without_an_id_are_one_event_with_their_number() {
+fn rejections_are_one_event_for_each_reason() {
     let (mut reporter, sink) = reporter();
+    let replayed = CommandId::new("c-0").unwrap();
     (0..1000).for_each(|_| reporter.rejected("malformed", None));
-    reporter.rejected("stale_command", Some(&CommandId::new("c-1").unwrap()));
+    (0..1000).for_each(|_| reporter.rejected("nonce_replayed", Some(&replayed)));
+    (0..1000).for_each(|n| reporter.rejected("stale_command", Some(&CommandId::new(format!("c-{n}")).unwrap())));
+    assert_eq!(reporter.draft(1, NOW, |_| {}).packets(), [], "what anybody can cause goes into no journal");
     let packets = flush(&mut reporter, &sink);
     let events: Vec<_> = packets.iter().flat_map(|packet| &packet.events).collect();
-    assert_eq!(events.len(), 2);
-    assert!(events.iter().any(|event| event.attributes.get("count").is_some_and(|count| count == "1000")));
+    let said: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let said = |name: &str| event.attributes.get(name).cloned().unwrap_or_default();
+            (said("reason"), said("count"), said("command_id"))
+        })
+        .collect();
+    let row = |reason: &str, ids: &str| (reason.to_owned(), "1000".to_owned(), ids.to_owned());
+    assert_eq!(said, [row("malformed", ""), row("nonce_replayed", "c-0"), row("stale_command", "c-0 c-1 c-2")]);
+    assert_eq!(flush(&mut reporter, &sink), []);
 }
 
 #[test]
