@@ -3,6 +3,8 @@
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
 
+use crate::Stash;
+
 /// How much of host and of seed is in the blend. Every number lies in [0, 1]; none ever gets a gradient.
 #[derive(Clone, Debug)]
 pub enum Weights<B: Backend> {
@@ -17,7 +19,7 @@ pub enum Weights<B: Backend> {
 /// A backend that can blend. The bodies given here are plain operations of the backend and right for every one of them; a
 /// backend overrides [`mix`](Self::mix) where it can do it in one pass, and the autodiff backend overrides all.
 ///
-/// Host and seed have the same shape, dtype and device in all three; what happens otherwise is up to the backend, panics
+/// Host and seed have the same shape, dtype and device in all of them; what happens otherwise is up to the backend, panics
 /// included. [`barrier_blend`](crate::barrier_blend) and its neighbours check before they call.
 pub trait BlendBackend: Backend {
     /// The blend. With autodiff, host and seed get the gradients of the formula.
@@ -38,9 +40,15 @@ pub trait BlendBackend: Backend {
         Self::mix(host, seed, weights)
     }
 
-    /// The host's own tensor. With autodiff, host and seed get the same gradient.
-    fn straight_through(host: FloatTensor<Self>, _seed: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// The host's own tensor. With autodiff, behind a node with one parent: see [`tap`](crate::tap). An override that makes the
+    /// graph depend on whether there is a stash lets a live seed move its host.
+    fn tap(host: FloatTensor<Self>, _stash: Option<Stash<Self>>) -> FloatTensor<Self> {
         host
+    }
+
+    /// A scalar of shape `[1]` whose backward pass gives `seed` this gradient: see [`pull_back`](crate::pull_back).
+    fn pull_back(seed: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_sum(Self::float_mul(seed, gradient))
     }
 }
 

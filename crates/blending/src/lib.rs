@@ -1,7 +1,8 @@
 //! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), in which way ([`BlendConfig`]), and the tensor
 //! operations themselves.
 //!
-//! [`straight_through`] lets a seed learn behind the host, whose value passes untouched. [`barrier_blend`] mixes a live seed
+//! [`tap`] takes a copy of the host's gradient, from which a seed learns that does not take part yet: [`pull_back`] hands it on
+//! to the seed's own graph. [`barrier_blend`] mixes a live seed
 //! in; the operation *is* the gradient barrier, for the host is no part of the graph behind it. [`committed_blend`] is for a
 //! seed that has become part of the host: both learn.
 //!
@@ -55,13 +56,15 @@ mod refusal;
 mod schedule;
 #[cfg(feature = "tensor")]
 mod stats;
+#[cfg(feature = "tensor")]
+mod tap;
 mod wire;
 
 pub use alpha::{Alpha, InvalidAlpha};
 #[cfg(feature = "tensor")]
 pub use backend::{BlendBackend, GraftBackend, Weights};
 #[cfg(feature = "tensor")]
-pub use blend::{barrier_blend, blend_weights, channel_axis, committed_blend, straight_through};
+pub use blend::{barrier_blend, blend_weights, channel_axis, check_fit, committed_blend};
 pub use config::{BlendConfig, BlendMode};
 #[cfg(feature = "tensor")]
 pub use error::BlendError;
@@ -69,4 +72,6 @@ pub use refusal::BlendRefusal;
 pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
 #[cfg(feature = "tensor")]
 pub use stats::{BlendStats, stats};
+#[cfg(feature = "tensor")]
+pub use tap::{Stash, pull_back, tap};
 pub use wire::{ALPHA_HI, ALPHA_LO, ALPHA_VEC, ALPHA_VEC_LEN, Conflict, GATE_K, GATE_TAU, MODE, SOURCE};

@@ -65,7 +65,8 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         self.participants.iter().find(|participant| participant.seed == seed)
     }
 
-    /// The pass that trains the host: fossils as structure, TRAINING seeds riding along straight-through.
+    /// The pass that trains the host: fossils as structure, and a tap at every slot, from which [`host_pass`](crate::host_pass)
+    /// lets TRAINING seeds learn.
     #[must_use]
     pub fn host(&self) -> Grafts<B> {
         self.host_without(&[])

@@ -96,6 +96,7 @@ mod measure;
 mod probe;
 mod rehearse;
 mod reuse;
+mod riders;
 mod rng;
 mod seed_pass;
 mod slot;

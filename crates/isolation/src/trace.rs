@@ -16,7 +16,7 @@ pub enum PassKind {
     Bare,
     /// The pass that trains the host. One for each batch.
     Host,
-    /// The host's pass over the same batch again, because a seed has spoilt the first.
+    /// The host's pass over the same batch again, because a fossil has spoilt the first.
     HostAgain,
     /// The pass in which one seed learns.
     Seed,

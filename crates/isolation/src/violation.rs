@@ -23,8 +23,8 @@ pub struct Violation {
     pub pass: Pass,
     /// The parameters that got it.
     pub shared: BTreeSet<ParamId>,
-    /// The cosine similarity between the host's gradient without the seed and what the seed added to it, over the shared
-    /// parameters; `None` if one of the two is not known or zero.
+    /// The cosine similarity between the host's gradient without the seed and what it would have got from the seed, over the
+    /// shared parameters; `None` if one of the two is not known or zero.
     pub cosine: Option<f32>,
 }
 

@@ -4,6 +4,8 @@
 mod grafts;
 mod host_pass;
 mod ledger;
+mod random_hosts;
 mod seed_pass;
+mod three_heads;
 mod views;
 mod world;
