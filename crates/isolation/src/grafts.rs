@@ -37,7 +37,7 @@ pub(crate) struct Graft<B: BlendBackend> {
 }
 
 impl<B: BlendBackend> Grafts<B> {
-    /// No kernel anywhere: the bare host.
+    /// No kernel anywhere, and no tap: the bare host in plain Burn, for inference or a control.
     #[must_use]
     pub fn none() -> Self {
         Self::bare(PassKind::Bare)

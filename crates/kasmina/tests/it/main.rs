@@ -16,5 +16,6 @@ mod full_disk;
 mod growth;
 mod lazy;
 mod model;
+mod random_hosts;
 mod rollback;
 mod shared_parameter;

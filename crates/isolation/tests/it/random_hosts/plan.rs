@@ -266,15 +266,27 @@ impl Plan {
         let mut uses = Vec::new();
         for (by, op) in self.ops.iter().enumerate().filter(|(by, _)| !self.is_slot(*by)) {
             for (mut of, times) in op.operands() {
-                let mut through = Vec::new();
+                let (mut by, mut through) = (by, Vec::new());
                 while let Op::Slot { of: before, .. } = self.ops[of] {
-                    through.push(of);
+                    if through.is_empty() && self.stands_for_its_use(of) {
+                        by = of;
+                    } else {
+                        through.push(of);
+                    }
                     of = before;
                 }
                 uses.extend((of == tensor).then_some(Use { by, through, times }));
             }
         }
         uses
+    }
+
+    /// Whether a slot has one use, by an operation with one operand: the two are then one use of what the slot reads.
+    fn stands_for_its_use(&self, slot: usize) -> bool {
+        let users = self.ops.iter().flat_map(|op| op.operands().into_iter().map(move |(of, times)| (of, times, op)));
+        let mut users = users.filter(|(of, ..)| *of == slot);
+        let only = users.next().filter(|_| users.next().is_none());
+        only.is_some_and(|(_, times, op)| times == 1 && op.operands().len() == 1)
     }
 
     fn uses_of_layer(&self, layer: usize) -> Vec<Use> {
