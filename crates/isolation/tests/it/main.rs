@@ -5,6 +5,7 @@ mod grafts;
 mod host_pass;
 mod ledger;
 mod random_hosts;
+mod riders;
 mod seed_pass;
 mod three_heads;
 mod views;

@@ -18,7 +18,11 @@ use kasmina_leyline::v1::SeedLifecycleStage::{self, *};
 use self::plan::{Plan, Pool, Promise, SLOTS};
 use crate::world::{B, Seed, built, cast, registry, spoilt};
 
-const HOSTS: u64 = 300;
+/// How many hosts are tried; `KASMINA_RANDOM_HOSTS` sets another number.
+fn hosts() -> u64 {
+    env::var("KASMINA_RANDOM_HOSTS").map_or(300, |number| number.parse().unwrap())
+}
+
 const STEPS: usize = 6;
 
 #[test]
@@ -26,7 +30,7 @@ fn host_bytes_are_those_of_the_same_run_without_seeds_in_every_host() {
     if !alone("random_hosts::host_bytes_are_those_of_the_same_run_without_seeds_in_every_host") {
         return;
     }
-    for number in 0..HOSTS {
+    for number in 0..hosts() {
         let mut random = Random(number);
         let Some(host) = Host::random(&mut random) else { continue };
         // A fossil is part of both runs.
@@ -47,7 +51,7 @@ fn host_bytes_are_those_of_plain_burn_where_slots_see_no_difference() {
         return;
     }
     let mut counts = BTreeMap::<_, [u64; 2]>::new();
-    for number in 0..HOSTS {
+    for number in 0..hosts() {
         let mut random = Random(number);
         let Some(host) = Host::random(&mut random) else { continue };
         let seeds = host.seeds(&mut random);
