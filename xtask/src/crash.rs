@@ -11,15 +11,15 @@ mod recording;
 mod world;
 
 use std::{
-    collections::BTreeMap,
     fs,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use fastrand::Rng;
-use kasmina::rollback::{CheckpointStore, Journal, Store, StoreError};
+use kasmina::rollback::{Journal, Store, StoreError};
 
 pub(crate) use child::{Args as ChildArgs, run as child};
 
@@ -27,7 +27,7 @@ use crate::{failure::Failure, progress::Progress, stopwatch::Stopwatch};
 use finding::{Finding, Tally, Wrong};
 use ledger::{Held, Ledger};
 use process::Moment;
-use protocol::{Line, Saved};
+use protocol::Line;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -158,19 +158,19 @@ impl Trial {
     }
 }
 
-/// All that the store holds. A checkpoint that cannot be loaded is told of; without the journal there is nothing.
+/// The journal. Weights that it needs and that are damaged or missing are findings.
 fn held(directory: &Path, findings: &mut Vec<Finding>) -> Result<Held, StoreError> {
+    let mut records = Vec::new();
     let mut store = Store::open(directory)?;
-    let records = store.read(0)?;
-    let mut checkpoints = BTreeMap::new();
-    for summary in store.retain(&mut |_| true)? {
-        match store.load(&summary.id) {
-            Ok(checkpoint) => {
-                let Saved { id, kernels } = Saved::of(&checkpoint);
-                checkpoints.insert(id, kernels);
-            }
-            Err(error) => findings.push(Finding::new(Wrong::Unreadable, error.to_string())),
-        }
+    store.journal.visit(0..u64::MAX, &mut |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    })?;
+    drop(store);
+    if !records.is_empty()
+        && let Err(error) = Store::audit(directory)
+    {
+        findings.push(Finding::new(Wrong::Unreadable, error.to_string()));
     }
-    Ok(Held { records, checkpoints })
+    Ok(Held { records })
 }

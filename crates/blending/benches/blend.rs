@@ -1,4 +1,4 @@
-//! What a blend costs, next to a copy of one buffer and to the plain expression: 4M f32 as [64, 64, 32, 32] on Flex.
+//! The cost of a blend, beside a copy of one buffer and the plain expression: 4M f32 as [64, 64, 32, 32] on Flex.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail")]
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 

@@ -1,22 +1,22 @@
-//! How much of the seed is in the blend.
+//! The share of the seed in a blend.
 
 use serde::{Deserialize, Serialize};
 
-/// The share of the seed in a blend: a number in [0, 1], never NaN. Without a unit.
+/// The share of the seed in a blend: a number in [0, 1], never NaN, without a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f32", into = "f32")]
 pub struct Alpha(f32);
 
 impl Alpha {
-    /// The host alone.
+    /// Only the host.
     pub const ZERO: Self = Self(0.0);
-    /// The seed alone (in RESIDUAL: the whole seed on top of the host).
+    /// Only the seed (in RESIDUAL, the whole seed on top of the host).
     pub const ONE: Self = Self(1.0);
 
-    /// Takes a number in [0, 1]; -0.0 is read as 0.0.
+    /// An alpha of this value, in [0, 1]. -0.0 becomes 0.0.
     ///
     /// # Errors
-    /// NaN, infinities and everything outside [0, 1].
+    /// [`InvalidAlpha`] for NaN, infinities and everything outside [0, 1].
     pub fn new(value: f32) -> Result<Self, InvalidAlpha> {
         if (0.0..=1.0).contains(&value) { Ok(Self(value.abs())) } else { Err(InvalidAlpha { got: value }) }
     }
@@ -47,11 +47,11 @@ impl From<Alpha> for f32 {
     }
 }
 
-/// A number that is no [`Alpha`].
+/// The number is not an [`Alpha`].
+#[allow(missing_docs, reason = "the message says it")]
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("alpha must lie in [0, 1], got {got}")]
+#[error("alpha must be in [0, 1], got {got}")]
 pub struct InvalidAlpha {
-    /// What was given.
     pub got: f32,
 }
 

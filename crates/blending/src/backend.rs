@@ -5,7 +5,7 @@ use burn::tensor::ops::FloatTensor;
 
 use crate::Stash;
 
-/// How much of host and of seed is in the blend. Every number lies in [0, 1]; none ever gets a gradient.
+/// The shares of host and seed in a blend. Every number is in [0, 1], and none gets a gradient.
 #[derive(Clone, Debug)]
 pub enum Weights<B: Backend> {
     /// `(1 - a) host + a seed`.
@@ -16,22 +16,22 @@ pub enum Weights<B: Backend> {
     Each(FloatTensor<B>),
 }
 
-/// A backend that can blend. The bodies given here are plain operations of the backend and right for every one of them; a
-/// backend overrides [`mix`](Self::mix) where it can do it in one pass, and the autodiff backend overrides all.
+/// A backend that can blend. The default implementations use plain operations and are correct for every backend. A backend
+/// overrides [`mix`](Self::mix) if it can do it in one pass; the autodiff backend overrides all three.
 ///
-/// Host and seed have the same shape, dtype and device in all of them; what happens otherwise is up to the backend, panics
-/// included. [`barrier_blend`](crate::barrier_blend) and its neighbours check before they call.
+/// Host and seed must have the same shape, dtype and device; otherwise a backend may do anything, panic included.
+/// [`barrier_blend`](crate::barrier_blend) and its neighbours check this before they call.
 pub trait BlendBackend: Backend {
     /// The blend. With autodiff, host and seed get the gradients of the formula.
     ///
-    /// At [`Convex(0)`](Weights::Convex) and [`Residual(0)`](Weights::Residual) the value is the host itself, at `Convex(1)`
-    /// the seed itself, bit for bit, whatever the other holds, NaN included.
+    /// At [`Convex(0)`](Weights::Convex) and [`Residual(0)`](Weights::Residual) the value is the host itself, and at `Convex(1)`
+    /// the seed itself, bit for bit, even if the other one holds NaN.
     fn mix(host: FloatTensor<Self>, seed: FloatTensor<Self>, weights: Weights<Self>) -> FloatTensor<Self> {
         plain_mix::<Self>(host, seed, weights)
     }
 
-    /// The value of [`mix`](Self::mix). With autodiff, the seed alone gets a gradient: the host is not part of the graph
-    /// behind this operation. A wrong override lets a live seed move its host.
+    /// The value of [`mix`](Self::mix). With autodiff, only the seed gets a gradient: the host is not a parent in the graph of this
+    /// operation. If an override gets this wrong, a live seed moves its host.
     fn mix_behind_barrier(
         host: FloatTensor<Self>,
         seed: FloatTensor<Self>,

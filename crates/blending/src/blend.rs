@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 use crate::config::Recipe;
 use crate::{Alpha, BlendBackend, BlendConfig, BlendError, Weights};
 
-/// Which axis holds the channels: `[batch, channel]` 1, `[batch, position, channel]` 2, `[batch, channel, height, width]` 1;
-/// none for other ranks.
+/// The axis of the channels: 1 for `[batch, channel]`, 2 for `[batch, position, channel]`, 1 for `[batch, channel, height, width]`,
+/// and `None` for other ranks.
 #[must_use]
 pub const fn channel_axis(rank: usize) -> Option<usize> {
     match rank {
@@ -19,8 +19,8 @@ pub const fn channel_axis(rank: usize) -> Option<usize> {
 
 /// Blends a live seed into the host's activation without letting a gradient through to the host.
 ///
-/// `host` and `seed` have the same shape, of rank 2, 3 or 4 (see [`channel_axis`]), dtype and device; so has the result. With
-/// `a` the alpha, `v` the `alpha_vec` and `logits` of `[batch, classes]`:
+/// `host`, `seed` and the result have the same shape (of rank 2, 3 or 4, see [`channel_axis`]), dtype and device. With `a` the
+/// alpha, `v` the `alpha_vec`, `g` the incoming gradient, and `logits` of shape `[batch, classes]`:
 ///
 /// | mode | value | gradient of the seed |
 /// |---|---|---|
@@ -29,18 +29,18 @@ pub const fn channel_axis(rank: usize) -> Option<usize> {
 /// | CHANNEL | `(1 - a v[c]) host + a v[c] seed` | `a v[c] g` |
 /// | CONFIDENCE | `(1 - w[n]) host + w[n] seed`, `w = clamp(a sigmoid(k (top1 - top2 - tau)), lo, hi)` | `w[n] g` |
 ///
-/// **The host has no gradient from this operation**: not a zero one, none. Neither have the logits, which are detached and
-/// looked at in CONFIDENCE alone.
+/// **The host gets no gradient from this operation**: not a zero gradient, but none. Neither do the logits, which are detached and
+/// used only in CONFIDENCE.
 ///
-/// At alpha 0 CONVEX, RESIDUAL and CHANNEL give the host itself, at alpha 1 CONVEX gives the seed itself, bit for bit and
-/// without a copy, even where the other one holds NaN.
+/// At alpha 0, CONVEX, RESIDUAL and CHANNEL return the host itself; at alpha 1, CONVEX returns the seed itself. Both are bit for
+/// bit and without a copy, even if the other one holds NaN.
 ///
-/// A sample whose logits hold a NaN, or whose margin is undefined (two logits of +inf, none above -inf), has no confidence:
-/// its weight is `lo`, the least of the seed that the command allows. Logits of -inf are classes ruled out; one class left
-/// is certainty.
+/// A sample has no confidence if its logits hold a NaN, or if its margin is undefined (two logits of +inf, or none above -inf). Its
+/// weight is then `lo`, the smallest that the command allows. Logits of -inf rule classes out; if one class is left, it is
+/// certain.
 ///
 /// # Errors
-/// Every variant of [`BlendError`] but `LogitsUnreadable`. Nothing is computed then.
+/// Every variant of [`BlendError`] except `LogitsUnreadable`. Then nothing was computed.
 pub fn barrier_blend<B: BlendBackend, const D: usize>(
     host: Tensor<B, D>,
     seed: Tensor<B, D>,
@@ -52,8 +52,8 @@ pub fn barrier_blend<B: BlendBackend, const D: usize>(
     Ok(float(B::mix_behind_barrier(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
-/// Blends a committed seed: the value of [`barrier_blend`], with gradients for both. The host's are `(1 - w) g` where the
-/// seed's are `w g`, and `g` in RESIDUAL.
+/// Blends a committed seed: the value of [`barrier_blend`], with gradients for both. If the seed's gradient is `w g`, the host's is
+/// `(1 - w) g`; in RESIDUAL it is `g`.
 ///
 /// # Errors
 /// As [`barrier_blend`].
@@ -80,8 +80,8 @@ fn float<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tens
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
-/// How much of host and of seed a blend takes, for [`BlendBackend::mix`] and its neighbours. After this a blend cannot fail, so
-/// a caller who needs `host` when it cannot be computed keeps it by asking first.
+/// The shares of host and seed in a blend, for [`BlendBackend::mix`] and its neighbours. Once these are known, the blend cannot fail.
+/// So a caller that needs `host` in the error case asks for them before it gives `host` away.
 ///
 /// # Errors
 /// As [`barrier_blend`].
@@ -126,7 +126,7 @@ pub fn blend_weights<B: Backend, const D: usize>(
     }
 }
 
-/// The channel axis, if the two can be blended at all.
+/// The channel axis, if the two can be blended.
 fn check_pair<B: Backend, const D: usize>(host: &Tensor<B, D>, seed: &Tensor<B, D>) -> Result<usize, BlendError> {
     let axis = channel_axis(D).ok_or(BlendError::UnsupportedRank { got: D })?;
     let (expected, got) = (host.dims(), seed.dims());
@@ -151,7 +151,7 @@ fn device_mismatch<B: Backend, const D: usize, const E: usize>(
     BlendError::DeviceMismatch { what, expected, got }
 }
 
-/// The logits, if there are any of that batch and of two classes at least.
+/// The logits, if they are there, have this batch and have at least two classes.
 pub(crate) fn check_logits<B: Backend>(
     logits: Option<Tensor<B, 2>>,
     batch: Option<usize>,

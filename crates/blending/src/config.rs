@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::gate::Gate;
 use crate::{ALPHA_HI, ALPHA_LO, BlendRefusal, GATE_K, GATE_TAU};
 
-/// The way in which host and seed are joined.
+/// How host and seed are joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum BlendMode {
@@ -18,12 +18,12 @@ pub enum BlendMode {
     Residual,
     /// CONVEX with `a v[c]` for channel c.
     Channel,
-    /// CONVEX with an alpha for each sample, scaled by how sure the logits are.
+    /// CONVEX with an alpha for each sample, scaled by the confidence of its logits.
     Confidence,
 }
 
 impl BlendMode {
-    /// Its name in annotations and telemetry.
+    /// The name in annotations and telemetry.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl BlendMode {
         }
     }
 
-    /// The mode of that name in any case.
+    /// The mode of this name, in upper or lower case.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let name = name.trim();
         [Self::Convex, Self::Residual, Self::Channel, Self::Confidence]
@@ -49,7 +49,7 @@ impl fmt::Display for BlendMode {
     }
 }
 
-/// A mode with everything it needs. One that exists is valid, one that was deserialised too; the default is CONVEX.
+/// A mode with everything that it needs. It is always valid, also after deserialisation. The default is CONVEX.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct BlendConfig {
@@ -57,7 +57,7 @@ pub struct BlendConfig {
     pub(crate) source: Option<String>,
 }
 
-/// A [`BlendConfig`] as it was stored, possibly by something else.
+/// A [`BlendConfig`] as it was stored, possibly by another program.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unchecked {
@@ -79,24 +79,24 @@ impl TryFrom<Unchecked> for BlendConfig {
     }
 }
 
-/// What each mode needs, and nothing else.
+/// What each mode needs, and no more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum Recipe {
     #[default]
     Convex,
     Residual,
-    /// One entry in [0, 1] for each channel, at least one.
+    /// One entry in [0, 1] for each channel; at least one.
     Channel(Vec<f32>),
     Confidence(Gate),
 }
 
 impl BlendConfig {
-    /// How many entries `alpha_vec` may have unless configured. Source: Esper's contract.
+    /// The maximum number of entries of `alpha_vec`, unless it is configured. Source: Esper's contract.
     pub const DEFAULT_MAX_ALPHA_VEC: usize = 64;
-    /// `gate_k` where none is given. Our choice: from tau, a margin of 1 more takes the gate from 0.5 to 0.98.
+    /// `gate_k` if none is given. Our choice: a margin of 1 above tau takes the gate from 0.5 to 0.98.
     pub const DEFAULT_GATE_K: f32 = 4.0;
-    /// `gate_tau` where none is given. Our choice: the gate is half open where the logits are a 55:45 tie of two classes.
+    /// `gate_tau` if none is given. Our choice: the gate is half open if the logits say 55:45 for two classes.
     pub const DEFAULT_GATE_TAU: f32 = 0.2;
 
     /// `(1 - a) host + a seed`.
@@ -111,7 +111,7 @@ impl BlendConfig {
         Self { recipe: Recipe::Residual, source: None }
     }
 
-    /// `(1 - a v[c]) host + a v[c] seed` for channel c. Its length must be the number of channels of what is blended.
+    /// `(1 - a v[c]) host + a v[c] seed` for channel c. The length must be the number of channels of the blended tensors.
     ///
     /// # Errors
     /// [`BlendRefusal::AlphaVecEmpty`]; [`BlendRefusal::AlphaVecEntry`] for the first entry that is not in [0, 1].
@@ -120,14 +120,14 @@ impl BlendConfig {
         Ok(Self { recipe: Recipe::Channel(alpha_vec), source: None })
     }
 
-    /// CONVEX with `clamp(a sigmoid(k (top1 - top2 - tau)), lo, hi)` for each sample, top1 and top2 being its two largest
-    /// logits. `k` (per unit of logit) and `tau` (in units of logit) are finite and at least 0; `lo` and `hi` lie in [0, 1] and
-    /// are swapped where `lo` is the larger.
+    /// CONVEX with `clamp(a sigmoid(k (top1 - top2 - tau)), lo, hi)` for each sample, where top1 and top2 are its two largest
+    /// logits. `k` (per unit of logit) and `tau` (in units of logit) are finite and at least 0. `lo` and `hi` are in [0, 1], and are
+    /// swapped if `lo` is larger.
     ///
-    /// A `lo` above 0 keeps part of the seed in the blend even at alpha 0.
+    /// If `lo` is above 0, part of the seed is in the blend even at alpha 0.
     ///
     /// # Errors
-    /// [`BlendRefusal::OutOfRange`] for the first that is not.
+    /// [`BlendRefusal::OutOfRange`] for the first argument that is out of its range.
     pub fn confidence(k: f32, tau: f32, lo: f32, hi: f32) -> Result<Self, BlendRefusal> {
         for (name, got) in [(GATE_K, k), (GATE_TAU, tau)] {
             if !(got.is_finite() && got >= 0.0) {
@@ -142,13 +142,13 @@ impl BlendConfig {
         Ok(Self { recipe: Recipe::Confidence(Gate { k, tau, lo: lo.min(hi), hi: lo.max(hi) }), source: None })
     }
 
-    /// The same with another [`source`](Self::source).
+    /// The same configuration with another [`source`](Self::source).
     #[must_use]
     pub fn with_source(self, source: Option<String>) -> Self {
         Self { source, ..self }
     }
 
-    /// The mode.
+    /// Its mode.
     #[must_use]
     pub const fn mode(&self) -> BlendMode {
         match self.recipe {
@@ -159,7 +159,7 @@ impl BlendConfig {
         }
     }
 
-    /// Who chose it (annotation `blend_mode_source`), for telemetry alone.
+    /// Who chose it (annotation `blend_mode_source`). Only telemetry uses it.
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.source.as_deref()

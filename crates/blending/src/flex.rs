@@ -8,12 +8,13 @@ use rayon::prelude::*;
 use crate::backend::plain_mix;
 use crate::{BlendBackend, Weights};
 
-/// Elements that are computed together: enough to pay for the weight's division, few enough to stay in registers and L1.
+/// The number of elements that are computed together: enough to pay for the division of the weight, few enough to stay in
+/// registers and L1.
 const BLOCK: usize = 64;
-/// From this many elements on, several threads are worth waking. Measured on 2 cores that had other work to do as well: 2^18
-/// elements take one thread 45 us and two 69 us, 2^20 take one 246 us and two 226 us.
+/// From this many elements on, several threads are faster than one. Measured on 2 cores under other load: 2^18 elements take one
+/// thread 45 us and two threads 69 us; 2^20 elements take 246 us and 226 us.
 const PARALLEL_FROM: usize = 1 << 19;
-/// The least a thread takes on at once, in blocks: 64 KiB of each tensor.
+/// The minimum work of a thread, in blocks: 64 KiB of each tensor.
 const BLOCKS_PER_TASK: usize = 256;
 
 impl BlendBackend for Flex {
@@ -44,7 +45,7 @@ impl BlendBackend for Flex {
     }
 }
 
-/// How many elements in a row share one weight; none where the weight varies along several axes.
+/// The number of consecutive elements that share one weight; `None` if the weight varies along several axes.
 fn run_length(weight: &[usize], full: &[usize]) -> Option<usize> {
     if weight.len() != full.len() {
         return None;
@@ -57,8 +58,8 @@ fn run_length(weight: &[usize], full: &[usize]) -> Option<usize> {
     }
 }
 
-/// Fills a part of the output that starts at `offset`, from the same part of host and seed. `values` repeat along the output,
-/// each for `inner` elements.
+/// Fills the part of the output that starts at `offset`, from the same part of host and seed. `values` repeat along the output, each
+/// for `inner` elements.
 #[inline]
 fn weighted(values: &[f32], inner: usize, offset: usize, host: &[f32], seed: &[f32], out: &mut [f32]) {
     let mut start = 0;
@@ -102,8 +103,8 @@ fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f
         fill(index * BLOCK, host, seed, &mut out);
         out
     };
-    // Collecting whole blocks writes fresh memory once, where filling a zeroed vector would write it twice; the block that
-    // is one too many leaves room for the rest.
+    // Collecting whole blocks writes fresh memory once; filling a zeroed vector would write it twice. One block more leaves room
+    // for the rest.
     let mut blocks = Vec::with_capacity(host_blocks.len() + 1);
     if host_blocks.len() * BLOCK < PARALLEL_FROM {
         let pairs = host_blocks.iter().zip(seed_blocks).enumerate();

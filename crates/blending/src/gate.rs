@@ -1,4 +1,4 @@
-//! The alpha of a sample from how sure its logits are.
+//! The alpha of a sample, from the confidence of its logits.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,14 +25,14 @@ impl Gate {
         let unknown = logits.clone().is_nan().any_dim(1);
         let (top1, winner) = logits.clone().max_dim_with_indices(1);
         let class = Tensor::<B, 1, Int>::arange(0..classes as i64, &logits.device()).reshape([1, classes]);
-        // Not by sorting: on a GPU Burn 0.21 sorts on the host, which would wait for everything before it.
+        // Not by sorting: on a GPU, Burn 0.21 sorts on the CPU, which would wait for everything before it.
         let top2 = logits.mask_fill(class.equal(winner), f32::NEG_INFINITY).max_dim(1);
         let open = sigmoid((top1 - top2).sub_scalar(self.tau).mul_scalar(self.k)).mul_scalar(alpha.get());
         let unknown = unknown.bool_or(open.clone().is_nan());
         open.clamp(self.lo, self.hi).mask_fill(unknown, self.lo)
     }
 
-    /// How far the gate is open for one sample, before alpha; none without a margin.
+    /// How far the gate is open for one sample, before alpha; `None` without a margin.
     pub(crate) fn opening(&self, logits: &[f32]) -> Option<f32> {
         let mut top = [f32::NEG_INFINITY; 2];
         for &logit in logits {

@@ -1,10 +1,9 @@
-//! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), in which way ([`BlendConfig`]), and the tensor
-//! operations themselves.
+//! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), how ([`BlendConfig`]), and the tensor operations.
 //!
-//! [`tap`] takes a copy of the host's gradient, from which a seed learns that does not take part yet: [`pull_back`] hands it on
-//! to the seed's own graph. [`barrier_blend`] mixes a live seed
-//! in; the operation *is* the gradient barrier, for the host is no part of the graph behind it. [`committed_blend`] is for a
-//! seed that has become part of the host: both learn.
+//! [`tap`] copies the host's gradient for a seed that learns behind the host, and [`pull_back`] passes it to the seed's own graph.
+//! [`barrier_blend`] blends a live seed in; the operation *is* the gradient barrier, because the host is not a parent in its graph.
+//! [`committed_blend`] is for a seed that has become part of the host: both learn. Without the default feature `tensor`, only the
+//! values remain, and no Burn.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -30,12 +29,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! | backend | how |
+//! | backend | implementation |
 //! |---|---|
-//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel where it pays; other element types in plain operations |
+//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel if it pays; other element types in plain operations |
 //! | CUDA (feature `cuda`) | plain operations, which Burn's fusion makes one kernel |
 //! | [`Autodiff`](burn::backend::Autodiff) over any of them | its own backward pass |
-//! | another | `impl BlendBackend for Another {}` |
+//! | a backend of your own | `impl BlendBackend for Mine {}`: plain operations |
 
 mod alpha;
 #[cfg(feature = "tensor")]

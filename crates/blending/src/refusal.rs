@@ -1,81 +1,36 @@
 //! Why a command's blend settings are refused.
 
 /// Why blend settings are refused. The sender of the command is to blame in every case.
+#[allow(missing_docs, reason = "the names and messages say it")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlendRefusal {
-    /// `blend_mode` names no [`BlendMode`](crate::BlendMode).
     #[error("blend_mode must be CONVEX, RESIDUAL, CHANNEL or CONFIDENCE, got {got:?}")]
-    UnknownMode {
-        /// What it said.
-        got: String,
-    },
-    /// `alpha_schedule` names no [`AlphaSchedule`](crate::AlphaSchedule).
+    UnknownMode { got: String },
     #[error("alpha_schedule must be sigmoid, linear or cosine, got {got:?}")]
-    UnknownSchedule {
-        /// What it said.
-        got: String,
-    },
-    /// An annotation that must be a number is none.
+    UnknownSchedule { got: String },
     #[error("{name} must be {expected}, got {got:?}")]
-    NotANumber {
-        /// Which annotation.
-        name: &'static str,
-        /// What it must be.
-        expected: &'static str,
-        /// What it said.
-        got: String,
-    },
-    /// A number lies outside its range.
+    NotANumber { name: &'static str, expected: &'static str, got: String },
     #[error("{name} must be {expected}, got {got}")]
-    OutOfRange {
-        /// Which annotation or parameter.
-        name: &'static str,
-        /// What it must be.
-        expected: &'static str,
-        /// What it was.
-        got: f32,
-    },
-    /// CHANNEL without `alpha_vec`.
+    OutOfRange { name: &'static str, expected: &'static str, got: f32 },
     #[error("CHANNEL needs alpha_vec")]
     AlphaVecMissing,
-    /// `alpha_vec` is neither a JSON list of numbers nor comma-separated numbers.
     #[error("alpha_vec must be a JSON list of numbers or comma-separated numbers: {detail}")]
-    AlphaVecMalformed {
-        /// Where reading stopped.
-        detail: String,
-    },
-    /// `alpha_vec` has no entry.
+    AlphaVecMalformed { detail: String },
     #[error("alpha_vec is empty")]
     AlphaVecEmpty,
-    /// `alpha_vec` has more entries than are allowed.
-    #[error("alpha_vec may have {max} entries, got {got}")]
-    AlphaVecTooLong {
-        /// How many are allowed.
-        max: usize,
-        /// How many there are.
-        got: usize,
-    },
-    /// An entry of `alpha_vec` is not finite or outside [0, 1].
-    #[error("alpha_vec[{index}] must lie in [0, 1], got {got}")]
-    AlphaVecEntry {
-        /// Which entry.
-        index: usize,
-        /// What it was.
-        got: f32,
-    },
-    /// `alpha_vec_len` says another length than `alpha_vec` has (0 where `alpha_vec` is absent).
-    #[error("alpha_vec_len says {expected}, alpha_vec has {got} entries")]
-    AlphaVecLength {
-        /// What `alpha_vec_len` says.
-        expected: usize,
-        /// How many entries there are.
-        got: usize,
-    },
+    #[error("alpha_vec must have at most {max} entries, got {got}")]
+    AlphaVecTooLong { max: usize, got: usize },
+    /// The entry is not finite, or it is outside [0, 1].
+    #[error("alpha_vec[{index}] must be in [0, 1], got {got}")]
+    AlphaVecEntry { index: usize, got: f32 },
+    /// `got` is 0 if `alpha_vec` is absent.
+    #[error("alpha_vec_len is {expected}, but alpha_vec has {got} entries")]
+    AlphaVecLength { expected: usize, got: usize },
 }
 
 impl BlendRefusal {
-    /// A machine-readable reason; one for each variant.
+    /// A machine-readable reason, one for each variant.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! How alpha grows, step by step.
+//! How alpha rises, step by step.
 
 use std::collections::BTreeMap;
 use std::f64::consts::FRAC_PI_2;
@@ -16,41 +16,41 @@ pub const SCHEDULE: &str = "alpha_schedule";
 
 /// Alpha as a function of the batches since BLENDING began.
 ///
-/// Each never falls, is exactly [`Alpha::ZERO`] at step 0 and exactly [`Alpha::ONE`] from `total_steps` on. A `total_steps`
-/// of 0 is read as 1, so that step 0 is always the host alone.
+/// Every schedule never falls, is exactly [`Alpha::ZERO`] at step 0 and exactly [`Alpha::ONE`] from `total_steps` on. A
+/// `total_steps` of 0 counts as 1, so that step 0 is always only the host.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AlphaSchedule {
-    /// Slow, fast, slow: the logistic function between -6 and 6, divided by `temperature` and rescaled so that it hits
-    /// 0 and 1. (Our choice of range: at temperature 1 the unscaled ends are 0.25 % away from 0 and 1.)
+    /// Slow, fast, slow: the logistic function between -6 and 6, divided by `temperature` and rescaled so that it reaches 0 and 1.
+    /// (The range is our choice: at temperature 1 the ends without rescaling are 0.25 % away from 0 and 1.)
     Sigmoid {
-        /// Steps from 0 to 1.
+        /// Batches from alpha 0 to alpha 1.
         total_steps: u64,
-        /// Higher is flatter (towards [`Linear`](Self::Linear)), lower is steeper. Anything but a finite number above 0
-        /// is read as [`DEFAULT_TEMPERATURE`](Self::DEFAULT_TEMPERATURE).
+        /// Higher is flatter (towards [`Linear`](Self::Linear)), lower is steeper. Anything but a finite number above 0 counts as
+        /// [`DEFAULT_TEMPERATURE`](Self::DEFAULT_TEMPERATURE).
         temperature: f32,
     },
-    /// The same amount each step.
+    /// By the same amount in each step.
     Linear {
-        /// Steps from 0 to 1.
+        /// Batches from alpha 0 to alpha 1.
         total_steps: u64,
     },
     /// Slow, fast, slow: half a cosine wave.
     Cosine {
-        /// Steps from 0 to 1.
+        /// Batches from alpha 0 to alpha 1.
         total_steps: u64,
     },
 }
 
 impl AlphaSchedule {
-    /// The temperature where none is given. Our choice: the logistic function as it is.
+    /// The temperature if none is given. Our choice: the plain logistic function.
     pub const DEFAULT_TEMPERATURE: f32 = 1.0;
     /// The largest `alpha_total_steps` that a command may ask for: 2^24, up to which an `f32` holds every whole number.
     pub const MAX_TOTAL_STEPS: u64 = 1 << 24;
     /// Half the width of the logistic function that [`Sigmoid`](Self::Sigmoid) uses at temperature 1.
     const SIGMOID_REACH: f64 = 6.0;
 
-    /// Its name in the annotation [`SCHEDULE`].
+    /// The name in the annotation [`SCHEDULE`].
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl AlphaSchedule {
         }
     }
 
-    /// Batches from 0 to 1, as it was given.
+    /// Batches from alpha 0 to alpha 1, as given.
     #[must_use]
     pub const fn total_steps(&self) -> u64 {
         match self {
@@ -87,7 +87,7 @@ impl AlphaSchedule {
             Self::Sigmoid { temperature, .. } => {
                 let usable = temperature.is_finite() && temperature > 0.0;
                 let temperature = if usable { temperature } else { Self::DEFAULT_TEMPERATURE };
-                // The rescaled logistic function, written with tanh so that it stays exact where it is nearly linear.
+                // The rescaled logistic function, written with tanh so that it stays exact when it is nearly linear.
                 let reach = Self::SIGMOID_REACH / 2.0 / f64::from(temperature);
                 0.5 + 0.5 * ((2.0 * progress - 1.0) * reach).tanh() / reach.tanh()
             }

@@ -1,4 +1,4 @@
-//! What telemetry says of a blend.
+//! A blend in numbers, for telemetry.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -7,12 +7,12 @@ use crate::blend::check_logits;
 use crate::config::Recipe;
 use crate::{Alpha, BlendConfig, BlendError, BlendMode};
 
-/// The weights of one blend in a few numbers, none with a unit. "A weight" is the share of the seed: the one alpha in CONVEX
-/// and RESIDUAL, that of each channel in CHANNEL, that of each sample in CONFIDENCE.
+/// The weights of one blend in a few numbers, without units. A weight is the share of the seed: alpha in CONVEX and RESIDUAL, one for
+/// each channel in CHANNEL, one for each sample in CONFIDENCE.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct BlendStats {
-    /// The mode.
+    /// The blend's mode.
     pub mode: BlendMode,
     /// The mean weight; 0 for an empty batch.
     pub alpha_mean: f32,
@@ -20,20 +20,20 @@ pub struct BlendStats {
     pub alpha_p95: f32,
     /// The share of weights that are exactly 0.
     pub sparsity: f32,
-    /// The share of samples whose weight `lo` or `hi` has changed, those without a margin included; 0 outside CONFIDENCE.
+    /// The share of samples whose weight was limited by `lo` or `hi`, including those without a margin; 0 in other modes than
+    /// CONFIDENCE.
     pub clamped_fraction: f32,
-    /// The mean opening of the gate, before alpha and bounds, over the samples that have a margin; none outside CONFIDENCE
-    /// and where no sample has one.
+    /// The mean opening of the gate, before alpha and limits, over the samples that have a margin. `None` in other modes than
+    /// CONFIDENCE, and if no sample has a margin.
     pub gate_mean: Option<f32>,
 }
 
-/// The numbers of one blend, worked out on the CPU; the tensors themselves are not needed.
+/// The numbers of one blend, computed on the CPU. The blended tensors are not needed.
 ///
-/// In CONFIDENCE this reads the logits back from their device, which waits for it: sample it, rather than calling it on every
-/// step of a GPU.
+/// In CONFIDENCE this reads the logits from their device and waits for them. On a GPU, call it for a sample of the steps only.
 ///
 /// # Errors
-/// [`BlendError::LogitsMissing`], `LogitsClasses`, `LogitsUnreadable`, all in CONFIDENCE alone.
+/// [`BlendError::LogitsMissing`], `LogitsClasses`, `LogitsUnreadable`, all of them only in CONFIDENCE.
 pub fn stats<B: Backend>(
     config: &BlendConfig,
     alpha: Alpha,

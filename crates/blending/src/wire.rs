@@ -1,4 +1,4 @@
-//! How a command says how a seed is blended: as a field of its own, or as annotations.
+//! The blend in a command: a field of its own, or annotations.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ pub const ALPHA_VEC: &str = "alpha_vec";
 /// The annotation that repeats the number of CHANNEL's factors.
 pub const ALPHA_VEC_LEN: &str = "alpha_vec_len";
 
-/// Every annotation that describes the blend itself. [`SOURCE`] does not: it is for telemetry.
+/// The annotations that describe the blend. [`SOURCE`] is not one of them: it is for telemetry.
 const DESCRIBING: [&str; 7] = [MODE, GATE_K, GATE_TAU, ALPHA_LO, ALPHA_HI, ALPHA_VEC, ALPHA_VEC_LEN];
 
 /// A command whose blend annotations differ from its typed field. The field wins.
@@ -39,12 +39,12 @@ pub struct Conflict {
 }
 
 impl BlendConfig {
-    /// Reads the blend of a command: its typed field if there is one, else its annotations (see
-    /// [`from_annotations`](Self::from_annotations)). Annotations beside a typed field are compared with it, and a
-    /// difference is reported; the source is taken from them if the field has none.
+    /// Reads the blend of a command from its typed field, or without one from its annotations (see
+    /// [`from_annotations`](Self::from_annotations)). If a command has both, they are compared and a difference is returned as a
+    /// [`Conflict`]. If the field has no source, it is taken from the annotations.
     ///
     /// # Errors
-    /// The first field, or without a typed field the first annotation, that is out of its range.
+    /// [`BlendRefusal`] for the first field that is out of its range; without a typed field, for the first annotation.
     pub fn read(
         typed: Option<&v1::BlendConfig>,
         annotations: &BTreeMap<String, String>,
@@ -62,7 +62,7 @@ impl BlendConfig {
     /// Reads the typed field of a command.
     ///
     /// # Errors
-    /// The first field that is out of its range, whether or not the mode uses it. UNSPECIFIED is not a mode.
+    /// [`BlendRefusal`] for the first field that is out of its range, even if the mode does not use it. UNSPECIFIED is not a mode.
     pub fn from_typed(typed: &v1::BlendConfig, max_alpha_vec: usize) -> Result<Self, BlendRefusal> {
         let unknown = |got: String| BlendRefusal::UnknownMode { got };
         let mode = v1::BlendMode::try_from(typed.mode).map_err(|_| unknown(typed.mode.to_string()))?;
@@ -106,9 +106,9 @@ impl BlendConfig {
         }
     }
 
-    /// Where `annotations` ask for another blend than this.
+    /// The annotations that ask for another blend than this.
     fn conflict(&self, annotations: &BTreeMap<String, String>, max_alpha_vec: usize) -> Option<Conflict> {
-        // What the annotations leave out is as the field says.
+        // An absent annotation agrees with the field.
         let differ = |names: &[&'static str]| {
             let mut both = self.annotations();
             both.extend(names.iter().filter_map(|name| Some(((*name).to_owned(), annotations.get(*name)?.clone()))));
@@ -122,9 +122,9 @@ impl BlendConfig {
         Some(Conflict { annotations: if alone.is_empty() { given } else { alone }, used: self.mode() })
     }
 
-    /// Reads the settings of a command.
+    /// Reads the blend from a command's annotations.
     ///
-    /// | annotation | value | absent |
+    /// | annotation | value | if absent |
     /// |---|---|---|
     /// | `blend_mode` | a [`BlendMode`] in any case | CONVEX |
     /// | `blend_mode_source` | any text | none |
@@ -133,11 +133,11 @@ impl BlendConfig {
     /// | `alpha_vec` | a JSON list, or comma-separated; 1 to `max_alpha_vec` numbers in [0, 1] | CHANNEL is refused |
     /// | `alpha_vec_len` | the number of entries | not compared |
     ///
-    /// Every annotation that is there must be valid, whether or not the mode uses it: a sender that gets one wrong may have
-    /// got the mode wrong. Space around a value does not count.
+    /// Every annotation must be valid, even if the mode does not use it: a sender that gets one wrong may have got the mode wrong.
+    /// Space around a value does not count.
     ///
     /// # Errors
-    /// The first annotation that is not as the table says.
+    /// [`BlendRefusal`] for the first annotation that is not valid.
     pub fn from_annotations(
         annotations: &BTreeMap<String, String>,
         max_alpha_vec: usize,
@@ -168,7 +168,7 @@ impl BlendConfig {
         Ok(Self { source: annotations.get(SOURCE).cloned(), ..config })
     }
 
-    /// The annotations that [`from_annotations`](Self::from_annotations) reads as this configuration, with every number as it is.
+    /// The annotations that [`from_annotations`](Self::from_annotations) reads as exactly this configuration.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {
         let mut said = vec![(MODE, self.mode().as_str().to_owned())];
@@ -218,7 +218,7 @@ fn read_alpha_vec(text: &str, max: usize) -> Result<Vec<f32>, BlendRefusal> {
     Ok(alpha_vec)
 }
 
-/// What holds for `alpha_vec` in any mode.
+/// Checks `alpha_vec`, in every mode.
 fn limited(alpha_vec: &[f32], max: usize) -> Result<(), BlendRefusal> {
     if alpha_vec.len() > max {
         return Err(BlendRefusal::AlphaVecTooLong { max, got: alpha_vec.len() });

@@ -2,23 +2,39 @@
 
 use std::{io, path::PathBuf};
 
-use kasmina_leyline::{InvalidId, wire::Malformed};
+use kasmina_blending::BlendRefusal;
+use kasmina_commands::{SecretError, SendError};
+use kasmina_leyline::InvalidId;
 use kasmina_rollback::StoreError;
-
-use crate::secret::SecretError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    #[error("the name of the sender cannot begin a command id: {0}")]
+    #[error("{0}; or use --secret-file FILE")]
+    Secret(#[source] SecretError),
+    #[error("--secret-file {path}: {detail}")]
+    SecretFile { path: PathBuf, detail: String },
+    #[error("--issued-by: {0}")]
     Sender(#[source] InvalidId),
-    #[error("a receiver would refuse this command: {0}")]
-    Refused(#[from] Malformed),
+    #[error("{flag} goes with --{goes_with} only")]
+    Mismatch { flag: &'static str, goes_with: &'static str },
+    #[error("{0}")]
+    Blend(#[from] BlendRefusal),
+    #[error("{0}")]
+    Send(#[from] SendError),
     #[error("standard output is a terminal, and a command is not text: add --out FILE")]
     Terminal,
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),
+}
+
+impl Failure {
+    /// 1 if something failed, 2 if the arguments are wrong.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Sender(_) | Self::Mismatch { .. } | Self::Blend(_) | Self::Send(_) => 2,
+            Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
+        }
+    }
 }

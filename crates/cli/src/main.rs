@@ -1,8 +1,7 @@
-//! The command line of an operator: signs commands, and looks after stores.
+//! The command line of an operator: signs commands, checks and repairs stores.
 
 mod failure;
 mod order;
-mod secret;
 mod send;
 mod store;
 
@@ -10,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Signs commands for a seed manager, and looks after its store.
+/// Signs commands for a seed manager, and checks and repairs its store.
 #[derive(Parser)]
 #[command(name = "kasmina", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -19,7 +18,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str =
-    "Exit codes:\n  0  done\n  1  failed: the last line of standard error says why\n  2  called wrongly";
+    "Exit codes:\n  0  done\n  1  failed: the last line of standard error says why\n  2  wrong arguments";
 
 #[derive(Subcommand)]
 enum Command {
@@ -38,7 +37,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failure.exit_code())
         }
     }
 }

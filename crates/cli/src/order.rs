@@ -1,20 +1,20 @@
-//! Every order, as arguments and as a command.
+//! The arguments of every order.
 
-use std::{collections::BTreeMap, error::Error, str::FromStr};
+use std::{error::Error, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
+use kasmina_blending::{AlphaSchedule, BlendConfig};
+use kasmina_commands::{BreakerName, Order};
 use kasmina_leyline::{
     BlueprintId, SeedId,
-    v1::{
-        AdaptationCommand, CircuitBreakerState, CommandCircuitBreaker, CommandOptimizerAdjustment,
-        CommandSeedOperation, CommandType, SeedOperation, adaptation_command::Payload,
-    },
+    v1::{BlueprintTier, CircuitBreakerState},
 };
-use prost_types::{Struct, Value, value::Kind};
+
+use crate::failure::Failure;
 
 /// What is asked for.
 #[derive(Subcommand)]
-pub(crate) enum Order {
+pub(crate) enum OrderArgs {
     /// Graft a blueprint's kernel at the seed's slot: DORMANT to GERMINATED, and on to TRAINING
     Germinate(Germinate),
     /// Train a GERMINATED seed
@@ -107,30 +107,28 @@ pub(crate) struct StartGrafting {
     #[command(flatten)]
     target: Target,
     /// How seed and host are joined
-    #[arg(long, value_name = "MODE")]
-    mode: Option<Mode>,
+    #[arg(long, value_name = "MODE", default_value = "convex")]
+    mode: Mode,
     /// With channel: one factor in [0, 1] for each channel
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     alpha_vec: Vec<f32>,
-    /// With confidence: the slope of the gate
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", help = format!("With confidence: the slope of the gate, {} by default", BlendConfig::DEFAULT_GATE_K))]
     gate_k: Option<f32>,
-    /// With confidence: the threshold of the gate
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", help = format!("With confidence: the threshold of the gate, {} by default", BlendConfig::DEFAULT_GATE_TAU))]
     gate_tau: Option<f32>,
-    /// With confidence: the least alpha
+    /// With confidence: the least alpha, 0 by default
     #[arg(long, value_name = "NUMBER")]
     alpha_lo: Option<f32>,
-    /// With confidence: the largest alpha
+    /// With confidence: the largest alpha, 1 by default
     #[arg(long, value_name = "NUMBER")]
     alpha_hi: Option<f32>,
     /// How alpha grows
-    #[arg(long)]
-    schedule: Option<Schedule>,
+    #[arg(long, default_value = "sigmoid")]
+    schedule: Schedule,
     /// How many batches alpha takes from 0 to 1, 1 to 2^24
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
-    steps: Option<u32>,
-    /// With the sigmoid schedule: higher is flatter, above 0
+    steps: u32,
+    /// With the sigmoid schedule: higher is flatter; above 0, 1 by default
     #[arg(long, value_name = "NUMBER", value_parser = positive)]
     temperature: Option<f32>,
 }
@@ -142,7 +140,7 @@ pub(crate) enum Tier {
     HighRisk,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     Convex,
     Residual,
@@ -150,7 +148,7 @@ pub(crate) enum Mode {
     Confidence,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Schedule {
     Sigmoid,
     Linear,
@@ -172,105 +170,108 @@ pub(crate) enum State {
     HalfOpen,
 }
 
-impl Order {
-    /// The command, without what a sender adds: version, id, time and name.
-    pub(crate) fn command(&self) -> AdaptationCommand {
-        use SeedOperation::*;
-        match self {
-            Self::Germinate(order) => order.command(),
-            Self::StartGrafting(order) => order.command(),
-            Self::StartTraining(target) => target.operation(SeedOpStartTraining, [].into()),
-            Self::Stabilize(target) => target.operation(SeedOpStabilize, [].into()),
-            Self::Evaluate(target) => target.operation(SeedOpEvaluate, [].into()),
-            Self::Fossilize(target) => target.operation(SeedOpFossilize, [].into()),
-            Self::Cull(target) => target.operation(SeedOpCull, [].into()),
-            Self::Cancel(target) => target.operation(SeedOpCancel, [].into()),
-            Self::FineTune { target, steps } => {
-                target.operation(SeedOpFineTune, [("steps".to_owned(), *steps as f32)].into())
-            }
-            Self::Pause(target) => annotated(target.command(CommandType::CommandPause), "resume", "false"),
-            Self::Resume(target) => annotated(target.command(CommandType::CommandPause), "resume", "true"),
+impl OrderArgs {
+    pub(crate) fn order(&self) -> Result<Order, Failure> {
+        Ok(match self {
+            Self::Germinate(germinate) => germinate.order(),
+            Self::StartGrafting(graft) => return graft.order(),
+            Self::StartTraining(Target { seed }) => Order::StartTraining { seed: seed.clone() },
+            Self::Stabilize(Target { seed }) => Order::Stabilize { seed: seed.clone() },
+            Self::Evaluate(Target { seed }) => Order::Evaluate { seed: seed.clone() },
+            Self::Fossilize(Target { seed }) => Order::Fossilize { seed: seed.clone() },
+            Self::Cull(Target { seed }) => Order::Cull { seed: seed.clone() },
+            Self::Cancel(Target { seed }) => Order::Cancel { seed: seed.clone() },
+            Self::FineTune { target, steps } => Order::FineTune { seed: target.seed.clone(), steps: u64::from(*steps) },
+            Self::Pause(Target { seed }) => Order::Pause { seed: seed.clone() },
+            Self::Resume(Target { seed }) => Order::Resume { seed: seed.clone() },
             Self::Optimizer { target, lr_scale } => {
-                let hyperparameters = [("lr_scale".to_owned(), *lr_scale)].into();
-                let adjustment = CommandOptimizerAdjustment { hyperparameters, ..Default::default() };
-                let payload = Some(Payload::OptimizerAdjustment(adjustment));
-                AdaptationCommand { payload, ..target.command(CommandType::CommandOptimizer) }
+                Order::Optimizer { seed: target.seed.clone(), lr_scale: f64::from(*lr_scale) }
             }
             Self::CircuitBreaker { breaker, state } => {
-                let desired_state = state.wire().into();
-                let payload = CommandCircuitBreaker { desired_state, ..Default::default() };
-                let payload = Some(Payload::CircuitBreaker(payload));
-                let command = AdaptationCommand { payload, ..global(CommandType::CommandCircuitBreaker) };
-                annotated(command, "breaker", name(breaker))
+                Order::CircuitBreaker { breaker: breaker.name(), state: state.wire() }
             }
-            Self::Emergency { include_teacher } => {
-                let flag = if *include_teacher { "true" } else { "false" };
-                annotated(global(CommandType::CommandEmergency), "include_teacher", flag)
-            }
-            Self::Rollback { epoch } => {
-                AdaptationCommand { payload: target_epoch(Some(*epoch)), ..global(CommandType::CommandRollback) }
-            }
-            Self::RollBackSeed { target, epoch } => {
-                AdaptationCommand { payload: target_epoch(*epoch), ..target.command(CommandType::CommandRollback) }
-            }
-        }
-    }
-}
-
-impl Target {
-    fn command(&self, command_type: CommandType) -> AdaptationCommand {
-        AdaptationCommand { target_seed_id: self.seed.to_string(), ..global(command_type) }
-    }
-
-    fn operation(&self, operation: SeedOperation, parameters: BTreeMap<String, f32>) -> AdaptationCommand {
-        let operation = CommandSeedOperation { operation: operation.into(), parameters, ..Default::default() };
-        let payload = Some(Payload::SeedOperation(operation));
-        AdaptationCommand { payload, ..self.command(CommandType::CommandSeed) }
+            Self::Emergency { include_teacher } => Order::Emergency { include_teacher: *include_teacher },
+            Self::Rollback { epoch } => Order::Rollback { epoch: *epoch },
+            Self::RollBackSeed { target, epoch } => Order::RollBackSeed { seed: target.seed.clone(), epoch: *epoch },
+        })
     }
 }
 
 impl Germinate {
-    fn command(&self) -> AdaptationCommand {
-        let lr_scale = self.lr_scale.map(|scale| ("lr_scale".to_owned(), scale));
-        let operation = CommandSeedOperation {
-            operation: SeedOperation::SeedOpGerminate.into(),
-            blueprint_id: self.blueprint.to_string(),
-            parameters: self.parameters.iter().cloned().chain(lr_scale).collect(),
-        };
-        let payload = Some(Payload::SeedOperation(operation));
-        let command = AdaptationCommand { payload, ..self.target.command(CommandType::CommandSeed) };
-        match &self.tier {
-            Some(tier) => annotated(command, "blueprint_tier", name(tier).replace('-', "_")),
-            None => command,
+    fn order(&self) -> Order {
+        Order::Germinate {
+            seed: self.target.seed.clone(),
+            blueprint: self.blueprint.clone(),
+            tier: self.tier.map(Tier::wire),
+            parameters: self.parameters.iter().cloned().collect(),
+            lr_scale: self.lr_scale.map_or(1.0, f64::from),
         }
     }
 }
 
 impl StartGrafting {
-    fn command(&self) -> AdaptationCommand {
-        let parameters =
-            [("alpha_total_steps", self.steps.map(|steps| steps as f32)), ("alpha_temperature", self.temperature)];
-        let parameters = parameters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        let mut command = self.target.operation(SeedOperation::SeedOpStartGrafting, parameters.collect());
-        let factors: Vec<_> = self.alpha_vec.iter().map(f32::to_string).collect();
-        let number = |number: Option<f32>| number.map(|number| number.to_string());
-        let annotations = [
-            ("blend_mode", self.mode.map(|mode| name(&mode).to_uppercase())),
-            ("alpha_vec", (!factors.is_empty()).then(|| factors.join(","))),
-            ("gate_k", number(self.gate_k)),
-            ("gate_tau", number(self.gate_tau)),
-            ("alpha_lo", number(self.alpha_lo)),
-            ("alpha_hi", number(self.alpha_hi)),
-            ("alpha_schedule", self.schedule.map(|schedule| name(&schedule))),
+    fn order(&self) -> Result<Order, Failure> {
+        self.check()?;
+        let total_steps = u64::from(self.steps);
+        let temperature = self.temperature.unwrap_or(AlphaSchedule::DEFAULT_TEMPERATURE);
+        let schedule = match self.schedule {
+            Schedule::Sigmoid => AlphaSchedule::Sigmoid { total_steps, temperature },
+            Schedule::Linear => AlphaSchedule::Linear { total_steps },
+            Schedule::Cosine => AlphaSchedule::Cosine { total_steps },
+        };
+        let blend = match self.mode {
+            Mode::Convex => BlendConfig::convex(),
+            Mode::Residual => BlendConfig::residual(),
+            Mode::Channel => BlendConfig::channel(self.alpha_vec.clone())?,
+            Mode::Confidence => BlendConfig::confidence(
+                self.gate_k.unwrap_or(BlendConfig::DEFAULT_GATE_K),
+                self.gate_tau.unwrap_or(BlendConfig::DEFAULT_GATE_TAU),
+                self.alpha_lo.unwrap_or(0.0),
+                self.alpha_hi.unwrap_or(1.0),
+            )?,
+        };
+        Ok(Order::StartGrafting { seed: self.target.seed.clone(), blend, schedule })
+    }
+
+    /// A number that its mode or schedule would ignore is a mistake.
+    fn check(&self) -> Result<(), Failure> {
+        let (channel, confidence) = (self.mode == Mode::Channel, self.mode == Mode::Confidence);
+        let given = [
+            ("--alpha-vec", !self.alpha_vec.is_empty(), channel, "mode channel"),
+            ("--gate-k", self.gate_k.is_some(), confidence, "mode confidence"),
+            ("--gate-tau", self.gate_tau.is_some(), confidence, "mode confidence"),
+            ("--alpha-lo", self.alpha_lo.is_some(), confidence, "mode confidence"),
+            ("--alpha-hi", self.alpha_hi.is_some(), confidence, "mode confidence"),
+            ("--temperature", self.temperature.is_some(), self.schedule == Schedule::Sigmoid, "schedule sigmoid"),
         ];
-        command.annotations =
-            annotations.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-        command
+        match given.into_iter().find(|(_, is_given, is_used, _)| *is_given && !is_used) {
+            Some((flag, _, _, goes_with)) => Err(Failure::Mismatch { flag, goes_with }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Tier {
+    const fn wire(self) -> BlueprintTier {
+        match self {
+            Self::Safe => BlueprintTier::Safe,
+            Self::Experimental => BlueprintTier::Experimental,
+            Self::HighRisk => BlueprintTier::HighRisk,
+        }
+    }
+}
+
+impl Breaker {
+    const fn name(self) -> BreakerName {
+        match self {
+            Self::Isolation => BreakerName::Isolation,
+            Self::Kernels => BreakerName::Kernels,
+        }
     }
 }
 
 impl State {
-    fn wire(self) -> CircuitBreakerState {
+    const fn wire(self) -> CircuitBreakerState {
         match self {
             Self::Closed => CircuitBreakerState::CircuitStateClosed,
             Self::Open => CircuitBreakerState::CircuitStateOpen,
@@ -288,24 +289,4 @@ pub(crate) fn pair<T: FromStr<Err: Error>>(text: &str) -> Result<(String, T), St
 fn positive(text: &str) -> Result<f32, String> {
     let number: f32 = text.parse().map_err(|error| format!("{error}"))?;
     if number.is_finite() && number > 0.0 { Ok(number) } else { Err("give a finite number above 0".to_owned()) }
-}
-
-fn global(command_type: CommandType) -> AdaptationCommand {
-    AdaptationCommand { command_type: command_type.into(), ..Default::default() }
-}
-
-fn annotated(mut command: AdaptationCommand, name: &str, value: impl Into<String>) -> AdaptationCommand {
-    command.annotations.insert(name.to_owned(), value.into());
-    command
-}
-
-fn target_epoch(epoch: Option<u64>) -> Option<Payload> {
-    let number = |epoch: u64| Value { kind: Some(Kind::NumberValue(epoch as f64)) };
-    let fields = epoch.map(|epoch| ("target_epoch".to_owned(), number(epoch))).into_iter().collect();
-    Some(Payload::RollbackPayload(Struct { fields }))
-}
-
-/// The name of a value on the command line.
-fn name(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }

@@ -1,19 +1,20 @@
 //! `kasmina send`: one order as a signed command.
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
-use kasmina_leyline::{CommandId, TrainingRunId, UnixTime, v1::AdaptationCommand};
+use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret};
+use kasmina_leyline::TrainingRunId;
 use kasmina_safety::{Clock, SystemClock};
-use kasmina_security::Signer;
 
 use crate::{
     failure::Failure,
-    order::{Order, pair},
-    secret,
+    order::{OrderArgs, pair},
 };
 
 /// Writes one signed command: the bytes that a bus carries and `SeedManager::submit` takes.
@@ -23,7 +24,7 @@ use crate::{
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    order: Order,
+    order: OrderArgs,
     /// Read the shared secret from this file
     #[arg(long, global = true, value_name = "FILE")]
     secret_file: Option<PathBuf>,
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "RUN", value_parser = |text: &str| TrainingRunId::new(text))]
     run: Option<TrainingRunId>,
     /// Refuse the command if it arrives later than this after it was signed, in milliseconds
-    #[arg(long, global = true, value_name = "MS")]
+    #[arg(long, global = true, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     deadline_ms: Option<u32>,
     /// Add an annotation, for example the context of the decision; can be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair::<String>)]
@@ -49,25 +50,37 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Failure::Terminal);
     }
-    let secret = secret::read(args.secret_file.as_deref())?;
-    let now = SystemClock::new().unix();
-    let command = command(&args, now)?;
-    let wire = Signer::new(&secret).sign(&command)?;
+    let order = args.order.order()?;
+    let found = secret(args.secret_file.as_deref())?;
+    if let Some(path) = &found.exposed {
+        eprintln!("warning: others can read {}", path.display());
+    }
+    let sender = CommandSender::new(&found.secret, &args.issued_by).map_err(Failure::Sender)?;
+    let mut sender = sender.with_deadline_ms(args.deadline_ms.unwrap_or_default());
+    let run = args.run.iter().map(|run| ("training_run_id", run.as_str()));
+    let annotations = args.annotation.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let wire = sender.order_with(&order, run.chain(annotations), SystemClock::new().unix())?;
     let written = if to_stdout { io::stdout().write_all(&wire) } else { fs::write(&args.out, &wire) };
     written.map_err(|source| Failure::Write { path: args.out, source })?;
-    eprintln!("{}: {} bytes", command.command_id, wire.len());
+    eprintln!("{}: {} bytes", order.name(), wire.len());
     Ok(())
 }
 
-fn command(args: &Args, now: UnixTime) -> Result<AdaptationCommand, Failure> {
-    let mut command = args.order.command();
-    let id = CommandId::new(format!("{}-{}", args.issued_by, now.as_nanos())).map_err(Failure::Sender)?;
-    command.version = 1;
-    command.command_id = id.to_string();
-    command.issued_at = Some(now.into());
-    command.issued_by.clone_from(&args.issued_by);
-    command.execution_deadline_ms = args.deadline_ms.unwrap_or_default();
-    let run = args.run.iter().map(|run| ("training_run_id".to_owned(), run.to_string()));
-    command.annotations.extend(run.chain(args.annotation.iter().cloned()));
-    Ok(command)
+/// The secret of the file or, without one, of the environment.
+fn secret(file: Option<&Path>) -> Result<FoundSecret, Failure> {
+    let Some(path) = file else {
+        let text = |(name, text): (OsString, OsString)| Some((name.into_string().ok()?, text.into_string().ok()?));
+        return find_secret(env::vars_os().filter_map(text)).map_err(Failure::Secret);
+    };
+    let variable = (SECRET_FILE_VARIABLE.to_owned(), path.display().to_string());
+    find_secret([variable]).map_err(|error| {
+        let detail = if let SecretError::Unreadable { source, .. } = &error {
+            source.to_string()
+        } else if matches!(error, SecretError::Empty { .. }) {
+            "it is empty".to_owned()
+        } else {
+            error.to_string()
+        };
+        Failure::SecretFile { path: path.to_owned(), detail }
+    })
 }

@@ -1,9 +1,11 @@
 //! `kasmina store`: the store of a manager that is not running.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use kasmina_leyline::UnixTime;
 use kasmina_rollback::Store;
+use kasmina_safety::{Clock, SystemClock};
 
 use crate::failure::Failure;
 
@@ -28,25 +30,61 @@ enum Action {
         /// The store's directory
         dir: PathBuf,
     },
+    /// Set the time before which commands are refused as replays
+    ///
+    /// For a manager whose clock once was far ahead: since then it has refused every command as too old, and a restart does not
+    /// change that. Commands that were signed after the new time and accepted before are no longer known: do not set it back
+    /// further than needed. The reset is journaled, and the next recovery reports it.
+    ResetWatermark {
+        /// The store's directory
+        dir: PathBuf,
+        /// Refuse commands issued before this time, in seconds since 1970; now by default
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32))]
+        to: Option<u32>,
+    },
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     match args.action {
-        Action::Audit { dir } => {
-            let audit = Store::audit(&dir)?;
-            println!(
-                "sound: {} records, {} checkpoints of {} bytes",
-                audit.records, audit.checkpoints, audit.checkpoint_bytes
-            );
+        Action::Audit { dir } => audit(&dir),
+        Action::Salvage { dir } => salvage(&dir),
+        Action::ResetWatermark { dir, to } => {
+            let at = to.map_or_else(|| SystemClock::new().unix(), |to| UnixTime::from_millis(i64::from(to) * 1_000));
+            let record = Store::reset_watermark(&dir, at)?;
+            println!("record {record}: commands issued before {} s are refused", at.as_nanos() / 1_000_000_000);
+            Ok(())
         }
-        Action::Salvage { dir } => match Store::salvage(&dir)? {
-            None => println!("sound: nothing to salvage"),
-            Some(salvage) => {
-                println!("damage: {}", salvage.damage);
-                println!("cut off and kept in {}", salvage.kept.display());
-                println!("the next record will be number {}", salvage.next_sequence);
-            }
-        },
+    }
+}
+
+fn audit(directory: &Path) -> Result<(), Failure> {
+    let audit = Store::audit(directory)?;
+    println!("sound: {} records, {} blobs of {} bytes", audit.records, audit.blobs, audit.blob_bytes);
+    match audit.snapshots.first() {
+        Some(newest) => println!("recovery starts from the snapshot in record {newest}"),
+        None => println!("recovery starts from the first record"),
+    }
+    if !audit.epochs.is_empty() {
+        let epochs: Vec<_> = audit.epochs.iter().map(u64::to_string).collect();
+        println!("a rollback can go to the epochs {}", epochs.join(", "));
+    }
+    if audit.other_blobs > 0 {
+        println!("{} more blobs are of an earlier state, or of none", audit.other_blobs);
+    }
+    if let Some(damage) = audit.previous_damage {
+        println!("warning: the snapshot before the newest cannot be restored: {damage}");
+    }
+    Ok(())
+}
+
+fn salvage(directory: &Path) -> Result<(), Failure> {
+    match Store::salvage(directory)? {
+        None => println!("sound: nothing to salvage"),
+        Some(salvage) => {
+            println!("damage: {}", salvage.damage);
+            println!("cut off and kept in {}", salvage.kept.display());
+            println!("the next record will be number {}", salvage.next_sequence);
+        }
     }
     Ok(())
 }

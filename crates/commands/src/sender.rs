@@ -24,6 +24,7 @@ use crate::{CommandContext, Order, ReadError, read, table};
 pub struct CommandSender {
     signer: Signer,
     issued_by: String,
+    deadline_ms: u32,
     sent: u64,
 }
 
@@ -55,7 +56,15 @@ impl CommandSender {
         let issued_by = issued_by.into();
         // The longest id that this sender can ever write.
         CommandId::new(format!("{issued_by}-{}-{}", i64::MIN, u64::MAX))?;
-        Ok(Self { signer: Signer::new(secret), issued_by, sent: 0 })
+        Ok(Self { signer: Signer::new(secret), issued_by, deadline_ms: 0, sent: 0 })
+    }
+
+    /// Gives its orders a deadline: a receiver refuses one that arrives more than `deadline_ms` milliseconds after it was signed.
+    /// 0, the default, is no deadline.
+    #[must_use]
+    pub const fn with_deadline_ms(mut self, deadline_ms: u32) -> Self {
+        self.deadline_ms = deadline_ms;
+        self
     }
 
     /// The signed command for `order`. Learning-rate scales travel as `f32`.
@@ -71,14 +80,15 @@ impl CommandSender {
     ///
     /// # Errors
     /// [`SendError`], if no receiver would read it as this order, for instance because an annotation contradicts it.
-    pub fn order_with<const A: usize>(
+    pub fn order_with<'a>(
         &mut self,
         order: &Order,
-        annotations: [(&str, &str); A],
+        annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
         now: UnixTime,
     ) -> Result<Vec<u8>, SendError> {
         let mut command = write(order)?;
-        command.annotations.extend(texts(annotations));
+        command.execution_deadline_ms = self.deadline_ms;
+        command.annotations.extend(annotations.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         let (context, _) = CommandContext::read(&command.annotations, 0.0);
         let (read, conflict) = read::order(&command, &context, usize::MAX, 1)?;
         if read != rounded(order) || conflict.is_some() {

@@ -1,4 +1,5 @@
 //! What a decision costs, gate included: budget 5 us, aim 1 us.
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop at what it does not expect")]
 
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 

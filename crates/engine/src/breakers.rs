@@ -3,7 +3,7 @@
 use kasmina_commands::BreakerName;
 use kasmina_leyline::v1::CircuitBreakerState;
 
-use crate::{Refusal, decision::Event, draft::Draft};
+use crate::{decision::Event, draft::Draft, refusal::Refusal};
 
 impl Draft<'_> {
     /// Whether the breaker lets an operation through. One whose time-out is over admits trials from now on.

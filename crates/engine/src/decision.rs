@@ -7,8 +7,8 @@ use kasmina_lifecycle::{Transition, Verdict};
 use kasmina_safety::BreakerEvent;
 
 use crate::{
-    Refusal,
     input::{Fault, SeedStep, Violation},
+    refusal::Refusal,
     state::Delta,
 };
 

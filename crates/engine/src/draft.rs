@@ -6,11 +6,12 @@ use kasmina_commands::Order;
 use kasmina_leyline::{Monotonic, SeedId, v1::SeedLifecycleStage};
 
 use crate::{
-    Refusal,
     decision::{Decision, Effect, Event},
-    engine::{EngineSettings, Keepers, Overlay},
     input::{Facts, Input},
+    overlay::{Keepers, Overlay},
+    refusal::Refusal,
     seed::{Graft, Seed},
+    settings::EngineSettings,
     state::{Delta, RunState},
 };
 

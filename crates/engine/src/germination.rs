@@ -14,10 +14,10 @@ use kasmina_leyline::{
 use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, StartTraining};
 
 use crate::{
-    Refusal,
     decision::{Effect, Event},
     draft::Draft,
     input::{KernelFacts, KernelFailure},
+    refusal::Refusal,
     seed::{Germinated, Graft, KernelRequest, Stage},
     vitals::Vitals,
 };

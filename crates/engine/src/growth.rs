@@ -11,9 +11,9 @@ use kasmina_leyline::{
 use kasmina_lifecycle::{Evaluate, Fossilize, Gatekeeper, GuardedMove, Stabilize, StartGrafting};
 
 use crate::{
-    Refusal,
     decision::{Effect, Event},
     draft::Draft,
+    refusal::Refusal,
     seed::{Blend, FineTune, Graft, Stage, Trial},
     state::Validation,
     vitals::Probe,

@@ -48,10 +48,13 @@ mod engine;
 mod germination;
 mod growth;
 mod moves;
+mod overlay;
 mod policy;
 mod refusal;
 mod rollback;
+mod settings;
 mod step;
+mod wants;
 
 pub mod input;
 pub mod seed;
@@ -61,9 +64,11 @@ pub mod vitals;
 pub use kasmina_commands as commands;
 
 pub use decision::{Decision, Effect, Event};
-pub use engine::{Engine, EngineSettings, Overlay};
+pub use engine::Engine;
 pub use input::{Facts, Input, Want};
+pub use overlay::Overlay;
 pub use policy::{NoPolicy, Observation, Policy, StepPolicy};
 pub use refusal::Refusal;
 pub use seed::{Seed, Stage};
+pub use settings::EngineSettings;
 pub use state::{Deadline, Delta, State};

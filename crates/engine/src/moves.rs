@@ -12,10 +12,10 @@ use kasmina_leyline::{
 use kasmina_lifecycle::{Gatekeeper, GuardedMove, Lifecycle, Reset, Transition};
 
 use crate::{
-    Refusal,
     decision::{Effect, Event},
     draft::Draft,
-    engine::Keepers,
+    overlay::Keepers,
+    refusal::Refusal,
     seed::{Embargo, Graft, Seed, Stage},
 };
 

@@ -3,10 +3,10 @@
 use kasmina_leyline::SeedId;
 
 use crate::{
-    Refusal,
     decision::{Effect, Event},
     draft::Draft,
     input::{CheckpointFailure, SeedCheckpoint},
+    refusal::Refusal,
     seed::{Seed, Stage},
     state::{RunState, State},
 };

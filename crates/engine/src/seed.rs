@@ -174,6 +174,21 @@ pub(crate) mod nanos {
     }
 }
 
+/// What a seed does in a training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It takes no part.
+    None,
+    /// It learns behind the host, in the host's pass.
+    Rides,
+    /// It learns in a pass of its own.
+    Learns,
+    /// What it changes is measured.
+    IsProbed,
+    /// It is part of the host.
+    IsHost,
+}
+
 impl Stage {
     /// The stage's name in the contract.
     #[must_use]
@@ -256,6 +271,50 @@ impl Stage {
             Self::Shadowing(..) | Self::Probationary(..) | Self::Fossilized(..) => Some(Alpha::ONE),
             Self::Dormant
             | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    /// What the seed does in a training step; nothing while it is paused.
+    #[must_use]
+    pub const fn turn(&self) -> Turn {
+        match self {
+            Self::Training(graft) if !graft.paused => Turn::Rides,
+            Self::Blending(graft, _) if !graft.paused => Turn::Learns,
+            Self::Shadowing(graft, _) if !graft.paused => Turn::IsProbed,
+            Self::Probationary(graft, _, fine_tune) if !graft.paused => match fine_tune {
+                FineTune(0) => Turn::IsProbed,
+                FineTune(1..) => Turn::Learns,
+            },
+            Self::Fossilized(..) => Turn::IsHost,
+            Self::Dormant
+            | Self::Germinated(_)
+            | Self::Training(_)
+            | Self::Blending(..)
+            | Self::Shadowing(..)
+            | Self::Probationary(..)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => Turn::None,
+        }
+    }
+
+    /// The kernel that the seed waits for.
+    #[must_use]
+    pub const fn awaits(&self) -> Option<&KernelRequest> {
+        match self {
+            Self::Germinated(Germinated::Awaiting(request)) => Some(request),
+            Self::Dormant
+            | Self::Germinated(Germinated::Ready(_))
+            | Self::Training(_)
+            | Self::Blending(..)
+            | Self::Shadowing(..)
+            | Self::Probationary(..)
+            | Self::Fossilized(..)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting

@@ -4,12 +4,12 @@ use kasmina_commands::BreakerName;
 use kasmina_leyline::{SeedId, v1::CircuitBreakerState::CircuitStateOpen};
 
 use crate::{
-    Refusal,
     decision::Event,
     draft::Draft,
-    engine::EngineSettings,
     input::{Fault, HostPassFacts, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
-    seed::{FineTune, Stage},
+    refusal::Refusal,
+    seed::{FineTune, Stage, Turn},
+    settings::EngineSettings,
 };
 
 impl Draft<'_> {
@@ -18,8 +18,7 @@ impl Draft<'_> {
         facts.faults.iter().for_each(|fault| self.faulted(fault));
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
         for id in self.ids() {
-            let seed = self.seed(&id)?;
-            if matches!(&seed.stage, Stage::Blending(graft, _) if !graft.paused)
+            if self.seed(&id)?.stage.turn() == Turn::Learns
                 && let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage
             {
                 blend.advanced += 1;

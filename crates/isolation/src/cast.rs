@@ -13,30 +13,27 @@ use kasmina_safety::Clock;
 
 use crate::{AlphaSource, Grafts, Part, PassKind, Row, View, frozen_twin, grafts::Graft};
 
-/// A seed with its kernel, as the passes of a step need to know it. Borrows everything; a copy is cheap.
+/// A seed with its kernel, as the passes of a step need it. It borrows everything, so a copy is cheap.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Debug)]
 pub struct Participant<'a, B: GraftBackend> {
-    /// The seed's id.
     pub seed: &'a SeedId,
-    /// Its slot.
     pub slot: &'a SlotId,
-    /// Its stage, on which its part in each pass depends: [`Row`].
+    /// Its part in each pass depends on this: [`Row`].
     pub stage: SeedLifecycleStage,
-    /// Its kernel.
     pub kernel: &'a KernelModule<B>,
-    /// How it is blended in.
     pub blend: &'a BlendConfig,
     /// Its schedule's alpha.
     pub alpha: Alpha,
-    /// A paused seed takes part in no pass: its slot passes the host's activation on.
+    /// A paused seed takes part in no pass. Its slot passes the host's activation on.
     pub paused: bool,
-    /// Whether its kernel learns in its own pass although it is only measured there.
+    /// Whether its kernel learns in its own pass, although its stage is only measured there.
     pub fine_tuning: bool,
 }
 
 /// All seeds that hold a kernel, and the views of the network that follow from their stages.
 ///
-/// Seeds that take part in no pass belong here too: a pass proves that none of them got a gradient.
+/// Include the seeds that take part in no pass: a pass also proves that none of them got a gradient.
 #[derive(Clone)]
 pub struct Cast<'a, B: GraftBackend> {
     participants: Vec<Participant<'a, B>>,
@@ -44,8 +41,8 @@ pub struct Cast<'a, B: GraftBackend> {
 }
 
 impl<'a, B: GraftBackend> Cast<'a, B> {
-    /// The participants of a step, in the order in which their kernels are applied at a slot that several share. Fossils are
-    /// moved to the front: give them in the order in which they were committed. Kernels and blends are timed by `clock`.
+    /// A cast of these participants. If several share a slot, their kernels are applied in this order. Fossils are moved to the
+    /// front; give them in the order in which they were committed. `clock` times kernels and blends.
     #[must_use]
     pub fn new(participants: impl IntoIterator<Item = Participant<'a, B>>, clock: Arc<dyn Clock>) -> Self {
         let mut participants: Vec<_> = participants.into_iter().collect();
@@ -53,19 +50,19 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         Self { participants, clock }
     }
 
-    /// The participants, fossils first.
+    /// All participants, fossils first.
     #[must_use]
     pub fn participants(&self) -> &[Participant<'a, B>] {
         &self.participants
     }
 
-    /// The seed, if it is one of them.
+    /// The participant with this id.
     #[must_use]
     pub fn participant(&self, seed: &SeedId) -> Option<&Participant<'a, B>> {
         self.participants.iter().find(|participant| participant.seed == seed)
     }
 
-    /// The pass that trains the host: fossils as structure, and a tap at every slot, from which [`host_pass`](crate::host_pass)
+    /// The pass that trains the host: fossils are structure, and every slot has a tap, from which [`host_pass`](crate::host_pass)
     /// lets TRAINING seeds learn.
     #[must_use]
     pub fn host(&self) -> Grafts<B> {
@@ -80,7 +77,7 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         })
     }
 
-    /// The pass in which `seed` learns or is measured: everything but its kernel is frozen. Goes with a
+    /// The pass in which `seed` learns or is measured. Everything but its kernel is frozen. Use it with a
     /// [frozen twin](frozen_twin) of the host.
     #[must_use]
     pub fn seed(&self, seed: &SeedId) -> Grafts<B> {
@@ -96,14 +93,14 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         })
     }
 
-    /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs.
-    /// Goes with `host.valid()`.
+    /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at their alpha. Use
+    /// it with `host.valid()`.
     #[must_use]
     pub fn live(&self) -> Grafts<B::InnerBackend> {
         self.view(PassKind::Live, &View::Live, |participant, _| Some(participant.kernel.valid()))
     }
 
-    /// The network without the seeds under trial: the host and its fossils. Goes with `host.valid()`.
+    /// The network without the seeds under trial: the host and its fossils. Use it with `host.valid()`.
     #[must_use]
     pub fn committed(&self) -> Grafts<B::InnerBackend> {
         self.view(PassKind::Committed, &View::Live, |participant, part| {

@@ -14,9 +14,9 @@ use crate::{
     riders::{Misfit, Visits},
 };
 
-/// The grafts of one pass: hand it to the host's forward, which calls [`at`](Self::at) at each of its slots.
+/// The grafts of one pass. Give it to the host's forward, which calls [`at`](Self::at) at each of its slots.
 ///
-/// A `Grafts` without kernels ([`Grafts::none`]) returns every activation as it came, bit for bit.
+/// A `Grafts` without kernels ([`Grafts::none`]) returns every activation unchanged, bit for bit.
 pub struct Grafts<B: BlendBackend> {
     slots: BTreeMap<SlotId, Vec<Graft<B>>>,
     clock: Option<Arc<dyn Clock>>,
@@ -37,28 +37,28 @@ pub(crate) struct Graft<B: BlendBackend> {
 }
 
 impl<B: BlendBackend> Grafts<B> {
-    /// No kernel anywhere, and no tap: the bare host in plain Burn, for inference or a control.
+    /// No kernels and no taps: the bare host in plain Burn, for inference or as a control.
     #[must_use]
     pub fn none() -> Self {
         Self::bare(PassKind::Bare)
     }
 
-    /// The activation `h` at `slot` after the kernels grafted there. They read the activation that they modify.
+    /// The activation `h` at `slot`, after the kernels that are grafted there. They read the activation that they modify.
     ///
-    /// Shapes: `[batch, channels]`, `[batch, tokens, channels]` or `[batch, channels, height, width]`, in and out the
-    /// same. A kernel that does not fit is passed over and becomes a [`Fault`].
+    /// Shapes: `[batch, channels]`, `[batch, tokens, channels]` or `[batch, channels, height, width]`; the result has the shape of
+    /// `h`. A kernel that does not fit is skipped and becomes a [`Fault`].
     pub fn at<const D: usize>(&mut self, slot: &str, h: Tensor<B, D>) -> Tensor<B, D> {
         self.graft(slot, None::<Tensor<B, D>>, h)
     }
 
-    /// Like [`at`](Self::at) for kernels that read the earlier activation `tap` and modify `h`.
+    /// Like [`at`](Self::at), for kernels that read an earlier activation `tap` and modify `h`.
     pub fn at_with_tap<const D: usize>(&mut self, slot: &str, tap: Tensor<B, D>, h: Tensor<B, D>) -> Tensor<B, D> {
         self.graft(slot, Some(tap), h)
     }
 
-    /// Like [`at`](Self::at), with the computation of the activation as a closure. A seed's pass over the same batch then uses
-    /// the activation that the host's pass has computed, instead of computing it again: the later the slot, the more that
-    /// saves. The closure must not call `grafts`.
+    /// Like [`at`](Self::at), with a closure that computes the activation. The passes of seeds over the same batch then reuse the
+    /// activation from the host's pass instead of computing it again. The later the slot is, the more this saves. The closure must
+    /// not call `grafts`.
     pub fn at_lazy<const D: usize>(&mut self, slot: &str, h: impl FnOnce() -> Tensor<B, D>) -> Tensor<B, D> {
         if let Some((_, h)) = self.find(slot) {
             return self.graft(slot, None::<Tensor<B, D>>, h);
@@ -68,7 +68,7 @@ impl<B: BlendBackend> Grafts<B> {
         self.graft(slot, None::<Tensor<B, D>>, h)
     }
 
-    /// Like [`at_lazy`](Self::at_lazy) for kernels that read another activation than they modify; the closure returns both,
+    /// Like [`at_lazy`](Self::at_lazy), for kernels that read another activation than they modify. The closure returns both,
     /// `(tap, h)`.
     pub fn at_lazy_with_tap<const D: usize>(
         &mut self,
@@ -83,25 +83,25 @@ impl<B: BlendBackend> Grafts<B> {
         self.graft(slot, Some(tap), h)
     }
 
-    /// Offers the logits of this batch, `[batch, classes]`, to the CONFIDENCE blends behind this call and, from the host's
-    /// pass, to the seeds' passes over the same batch. Without any, a CONFIDENCE blend is a fault.
+    /// Gives the logits of this batch, `[batch, classes]`, to the CONFIDENCE blends after this call, and from the host's pass to the
+    /// passes of seeds over the same batch. Without logits, a CONFIDENCE blend is a fault.
     pub fn offer_logits(&mut self, logits: Tensor<B, 2>) {
         self.trace.logits = Some(logits.detach());
     }
 
-    /// Which pass this is.
+    /// The kind of this pass.
     #[must_use]
     pub fn pass(&self) -> PassKind {
         self.trace.pass
     }
 
-    /// What went wrong in the pass so far.
+    /// The faults of the pass so far.
     #[must_use]
     pub fn faults(&self) -> &[Fault] {
         &self.trace.faults
     }
 
-    /// Ends the pass: what it leaves behind.
+    /// Ends the pass and returns its trace.
     #[must_use]
     pub fn finish(self) -> Trace<B> {
         self.finish_host().0
@@ -126,19 +126,19 @@ impl<B: BlendBackend> Grafts<B> {
         Self { slots, clock: Some(clock), visits, ..Self::bare(pass) }
     }
 
-    /// The same grafts for a pass of another kind.
+    /// The same grafts, for a pass of another kind.
     pub(crate) fn as_pass(mut self, pass: PassKind) -> Self {
         self.trace.pass = pass;
         self
     }
 
-    /// The pass keeps its lazy activations, for the passes of seeds.
+    /// Lets the pass keep its lazy activations for the passes of seeds.
     pub(crate) fn keep_activations(mut self) -> Self {
         self.reuse = Reuse::Keep(BTreeMap::new());
         self
     }
 
-    /// The pass uses what the host's has computed, if that is the same here, and its logits.
+    /// Lets the pass reuse the activations of the host's pass, if they are the same here, and its logits.
     pub(crate) fn after(mut self, host: &Trace<B>) -> Self {
         self.reuse = Reuse::From(host.activations.clone());
         self.trace.logits.clone_from(&host.logits);
@@ -162,7 +162,7 @@ impl<B: BlendBackend> Grafts<B> {
     }
 
     fn graft<const D: usize>(&mut self, slot: &str, tap: Option<Tensor<B, D>>, h: Tensor<B, D>) -> Tensor<B, D> {
-        // A name that is not an identifier can hold no seed, so there is nothing to remember either.
+        // No seed can be registered at a name that is not an identifier, so it need not be recorded.
         let Some(slot) = self.intern(slot) else { return h };
         self.observe(&slot, tap.as_ref(), &h);
         let Some(grafts) = self.slots.get(&slot) else {
@@ -191,7 +191,7 @@ impl<B: BlendBackend> Grafts<B> {
         out
     }
 
-    /// The id of a slot. Text is copied once for each slot and pass, and not at all where a kernel is grafted.
+    /// The id of a slot. Its text is copied once for each slot and pass, and not at all if a kernel is grafted there.
     fn intern(&self, slot: &str) -> Option<SlotId> {
         let seen = self.trace.shapes.get_key_value(slot).map(|(id, _)| id);
         let known = seen.or_else(|| self.slots.get_key_value(slot).map(|(id, _)| id));
@@ -209,12 +209,12 @@ impl<B: BlendBackend> Grafts<B> {
 }
 
 impl<B: BlendBackend> Graft<B> {
-    /// Whether it is part of the host, in this view as in the host's own.
+    /// Whether it is part of the host.
     pub(crate) fn committed(&self) -> bool {
         self.part == Part::Committed
     }
 
-    /// The blended activation; or `host` as it was, with the reason and its explanation.
+    /// The blended activation, or `host` unchanged with the reason and an explanation.
     fn apply<const D: usize>(
         &self,
         input: Tensor<B, D>,

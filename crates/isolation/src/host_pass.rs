@@ -17,22 +17,22 @@ use crate::{
     riders::{HostGradients, Visits, ride},
 };
 
-/// What the host's pass found. Nothing has been stepped, and no seed has been culled.
+/// The facts of the host's pass. Nothing has been stepped, and no seed has been culled.
 #[derive(Debug)]
 pub struct HostPass<B: GraftBackend> {
     /// The host's loss on the batch.
     pub loss: f32,
     /// The host's gradients.
     pub gradients: GradientsParams,
-    /// The gradients of riders and fossils, by seed, in the order of their ids.
+    /// The gradients of riders (TRAINING seeds) and fossils, in the order of their ids.
     pub kernels: Vec<(SeedId, GradientsParams)>,
-    /// Seeds that share a parameter with somebody. The gradients are as if they had not been there.
+    /// Seeds that share a parameter with the host or another kernel. The gradients are as if they had not been there.
     pub violations: Vec<Violation>,
-    /// What the pass left behind: its faults, and what the seeds' passes use again.
+    /// The trace of the pass: its faults, and what the passes of seeds reuse.
     pub trace: Trace<B>,
     /// The time that the forward and backward passes took, riders included.
     pub pass_time: Duration,
-    /// The time that the proof took.
+    /// The time that the verification took.
     pub verify_time: Duration,
 }
 
@@ -40,9 +40,9 @@ pub struct HostPass<B: GraftBackend> {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{cause}")]
 pub struct HostPassError {
-    /// Why.
+    /// Its cause.
     pub cause: HostPassCause,
-    /// The faults of the pass up to there.
+    /// The faults of the pass up to then.
     pub faults: Vec<Fault>,
 }
 
@@ -57,10 +57,10 @@ pub enum HostPassCause {
     /// A fossil, which is part of the host, could not do its part. It is the last of the faults.
     #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
     Fossil(Box<Fault>),
-    /// A parameter of the host belongs to somebody else.
+    /// A parameter of the host belongs to another owner.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
-    /// The host's gradients are not the host's to apply.
+    /// The host may not update a parameter that has a gradient.
     #[error("the host cannot be trained: {0}")]
     Update(#[from] UpdateRefusal),
 }
@@ -82,19 +82,19 @@ impl HostPassCause {
 /// The host's gradients, and those of fossils, which learn with it.
 type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
 
-/// A seed and the parameters that it shares with somebody.
+/// A seed and the parameters that it shares.
 type Offence = (SeedId, BTreeSet<ParamId>);
 
-/// Runs the host's pass: fossils as structure, a tap at every slot, and behind the taps the TRAINING seeds.
+/// Runs the host's pass: fossils are structure, every slot has a tap, and TRAINING seeds ride behind the taps.
 ///
-/// `forward` returns the host's loss on the batch, of shape `[1]`. The host's graph is the same, node for node, whether seeds ride
-/// or not. When its backward pass is over, each TRAINING seed learns in a graph of its own from the gradient that came to its
-/// slot, at every visit; what it does there, a fault or a gradient that is not finite, cannot reach the host. One that shares a
-/// parameter with the host, a fossil or another seed that rides is a violation and gets no gradients.
+/// `forward` returns the host's loss on the batch, of shape `[1]`. The host's graph is the same, node for node, with and without
+/// riders. After its backward pass, each rider learns in a graph of its own from the gradient at its slot, at every visit. Nothing
+/// that happens there reaches the host, whether a fault or a gradient that is not finite. A rider that shares a parameter with
+/// the host, a fossil or an earlier rider is a violation and gets no gradients.
 ///
-/// A fossil that shares a parameter has spoilt the pass: it is done again without it, on a copy of the host, so that the host's
-/// gradients are as if that fossil had not been there, and running statistics move once. A host that has new parameters is
-/// registered anew.
+/// If a fossil shares a parameter with the host or another fossil, the pass is run again without that fossil, on a copy of the host.
+/// Then the host's gradients are as if the fossil had not been there, and running statistics move only once. If the host has new
+/// parameters, it is registered again.
 ///
 /// # Errors
 /// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
@@ -152,7 +152,7 @@ struct Again<B: GraftBackend> {
     visits: Visits<B>,
 }
 
-/// The pass without the fossils that spoil it, and what each of them had added to the host's gradient.
+/// The pass without the fossils that spoil it, and what each of them added to the host's gradient.
 fn again<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
@@ -175,7 +175,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
         let clean_host = twin();
         let (mut ledger, visits) = pass(&clean_host, &without);
         match divide(&clean_host, &mut ledger, cast, ownership, &without) {
-            // Every round leaves at least one fossil out, so there is a last one.
+            // Every round leaves at least one more fossil out, so the loop ends.
             Err(more) => offences.extend(more),
             Ok(gradients) => {
                 let violation = |(seed, shared): Offence| {
@@ -189,7 +189,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
     }
 }
 
-/// Hands the gradients of the host's pass to the host and the fossils, if they can be told apart.
+/// Splits the gradients of the host's pass between the host and the fossils, if they can be separated.
 fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &mut GradientLedger<B>,
@@ -219,13 +219,13 @@ fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     match ledger.take(host) {
         Ok(gradients) if offences.is_empty() => Ok((gradients, divided)),
         Ok(_) => Err(offences),
-        // A kernel has taken by id what is the host's, and nobody can say which.
+        // Some kernel has taken, by id, a gradient of the host, and it is unknown which one.
         Err(shared) => Err(in_pass.into_iter().map(|other| (other.seed.clone(), shared.clone())).collect()),
     }
 }
 
-/// The host's parameters that have a gradient, if it is the host's to apply. A host that has grown new parameters is registered
-/// anew.
+/// Checks that the host may apply its gradients, and returns the parameters that have one. If the host has new parameters, it is
+/// registered again.
 fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &GradientLedger<B>,
@@ -242,7 +242,7 @@ fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
     Ok(present)
 }
 
-/// The loss as a number; NaN for a tensor without any.
+/// The loss as a number; NaN for an empty tensor.
 pub(crate) fn number<B: GraftBackend>(loss: &Tensor<B, 1>) -> f32 {
     loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN)
 }

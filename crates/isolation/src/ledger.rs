@@ -10,7 +10,7 @@ use burn::{
 
 /// The gradients of one backward pass, taken out module by module.
 ///
-/// Every question costs a lookup per parameter and no tensor arithmetic.
+/// Every method costs one lookup for each parameter and no tensor arithmetic.
 pub struct GradientLedger<B: AutodiffBackend> {
     gradients: B::Gradients,
     /// Parameters whose gradients have been taken.
@@ -24,7 +24,7 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Self { gradients, taken: BTreeSet::new() }
     }
 
-    /// The module's parameters that have a gradient here.
+    /// The module's parameters that have a gradient in this ledger.
     #[must_use]
     pub fn present<M: Module<B>>(&self, module: &M) -> BTreeSet<ParamId> {
         let mut present = Present::<B> { gradients: &self.gradients, found: BTreeSet::new() };
@@ -32,11 +32,11 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         present.found
     }
 
-    /// Takes the module's gradients out of the ledger. Nobody gets them after that: for a later module that shares a tensor
-    /// with this one, [`present`](Self::present) no longer has that parameter.
+    /// Takes the module's gradients out of the ledger. Each can be taken only once: if a later module shares a tensor with this
+    /// one, [`present`](Self::present) no longer lists that parameter.
     ///
     /// # Errors
-    /// The parameters that belong, by their ids, to a module asked for before; nothing is taken then.
+    /// The parameters whose ids were taken for an earlier module. Then nothing is taken.
     pub fn take<M: AutodiffModule<B>>(&mut self, module: &M) -> Result<GradientsParams, BTreeSet<ParamId>> {
         let present = self.present(module);
         let shared: BTreeSet<_> = present.intersection(&self.taken).copied().collect();
@@ -47,12 +47,11 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Ok(GradientsParams::from_module(&mut self.gradients, module))
     }
 
-    /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`, which keeps
-    /// its gradients for later.
+    /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`. The
+    /// gradients of `protected` stay in the ledger.
     ///
     /// # Errors
-    /// The shared parameters, by the ids that they have in `protected`. The gradients of shared tensors are gone: the pass
-    /// is spoilt.
+    /// The shared parameters, by their ids in `protected`. The gradients of shared tensors are lost, so the pass cannot be used.
     pub fn take_apart_from<M, P>(&mut self, module: &M, protected: &P) -> Result<GradientsParams, BTreeSet<ParamId>>
     where
         M: AutodiffModule<B>,

@@ -45,7 +45,7 @@ impl<'a, B: AutodiffBackend> Sums<'a, B> {
         Self { a, b, over, sums: None }
     }
 
-    /// The one read: products, squares of a, squares of b.
+    /// The only read from the device: products, squares of a, squares of b.
     fn read(self) -> Option<[f32; 3]> {
         let sums: Vec<f32> = self.sums?.into_data().iter::<f32>().collect();
         sums.try_into().ok()

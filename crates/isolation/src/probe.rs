@@ -11,21 +11,21 @@ use crate::{
     seed_pass::{Looked, look},
 };
 
-/// What a probe found.
+/// The facts of a probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
-    /// The loss of the seed's view, finite or not; `None` if its kernel could not do its part, which is one of the faults.
+    /// The loss of the seed's view, finite or not. `None` if its kernel failed, which is one of the faults.
     pub loss: Option<f32>,
-    /// Grafts that could not do their part, those of other seeds included.
+    /// Grafts that failed, including those of other seeds.
     pub faults: Vec<Fault>,
-    /// The time that kernels and blends took in the pass whose loss counts.
+    /// The time of kernels and blends in the pass whose loss counts.
     pub blend_time: Duration,
     /// The time that the forward pass took.
     pub pass_time: Duration,
 }
 
-/// The loss of one seed's view over the batch of `pass`, as [`seed_pass`](crate::seed_pass) has it, without a backward pass;
-/// `None` if the seed is not in the cast.
+/// Measures the loss of one seed's view over the batch of `pass`, as [`seed_pass`](crate::seed_pass) does, but without a backward
+/// pass. `None` if the seed is not in the cast.
 pub fn probe<B: GraftBackend, H: AutodiffModule<B>>(
     seed: &SeedId,
     host: &H,

@@ -7,20 +7,20 @@ use kasmina_leyline::SlotId;
 
 use crate::{Activation, GradientLedger, Grafts, SlotShape, gradient_norm};
 
-/// The most examples of the batch that a kernel is tried out with. Our choice: enough for any norm, too few to notice.
+/// The maximum batch of a rehearsal. Our choice: enough for any norm layer, too few to cost time.
 const BATCH: usize = 8;
 
-/// What a kernel does on a ramp.
+/// The result of a kernel on a ramp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rehearsal {
-    /// The mean square error towards another ramp.
+    /// The mean square error to another ramp.
     pub loss: f32,
     /// The L2 norm over all of the kernel's gradients.
     pub gradient_norm: f32,
 }
 
-/// Runs a forward and a backward pass of the kernel alone, on a ramp of the shape of `input` (at most 8 examples) towards
-/// another ramp. The kernel is as it was. `None` if it does not run on that shape.
+/// Runs a forward and a backward pass of the kernel alone, on a ramp of the shape of `input` (at most 8 examples), with another ramp
+/// as the target. The kernel does not change. `None` if it does not run on that shape.
 #[must_use]
 pub fn rehearse<B: GraftBackend>(
     kernel: &KernelModule<B>,
@@ -35,7 +35,7 @@ pub fn rehearse<B: GraftBackend>(
     }
 }
 
-/// Whether `grafts` pass a ramp at the slot on bit for bit, as they must while every seed there is paused.
+/// Whether `grafts` return a ramp at the slot unchanged, bit for bit, as they must while every seed there is paused.
 #[must_use]
 pub fn passes_unchanged<B: BlendBackend>(
     grafts: Grafts<B>,
@@ -76,7 +76,7 @@ fn passes_on<B: BlendBackend, const D: usize>(
     grafts.at_with_tap(slot.as_str(), tap, h).into_data().as_bytes() == expected.as_bytes()
 }
 
-/// Numbers from -1 to 1 in the shape of `activation`, at most [`BATCH`] examples, each row other than the last.
+/// Numbers from -1 to 1 in the shape of `activation`, at most [`BATCH`] examples, with no two rows in sequence the same.
 fn ramp<B: Backend, const D: usize>(activation: &Activation, steps: usize, device: &B::Device) -> Option<Tensor<B, D>> {
     let mut dims: [usize; D] = activation.dims.as_slice().try_into().ok()?;
     dims[0] = dims[0].min(BATCH);

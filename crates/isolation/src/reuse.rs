@@ -8,17 +8,17 @@ use kasmina_leyline::SlotId;
 
 use crate::grafts::Graft;
 
-/// What a pass does with the activations that come as closures.
+/// How a pass gets lazy activations.
 pub(crate) enum Reuse<B: BlendBackend> {
     /// It computes them.
     No,
     /// It computes them and keeps them.
     Keep(BTreeMap<SlotId, Kept<B>>),
-    /// It takes those of another pass.
+    /// It reuses those of another pass.
     From(Activations<B>),
 }
 
-/// Detached activations of one pass, and the order of its slots. A clone shares both.
+/// The detached activations of one pass, and the order of its slots. A clone shares both.
 pub struct Activations<B: BlendBackend>(Arc<Of<B>>);
 
 struct Of<B: BlendBackend> {
@@ -44,7 +44,7 @@ impl<B: BlendBackend> Activations<B> {
         Self(Arc::new(Of { order, kept }))
     }
 
-    /// The tap and the activation of `slot`, if nothing but the host itself has been at work before it with these grafts too.
+    /// The tap and the activation of `slot`, if with these grafts too only the host itself has computed what comes before it.
     pub(crate) fn find<const D: usize>(
         &self,
         slot: &str,
@@ -52,7 +52,7 @@ impl<B: BlendBackend> Activations<B> {
     ) -> Option<(Option<Tensor<B, D>>, Tensor<B, D>)> {
         let Of { order, kept } = &*self.0;
         let kept = kept.get(slot).filter(|kept| kept.rank == D)?;
-        // A slot that the host comes to twice has two activations, and one was kept.
+        // If the host visits a slot twice, there are two activations, and only one was kept.
         if order.iter().filter(|other| other.as_str() == slot).count() != 1 {
             return None;
         }

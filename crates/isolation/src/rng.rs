@@ -1,9 +1,9 @@
-//! Who draws the backend's random numbers when.
+//! The three streams of random numbers of a step.
 
 use burn::tensor::backend::Backend;
 
-/// The random numbers of a step come from three streams that do not depend on each other, so that a seed's passes do not
-/// change what the host draws.
+/// A stream of a step's random numbers. The three streams are independent, so that the passes of seeds do not change what the host
+/// draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RngStream {
     /// Drawn in the host's pass.
@@ -14,7 +14,7 @@ pub enum RngStream {
     Trainer,
 }
 
-/// Seeds the backend's one random number generator for each stream of a step.
+/// Seeds the backend's random number generator (it has only one) for each stream of a step.
 #[derive(Debug)]
 pub struct StepRng<'a, B: Backend> {
     device: &'a B::Device,
@@ -23,13 +23,13 @@ pub struct StepRng<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> StepRng<'a, B> {
-    /// The streams of `step`, which follow from `seed`. Without a seed the backend draws on as it would.
+    /// The streams of `step`, derived from `seed`. Without a seed, the backend's generator is left alone.
     #[must_use]
     pub const fn new(device: &'a B::Device, seed: Option<u64>, step: u64) -> Self {
         Self { device, seed, step }
     }
 
-    /// From here on the backend draws from the beginning of `stream`.
+    /// Makes the backend draw from the beginning of `stream` from now on.
     pub fn start(&self, stream: RngStream) {
         let Some(seed) = self.seed else { return };
         let stream = match stream {
@@ -42,7 +42,7 @@ impl<'a, B: Backend> StepRng<'a, B> {
     }
 }
 
-/// The finaliser of splitmix64: neighbouring numbers become unrelated ones.
+/// The finaliser of splitmix64, which makes unrelated numbers of neighbouring ones.
 const fn mix(number: u64) -> u64 {
     let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

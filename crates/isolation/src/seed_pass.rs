@@ -1,4 +1,4 @@
-//! The pass in which one seed learns, and the proof that nobody else does.
+//! The pass in which one seed learns, and the proof that nothing else does.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,29 +12,29 @@ use crate::{
     cosine_similarity, frozen_twin, host_pass::number,
 };
 
-/// What a seed's pass found. Nothing has been stepped, and no seed has been culled.
+/// The facts of a seed's pass. Nothing has been stepped, and no seed has been culled.
 #[derive(Debug)]
 pub struct SeedPass {
-    /// The loss of the seed's view, finite or not; `None` if its kernel could not do its part, which is one of the faults.
+    /// The loss of the seed's view, finite or not. `None` if its kernel failed, which is one of the faults.
     pub loss: Option<f32>,
     /// The seed's gradients; `None` if the loss is missing or not finite, or if there was a violation.
     pub gradients: Option<GradientsParams>,
-    /// Somebody else got a gradient.
+    /// The host or another kernel got a gradient.
     pub violation: Option<Violation>,
-    /// Grafts that could not do their part, those of other seeds included.
+    /// Grafts that failed, including those of other seeds.
     pub faults: Vec<Fault>,
-    /// The time that kernels and blends took in the pass whose loss counts.
+    /// The time of kernels and blends in the pass whose loss counts.
     pub blend_time: Duration,
     /// The time that the forward and backward pass took.
     pub pass_time: Duration,
-    /// The time that the proof took.
+    /// The time that the verification took.
     pub verify_time: Duration,
 }
 
-/// Runs the pass of one seed over the batch of `pass`, on a frozen twin of the host; `None` if the seed is not in the cast.
+/// Runs the pass of one seed over the batch of `pass`, on a frozen twin of the host. `None` if the seed is not in the cast.
 ///
-/// A loss that is not finite may be another live seed's doing: then the pass is done again without the others, and the loss
-/// of the seed alone counts.
+/// If the loss is not finite, another live seed may be the cause. So the pass is run again without the other live seeds, and the
+/// loss of that pass counts.
 pub fn seed_pass<B: GraftBackend, H: AutodiffModule<B>>(
     seed: &SeedId,
     host: &H,
@@ -63,14 +63,14 @@ pub fn seed_pass<B: GraftBackend, H: AutodiffModule<B>>(
     Some(SeedPass { loss: value, gradients, violation, faults, blend_time, pass_time, verify_time })
 }
 
-/// What the forward passes of a seed's view found.
+/// The facts of the forward passes of a seed's view.
 pub(crate) struct Looked<B: GraftBackend> {
     pub(crate) loss: Option<(Tensor<B, 1>, f32)>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) blend_time: Duration,
 }
 
-/// The loss of the seed's view; if that is not finite, that of the seed alone.
+/// The loss of the seed's view; if it is not finite, that of the seed alone.
 pub(crate) fn look<B: GraftBackend, H: AutodiffModule<B>>(
     participant: &Participant<'_, B>,
     host: &H,
@@ -103,7 +103,7 @@ pub(crate) fn look<B: GraftBackend, H: AutodiffModule<B>>(
     alone
 }
 
-/// The seed's gradients, if nobody else got one.
+/// The seed's gradients, if nothing else got one.
 fn verify<B: GraftBackend, H: AutodiffModule<B>>(
     participant: &Participant<'_, B>,
     host: &H,
@@ -120,7 +120,7 @@ fn verify<B: GraftBackend, H: AutodiffModule<B>>(
         let cosine = cosine_similarity::<B, _>(host, host_gradients, &there, &reached);
         return Err(violation(reached, cosine));
     }
-    // A seed that could not do its part is out of the step.
+    // A seed with a fault is left out of the step.
     let failed = |seed: &SeedId| faults.iter().any(|fault| fault.seed == *seed);
     let others = cast.participants().iter().filter(|other| other.seed != participant.seed && !failed(other.seed));
     let reached: BTreeSet<_> = others.flat_map(|other| ledger.present(other.kernel)).collect();

@@ -12,7 +12,7 @@ use kasmina_leyline::SlotId;
 
 use crate::{Grafts, PassKind, frozen_twin};
 
-/// One activation as it was seen: `[batch, channels]`, `[batch, tokens, channels]` or `[batch, channels, height, width]`.
+/// The shape and type of an activation: `[batch, channels]`, `[batch, tokens, channels]` or `[batch, channels, height, width]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activation {
     /// The extent of every dimension.
@@ -22,7 +22,7 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// What a tensor shows.
+    /// The shape and type of a tensor.
     #[must_use]
     pub fn of<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Self {
         Self { dims: tensor.dims().to_vec(), dtype: tensor.dtype() }
@@ -61,8 +61,8 @@ impl From<&SlotShape> for SlotActivation {
     }
 }
 
-/// Looks at a host: runs `forward` once on its frozen twin, without any graft, and returns the slots that the pass came to.
-/// The host is as it was, running statistics included. The forward may draw from the backend's random numbers.
+/// Finds the slots of a host: runs `forward` once on its frozen twin, without grafts, and returns the slots that it reached. The host
+/// does not change, nor do its running statistics. The forward may draw random numbers from the backend.
 pub fn attach<B: GraftBackend, H: AutodiffModule<B>, R>(
     host: &H,
     forward: impl FnOnce(&H, &mut Grafts<B>) -> R,

@@ -1,4 +1,4 @@
-//! The one table of what a seed does in which pass.
+//! What a seed does in each pass: one table.
 
 use kasmina_leyline::{
     SeedId,
@@ -9,14 +9,14 @@ use kasmina_leyline::{
     },
 };
 
-/// A way to look at the network.
+/// A view of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum View {
     /// The pass that trains the host.
     Host,
     /// The pass of one seed: everything else is frozen.
     Seed(SeedId),
-    /// What inference and validation see. No graph.
+    /// What inference and validation see. It has no graph.
     Live,
 }
 
@@ -25,7 +25,7 @@ pub enum View {
 pub enum Part {
     /// Nothing: its slot passes the host's activation on.
     Absent,
-    /// It is structure: it learns with the host, or is frozen with it.
+    /// It is structure: it learns with the host or is frozen with it.
     Committed,
     /// It learns from a copy of the host's gradient, behind an activation that it does not change.
     StraightThrough,
@@ -42,7 +42,7 @@ pub enum Part {
 pub enum Role {
     /// Differentiable structure: the blend passes gradients to the host and to the kernel.
     Structure,
-    /// The host's tensor goes on untouched; the kernel gets a copy of the gradient.
+    /// The host's tensor passes through unchanged; the kernel gets a copy of the gradient.
     StraightThrough,
     /// Blended in; the host side is not a parent of the blend.
     Barrier,
@@ -51,9 +51,9 @@ pub enum Role {
 /// The alpha at which a seed is blended in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlphaSource {
-    /// Its schedule's.
+    /// The one of its schedule.
     Schedule,
-    /// 1.
+    /// Always 1.
     One,
 }
 
@@ -84,7 +84,7 @@ pub struct Row {
     pub other: Part,
     /// In the live view.
     pub live: Part,
-    /// Wherever it is blended in.
+    /// In every view in which it is blended in.
     pub alpha: AlphaSource,
 }
 

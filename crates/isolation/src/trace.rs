@@ -1,4 +1,4 @@
-//! What a pass leaves behind.
+//! The trace of a pass.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -8,15 +8,15 @@ use kasmina_leyline::{SeedId, SlotId};
 
 use crate::{Activations, SlotShape};
 
-/// Which pass a host's forward runs in. A closure that keeps metrics counts a batch once by counting [`Host`](Self::Host)
-/// alone.
+/// The kind of pass that a host's forward runs in. A closure that keeps metrics counts each batch once if it counts only
+/// [`Host`](Self::Host).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassKind {
     /// A host without any graft: [`Grafts::none`](crate::Grafts::none).
     Bare,
-    /// The pass that trains the host. One for each batch.
+    /// The pass that trains the host: one for each batch.
     Host,
-    /// The host's pass over the same batch again, because a fossil has spoilt the first.
+    /// The host's pass over the same batch again, because a fossil spoilt the first one.
     HostAgain,
     /// The pass in which one seed learns.
     Seed,
@@ -26,38 +26,37 @@ pub enum PassKind {
     Live,
     /// The network without the seeds under trial.
     Committed,
-    /// A look at the host's slots.
+    /// The pass that finds the host's slots.
     Attach,
 }
 
-/// A graft that could not do its part in a pass. The host's activation went on as if the seed were not there.
+/// A graft failed in a pass. The pass used the host's activation as if the seed were not there.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
-    /// The seed that owns the graft.
     pub seed: SeedId,
-    /// The graft's slot.
     pub slot: SlotId,
-    /// Why, machine-readable.
+    /// The machine-readable reason.
     pub reason: &'static str,
-    /// Why, for a reader.
+    /// An explanation for people.
     pub detail: String,
 }
 
-/// What a pass leaves behind: what its slots showed, and what went wrong.
+/// The trace of a pass: its slots, and what failed.
 pub struct Trace<B: BlendBackend> {
-    /// Which pass it was.
+    /// The kind of pass.
     pub pass: PassKind,
-    /// What each slot showed when the pass first came to it.
+    /// The activations of each slot, at its first visit.
     pub shapes: BTreeMap<SlotId, SlotShape>,
-    /// The slots in the order in which the pass came to them. A slot that it came to twice is here twice.
+    /// The slots in the order of the visits. A slot that was visited twice is listed twice.
     pub order: Vec<SlotId>,
-    /// Grafts that could not do their part.
+    /// The grafts that failed.
     pub faults: Vec<Fault>,
-    /// The logits that the host offered, `[batch, classes]`, detached.
+    /// The logits that the host gave, `[batch, classes]`, detached.
     pub logits: Option<Tensor<B, 2>>,
     /// Lazy activations, if the pass kept them.
     pub activations: Activations<B>,
-    /// The time that kernels and blends took. On a device that works asynchronously, the time to launch them.
+    /// The time of kernels and blends. On an asynchronous device, the time to launch them.
     pub blend_time: Duration,
 }
 
@@ -74,13 +73,13 @@ impl<B: BlendBackend> Trace<B> {
         }
     }
 
-    /// Whether the pass came to the slot.
+    /// Whether the pass reached the slot.
     #[must_use]
     pub fn reached(&self, slot: &SlotId) -> bool {
         self.shapes.contains_key(slot)
     }
 
-    /// Whether the seed's graft could not do its part.
+    /// Whether the seed's graft failed.
     #[must_use]
     pub fn failed(&self, seed: &SeedId) -> bool {
         self.faults.iter().any(|fault| fault.seed == *seed)

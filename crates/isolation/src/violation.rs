@@ -1,41 +1,41 @@
-//! Gradients that must not be there.
+//! Isolation violations: gradients that must not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::ParamId;
 use kasmina_leyline::SeedId;
 
-/// The pass that a violation was found in.
+/// The pass in which a violation was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// The host's: a TRAINING seed shares a parameter with it.
+    /// The host's pass: a TRAINING seed shares a parameter with it.
     Host,
-    /// The seed's own: somebody else got a gradient.
+    /// The seed's own pass: the host or another kernel got a gradient.
     Seed,
 }
 
 /// A parameter got a gradient that it must not get.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// The seed to blame.
+    /// The seed that caused it.
     pub seed: SeedId,
-    /// The pass that it was found in.
+    /// The pass in which it was found.
     pub pass: Pass,
-    /// The parameters that got it.
+    /// The parameters that got the gradient.
     pub shared: BTreeSet<ParamId>,
-    /// The cosine similarity between the host's gradient without the seed and what it would have got from the seed, over the
-    /// shared parameters; `None` if one of the two is not known or zero.
+    /// The cosine similarity, over the shared parameters, of the host's gradient without the seed and what it would have got from
+    /// the seed. `None` if one of the two is zero or unknown.
     pub cosine: Option<f32>,
 }
 
-/// Counts violations per seed.
+/// Counts the violations of each seed.
 #[derive(Clone, Debug, Default)]
 pub struct ViolationLog {
     counts: BTreeMap<SeedId, u64>,
 }
 
 impl ViolationLog {
-    /// So many violations of one seed are not an accident. Source: Esper's contract.
+    /// The number of violations of one seed that is no longer taken for an accident. Source: Esper's contract.
     pub const ESCALATION: u64 = 3;
 
     /// Counts one more. Returns whether the count has reached [`ESCALATION`](Self::ESCALATION).

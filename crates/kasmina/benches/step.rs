@@ -1,120 +1,77 @@
 //! A training step: the host in plain Burn, with a seed in TRAINING, with one in BLENDING (the activation given as a closure
-//! or, eager, as it is), and what of it the isolation checks take. The host has four layers of 512 and its slot behind the third; the seed is a bottleneck 512-64-512, so a
-//! sixteenth of the host.
+//! or, eager, as it is), and what of it the isolation checks take. The host has four layers of 512 and its slot behind the third; the
+//! seed is a bottleneck 512-64-512, so a sixteenth of the host.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]
 #![allow(clippy::expect_used, reason = "a bench that cannot set up has nothing to measure")]
 
 use std::time::Duration;
 
 use burn::{
-    backend::{Autodiff, Flex},
-    module::Module,
-    nn::{Linear, LinearConfig},
-    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
-    tensor::{Distribution, Tensor, activation::relu, backend::Backend},
+    optim::{GradientsParams, Optimizer},
+    tensor::{Distribution, Tensor},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 use kasmina::{
-    CommandSender, Grafts, SeedManager, Settings, StepReport,
-    blending::BlendBackend,
-    kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, doubles::MemoryLibrary},
-    leyline::{BlueprintId, SeedId, SlotId, TrainingRunId, v1::SeedOperation::SeedOpStartGrafting},
-    safety::{Clock, SystemClock},
-    security::{CommandVerifier, KeyRing, Secret},
+    Grafts, Settings, StepReport,
+    doubles::{Act, B, Host, Stack, Trainee, World},
+    safety::SystemClock,
 };
-
-type B = Autodiff<Flex>;
 
 const WIDTH: usize = 512;
 const BATCH: usize = 64;
 const RATE: f64 = 1e-4;
 
-#[derive(Module, Debug)]
-struct Host<B: Backend> {
-    layers: Vec<Linear<B>>,
-    /// Whether it gives its activation as a closure.
-    lazy: bool,
-}
-
-impl<B: BlendBackend> Host<B> {
-    fn loss(&self, x: &Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
-        let run = |layers: &[Linear<B>], x: Tensor<B, 2>| layers.iter().fold(x, |h, layer| relu(layer.forward(h)));
-        let (stem, head) = self.layers.split_at(3);
-        let h = if self.lazy {
-            grafts.at_lazy("late", || run(stem, x.clone()))
-        } else {
-            grafts.at("late", run(stem, x.clone()))
-        };
-        let h = run(head, h);
-        (h - x.clone()).square().mean()
-    }
-}
-
 struct Bench {
-    host: Host<B>,
-    optimizer: OptimizerAdaptor<AdamW, Host<B>, B>,
+    trainee: Trainee<Stack<B>>,
     x: Tensor<B, 2>,
+}
+
+fn loss(host: &Stack<B>, x: &Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
+    (host.forward(x.clone(), grafts) - x.clone()).square().mean()
 }
 
 impl Bench {
     fn new(lazy: bool) -> Self {
-        let device = Default::default();
-        let layers = (0..4).map(|_| LinearConfig::new(WIDTH, WIDTH).init(&device)).collect();
-        let x = Tensor::random([BATCH, WIDTH], Distribution::Default, &device);
-        Self { host: Host { layers, lazy }, optimizer: AdamWConfig::new().init(), x }
+        let host = Stack::init(WIDTH, 4, 1);
+        let x = Tensor::random([BATCH, WIDTH], Distribution::Default, &Default::default());
+        Self { trainee: Trainee::new(if lazy { host.lazy() } else { host }), x }
     }
 
     fn step(&mut self) {
-        let gradients = self.host.loss(&self.x, &mut Grafts::none()).backward();
-        let gradients = GradientsParams::from_grads(gradients, &self.host);
-        self.host = self.optimizer.step(RATE, self.host.clone(), gradients);
+        let Trainee { host, optimizer, .. } = &mut self.trainee;
+        let gradients = loss(host, &self.x, &mut Grafts::none()).backward();
+        let gradients = GradientsParams::from_grads(gradients, host);
+        *host = optimizer.step(RATE, host.clone(), gradients);
     }
 
-    fn managed_step(&mut self, manager: &mut SeedManager<B>) -> StepReport {
-        let x = &self.x;
-        let report =
-            manager.train_batch(&mut self.host, &mut self.optimizer, RATE, |host, grafts| host.loss(x, grafts));
+    fn managed_step(&mut self, world: &mut World<SystemClock>) -> StepReport {
+        let (x, trainee) = (&self.x, &mut self.trainee);
+        let forward = |host: &Stack<B>, grafts: &mut Grafts<B>| loss(host, x, grafts);
+        let report = world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward);
         report.expect("the loss is finite")
     }
 
-    /// A manager with a seed in TRAINING or, `blending`, in a BLENDING that does not end.
-    fn manager(&mut self, blending: bool) -> SeedManager<B> {
-        let (seed, blueprint) = (SeedId::new("seed-1").expect("an id"), BlueprintId::new("bottleneck").expect("an id"));
-        let layers =
-            vec![LayerSpec::linear(WIDTH, 64), LayerSpec::Activation(Activation::Relu), LayerSpec::linear(64, WIDTH)];
-        let contract = SlotContract::f32(2, WIDTH, WIDTH);
-        let manifest = Manifest::new(blueprint.clone(), contract, layers).expect("the layers chain");
-        let library = MemoryLibrary::new();
-        library.add(&manifest, &Initialisation { seed: 1, zero_last: true }).expect("the manifest is valid");
-        let secret = Secret::new("the bench's secret").expect("not empty");
-        let (mut sender, clock) = (CommandSender::new(&secret, "bench").expect("a name"), SystemClock::new());
+    /// A world with a seed in TRAINING or, `blending`, in a BLENDING that does not end.
+    fn world(&mut self, blending: bool) -> World<SystemClock> {
         let mut settings = Settings::default();
         // A noisy machine is no unstable seed.
         settings.gates.stability.max_blend_ms = 10_000;
         settings.gates.stability.max_isolation_ms = 10_000;
-        let mut manager = SeedManager::<B>::builder(TrainingRunId::new("bench-1").expect("an id"))
-            .settings(settings)
-            .verifier(CommandVerifier::new(KeyRing::of("k1", secret)))
-            .kernels(library)
-            .volatile()
-            .build(&Default::default())
-            .expect("the settings make sense");
-        let x = self.x.clone();
-        manager.attach_host(&self.host, |host, grafts| host.loss(&x, grafts)).expect("a host alone");
-        manager.register_seed(seed.clone(), SlotId::new("late").expect("an id")).expect("the first");
-        let wire = sender.germinate(&seed, &blueprint, clock.unix()).expect("short");
-        manager.submit(&wire).expect("the kernel fits");
+        let mut world = World::with_clock(settings, SystemClock::new(), |builder| {
+            builder.volatile().build(&Default::default()).expect("the settings make sense")
+        });
+        world.add(&Stack::<B>::relu_kernel(WIDTH, 64));
+        let x = &self.x;
+        world.manager.attach_host(&self.trainee.host, |host, grafts| loss(host, x, grafts)).expect("a host alone");
+        world.register(&self.trainee.host);
+        world.act("seed-1", Act::Germinate).expect("the kernel fits");
         if blending {
             for _ in 0..10 {
-                self.managed_step(&mut manager);
+                self.managed_step(&mut world);
             }
-            let parameters = [("alpha_total_steps", 16_777_216.0)];
-            let annotations = [("blend_mode", "RESIDUAL")];
-            let wire =
-                sender.operate(&seed, SeedOpStartGrafting, parameters, annotations, clock.unix()).expect("short");
-            manager.submit(&wire).expect("the seed is stable");
+            world.act("seed-1", Act::Graft(16_777_216)).expect("the seed is stable");
         }
-        manager
+        world
     }
 }
 
@@ -125,17 +82,16 @@ fn steps(criterion: &mut Criterion) {
     let rows = [("host_training", true, false), ("host_blending", true, true), ("host_blending_eager", false, true)];
     for (name, lazy, blending) in rows {
         let mut bench = Bench::new(lazy);
-        let mut manager = bench.manager(blending);
-        group.bench_function(name, |bencher| bencher.iter(|| bench.managed_step(&mut manager)));
+        let mut world = bench.world(blending);
+        group.bench_function(name, |bencher| bencher.iter(|| bench.managed_step(&mut world)));
     }
     group.finish();
 
     let mut group = criterion.benchmark_group("isolation");
     let mut bench = Bench::new(true);
-    let mut manager = bench.manager(true);
+    let mut world = bench.world(true);
     group.bench_function("verify", |bencher| {
-        bencher
-            .iter_custom(|steps| (0..steps).map(|_| bench.managed_step(&mut manager).timing.verify).sum::<Duration>());
+        bencher.iter_custom(|steps| (0..steps).map(|_| bench.managed_step(&mut world).timing.verify).sum::<Duration>());
     });
     group.finish();
 }

@@ -10,10 +10,14 @@ use kasmina_leyline::TrainingRunId;
 use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
 use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
-use kasmina_telemetry::Sink;
+use kasmina_telemetry::{Assembler, Reporter, Sink};
 
 use crate::{
-    Advance, BuildError, CheckpointError, SeedManager, Settings, durable::Durable, manager::Parts, reporter::Reporter,
+    durable::Durable,
+    error::{BuildError, CheckpointError},
+    manager::{Parts, SeedManager},
+    report::Recovered,
+    settings::{Advance, Settings},
     tensors::Tensors,
 };
 
@@ -139,21 +143,66 @@ impl SeedManagerBuilder {
         }
     }
 
-    pub(crate) fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
+    /// The manager as its store tells it: every seed in the stage that was acknowledged, with its kernel; weights and optimizer state
+    /// as its last gate judged them, or newer; embargoes with what was left of them; breakers, violations and the steps of
+    /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
+    ///
+    /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
+    /// another time-out. The host is the trainer's: it restores its own, or has
+    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
+    ///
+    /// ```
+    /// use burn::backend::{Autodiff, Flex};
+    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
+    ///
+    /// type B = Autodiff<Flex>;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
+    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
+    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
+    /// };
+    /// let seed = SeedId::new("seed-1")?;
+    /// let (mut manager, found) = open()?;
+    /// assert_eq!(found.incarnation, 0);
+    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
+    /// drop(manager); // or kill -9
+    ///
+    /// let (manager, found) = open()?;
+    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
+    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
+    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
+        let mut manager = self.assemble::<B>(device)?;
+        let recovered = manager.recover()?;
+        Ok((manager, recovered))
+    }
+
+    fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         self.settings.check()?;
         let Self { run, settings, verifier, library, gatekeepers, policy, clock, sinks, storage } = self;
         let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
         let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
-            let settings = KeeperSettings { retention: verifier.retention().ttl, ..KeeperSettings::default() };
-            let keeper = Keeper::open(journal, blobs, settings, clock.monotonic()).map_err(CheckpointError::from)?;
-            Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), torn_tail))
+            // Nonces go when a watermark that stands for them is durable.
+            let settings = KeeperSettings { retention: Duration::MAX, ..KeeperSettings::default() };
+            let opened = clock.monotonic();
+            let keeper = Keeper::open(journal, blobs, settings, opened).map_err(CheckpointError::from)?;
+            Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), verifier.retention().ttl, opened, torn_tail))
         });
         Ok(SeedManager::new(Parts {
             reading: settings.reading(&run),
             engine: Engine::new(settings.engine(&run), gatekeepers),
             tensors: Tensors::new(&settings, library, device),
             policy: policy.unwrap_or_else(|| settings.policy()),
-            reporter: Reporter::new(&settings.telemetry, &run, Arc::clone(&clock), sinks),
+            reporter: Reporter::new(
+                Assembler::new(&settings.telemetry.source, run.clone(), settings.telemetry.pending_events),
+                sinks,
+                settings.telemetry.pending_packets,
+            ),
             durable: durable.transpose()?,
             verifier,
             clock,
@@ -201,5 +250,14 @@ impl Settings {
                 },
             }),
         }
+    }
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// A manager for the run `run`. What is not wired up fails closed: without a verifier no command is obeyed, without a library no
+    /// kernel is found.
+    #[must_use]
+    pub fn builder(run: TrainingRunId) -> SeedManagerBuilder {
+        SeedManagerBuilder::new(run)
     }
 }

@@ -1,14 +1,53 @@
-//! Ways to do what must never happen, for tests that show that it is noticed.
+//! Test doubles: a world to grow seeds in, a manager that grows nothing, and what every manager has to do.
+//!
+//! ```
+//! use kasmina::{
+//!     Settings,
+//!     doubles::{Act::*, Mlp, Trainee, World},
+//!     gates::doubles::AllowAll,
+//!     leyline::v1::SeedLifecycleStage::SeedStageFossilized,
+//! };
+//!
+//! let mut world = World::build(Settings::default(), |builder| {
+//!     builder.gatekeepers(AllowAll).volatile().build(&Default::default()).expect("the defaults make sense")
+//! });
+//! let mut trainee = Trainee::new(Mlp::init());
+//! world.attach(&trainee.host);
+//! world.live(&mut trainee, 40, &[(1, Germinate), (11, Graft(10)), (22, Stabilize), (30, Evaluate), (38, Fossilize)]);
+//! assert_eq!(world.stage("seed-1"), SeedStageFossilized);
+//! ```
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+
+mod act;
+pub mod conformance;
+mod fake;
+mod hosts;
+mod stock;
+mod world;
+
+pub use act::{Act, Cue};
+pub use fake::{FakeHandle, FakeManager};
+pub use hosts::{
+    B, Cnn, Host, Mlp, Noisy, RATE, Seat, Stack, batch, bytes, control_step, determined, loss, optimizer, spoilt, twin,
+};
+pub use stock::{blueprint, seed, slot, stock};
+pub use world::{SECRET, Trainee, World, sender};
 
 use kasmina_blending::GraftBackend;
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::SeedId;
 
-use crate::SeedManager;
+use crate::manager::SeedManager;
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Replaces the kernel of a grafted seed behind the registry's back. Returns whether it had one.
     pub fn tamper(&mut self, seed: &SeedId, replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>) -> bool {
         self.tensors_mut().tamper(seed, replace)
+    }
+
+    /// The kernel of a grafted seed, to look at. Copies handles, no weights.
+    #[must_use]
+    pub fn kernel(&self, seed: &SeedId) -> Option<KernelModule<B>> {
+        self.tensors().kernel(seed)
     }
 }

@@ -1,7 +1,7 @@
 //! What is acknowledged is durable: the journal and the weights behind it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     ops::ControlFlow,
     sync::Arc,
@@ -9,14 +9,14 @@ use std::{
 };
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Delta, State};
+use kasmina_engine::{Delta, Seed, State, state::RunState};
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
 use prost::Message;
 
 use crate::{
-    CheckpointError,
+    error::CheckpointError,
     records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
     tensors::{Plant, Tensors},
 };
@@ -27,12 +27,18 @@ const MOST_RECALLED: usize = 1000;
 /// Bytes of packets that go into the journal at once, well below what a batch may have. Our choice.
 const MOST_SPILLED: usize = 16 << 20;
 
+/// Seeds whose weights are written before another snapshot lets the older weights go. Our choice: weights are far larger than
+/// a snapshot.
+const MOST_SAVES: usize = 64;
+
 /// The journal, and what of this run is in it.
 pub(crate) struct Durable {
     keeper: Keeper,
     run: String,
     incarnation: u64,
     weights: WeightsBySeed,
+    /// How often weights of a seed were written since the newest snapshot.
+    saves: usize,
     /// Moves that have happened and are not in the journal yet, oldest first.
     owed: Vec<Entry>,
     /// The same moves, for whoever they are reported to once they are durable.
@@ -41,7 +47,13 @@ pub(crate) struct Durable {
     moved: BTreeSet<SeedId>,
     /// Seeds whose records are newer because they learned.
     learned: BTreeSet<SeedId>,
-    undelivered: Vec<u64>,
+    /// What belongs to no seed, as the journal holds it.
+    run_written: Option<RunState>,
+    /// Critical packets that the journal holds and does not know to be delivered.
+    undelivered: BTreeSet<u64>,
+    nonces: Nonces,
+    /// When the keeper was opened: for it, all nonces that it found were written then.
+    opened: Monotonic,
     /// Whether the last attempt to write failed.
     failing: bool,
     /// Whether that was emitted.
@@ -65,7 +77,7 @@ pub(crate) struct Batch<'a> {
     /// Critical packets that the batch causes.
     pub(crate) packets: Vec<Vec<u8>>,
     pub(crate) watermark: Option<UnixTime>,
-    pub(crate) undelivered: Vec<u64>,
+    pub(crate) undelivered: BTreeSet<u64>,
 }
 
 /// What became durable.
@@ -80,17 +92,27 @@ pub(crate) struct Written {
 }
 
 impl Durable {
-    pub(crate) fn new(keeper: Keeper, run: String, torn_tail: Option<StoreError>) -> Self {
+    pub(crate) fn new(
+        keeper: Keeper,
+        run: String,
+        retention: Duration,
+        opened: Monotonic,
+        torn_tail: Option<StoreError>,
+    ) -> Self {
         Self {
             keeper,
             run,
             incarnation: 0,
             weights: BTreeMap::new(),
+            saves: 0,
             owed: Vec::new(),
             owed_moves: Vec::new(),
             moved: BTreeSet::new(),
             learned: BTreeSet::new(),
-            undelivered: Vec::new(),
+            run_written: None,
+            undelivered: BTreeSet::new(),
+            nonces: Nonces { retention, ..Nonces::default() },
+            opened,
             failing: false,
             failure_emitted: false,
             torn_tail,
@@ -111,8 +133,16 @@ impl Durable {
     }
 
     /// Goes on where another process stopped.
-    pub(crate) fn resume(&mut self, incarnation: u64, weights: WeightsBySeed, undelivered: Vec<u64>) {
+    pub(crate) fn resume(
+        &mut self,
+        incarnation: u64,
+        weights: WeightsBySeed,
+        undelivered: BTreeSet<u64>,
+        newest_nonce: Option<UnixTime>,
+    ) {
+        self.nonces.written(newest_nonce, self.opened);
         (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
+        self.keeper.pin(self.undelivered.first().copied());
     }
 
     /// A change that was committed before it was durable: it goes with the next batch.
@@ -158,47 +188,72 @@ impl Durable {
     ) -> Result<Written, CheckpointError> {
         // Asked before anything is encoded.
         self.keeper.ready(now)?;
+        let forgettable = self.nonces.forgettable(now);
+        let watermark = self.nonces.watermark(batch.watermark, forgettable);
         let step = batch.delta.run.as_ref().unwrap_or(&batch.state.run).step;
         let mut entries = Vec::new();
         if self.keeper.snapshots().next().is_none() {
-            entries.push(self.snapshot(batch.state, batch.watermark, now)?);
+            entries.push(self.snapshot(batch.state, watermark, now)?);
         }
-        let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.clone());
+        let mut weights = self.save(&batch.weights, tensors, step, now)?;
+        let record = |seed: &SeedId| batch.delta.seeds.get(seed).or_else(|| batch.state.seeds.get(seed));
+        let detached = self.weights.keys().filter(|seed| !has_graft(record(seed)));
+        weights.extend(detached.map(|seed| (seed.clone(), None)));
+        let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.iter().copied().collect());
         let owed = self.moved.iter().filter(|seed| !batch.delta.seeds.contains_key(*seed));
         let mut delta = batch.delta.clone();
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
-        let mut weights = self.save(&batch.weights, tensors, step, now)?;
-        let bare = delta.seeds.values().filter(|seed| seed.stage.graft().is_none());
-        weights.extend(bare.filter(|seed| self.weights.contains_key(&seed.id)).map(|seed| (seed.id.clone(), None)));
-        let record = DeltaRecord { at: now, delta, weights, watermark: batch.watermark, undelivered };
+        let incarnation = self.incarnation;
+        let record = DeltaRecord { incarnation, at: now, delta, weights, watermark, undelivered };
         let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
 
+        let newest_nonce = batch.entries.iter().filter_map(|entry| match entry {
+            Entry::NonceSeen { issued_at, .. } => Some(*issued_at),
+            Entry::Accepted { .. }
+            | Entry::Refused { .. }
+            | Entry::Ordered { .. }
+            | Entry::Moved { .. }
+            | Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
+            | Entry::RolledBack { .. }
+            | Entry::Telemetry { .. }
+            | Entry::WatermarkReset { .. } => None,
+        });
+        let newest_nonce = newest_nonce.max();
         entries.extend(self.owed.iter().cloned());
         entries.extend(batch.entries);
         entries.push(Entry::Delta { bytes: encode(&record)?, blobs });
         let packets = batch.packets.len();
-        entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
-        // What no sink has taken must stay.
+        // Compaction follows the append: what no sink has taken must not go with it.
         self.keeper.pin(batch.undelivered.first().copied());
+        entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
         let places = self.keeper.append(&entries, now)?;
 
         record.delta.seeds.keys().for_each(|seed| {
             self.moved.remove(seed);
             self.learned.remove(seed);
         });
+        self.nonces.written(newest_nonce, now);
+        if let Some(since) = forgettable {
+            // The watermark that stands for them is durable.
+            self.keeper.retain_nonces_since(since);
+        }
         tensors.saved(&batch.weights);
+        self.saves += record.weights.values().flatten().count();
         for (seed, weights) in record.weights {
             match weights {
                 Some(weights) => drop(self.weights.insert(seed, weights)),
                 None => drop(self.weights.remove(&seed)),
             }
         }
-        if let Some(undelivered) = record.undelivered {
-            self.undelivered = undelivered;
-        }
+        self.run_written = record.delta.run;
         self.owed.clear();
-        let packets = places.clone().skip((places.end - places.start) as usize - packets).collect();
+        let packets: Vec<u64> = places.clone().skip((places.end - places.start) as usize - packets).collect();
+        self.undelivered = batch.undelivered;
+        self.undelivered.extend(&packets);
         Ok(Written { moves: mem::take(&mut self.owed_moves), packets, took: None })
     }
 
@@ -225,6 +280,11 @@ impl Durable {
         Ok(named.collect())
     }
 
+    /// Whether the journal has what belongs to no seed as it was before.
+    pub(crate) fn is_behind(&self, run: &RunState) -> bool {
+        self.run_written.as_ref() != Some(run)
+    }
+
     /// The seeds whose records the journal should have at the next checkpoint of what has been learned.
     pub(crate) fn take_learned(&mut self) -> BTreeSet<SeedId> {
         mem::take(&mut self.learned)
@@ -236,12 +296,23 @@ impl Durable {
             incarnation: self.incarnation,
             at: now,
             state: state.clone(),
-            weights: self.weights.clone(),
+            weights: self.weights_in(state),
             watermark,
-            undelivered: self.undelivered.clone(),
+            undelivered: self.undelivered.iter().copied().collect(),
         };
         let blobs = record.weights.values().flat_map(Weights::blobs).collect();
         Ok(Entry::Snapshot { bytes: encode(&record)?, blobs })
+    }
+
+    /// The weights of the seeds that have a kernel in this state. A cull that is not in the journal yet has left its weights here.
+    fn weights_in(&self, state: &State) -> WeightsBySeed {
+        let grafted = self.weights.iter().filter(|(seed, _)| has_graft(state.seeds.get(*seed)));
+        grafted.map(|(seed, weights)| (seed.clone(), weights.clone())).collect()
+    }
+
+    /// Whether so much was written since the newest snapshot that it is time for another.
+    pub(crate) const fn snapshot_due(&self) -> bool {
+        self.saves >= MOST_SAVES || self.keeper.snapshot_due()
     }
 
     /// Writes the whole state, so that older records can go.
@@ -251,8 +322,10 @@ impl Durable {
         watermark: Option<UnixTime>,
         now: Monotonic,
     ) -> Result<(), CheckpointError> {
+        let watermark = self.nonces.watermark(watermark, None);
         let Entry::Snapshot { bytes, blobs } = self.snapshot(state, watermark, now)? else { return Ok(()) };
         self.keeper.snapshot(bytes, blobs, now)?;
+        self.saves = 0;
         Ok(())
     }
 
@@ -268,7 +341,7 @@ impl Durable {
         self.keeper.ready(now)?;
         let changed: BTreeSet<SeedId> = tensors.changed().cloned().collect();
         let saved = self.save(&changed, tensors, state.run.step, now)?;
-        let mut weights = self.weights.clone();
+        let mut weights = self.weights_in(state);
         weights.extend(saved.into_iter().filter_map(|(seed, weights)| Some((seed, weights?))));
         let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
         let digests = self.keeper.put_all(&bytes, now)?;
@@ -336,6 +409,7 @@ impl Durable {
         packets: &[Arc<TelemetryPacket>],
         now: Monotonic,
     ) -> Result<BTreeMap<String, u64>, CheckpointError> {
+        self.keeper.ready(now)?;
         let (mut entries, mut ids, mut bytes) = (Vec::new(), Vec::new(), 0);
         for packet in packets {
             let encoded = packet.encode_to_vec();
@@ -347,6 +421,7 @@ impl Durable {
             }
         }
         let places = self.keeper.append(&entries, now)?;
+        self.undelivered.extend(places.clone());
         Ok(ids.into_iter().zip(places).collect())
     }
 
@@ -354,4 +429,48 @@ impl Durable {
     pub(crate) const fn first_failure(&mut self) -> bool {
         !mem::replace(&mut self.failure_emitted, true)
     }
+}
+
+/// When nonces were written, and what stands for those that the journal may forget: the verifier forgets only when the next
+/// command comes.
+#[derive(Default)]
+struct Nonces {
+    retention: Duration,
+    /// When batches with nonces were written, and the latest issue in each, oldest first.
+    written: VecDeque<(Monotonic, UnixTime)>,
+    /// The latest issue of those that may be forgotten.
+    forgotten: Option<UnixTime>,
+    /// What the verifier said last.
+    verifiers: Option<UnixTime>,
+}
+
+impl Nonces {
+    fn written(&mut self, newest: Option<UnixTime>, now: Monotonic) {
+        self.written.extend(newest.map(|newest| (now, newest)));
+    }
+
+    /// Nonces that were written before this time can go.
+    fn forgettable(&self, now: Monotonic) -> Option<Monotonic> {
+        let age = now.since(Monotonic::ORIGIN).checked_sub(self.retention)?;
+        Some(Monotonic::ORIGIN.after(age))
+    }
+
+    /// The watermark of a process that comes back without the nonces from before `since`.
+    fn watermark(&mut self, verifiers: Option<UnixTime>, since: Option<Monotonic>) -> Option<UnixTime> {
+        while let Some((_, newest)) = self.written.front().copied().filter(|(written, _)| Some(*written) < since) {
+            self.forgotten = self.forgotten.max(Some(newest));
+            self.written.pop_front();
+        }
+        if verifiers < self.verifiers {
+            // An operator has lowered it.
+            self.forgotten = self.forgotten.min(verifiers);
+            self.written.iter_mut().for_each(|(_, newest)| *newest = verifiers.map_or(*newest, |at| at.min(*newest)));
+        }
+        self.verifiers = verifiers;
+        self.forgotten.max(verifiers)
+    }
+}
+
+fn has_graft(seed: Option<&Seed>) -> bool {
+    seed.is_some_and(|seed| seed.stage.graft().is_some())
 }

@@ -3,14 +3,14 @@
 use kasmina_commands::{ReadError, Unreadable};
 use kasmina_engine as engine;
 use kasmina_isolation::{Fault, HostPassCause};
-use kasmina_kernel_load::weights::WeightsError;
+use kasmina_kernel_load::{LoadError, weights::WeightsError};
 use kasmina_leyline::{BlueprintId, CommandId};
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::StoreError;
 use kasmina_security::Rejection;
 
-use crate::{KernelError, SettingsError, events::Refused};
+use crate::settings::SettingsError;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,7 @@ impl Refusal {
     }
 
     /// As telemetry says it.
-    pub(crate) fn told(&self) -> Refused {
+    pub(crate) fn summary(&self) -> Refused {
         let late = match self {
             Self::Unreadable(Unreadable { error: ReadError::DeadlineExceeded { deadline_ms, late_ms }, .. }) => {
                 Some((*deadline_ms, *late_ms))
@@ -107,6 +107,41 @@ impl From<CheckpointError> for Refusal {
     fn from(error: CheckpointError) -> Self {
         Self::NotDurable(Box::new(error))
     }
+}
+
+/// Why a kernel was not grafted.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// It could not be had, or is not what it should be.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not fit what the slot has shown.
+    #[error("{0}")]
+    Misfit(String),
+    /// A parameter belongs to somebody else.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl KernelError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.reason(),
+            Self::Misfit(_) => "slot_contract",
+            Self::Registry(error) => error.reason(),
+        }
+    }
+}
+
+/// Why a command was not obeyed, as telemetry says it.
+pub(crate) struct Refused {
+    pub(crate) reason: &'static str,
+    pub(crate) detail: String,
+    /// The deadline in milliseconds, and by how many the command missed it.
+    pub(crate) late: Option<(u32, u64)>,
 }
 
 /// Why a checkpoint cannot be made or restored. Nothing was changed, and nothing acknowledged.
@@ -149,6 +184,8 @@ impl CheckpointError {
             Self::Store(error) => error.reason(),
             Self::Missing { .. } => "checkpoint_part_missing",
             Self::Malformed { .. } => "checkpoint_malformed",
+            Self::Weights(WeightsError::Mismatch { .. }) => "checkpoint_mismatch",
+            Self::Weights(WeightsError::Malformed { .. }) => "checkpoint_malformed",
             Self::Weights(error) => error.reason(),
             Self::Registry(error) => error.reason(),
             Self::NewerVersion { .. } => "checkpoint_newer_version",

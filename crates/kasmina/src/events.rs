@@ -14,7 +14,10 @@ use kasmina_memory::{CacheStats, Evicted};
 use kasmina_rollback::Timing;
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
-use crate::{CheckpointError, Recovered, StepError, StepReport};
+use crate::{
+    error::{CheckpointError, Refused, StepError},
+    report::{Recovered, StepReport},
+};
 
 /// Writes down what happened to a seed or a breaker.
 pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
@@ -82,14 +85,6 @@ pub(crate) fn accepted(to: &mut Assembler, wire: &AdaptationCommand, command: &C
     let said = said.into_iter().filter_map(|(name, number)| Some((name, number?)));
     let event = said.fold(about(names::COMMAND_ACCEPTED, wire), |event, (name, number)| event.with(name, number));
     to.event(target(wire).as_ref(), event);
-}
-
-/// Why a command was not obeyed, as telemetry says it.
-pub(crate) struct Refused {
-    pub(crate) reason: &'static str,
-    pub(crate) detail: String,
-    /// The deadline in milliseconds, and by how many the command missed it.
-    pub(crate) late: Option<(u32, u64)>,
 }
 
 /// A command was not obeyed.
@@ -162,6 +157,7 @@ pub(crate) fn recovered(recovered: &Recovered) -> Event {
         .with("seeds", recovered.seeds)
         .with("step", recovered.step);
     let event = recovered.abandoned_rollback.iter().fold(event, |event, epoch| event.with("abandoned_rollback", epoch));
+    let event = recovered.skipped_snapshot.iter().fold(event, |event, place| event.with("skipped_snapshot", place));
     let event = recovered.older_weights.iter().fold(event, |event, seed| event.with("older_weights", seed));
     recovered.torn_tail.iter().fold(event, |event, torn| event.with("torn_tail", torn))
 }

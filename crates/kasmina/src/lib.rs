@@ -92,7 +92,6 @@ mod manager;
 mod ports;
 mod records;
 mod report;
-mod reporter;
 mod settings;
 mod tensors;
 mod trainer_state;
@@ -116,19 +115,18 @@ pub use kasmina_security as security;
 pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
-pub use error::{BuildError, CheckpointError, CommandError, Refusal, StepError};
+pub use error::{BuildError, CheckpointError, CommandError, KernelError, Refusal, StepError};
 pub use kasmina_blending::GraftBackend;
 pub use kasmina_commands::{CommandSender, read_secret};
 pub use kasmina_engine::{input::SeedStep, state::Validation};
 pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
-pub use manager::{Receipt, Recovered, RestoredHost, RolledBack, SeedManager};
+pub use manager::{Receipt, RestoredHost, RolledBack, SeedManager};
 pub use ports::{CommandPort, TrainPort};
-pub use report::{StepReport, StepTiming};
+pub use report::{Recovered, StepReport, StepTiming};
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
     RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
-pub use tensors::KernelError;
 pub use trainer_state::{HostState, TrainerState};
 
 /// The README's example is compiled and run with the documentation's.

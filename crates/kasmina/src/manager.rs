@@ -14,21 +14,18 @@ use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_isolation::{Cast, Grafts, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
-    Monotonic, SeedId, SlotId, TrainingRunId,
+    Monotonic, SeedId, SlotId,
     v1::{SeedLifecycleStage, SeedState},
 };
 use kasmina_lifecycle::Transition;
 use kasmina_registry::Registry;
 use kasmina_safety::Clock;
 use kasmina_security::Verifier;
+use kasmina_telemetry::Reporter;
 
-use crate::{
-    Refusal, Settings, Validation, builder::SeedManagerBuilder, durable::Durable, events, reporter::Reporter,
-    tensors::Tensors,
-};
+use crate::{durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
 
 pub use epochs::{RestoredHost, RolledBack};
-pub use recover::Recovered;
 pub use submit::Receipt;
 
 /// Grows a host network by seeds, on orders, without ever letting a seed touch the host.
@@ -67,13 +64,6 @@ pub(crate) struct Parts<B: GraftBackend> {
 }
 
 impl<B: GraftBackend> SeedManager<B> {
-    /// A manager for the run `run`. What is not wired up fails closed: without a verifier no command is obeyed, without a library no
-    /// kernel is found.
-    #[must_use]
-    pub fn builder(run: TrainingRunId) -> SeedManagerBuilder {
-        SeedManagerBuilder::new(run)
-    }
-
     pub(crate) fn new(parts: Parts<B>) -> Self {
         let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
         let (checkpoints, moved) = (Vec::new(), Vec::new());
@@ -121,7 +111,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Tells the manager how the whole network does, measured on held-out data with both views. G4 looks at it before a seed is
     /// fossilized (`lifecycle.require_validation` makes it demand one). A later call replaces an earlier one, and any move of any
     /// seed drops it: it was measured on another network.
-    pub fn report_validation(&mut self, validation: Vec<Validation>) {
+    pub fn report_validation(&mut self, validation: Vec<kasmina_engine::state::Validation>) {
         self.act(Input::Validation(validation));
     }
 
@@ -137,7 +127,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn flush_telemetry(&mut self) {
         let step = self.engine.state().run.step;
         let durable = &mut self.durable;
-        self.reporter.flush(step, &mut |place| durable.as_mut()?.recall(place));
+        self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
         durable.iter_mut().for_each(Durable::forget_recalled);
         self.spill_telemetry();
     }
@@ -233,6 +223,11 @@ impl<B: GraftBackend> SeedManager<B> {
     #[must_use]
     pub fn committed_view(&self) -> Grafts<B::InnerBackend> {
         self.cast().committed()
+    }
+
+    #[cfg(feature = "doubles")]
+    pub(crate) const fn tensors(&self) -> &Tensors<B> {
+        &self.tensors
     }
 
     #[cfg(feature = "doubles")]

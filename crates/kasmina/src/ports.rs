@@ -7,7 +7,11 @@ use kasmina_isolation::Grafts;
 use kasmina_leyline::v1::SeedState;
 use kasmina_lifecycle::Transition;
 
-use crate::{CommandError, Receipt, Refusal, SeedManager, StepError, StepReport};
+use crate::{
+    error::{CommandError, Refusal, StepError},
+    manager::{Receipt, SeedManager},
+    report::StepReport,
+};
 
 /// What a policy needs: to give orders, and to see what became of them.
 pub trait CommandPort {

@@ -7,7 +7,7 @@ use kasmina_leyline::{Monotonic, SeedId, UnixTime};
 use kasmina_rollback::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 /// Versions of these records that this build reads. A record says its own in its first byte.
 const VERSION: u8 = 1;
@@ -37,6 +37,8 @@ pub(crate) type WeightsBySeed = BTreeMap<SeedId, Weights>;
 /// A change, as one batch of the journal holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DeltaRecord {
+    /// How many processes had worked on the run before the one that wrote it.
+    pub(crate) incarnation: u64,
     /// The monotonic clock of the process that wrote it.
     pub(crate) at: Monotonic,
     pub(crate) delta: Delta,

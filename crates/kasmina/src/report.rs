@@ -1,10 +1,12 @@
-//! What a training step did.
+//! What a training step did, and what a recovery found.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use kasmina_engine::input::SeedStep;
 use kasmina_isolation::Violation;
+use kasmina_leyline::SeedId;
 use kasmina_lifecycle::Transition;
+use kasmina_rollback::StoreError;
 
 /// What a training step did.
 #[derive(Clone, Debug, Default)]
@@ -34,4 +36,33 @@ pub struct StepTiming {
     pub verify: Duration,
     /// The optimizer steps.
     pub optimizer: Duration,
+}
+
+/// What was found in the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// How many processes have worked on the run before this one; 0 for a run that begins.
+    pub incarnation: u64,
+    /// Records that were read.
+    pub records: usize,
+    /// Registered seeds.
+    pub seeds: usize,
+    /// Seeds with a kernel.
+    pub grafted: usize,
+    /// The last step that the records know of.
+    pub step: u64,
+    /// Commands that will not be obeyed again.
+    pub nonces: usize,
+    /// Critical packets that no sink had taken, which are on their way again.
+    pub undelivered: usize,
+    /// The epochs that a rollback can go back to, oldest first.
+    pub epochs: Vec<u64>,
+    /// The epoch of a rollback that was ordered, if its checkpoint was in memory alone: the run goes on from where it is.
+    pub abandoned_rollback: Option<u64>,
+    /// Seeds whose newest weights are damaged; they came back with the weights before.
+    pub older_weights: BTreeSet<SeedId>,
+    /// The newest snapshot that cannot be read, by its place in the journal; the one before it and the changes since made up for it.
+    pub skipped_snapshot: Option<u64>,
+    /// What was cut off the end of the journal when it was opened: a batch that was never acknowledged, or damage.
+    pub torn_tail: Option<StoreError>,
 }

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 /// `training.sample_every`.
 pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
 
-/// Everything about Kasmina that can be set. Absent keys take the defaults given here; unknown keys are refused.
+/// All settings of Kasmina. Absent keys take the defaults given here; unknown keys are refused.
 ///
 /// ```
 /// use kasmina::Settings;
@@ -25,72 +25,60 @@ pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
 /// assert!(Settings::from_toml("[lifecycle]\nembargo_secs = 5").is_err());
 /// # Ok::<(), kasmina::SettingsError>(())
 /// ```
+#[allow(missing_docs, reason = "the types' docs say it")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Stages and what may move a seed between them.
     pub lifecycle: LifecycleSettings,
-    /// Commands.
     pub commands: CommandSettings,
-    /// The training step.
     pub training: TrainingSettings,
-    /// Blending.
     pub blending: BlendingSettings,
-    /// What the gates demand.
+    /// The thresholds of the gates.
     pub gates: GatePolicy,
     /// The breaker that isolation violations open.
     pub isolation_breaker: BreakerSettings,
     /// The breaker that failed kernel loads open.
     pub kernel_breaker: BreakerSettings,
-    /// Kernels.
     pub kernels: KernelSettings,
-    /// Checkpoints.
     pub rollback: RollbackSettings,
-    /// Telemetry.
     pub telemetry: TelemetrySettings,
 }
 
-/// Stages and what may move a seed between them.
+/// The lifecycle of seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LifecycleSettings {
     /// How long a culled seed rests, in seconds of monotonic time. Default 30, Esper's contract.
     pub embargo_seconds: u64,
-    /// Whether GERMINATE goes on to TRAINING as soon as the kernel is ready. Default true, Esper's fast path.
+    /// Whether a GERMINATED seed goes on to TRAINING as soon as its kernel is ready. Default true, Esper's fast path.
     pub fast_path: bool,
     /// Whether FOSSILIZE needs metrics of the live network ([`SeedManager::report_validation`](crate::SeedManager::report_validation))
-    /// beside the losses of the probes. Default false: not every trainer validates while it trains.
+    /// in addition to the losses of the probes. Default false, because not every trainer validates while it trains.
     pub require_validation: bool,
-    /// Who moves seeds forward. Default: signed commands alone.
+    /// Who moves seeds on. Default: orders only.
     pub advance: Advance,
 }
 
-/// Who moves seeds forward.
+/// Who moves seeds on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "mode")]
 pub enum Advance {
-    /// Commands alone.
+    /// Only orders: commands, orders of the owning process, and a policy that was given to the builder.
     #[default]
     Manual,
-    /// After the given number of steps in a stage the seed is put before the next gate, whose verdict holds as if a
-    /// command had asked. Commands are still obeyed.
-    Automatic {
-        /// Steps in TRAINING.
-        training_steps: u64,
-        /// Steps in SHADOWING.
-        shadowing_steps: u64,
-        /// Steps in PROBATIONARY.
-        probationary_steps: u64,
-    },
+    /// After this number of steps in a stage, the seed is put before the next gate, as if ordered. Other orders are still carried
+    /// out.
+    #[allow(missing_docs, reason = "the names say it")]
+    Automatic { training_steps: u64, shadowing_steps: u64, probationary_steps: u64 },
 }
 
 /// Commands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommandSettings {
-    /// A command whose sender had less than this share of its inputs, 0 to 1, is told of as `degraded_inputs`, and obeyed all
-    /// the same. Default 0.7, our choice: with a third of its inputs missing, a policy decides on something else than it
-    /// has learned from.
+    /// If a command's sender had less than this share of its inputs, 0 to 1, the warning `degraded_inputs` is emitted. The command
+    /// is obeyed. Default 0.7, our choice: if a third of its inputs is missing, a policy decides on something else than it learned
+    /// from.
     pub degraded_below: f64,
 }
 
@@ -98,23 +86,24 @@ pub struct CommandSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingSettings {
-    /// The seeds' learning rate as a multiple of the host's. Default 1: no opinion. `lr_scale` of GERMINATE multiplies it.
+    /// The seeds' learning rate as a multiple of the host's; `lr_scale` of GERMINATE multiplies it. Default 1, which suits a host on
+    /// AdamW. Seeds use AdamW, so lower it for a host whose rate is much higher, such as SGD at 0.1.
     pub learning_rate_scale: f64,
-    /// What TRAINING seeds learn at, as a share of that. They follow the host's gradient and never see what their own output
-    /// would do to it, so their steps must be small or they overshoot. Default 0.1: of 0.02, 0.05, 0.1, 0.2 and 1 the one
-    /// with which the networks of `cargo xtask demo` gained most; at 1 most of their seeds became unstable in BLENDING.
+    /// The learning rate of TRAINING seeds, as a share of that. They follow the host's gradient and never see the effect of their
+    /// own output on it, so large steps would overshoot. Default 0.1: of 0.02, 0.05, 0.1, 0.2 and 1, it gave the networks of
+    /// `cargo xtask demo` the largest gain. At 1, most of their seeds became unstable in BLENDING.
     pub straight_through_scale: f64,
-    /// Gradient norms are read from the device every so many steps. Default 10: one read costs about as much as the
-    /// whole of the other checks, and the gates look at windows of steps.
+    /// Gradient norms are read from the device every so many steps. Default 10: a read costs about as much as all other checks
+    /// together, and the gates look at windows of steps.
     pub sample_every: u64,
-    /// SHADOWING and PROBATIONARY seeds are probed every so many steps. Default 4: a probe is a forward pass, so this
-    /// adds less than a tenth to a step.
+    /// SHADOWING and PROBATIONARY seeds are probed every so many steps. Default 4: a probe is a forward pass, so this adds less than
+    /// a tenth to a step.
     pub probe_every: u64,
-    /// Whether the backend's random numbers are seeded anew before each pass, from `rng_seed`, the step and the pass, so
-    /// that the passes of seeds take none from the host's. Default true; without it a host with stochastic layers
-    /// (dropout) is disturbed by its seeds.
+    /// Whether the backend's random numbers are seeded before each pass, from `rng_seed`, the step and the pass, so that the passes
+    /// of seeds do not change the host's. Default true. Without it, seeds disturb a host with stochastic layers (dropout).
     pub reseed: bool,
-    /// Where the seeding starts from. Default 0.
+    /// The seed of all these random numbers. They replace the backend's own, so runs that are to differ need different seeds here.
+    /// Default 0.
     pub rng_seed: u64,
 }
 
@@ -122,17 +111,17 @@ pub struct TrainingSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BlendingSettings {
-    /// Batches from alpha 0 to alpha 1 where the command names no `alpha_total_steps`. Default 1000, our choice: a few
-    /// epochs of a small data set.
+    /// Batches from alpha 0 to alpha 1, if the command has no `alpha_total_steps`. Default 1000, our choice: a few epochs of a small
+    /// data set.
     pub total_steps: u64,
-    /// How seeds are blended in by [`Advance::Automatic`]: `CONVEX` or `RESIDUAL`, the modes that need nothing more. Default
-    /// `CONVEX`, Esper's contract for commands that name none.
+    /// How [`Advance::Automatic`] blends seeds in: `CONVEX` or `RESIDUAL`, the modes that need no further values. Default `CONVEX`,
+    /// Esper's contract for commands without a mode.
     pub mode: AutomaticMode,
-    /// The most entries of `alpha_vec`. Default 64, Esper's contract.
+    /// The maximum number of entries of `alpha_vec`. Default 64, Esper's contract.
     pub max_alpha_vec: usize,
 }
 
-/// How seeds are blended in by [`Advance::Automatic`].
+/// How [`Advance::Automatic`] blends seeds in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum AutomaticMode {
@@ -160,12 +149,12 @@ impl BlendingSettings {
 pub struct KernelSettings {
     /// The cache's budget in bytes. Default 256 MiB, our choice: hundreds of kernels of the usual size.
     pub cache_bytes: u64,
-    /// How long a kernel stays cached, in seconds. Default 3600, our choice: a kernel's content never changes, so this
-    /// only bounds memory.
+    /// How long a kernel stays cached, in seconds. Default 3600, our choice: a kernel's content never changes, so this only limits
+    /// memory.
     pub cache_ttl_seconds: u64,
     /// Expired kernels are evicted every so many epochs. Default 5, Esper's contract.
     pub collect_every_epochs: u64,
-    /// What an artifact may be at most.
+    /// The limits on an artifact.
     pub limits: ArtifactLimits,
 }
 
@@ -173,13 +162,13 @@ pub struct KernelSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackSettings {
-    /// Whatever is acknowledged is checkpointed at once; what seeds learn in between, every so many steps. Default 100, our
-    /// choice: a process that is killed costs its seeds at most so many batches.
+    /// What is acknowledged is durable at once. What seeds learn in between is written every so many steps. Default 100, our choice: if
+    /// the process is killed, seeds lose at most so many batches.
     pub checkpoint_every: u64,
-    /// Epochs that a rollback finds in memory. Default 2, our choice: the last, and the one before in case that is to blame. Each
-    /// holds the weights of the host, its optimizer and the seeds once.
+    /// Checkpoints of epochs that are kept in memory. Default 2, our choice: the last one, and the one before it in case the last is
+    /// already bad. Each holds the weights of the host, its optimizer and the seeds.
     pub keep_in_memory: usize,
-    /// Epochs that a rollback finds in the store. Default 3, our choice; 0 keeps the host's weights out of the store.
+    /// Checkpoints of epochs that are kept in the store. Default 3, our choice. 0 keeps the host's weights out of the store.
     pub keep_in_store: usize,
 }
 
@@ -189,54 +178,36 @@ pub struct RollbackSettings {
 pub struct TelemetrySettings {
     /// The `source_subsystem` of every packet. Default `kasmina`.
     pub source: String,
-    /// Events that one seed may have waiting within a step. Default 64, our choice: a step makes a handful.
+    /// The maximum number of waiting events of one seed within a step. Default 64, our choice: a step makes a handful.
     pub pending_events: usize,
-    /// Packets that may wait for a sink that refuses them; critical ones wait beside them without bound. Default 1000, our
-    /// choice: a few hundred steps.
+    /// The maximum number of packets that wait for a failing sink. Critical packets are not limited by it. Default 1000, our choice: a
+    /// few hundred steps.
     pub pending_packets: usize,
 }
 
 /// Why settings were refused.
+#[allow(missing_docs, reason = "the names and messages say it")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
-    /// The file could not be read.
     #[error("settings file {path}: {source}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The text is no TOML, a key is unknown, or a value has the wrong type; the message has the place.
+    Unreadable { path: PathBuf, source: std::io::Error },
+    /// The text is not valid TOML, a key is unknown, or a value has the wrong type. The message says where.
     #[error("settings: {0}")]
     Malformed(#[from] toml::de::Error),
-    /// An environment variable names no section, or its value does not fit.
+    /// The variable does not name a setting, or its value does not fit.
     #[error("environment variable {variable}: {cause}")]
-    Environment {
-        /// Which variable.
-        variable: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A value is outside what makes sense.
+    Environment { variable: String, cause: String },
+    /// The value is out of range. `demand` says what it must be.
     #[error("{key} = {value}: {demand}")]
-    OutOfRange {
-        /// Which setting.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        demand: &'static str,
-    },
+    OutOfRange { key: &'static str, value: String, demand: &'static str },
 }
 
 impl Settings {
     /// Reads settings from TOML text.
     ///
     /// # Errors
-    /// [`SettingsError::Malformed`] for text that is no TOML, unknown keys and wrong types;
-    /// [`SettingsError::OutOfRange`] for senseless values.
+    /// [`SettingsError::Malformed`] for text that is not TOML, unknown keys and wrong types; [`SettingsError::OutOfRange`].
     pub fn from_toml(text: &str) -> Result<Self, SettingsError> {
         let settings: Self = toml::from_str(text)?;
         settings.check()?;
@@ -255,12 +226,11 @@ impl Settings {
     }
 
     /// These settings with overrides from environment variables, usually `std::env::vars()`. Variables without
-    /// [`ENVIRONMENT_PREFIX`] are passed over; a double underscore goes one section down; values are TOML values, and
-    /// text that is none is taken as a string.
+    /// [`ENVIRONMENT_PREFIX`] are ignored. A double underscore separates section and key. Values are TOML values; text that is not
+    /// TOML counts as a string.
     ///
     /// # Errors
-    /// [`SettingsError::Environment`] naming the variable for unknown settings and wrong types;
-    /// [`SettingsError::OutOfRange`] for senseless values.
+    /// [`SettingsError::Environment`] names the variable of an unknown setting or a wrong type; [`SettingsError::OutOfRange`].
     pub fn overlay(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
         let mut settings = self;
         for (variable, text) in variables {
@@ -275,10 +245,10 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether every value makes sense. A manager is only built of settings that pass.
+    /// Checks that every value is in its range. The builder does this too.
     ///
     /// # Errors
-    /// [`SettingsError::OutOfRange`] for the first that does not.
+    /// [`SettingsError::OutOfRange`] for the first one that is not.
     pub fn check(&self) -> Result<(), SettingsError> {
         let demand = |holds: bool, key, value: &dyn ToString, demand| {
             if holds { Ok(()) } else { Err(SettingsError::OutOfRange { key, value: value.to_string(), demand }) }
@@ -307,7 +277,7 @@ impl Settings {
     }
 }
 
-/// Sets the value at `path`, sections divided by `__`.
+/// Sets the value at `path`, whose sections are separated by `__`.
 fn set(table: &mut Table, path: &str, value: Value) -> Result<(), String> {
     match path.split_once("__") {
         None => {
@@ -401,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_survive_toml() {
+    fn defaults_survive_toml() {
         let text = toml::to_string(&Settings::default()).unwrap();
         assert_eq!(Settings::from_toml(&text).unwrap(), Settings::default());
         assert_eq!(Settings::from_toml("").unwrap(), Settings::default());
@@ -419,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_and_senseless_values_are_refused() {
+    fn wrong_types_and_values_out_of_range_are_refused() {
         assert!(matches!(
             overlay("KASMINA_SET_TRAINING__SAMPLE_EVERY", "often"),
             Err(SettingsError::Environment { .. })
@@ -442,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_reaches_every_depth() {
+    fn environment_reaches_every_depth() {
         let settings = overlay("KASMINA_SET_TELEMETRY__SOURCE", "kasmina-7").unwrap();
         assert_eq!(settings.telemetry.source, "kasmina-7");
         let settings = overlay(

@@ -22,7 +22,7 @@ use kasmina_memory::{CacheStats, Evicted};
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
-use crate::{Settings, records::Weights};
+use crate::{error::KernelError, records::Weights, settings::Settings};
 
 /// What the engine does not hold, for all seeds.
 pub(crate) struct Tensors<B: GraftBackend> {
@@ -56,33 +56,6 @@ pub(crate) enum Fetched {
     Failed(KernelFailure, KernelError),
     /// It is on its way.
     Later,
-}
-
-/// Why a kernel was not grafted.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum KernelError {
-    /// It could not be had, or is not what it should be.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// It does not fit what the slot has shown.
-    #[error("{0}")]
-    Misfit(String),
-    /// A parameter belongs to somebody else.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-}
-
-impl KernelError {
-    /// The machine-readable reason, stable across releases.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Load(error) => error.reason(),
-            Self::Misfit(_) => "slot_contract",
-            Self::Registry(error) => error.reason(),
-        }
-    }
 }
 
 impl<B: GraftBackend> Tensors<B> {
@@ -196,9 +169,19 @@ impl<B: GraftBackend> Tensors<B> {
         true
     }
 
+    #[cfg(feature = "doubles")]
+    pub(crate) fn kernel(&self, seed: &SeedId) -> Option<KernelModule<B>> {
+        self.planted.get(seed).map(|plant| plant.kernel.clone())
+    }
+
     /// Forgets the kernels of decisions that were dropped.
     pub(crate) fn unstage(&mut self) {
         self.staged.clear();
+    }
+
+    /// Forgets a kernel out of a checkpoint that its seed does not go back to.
+    pub(crate) fn unstage_seed(&mut self, seed: &SeedId) {
+        self.staged.remove(seed);
     }
 
     /// For G1: the kernel alone, on a ramp in the shape that its slot has shown.

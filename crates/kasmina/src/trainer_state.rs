@@ -6,7 +6,7 @@ use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina_blending::GraftBackend;
 use kasmina_kernel_load::weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes};
 
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 /// What of the trainer goes back with the seeds: its snapshot function.
 ///

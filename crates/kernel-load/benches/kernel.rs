@@ -1,4 +1,4 @@
-//! What a kernel costs on its way to a seed. Nothing of it happens between two batches of an epoch.
+//! The cost of loading a kernel. None of it happens within a training step.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! Reading an artifact: every check, then the parameters.
+//! Reads an artifact: all checks first, then the parameters.
 
 use std::fmt;
 
@@ -9,28 +9,28 @@ use crate::header::{self, Header, excerpt};
 use crate::plan::TensorSpec;
 use crate::{ArtifactError, ArtifactLimits, Digest, Digests, KernelModule, Manifest};
 
-/// The key of the header's metadata under which the manifest stands.
+/// The key of the manifest in the header's metadata.
 pub const MANIFEST_KEY: &str = "kasmina.manifest";
 
-/// The name that safetensors has for the element type of every parameter.
+/// The element type of all parameters, as safetensors spells it.
 pub(crate) const DTYPE: &str = "F32";
 /// Bytes of one parameter.
 pub(crate) const WIDTH: usize = size_of::<f32>();
 
-/// An artifact that passed every check of [`verify`]; there is no other way to make one.
+/// An artifact that passed all checks of [`verify`]. There is no other way to make one.
 ///
-/// It holds the parameters, not the file: `4 * parameter_count` bytes.
+/// It holds the parameters (`4 * parameter_count` bytes), not the file.
 #[derive(Clone, PartialEq)]
 pub struct VerifiedArtifact {
     manifest: Manifest,
     digests: Digests,
     spatial: Spatial,
-    /// All tensors one behind the other, in the order in which the module visits them.
+    /// All tensors, one after the other, in the order in which the module visits them.
     parameters: Vec<f32>,
 }
 
 impl VerifiedArtifact {
-    /// What the kernel is made of and where it fits.
+    /// The kernel's layers and contract.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -42,14 +42,14 @@ impl VerifiedArtifact {
         &self.digests
     }
 
-    /// Bytes of the parameters: four for each.
+    /// The size of the parameters in bytes: four for each.
     #[must_use]
     pub fn parameters_bytes(&self) -> u64 {
         (self.parameters.len() * WIDTH) as u64
     }
 
-    /// The module, on `device`. Every call gives new parameters with new ids, initialised at once and requiring
-    /// gradients; nothing is drawn from the backend's random numbers.
+    /// Builds the module on `device`. Every call makes new parameters with new ids, which are initialised at once and require
+    /// gradients. No random number is drawn from the backend.
     #[must_use]
     pub fn build<B: Backend>(&self, device: &B::Device) -> KernelModule<B> {
         KernelModule::new(&self.manifest, self.spatial, &self.parameters, device)
@@ -66,10 +66,10 @@ impl fmt::Debug for VerifiedArtifact {
 }
 
 impl Digests {
-    /// The digests of an artifact, for a catalogue. Of the file only what precedes the tensors is read.
+    /// The digests of an artifact, for a catalogue. Only the header is parsed.
     ///
     /// # Errors
-    /// [`ArtifactError`] if no manifest is found.
+    /// [`ArtifactError`] if there is no manifest.
     pub fn of(bytes: &[u8], limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
         let (header, _) = header::split(bytes, limits)?;
         let guard_digest = manifest(&header::parse(header)?)?.guard_digest();
@@ -77,15 +77,15 @@ impl Digests {
     }
 }
 
-/// Checks `bytes` against the digests that the catalogue gives, and takes the parameters out of them.
+/// Checks `bytes` against the digests from the catalogue, and extracts the parameters.
 ///
-/// The checks run in this order, and the first that fails is the error: size, checksum, header, manifest, guard digest,
-/// then over all tensors their presence, shape, dtype, place in the file, and that every weight is finite. Nothing is
-/// executed and nothing reaches a device. A wrong yes would put a stranger's weights into training; a wrong no costs
-/// one graft.
+/// The checks run in this order, and the first that fails is the error: size, checksum, header, manifest, guard digest; then for
+/// all tensors their presence, shape, dtype and place in the file; then that every weight is finite. Nothing is executed and
+/// nothing reaches a device. If it wrongly accepts an artifact, a stranger's weights are trained; if it wrongly refuses one, one
+/// graft fails.
 ///
 /// # Errors
-/// One variant of [`ArtifactError`] for each check.
+/// [`ArtifactError`] has a variant for each check.
 pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Result<VerifiedArtifact, ArtifactError> {
     if bytes.len() > limits.max_bytes {
         return Err(ArtifactError::Oversized { limit: limits.max_bytes, got: bytes.len() });
@@ -120,7 +120,7 @@ fn manifest(header: &Header) -> Result<Manifest, ArtifactError> {
     Ok(Manifest::from_json(text)?)
 }
 
-/// Checks that the header names exactly the planned tensors, with their shapes and dtype.
+/// Checks that the header lists exactly the planned tensors, with their shapes and dtype.
 fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
     let missing = |spec: &TensorSpec| ArtifactError::TensorMissing { name: excerpt(&spec.name) };
     let entries: Vec<_> = plan
@@ -148,7 +148,7 @@ fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
     Ok(())
 }
 
-/// Checks that the tensors lie one behind the other in some order, and gives the end of the last.
+/// Checks that the tensors follow each other without gaps, in some order. Returns the end of the last one.
 fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
     let mut entries: Vec<_> = header.tensors.iter().collect();
     entries.sort_by_key(|(_, entry)| entry.data_offsets);

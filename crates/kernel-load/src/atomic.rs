@@ -1,11 +1,11 @@
-//! Files that are there as a whole or not at all.
+//! Atomic replacement of files.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces the file `name` of `directory`. A reader sees the old content or the new one, and the new one outlives a power
-/// cut once this has returned: the bytes are synced before the rename, the directory after it.
+/// Replaces the file `name` in `directory`. A reader sees either the old content or the new content. Once this has returned, the new
+/// content survives a power cut: the bytes are synced before the rename, the directory after it.
 pub(crate) fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(directory)?;
     file.write_all(bytes)?;
@@ -14,7 +14,7 @@ pub(crate) fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<
     sync_directory(directory)
 }
 
-/// A temporary file that others may read once it has its name, as far as the umask lets them.
+/// A temporary file that, once renamed, others may read if the umask allows it.
 fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -30,7 +30,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Elsewhere a directory cannot be opened as a file, and the file system keeps names by itself.
+/// On other systems a directory cannot be opened as a file, and the file system makes names durable by itself.
 #[cfg(not(unix))]
 fn sync_directory(_directory: &Path) -> io::Result<()> {
     Ok(())

@@ -1,4 +1,4 @@
-//! The layers of a kernel as Burn modules. Shapes are not checked here: the manifest and the input have been.
+//! The layers of a kernel as Burn modules. Shapes are not checked here, because the manifest and the input were.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
@@ -126,7 +126,7 @@ fn with_rank<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>) -> Ten
     Tensor::from_primitive(x.into_primitive())
 }
 
-/// The parameters that are still to be handed out, in the plan's order.
+/// The parameters that are not yet used, in the plan's order.
 pub(crate) struct Weights<'a, B: Backend> {
     pub(crate) parameters: &'a [f32],
     pub(crate) device: &'a B::Device,
@@ -154,7 +154,7 @@ impl<B: Backend> Weights<'_, B> {
                 })
             }
             LayerSpec::LayerNorm { channels } => {
-                // The epsilon is private; what `init` makes besides it is lazy and never comes to be.
+                // The epsilon is private, so `init` must set it; the parameters that it makes are lazy and are never initialised.
                 let mut norm = LayerNormConfig::new(*channels).with_epsilon(NORM_EPSILON).init(self.device);
                 norm.gamma = self.take([*channels]);
                 norm.beta = Some(self.take([*channels]));

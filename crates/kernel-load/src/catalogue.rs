@@ -1,4 +1,4 @@
-//! The catalogue of a directory: what is known of each blueprint, as JSON.
+//! The catalogue of a directory: a description of each blueprint, as JSON.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{Digest, Digests, LibraryError};
 
 pub(crate) type Catalogue = BTreeMap<BlueprintId, Entry>;
 
-/// What the catalogue says of one blueprint.
+/// The catalogue's entry for one blueprint.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
@@ -47,7 +47,7 @@ struct Bounds {
     max_value: f64,
 }
 
-/// Reads a catalogue and checks every name and descriptor in it. The error is what is wrong, in words, or a bad name.
+/// Reads a catalogue and checks every name and descriptor in it. The error explains what is wrong, or has the bad name.
 pub(crate) fn parse(json: &[u8]) -> Result<Catalogue, Result<LibraryError, String>> {
     let entries: BTreeMap<String, Entry> = serde_json::from_slice(json).map_err(|error| Err(error.to_string()))?;
     entries
@@ -75,7 +75,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(allowed)
 }
 
-/// Checks what a descriptor's types leave open; gives the tier.
+/// Checks what a descriptor's types do not guarantee. Returns the tier.
 fn validate(descriptor: &BlueprintDescriptor) -> Result<Tier, LibraryError> {
     let invalid = |detail: String| LibraryError::Descriptor { blueprint: excerpt(&descriptor.blueprint_id), detail };
     let tier = match BlueprintTier::try_from(descriptor.tier) {
@@ -83,21 +83,21 @@ fn validate(descriptor: &BlueprintDescriptor) -> Result<Tier, LibraryError> {
         Ok(BlueprintTier::Safe) => Tier::Safe,
         Ok(BlueprintTier::Experimental) => Tier::Experimental,
         Ok(BlueprintTier::HighRisk) => Tier::HighRisk,
-        Err(_) => return Err(invalid(format!("there is no tier {}", descriptor.tier))),
+        Err(_) => return Err(invalid(format!("{} is not a tier", descriptor.tier))),
     };
     if !descriptor.risk.is_finite() {
         return Err(invalid(format!("the risk is {}", descriptor.risk)));
     }
     for (name, BlueprintParameterBounds { min_value, max_value }) in &descriptor.allowed_parameters {
         if !(min_value.is_finite() && max_value.is_finite() && min_value <= max_value) {
-            return Err(invalid(format!("{:?} lies between {min_value} and {max_value}", excerpt(name))));
+            return Err(invalid(format!("{:?} is bounded by {min_value} and {max_value}", excerpt(name))));
         }
     }
     Ok(tier)
 }
 
 impl Entry {
-    /// The entry that a descriptor and an artifact make.
+    /// The entry for a descriptor and an artifact.
     pub(crate) fn new(
         artifact: String,
         digests: Digests,

@@ -1,28 +1,28 @@
-//! Does a manifest describe a kernel?
+//! Checks that a manifest describes a kernel.
 
 use crate::layer::{LayerSpec, MAX_CHANNELS, MAX_KERNEL};
 use crate::manifest::FORMAT_VERSION;
 use crate::plan::{self, TensorSpec};
 use crate::{ArtifactLimits, Manifest, ManifestError};
 
-/// What a valid manifest amounts to.
+/// The result for a valid manifest.
 pub(crate) struct Checked {
     pub(crate) parameter_count: u64,
     pub(crate) plan: Vec<TensorSpec>,
     pub(crate) spatial: Spatial,
 }
 
-/// What the convolutions do to height and width.
+/// The effect of the convolutions on height and width.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Spatial {
-    /// By how much the output is larger than the input.
+    /// How much larger the output is than the input.
     pub(crate) growth: [i64; 2],
-    /// The most negative growth on the way.
+    /// The most negative growth after any layer.
     low: [i64; 2],
 }
 
 impl Spatial {
-    /// The smallest input of which something is left behind every layer.
+    /// The smallest input that still has a pixel after every layer.
     pub(crate) fn smallest(&self) -> [usize; 2] {
         self.low.map(|low| usize::try_from(1 - low).unwrap_or(1))
     }
@@ -38,7 +38,7 @@ pub(crate) fn manifest(manifest: &Manifest, limits: &ArtifactLimits) -> Result<C
     Ok(checked)
 }
 
-/// Checks everything but the declared parameter count.
+/// Checks everything except the declared parameter count.
 pub(crate) fn structure(manifest: &Manifest, limits: &ArtifactLimits) -> Result<Checked, ManifestError> {
     let Manifest { format_version, contract, layers, .. } = manifest;
     if *format_version != FORMAT_VERSION {
@@ -76,7 +76,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The channels behind `layers`, which get `channels`.
+    /// The channels after `layers`, which get `channels`.
     fn chain(
         &mut self,
         layers: &[LayerSpec],

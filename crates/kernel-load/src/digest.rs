@@ -5,11 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest. Its text is 64 lower-case hexadecimal digits, as the contract spells `checksum` and `guard_digest`.
+/// A SHA-256 digest. Its text is 64 lower-case hexadecimal digits, like `checksum` and `guard_digest` in the contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
-/// The two digests that a catalogue gives for an artifact.
+/// The two digests that a catalogue has for an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digests {
     /// Of the whole file.
@@ -18,7 +18,7 @@ pub struct Digests {
     pub guard_digest: Digest,
 }
 
-/// A text that is not a digest.
+/// The text is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 lower-case hexadecimal digits, got {got:?}")]
 pub struct InvalidDigest {
@@ -51,7 +51,7 @@ impl std::str::FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let invalid = || InvalidDigest { got: text.chars().take(80).collect() };
-        // The library also reads upper case and a leading `0x`, the contract has one spelling for each digest.
+        // The hex library also reads upper case and a leading `0x`; the contract has one spelling for each digest.
         let canonical = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if !canonical {
             return Err(invalid());
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_of_abc_is_the_standards() {
+    fn digest_of_abc_matches_the_standard() {
         assert_eq!(
             Digest::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" // FIPS 180-4, appendix B.1
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn upper_case_short_and_odd_texts_are_refused() {
+    fn text_in_another_spelling_is_refused() {
         for text in [
             "",
             "abc",
@@ -105,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_back(bytes: Vec<u8>) {
+        fn digest_survives_its_text(bytes: Vec<u8>) {
             let digest = Digest::of(&bytes);
             prop_assert_eq!(digest.to_string().parse(), Ok(digest));
         }

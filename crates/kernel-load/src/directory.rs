@@ -1,4 +1,4 @@
-//! The library in a directory.
+//! A library in a directory.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,18 +12,18 @@ use crate::{Artifact, ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryEr
 
 /// The catalogue's file name.
 const CATALOGUE: &str = "catalogue.json";
-/// The largest catalogue in bytes. Our choice: room for some 20,000 blueprints.
+/// The maximum size of a catalogue in bytes. Our choice: room for some 20,000 blueprints.
 const MAX_CATALOGUE_BYTES: usize = 16 << 20;
 
 /// A library of artifacts in one directory, with a `catalogue.json` beside them.
 ///
 /// The catalogue is an object from blueprint id to
 /// `{"artifact", "checksum", "guard_digest", "name", "tier", "allowed_parameters", "risk", "stage", "quarantine_only",
-/// "approval_required", "description"}`: `artifact` is the name of a file in the directory, the digests are as
-/// [`Digests`] describes them, the rest are the fields of the descriptor, with `tier` one of `unspecified`, `safe`,
-/// `experimental` and `high_risk`. `allowed_parameters`, `stage` and `description` may be left out.
+/// "approval_required", "description"}`. `artifact` is the name of a file in the directory, and the digests are those of
+/// [`Digests`]. The others are the fields of the descriptor, with `tier` one of `unspecified`, `safe`, `experimental` and
+/// `high_risk`. `allowed_parameters`, `stage` and `description` can be absent.
 ///
-/// Only regular files of the directory itself are read, never a path or a link. The catalogue is read once, by
+/// Only regular files in the directory itself are read, never another path or a link. The catalogue is read once, by
 /// [`open`](Self::open).
 #[derive(Debug)]
 pub struct DirectoryLibrary {
@@ -46,7 +46,7 @@ impl DirectoryLibrary {
         Ok(Self { directory, catalogue, limits: ArtifactLimits::default() })
     }
 
-    /// Opens the library in `directory`; if there is none, makes the directory and an empty catalogue.
+    /// Opens the library in `directory`. If there is none, creates the directory and an empty catalogue.
     ///
     /// # Errors
     /// As [`open`](Self::open), and [`LibraryError::Io`] if the directory or the catalogue cannot be written.
@@ -61,7 +61,7 @@ impl DirectoryLibrary {
         Self::open(directory)
     }
 
-    /// The same library with other limits: `max_bytes` bounds what is read, all of them what is published.
+    /// The same library with other limits. `max_bytes` applies to reading, and all limits apply to publishing.
     #[must_use]
     pub fn with_limits(mut self, limits: ArtifactLimits) -> Self {
         self.limits = limits;
@@ -75,14 +75,13 @@ impl DirectoryLibrary {
 
     /// Adds a kernel, or replaces the one of the same blueprint. The artifact is verified first.
     ///
-    /// The artifact's file is named after its checksum. Each of the two files is replaced as a whole, the catalogue last,
-    /// so that whoever opens the library sees it with or without the kernel, never half of it. There must be one
-    /// publisher at a time; a replaced artifact's file stays.
+    /// The artifact's file is named after its checksum. Both files are replaced atomically, the catalogue last, so a reader sees the
+    /// library with or without the kernel, and never half of it. Only one process may publish at a time. The file of a replaced
+    /// artifact is not deleted.
     ///
     /// # Errors
-    /// [`LibraryError::Artifact`] if the artifact does not verify, [`LibraryError::Descriptor`] if the descriptor
-    /// is of another blueprint or holds a number that is not one, [`LibraryError::Io`] if writing fails. The
-    /// catalogue is as before then.
+    /// [`LibraryError::Artifact`] if the artifact does not verify; [`LibraryError::Descriptor`] if the descriptor is of another
+    /// blueprint or has a NaN; [`LibraryError::Io`] if writing fails. Then the catalogue has not changed.
     pub fn publish(&mut self, artifact: &[u8], descriptor: BlueprintDescriptor) -> Result<Digests, LibraryError> {
         let digests = Digests::of(artifact, &self.limits)?;
         let verified = verify(artifact, &digests, &self.limits)?;

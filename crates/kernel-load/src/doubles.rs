@@ -1,4 +1,4 @@
-//! Test doubles: sample kernels, a library in memory, and what every library has to do.
+//! Test doubles: sample kernels, libraries in memory, and the suite for implementers of a library.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::{
     LibraryError, Manifest, ManifestError, SlotContract, initialise,
 };
 
-/// A kernel for `[batch, channels]`: a bottleneck of two linear layers behind a norm.
+/// A kernel for `[batch, channels]`: a bottleneck of two linear layers after a norm.
 ///
 /// # Errors
 /// [`ManifestError`] if `channels` is 0 or out of range.
@@ -26,7 +26,7 @@ pub fn sample_mlp(blueprint: BlueprintId, channels: usize) -> Result<Manifest, M
     Manifest::new(blueprint, SlotContract::f32(2, channels, channels), layers)
 }
 
-/// A kernel for `[batch, tokens, channels]`: attention with one head behind a norm, then a map of rank 1.
+/// A kernel for `[batch, tokens, channels]`: attention with one head after a norm, then a map of rank 1.
 ///
 /// # Errors
 /// [`ManifestError`] if `channels` is 0 or out of range.
@@ -54,7 +54,7 @@ pub fn sample_conv(blueprint: BlueprintId, channels: usize) -> Result<Manifest, 
     Manifest::new(blueprint, SlotContract::f32(4, channels, channels), layers)
 }
 
-/// A descriptor of the SAFE tier, of risk 0.1, that asks for nothing.
+/// A descriptor of the SAFE tier with risk 0.1 and no requirements.
 #[must_use]
 pub fn sample_descriptor(blueprint: &BlueprintId) -> BlueprintDescriptor {
     BlueprintDescriptor {
@@ -66,7 +66,7 @@ pub fn sample_descriptor(blueprint: &BlueprintId) -> BlueprintDescriptor {
     }
 }
 
-/// A library in memory. A clone is a handle on the same library, so that a test can script what it gave away.
+/// A library in memory. A clone is a handle on the same library, so that a test can script a library that it gave away.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLibrary {
     state: Arc<Mutex<State>>,
@@ -97,12 +97,12 @@ impl MemoryLibrary {
         Ok(digests)
     }
 
-    /// Puts anything under a name, sound or not.
+    /// Stores anything under a name, valid or not.
     pub fn put(&self, descriptor: BlueprintDescriptor, blueprint: &BlueprintId, artifact: Artifact) {
         self.state().kernels.insert(blueprint.clone(), (descriptor, artifact));
     }
 
-    /// Lets every fetch of `blueprint` fail with `error` from now on, or with `None` no longer.
+    /// Makes every fetch of `blueprint` fail with `error` from now on. `None` makes it succeed again.
     pub fn fail(&self, blueprint: &BlueprintId, error: impl Into<Option<LibraryError>>) {
         let mut state = self.state();
         match error.into() {
@@ -111,7 +111,7 @@ impl MemoryLibrary {
         };
     }
 
-    /// How often [`fetch`](KernelLibrary::fetch) was called, failures included.
+    /// The number of calls of [`fetch`](KernelLibrary::fetch), including failures.
     #[must_use]
     pub fn fetches(&self) -> u64 {
         self.state().fetches
@@ -140,7 +140,7 @@ impl KernelLibrary for MemoryLibrary {
     }
 }
 
-/// A library that hands nothing over until its [`LateHandle`] says that it has arrived.
+/// A library that answers [`Fetched::Later`] until its [`LateHandle`] says that the kernel has arrived.
 #[derive(Debug)]
 pub struct LateLibrary {
     library: MemoryLibrary,
@@ -168,23 +168,23 @@ pub fn late_library() -> (LateLibrary, LateHandle) {
 }
 
 impl LateHandle {
-    /// What the library will have. Its failures are failures at once.
+    /// The kernels that will arrive. Its scripted failures happen at once.
     #[must_use]
     pub fn library(&self) -> &MemoryLibrary {
         &self.library
     }
 
-    /// The blueprints that were asked for and were not there, in the order of the requests.
+    /// The blueprints that were requested before they had arrived, in the order of the requests.
     #[must_use]
     pub fn requested(&self) -> Vec<BlueprintId> {
         lock(&self.late).requested.clone()
     }
 
-    /// The artifact arrives: it is returned for [`KernelLoader::deliver`](crate::KernelLoader::deliver), and the library has
-    /// it from now on.
+    /// Lets the artifact arrive. It is returned for [`KernelLoader::deliver`](crate::KernelLoader::deliver), and from now on the
+    /// library has it.
     ///
     /// # Errors
-    /// [`LibraryError`] if it never will.
+    /// [`LibraryError`] if the library has no such artifact.
     pub fn arrive(&self, blueprint: &BlueprintId) -> Result<Artifact, LibraryError> {
         let unknown = || LibraryError::UnknownBlueprint { blueprint: blueprint.clone() };
         let artifact = self.library.fetch(blueprint)?.here().ok_or_else(unknown)?;
@@ -213,10 +213,10 @@ fn lock(late: &Mutex<Late>) -> MutexGuard<'_, Late> {
     late.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What every library has to do. `build` makes a library of the given artifacts and descriptors.
+/// The suite for implementers of a library: call it in a test. `build` makes a library of the given artifacts and descriptors.
 ///
 /// # Panics
-/// Where the library does something else.
+/// If a promise of the trait is broken.
 pub fn conformance<L: KernelLibrary>(build: impl FnOnce(&[(Vec<u8>, BlueprintDescriptor)]) -> L) {
     let limits = ArtifactLimits::default();
     let kernels: Vec<_> = ["conformance-1", "conformance-2"]

@@ -1,6 +1,7 @@
 //! The header of a safetensors file: eight bytes of length, then JSON.
 //!
-//! Written and read here because the `safetensors` crate keeps the last of two tensors with one name, and adds up declared offsets without a check.
+//! It is written and read here because the `safetensors` crate keeps the last of two tensors with the same name, and adds declared
+//! offsets without a check.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,17 +11,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::{ArtifactError, ArtifactLimits};
 
 const METADATA: &str = "__metadata__";
-/// Bytes of the header's length field.
+/// The size of the header's length field in bytes.
 const LENGTH: usize = 8;
 
-/// A parsed header. What it says about tensors is not yet checked.
+/// A parsed header. Its tensors are not yet checked.
 #[derive(Debug, Default)]
 pub(crate) struct Header {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) tensors: BTreeMap<String, TensorEntry>,
 }
 
-/// What a header says about one tensor. `data_offsets` count from the header's end.
+/// A header's entry for one tensor. `data_offsets` are counted from the end of the header.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TensorEntry {
@@ -29,7 +30,7 @@ pub(crate) struct TensorEntry {
     pub(crate) data_offsets: [usize; 2],
 }
 
-/// Splits a file in its header and its data.
+/// Splits a file into its header and its data.
 pub(crate) fn split<'a>(bytes: &'a [u8], limits: &ArtifactLimits) -> Result<(&'a [u8], &'a [u8]), ArtifactError> {
     let got = bytes.len();
     let Some((length, rest)) = bytes.split_first_chunk::<LENGTH>() else {
@@ -43,7 +44,7 @@ pub(crate) fn split<'a>(bytes: &'a [u8], limits: &ArtifactLimits) -> Result<(&'a
     rest.split_at_checked(length).ok_or(ArtifactError::Truncated { expected: length.saturating_add(LENGTH), got })
 }
 
-/// Parses what [`split`] calls the header.
+/// Parses the header from [`split`].
 pub(crate) fn parse(header: &[u8]) -> Result<Header, ArtifactError> {
     serde_json::from_slice(header).map_err(|error| ArtifactError::Header { detail: excerpt(&error.to_string()) })
 }
@@ -65,7 +66,7 @@ pub(crate) fn write(header: &Header) -> Result<Vec<u8>, ArtifactError> {
     Ok(bytes)
 }
 
-/// The text as far as an error message needs it.
+/// The beginning of the text, for an error message.
 pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -2,38 +2,30 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The most channels that a layer may have. Our choice: eight times the widest hidden layer of current transformers.
+/// The maximum number of channels of a layer. Our choice: eight times the widest hidden layer of current transformers.
 pub const MAX_CHANNELS: usize = 1 << 16;
 
-/// The largest kernel side and the largest dilation of a convolution. Our choice: twice the largest kernels in use (31).
+/// The maximum side and the maximum dilation of a convolution's kernel. Our choice: twice the largest kernels in use (31).
 pub const MAX_KERNEL: usize = 64;
 
-/// The epsilon of every norm: the default of Burn and of PyTorch. Fixed, so that a manifest holds whole numbers only.
+/// The epsilon of every norm: the default of Burn and PyTorch. It is fixed, so that a manifest has only whole numbers.
 pub const NORM_EPSILON: f64 = 1e-5;
 
-/// One layer of a kernel. The vocabulary is closed: a file that names anything else is refused.
+/// One layer of a kernel. The vocabulary is closed: a file with any other name is refused.
 ///
 /// *Channels* are the last axis on ranks 2 and 3, and axis 1 on rank 4. Tensors are 32-bit floats.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerSpec {
     /// `y = x W + b` on ranks 2 and 3. Tensors: `weight [channels_in, channels_out]`, `bias [channels_out]`.
-    Linear {
-        /// Channels of the input.
-        channels_in: usize,
-        /// Channels of the output.
-        channels_out: usize,
-        /// Whether there is a bias.
-        bias: bool,
-    },
+    Linear { channels_in: usize, channels_out: usize, bias: bool },
     /// A two-dimensional convolution of stride 1 on rank 4.
     ///
     /// Tensors: `weight [channels_out, channels_in / groups, kernel[0], kernel[1]]`, `bias [channels_out]`. Pairs are
     /// `[height, width]`. Padding is zeros on both sides, at most `dilation * (kernel - 1)`.
     Conv2d {
-        /// Channels of the input.
         channels_in: usize,
-        /// Channels of the output.
         channels_out: usize,
         /// Size of the kernel, each side at most [`MAX_KERNEL`].
         kernel: [usize; 2],
@@ -43,17 +35,12 @@ pub enum LayerSpec {
         dilation: [usize; 2],
         /// Independent groups; divides both channel counts. Depthwise: as many as channels.
         groups: usize,
-        /// Whether there is a bias.
         bias: bool,
     },
     /// Normalises over the channels of each position, ranks 2 and 3. Tensors: `gamma [channels]`, `beta [channels]`.
-    LayerNorm {
-        /// Channels.
-        channels: usize,
-    },
+    LayerNorm { channels: usize },
     /// Normalises over groups of channels of each sample, rank 4. Tensors: `gamma [channels]`, `beta [channels]`.
     GroupNorm {
-        /// Channels.
         channels: usize,
         /// Groups; divides the channels.
         groups: usize,
@@ -61,14 +48,10 @@ pub enum LayerSpec {
     /// An elementwise function, any rank. No tensors.
     Activation(Activation),
     /// `y = x + f(x)`, where `f` is the inner layers and keeps the shape. Any rank.
-    Residual {
-        /// The inner layers.
-        layers: Vec<LayerSpec>,
-    },
-    /// `y = x * sigmoid(expand(relu(reduce(mean(x)))))` per channel, the mean over every axis between batch and channels
-    /// or behind them. Any rank. Tensors: those of the linear layers `reduce` (to `hidden`) and `expand` (back).
+    Residual { layers: Vec<LayerSpec> },
+    /// `y = x * sigmoid(expand(relu(reduce(mean(x)))))` per channel, with the mean over every axis except batch and channels.
+    /// Any rank. Tensors: those of the linear layers `reduce` (to `hidden`) and `expand` (back).
     SqueezeExcite {
-        /// Channels.
         channels: usize,
         /// Width of the bottleneck.
         hidden: usize,
@@ -76,7 +59,6 @@ pub enum LayerSpec {
     /// Multi-head self-attention over `[batch, tokens, channels]`, no mask, no dropout, scores scaled by
     /// `1 / sqrt(channels / heads)`. Tensors: those of the linear layers `query`, `key`, `value` and `output`.
     Attention {
-        /// Channels.
         channels: usize,
         /// Heads; divides the channels.
         heads: usize,
@@ -84,9 +66,7 @@ pub enum LayerSpec {
     /// `y = (x D) U`, a linear map of low rank on ranks 2 and 3. Tensors: the weights of the linear layers `down`
     /// (`[channels_in, rank]`) and `up` (`[rank, channels_out]`); no bias.
     LowRank {
-        /// Channels of the input.
         channels_in: usize,
-        /// Channels of the output.
         channels_out: usize,
         /// Width of the bottleneck.
         rank: usize,
@@ -101,9 +81,9 @@ pub enum LayerSpec {
 pub enum Activation {
     /// `max(x, 0)`.
     Relu,
-    /// `x * Phi(x)`, by the error function, not by its tanh approximation.
+    /// `x * Phi(x)` with the error function, not its tanh approximation.
     Gelu,
-    /// `x * sigmoid(x)`, also known, and accepted, as `swish`.
+    /// `x * sigmoid(x)`; `swish` is accepted too.
     #[serde(alias = "swish")]
     Silu,
     /// The hyperbolic tangent.
@@ -164,7 +144,7 @@ impl LayerSpec {
         }
     }
 
-    /// A convolution of each channel for itself, with a bias, that keeps height and width if `kernel` is odd.
+    /// A convolution of each channel by itself, with a bias, that keeps height and width if `kernel` is odd.
     #[must_use]
     pub fn depthwise(channels: usize, kernel: usize) -> Self {
         Self::Conv2d {

@@ -1,12 +1,14 @@
-//! Kernels: the file they travel in, its verification, the module they become, and the libraries they come from.
+//! Kernels: their file format, its verification, the module that they become, and the libraries that they come from.
 //!
-//! An artifact is one safetensors file whose metadata holds a [`Manifest`]: a list of layers out of a closed vocabulary
-//! ([`LayerSpec`]) and the [`SlotContract`] that they keep. It holds numbers and no code. [`verify`] checks all of it
-//! against the [`Digests`] of a catalogue before one weight reaches a device, and says which check failed. A
-//! [`VerifiedArtifact`] builds [`KernelModule`]s; a [`KernelLoader`] gets artifacts out of a [`KernelLibrary`] and keeps
-//! them for a while, also those that arrive late ([`KernelLoader::deliver`]). If something is wrong there is an error, never
-//! another kernel. [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] is what they are
-//! put into.
+//! An artifact is one safetensors file whose metadata holds a [`Manifest`]: a list of layers from a closed vocabulary
+//! ([`LayerSpec`]) and their [`SlotContract`]. It holds numbers and no code.
+//!
+//! - [`verify`] checks all of it against the [`Digests`] of a catalogue before a weight reaches a device, and says which check
+//!   failed.
+//! - A [`VerifiedArtifact`] builds [`KernelModule`]s.
+//! - A [`KernelLoader`] gets artifacts from a [`KernelLibrary`] and caches them, including those that arrive late
+//!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel.
+//! - [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] makes the module to restore into.
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,7 +38,7 @@
 //! let kernel = verified.build::<Flex>(&Default::default());
 //! let x = Tensor::<Flex, 2>::ones([3, 8], &Default::default());
 //! let y = kernel.forward(x)?;
-//! assert_eq!(y.to_data().to_vec::<f32>()?, vec![0.0; 3 * 8]); // `zero_last`: grafted, it changes nothing yet
+//! assert_eq!(y.to_data().to_vec::<f32>()?, vec![0.0; 3 * 8]); // `zero_last`: at first it changes nothing
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

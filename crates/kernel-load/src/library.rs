@@ -1,4 +1,4 @@
-//! Where kernels come from.
+//! The seam to a source of kernels.
 
 use std::path::PathBuf;
 
@@ -8,42 +8,42 @@ use crate::{ArtifactError, Digests};
 
 /// A source of kernels.
 ///
-/// What it hands out is not trusted: the loader verifies every artifact. What it says about digests and descriptors is,
-/// so a library must have both from whoever approved the blueprint, not from the artifact.
+/// Its artifacts are not trusted: the loader verifies each of them. Its digests and descriptors are trusted, so it must get both from
+/// whoever approved the blueprint, and not from the artifact. If it returns wrong digests, unapproved weights are trained; if it
+/// wrongly fails, one graft fails.
 ///
-/// Both methods may block on a disk or a network; they are called from the control path, never between two batches.
+/// Both methods may block on a disk or a network. They are called for orders, never within a training step.
 pub trait KernelLibrary: Send {
-    /// What the catalogue says of a blueprint.
+    /// The catalogue's description of a blueprint.
     ///
     /// # Errors
-    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint, and whatever keeps the library from saying.
+    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint; other variants if the library cannot answer.
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError>;
 
-    /// The artifact of a blueprint, unverified, with the digests to verify it against; or word that it comes later.
-    /// A library that answers [`Fetched::Later`] has begun to get the artifact. Whoever owns both hands it to
-    /// [`KernelLoader::deliver`](crate::KernelLoader::deliver) when it has arrived.
+    /// The artifact of a blueprint, unverified, with the digests to verify it against. If the library does not have it yet, it starts
+    /// to get it and answers [`Fetched::Later`]. When the artifact has arrived, the owner of the library and the loader gives it to
+    /// [`KernelLoader::deliver`](crate::KernelLoader::deliver).
     ///
     /// # Errors
-    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint, and whatever keeps the library from handing it
-    /// over.
+    /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint; other variants if the library cannot get it.
     fn fetch(&self, blueprint: &BlueprintId) -> Result<Fetched, LibraryError>;
 }
 
 /// A library's answer to a request for an artifact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// The artifact, which nobody has verified yet.
+    /// The artifact, unverified.
     Here(Artifact),
-    /// The library is getting it. Asking again does no harm.
+    /// The library is getting it. It does no harm to ask again.
     Later,
 }
 
-/// An artifact as it came out of a library: unverified.
+/// An artifact from a library, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artifact {
     /// The content of the file.
     pub bytes: Vec<u8>,
-    /// The digests that the catalogue promises.
+    /// The digests from the catalogue.
     pub digests: Digests,
 }
 
@@ -58,47 +58,40 @@ impl Fetched {
     }
 }
 
-/// Why a library does not hand something over.
+/// Why a library could not answer.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error, strum::IntoStaticStr)]
 #[non_exhaustive]
 pub enum LibraryError {
-    /// Nothing in the catalogue has that name.
     #[strum(serialize = "unknown_blueprint")]
     #[error("there is no blueprint {blueprint}")]
     UnknownBlueprint { blueprint: BlueprintId },
-    /// A file that should be there is not.
     #[strum(serialize = "library_file_missing")]
     #[error("{} does not exist", path.display())]
     Missing { path: PathBuf },
-    /// Not a regular file: a link, a directory, a device.
+    /// It is a link, a directory or a device.
     #[strum(serialize = "library_not_a_file")]
     #[error("{} is not a regular file", path.display())]
     NotAFile { path: PathBuf },
-    /// A file beyond the limit. No more than the limit was read.
+    /// No more than the limit was read.
     #[strum(serialize = "library_file_too_large")]
     #[error("{} has more than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: usize },
-    /// The operating system refused.
     #[strum(serialize = "library_io")]
     #[error("{}: {detail}", path.display())]
     Io { path: PathBuf, detail: String },
-    /// The catalogue is not one.
     #[strum(serialize = "catalogue_malformed")]
     #[error("the catalogue {} is malformed: {detail}", path.display())]
     Catalogue { path: PathBuf, detail: String },
-    /// A catalogue that names something other than a file beside it.
     #[strum(serialize = "catalogue_file_name")]
-    #[error("the catalogue gives {blueprint} the file {name:?}, which is not a plain file name")]
+    #[error("the catalogue lists the file {name:?} for {blueprint}, which is not a plain file name")]
     FileName { blueprint: String, name: String },
-    /// A descriptor that cannot be published.
     #[strum(serialize = "invalid_descriptor")]
     #[error("the descriptor of {blueprint:?} is invalid: {detail}")]
     Descriptor { blueprint: String, detail: String },
-    /// An artifact that cannot be published.
     #[error("the artifact is invalid: {0}")]
     Artifact(#[from] ArtifactError),
-    /// The library cannot be reached. For libraries behind a network.
+    /// A library on a network cannot be reached.
     #[strum(serialize = "library_unavailable")]
     #[error("the library is unavailable: {detail}")]
     Unavailable { detail: String },
@@ -112,7 +105,7 @@ impl LibraryError {
     }
 }
 
-/// A library without kernels: what a manager has that was not given any. Every graft fails.
+/// The null object: a library without kernels, so that every graft fails. A manager uses it if it was given no library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoKernels;
 

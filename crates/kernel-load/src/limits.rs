@@ -1,20 +1,20 @@
-//! How large an artifact may be.
+//! Limits on the size of an artifact.
 
 use serde::{Deserialize, Serialize};
 
-/// Sizes beyond which an artifact is refused unread. The defaults are our choice.
+/// An artifact beyond one of these limits is refused unread. The defaults are our choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ArtifactLimits {
-    /// Bytes of the file. Default 256 MiB: 64 Mi parameters of four bytes, more than any seed needs.
+    /// Bytes of the file. Default 256 MiB: 64 Mi parameters of four bytes, more than a seed needs.
     pub max_bytes: usize,
-    /// Bytes of the safetensors header, the manifest included. Default 1 MiB: room for some 5,000 tensors.
+    /// Bytes of the safetensors header, including the manifest. Default 1 MiB: room for some 5,000 tensors.
     pub max_header_bytes: usize,
     /// Parameters. Default 64 Mi.
     pub max_parameters: u64,
-    /// Layers, those inside residuals included. Default 256.
+    /// Layers, including those in residuals. Default 256.
     pub max_layers: usize,
-    /// How deep residuals may lie inside residuals. Default 4.
+    /// The depth of residuals in residuals. Default 4.
     pub max_nesting: usize,
 }
 

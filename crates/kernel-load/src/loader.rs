@@ -1,4 +1,4 @@
-//! From a blueprint's name to a verified artifact.
+//! The loader: from a blueprint's name to a verified artifact.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,9 @@ use kasmina_memory::{Cache, CacheLimits, CacheStats, Evicted};
 
 use crate::{Artifact, ArtifactError, ArtifactLimits, Fetched, KernelLibrary, LibraryError, VerifiedArtifact, verify};
 
-/// Fetches kernels from a library, verifies them and keeps the verified ones for a while.
+/// Fetches kernels from a library, verifies them, and caches the verified ones.
 ///
-/// It never returns another kernel than the one asked for: a kernel that cannot be had is an error.
+/// It never returns a substitute: if the kernel is not available, that is an error.
 #[derive(Debug)]
 pub struct KernelLoader<L> {
     library: L,
@@ -21,36 +21,28 @@ pub struct KernelLoader<L> {
 /// The loader's answer to a request for a kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loaded {
-    /// The kernel, verified.
+    /// The verified kernel.
     Ready(Arc<VerifiedArtifact>),
-    /// The library is getting it. [`KernelLoader::deliver`] takes it when it arrives.
+    /// The library is getting it. Give it to [`KernelLoader::deliver`] when it arrives.
     Later,
 }
 
-/// Why a kernel cannot be had.
+/// Why a kernel could not be loaded.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The library refuses.
     #[error(transparent)]
     Library(#[from] LibraryError),
-    /// The artifact is not the one that the catalogue promises.
+    /// The artifact is not the one that the catalogue lists.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// The artifact is sound, but another blueprint's.
-    #[error("asked for blueprint {expected}, the artifact is of {got}")]
-    WrongBlueprint {
-        /// The blueprint that was asked for.
-        expected: BlueprintId,
-        /// The manifest's.
-        got: BlueprintId,
-    },
+    /// The artifact is valid, but its manifest is of another blueprint.
+    #[error("expected a kernel of blueprint {expected}, got one of {got}")]
+    WrongBlueprint { expected: BlueprintId, got: BlueprintId },
     /// The library is still getting it, and the caller cannot wait.
-    #[error("the kernel of {blueprint} is on its way and not here yet")]
-    NotHereYet {
-        /// The blueprint that was asked for.
-        blueprint: BlueprintId,
-    },
+    #[error("the kernel of {blueprint} has not arrived yet")]
+    NotHereYet { blueprint: BlueprintId },
 }
 
 impl Loaded {
@@ -80,25 +72,25 @@ impl LoadError {
 }
 
 impl<L: KernelLibrary> KernelLoader<L> {
-    /// A loader that keeps kernels of at most `cache_bytes` bytes of parameters together, each for `ttl` at most.
+    /// A loader with a cache of at most `cache_bytes` bytes of parameters in total, each kernel for at most `ttl`.
     #[must_use]
     pub fn new(library: L, cache_bytes: u64, ttl: Duration) -> Self {
         let cache = Cache::new(CacheLimits { bytes: cache_bytes, ttl });
         Self { library, cache, limits: ArtifactLimits::default() }
     }
 
-    /// The same loader with other limits. They hold for what is fetched from now on.
+    /// The same loader with other limits. They apply to artifacts that are fetched from now on.
     #[must_use]
     pub fn with_limits(mut self, limits: ArtifactLimits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The kernel of `blueprint`: from the cache, or fetched, verified and kept. One that is too large for the cache is
-    /// returned all the same and fetched again the next time. [`Loaded::Later`] means that the library is getting it.
+    /// The kernel of `blueprint`, from the cache, or fetched, verified and cached. A kernel that is too large for the cache is still
+    /// returned, and fetched again the next time. [`Loaded::Later`] means that the library is getting it.
     ///
     /// # Errors
-    /// [`LoadError`], naming the check that failed. Nothing is kept then, so the next call asks the library again.
+    /// [`LoadError`] names the check that failed. Then nothing is cached, so the next call asks the library again.
     pub fn load(&mut self, blueprint: &BlueprintId, now: Monotonic) -> Result<Loaded, LoadError> {
         if let Some(artifact) = self.cache.get(blueprint, now) {
             return Ok(Loaded::Ready(Arc::clone(artifact)));
@@ -109,11 +101,11 @@ impl<L: KernelLibrary> KernelLoader<L> {
         }
     }
 
-    /// Takes an artifact that has arrived, perhaps long after [`load`](Self::load) asked for it. It is verified exactly like
-    /// one that the library had at once, and kept.
+    /// Takes an artifact that has arrived, possibly long after [`load`](Self::load) asked for it. It is verified exactly like an
+    /// artifact that the library had at once, and cached.
     ///
     /// # Errors
-    /// [`LoadError`], naming the check that failed. Nothing is kept then.
+    /// [`LoadError`] names the check that failed. Then nothing is cached.
     pub fn deliver(
         &mut self,
         blueprint: &BlueprintId,
@@ -127,12 +119,12 @@ impl<L: KernelLibrary> KernelLoader<L> {
         }
         let bytes = artifact.parameters_bytes();
         let artifact = Arc::new(artifact);
-        // Too large for the cache is not a failure; the cache counts it.
+        // A kernel that is too large for the cache is not a failure; the cache counts it.
         let _ = self.cache.insert(blueprint.clone(), Arc::clone(&artifact), bytes, now);
         Ok(artifact)
     }
 
-    /// What the library's catalogue says of `blueprint`. Not cached.
+    /// The catalogue's description of `blueprint`. It is not cached.
     ///
     /// # Errors
     /// [`LoadError::Library`].
@@ -140,23 +132,23 @@ impl<L: KernelLibrary> KernelLoader<L> {
         Ok(self.library.descriptor(blueprint)?)
     }
 
-    /// Where the kernels come from.
+    /// The library.
     #[must_use]
     pub fn library(&self) -> &L {
         &self.library
     }
 
-    /// Forgets the kernels whose time is up, for example at the end of an epoch.
+    /// Drops the cached kernels that have expired, for example at the end of an epoch.
     pub fn collect(&mut self, now: Monotonic) -> Evicted {
         self.cache.collect(now)
     }
 
-    /// Forgets every kernel. Modules that were built stay as they are.
+    /// Drops all cached kernels. Modules that were already built are not affected.
     pub fn purge(&mut self) -> Evicted {
         self.cache.purge()
     }
 
-    /// What the cache holds and how it did.
+    /// The cache's content and counters.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.cache.stats()

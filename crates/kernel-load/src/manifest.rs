@@ -1,4 +1,4 @@
-//! The manifest: what a kernel is made of and where it fits.
+//! The manifest: the layers of a kernel, and the slots that it fits.
 
 use kasmina_leyline::BlueprintId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,7 +9,7 @@ use crate::{ArtifactLimits, Digest, LayerSpec, ManifestError, TensorSpec, check,
 /// The format version that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// What a kernel is made of and where it fits. It travels as JSON in the metadata of the safetensors file.
+/// The layers of a kernel, and the slots that it fits. It is JSON in the metadata of the safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -18,15 +18,15 @@ pub struct Manifest {
     /// The blueprint that the kernel was compiled from.
     #[serde(serialize_with = "id_to_text", deserialize_with = "id_from_text")]
     pub blueprint_id: BlueprintId,
-    /// The layers in the order in which they run.
+    /// The layers, in the order in which they run.
     pub layers: Vec<LayerSpec>,
-    /// What the kernel takes and gives.
+    /// The kernel's input and output.
     pub contract: SlotContract,
-    /// Elements of all tensors together.
+    /// The number of elements in all tensors.
     pub parameter_count: u64,
 }
 
-/// What a kernel takes and gives. Input and output have the same rank and dtype.
+/// A kernel's input and output. Both have the same rank and dtype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlotContract {
@@ -36,11 +36,11 @@ pub struct SlotContract {
     pub channels_in: usize,
     /// Channels of the output.
     pub channels_out: usize,
-    /// Of input, output and parameters.
+    /// The element type of input, output and parameters.
     pub dtype: KernelDtype,
 }
 
-/// The element types of kernels. Only one so far: a bit-exact load asks for the type that training runs in.
+/// The element type of a kernel. So far there is only one, because a bit-exact load needs the type of the training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -64,10 +64,10 @@ impl SlotContract {
 }
 
 impl Manifest {
-    /// A manifest of this version with its parameters counted, valid under the default limits.
+    /// A manifest of this version, valid under the default limits. Its parameters are counted.
     ///
     /// # Errors
-    /// [`ManifestError`] if the layers do not form a kernel of that contract.
+    /// [`ManifestError`] if the layers do not form a kernel with this contract.
     pub fn new(
         blueprint_id: BlueprintId,
         contract: SlotContract,
@@ -78,11 +78,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks that the layers chain from `channels_in` to `channels_out`, that each takes the contract's rank, that
-    /// residuals keep their shape, that everything lies inside the limits, and that the parameter count is true.
+    /// Checks that the layers lead from `channels_in` to `channels_out`, that each takes the contract's rank, that residuals keep
+    /// their shape, that everything is within the limits, and that the parameter count is right.
     ///
     /// # Errors
-    /// [`ManifestError`], naming the layer, what was expected and what was found.
+    /// [`ManifestError`] names the layer, what was expected and what was found.
     pub fn validate(&self, limits: &ArtifactLimits) -> Result<(), ManifestError> {
         check::manifest(self, limits).map(|_| ())
     }
@@ -96,12 +96,12 @@ impl Manifest {
         Ok(plan::tensors(&self.layers))
     }
 
-    /// The canonical form: JSON in ASCII with sorted keys and no white space. All numbers are whole, so each has one
+    /// The canonical form: JSON in ASCII with sorted keys and no white space. All numbers are whole, so each has only one
     /// spelling. Python's `json.dumps(manifest, sort_keys=True, separators=(",", ":"))` gives the same bytes.
     #[must_use]
     pub fn canonical(&self) -> String {
         let mut text = String::new();
-        // Serialising plain structs of numbers and strings cannot fail; null would digest to something that matches nothing.
+        // Serialising plain structs of numbers and strings cannot fail; the digest of null would match nothing.
         write_canonical(&serde_json::to_value(self).unwrap_or(Value::Null), &mut text);
         text
     }
@@ -112,7 +112,7 @@ impl Manifest {
         Digest::of(self.canonical().as_bytes())
     }
 
-    /// Reads a manifest. What it reads is well-formed, not yet valid: see [`validate`](Self::validate).
+    /// Reads a manifest. The result is well-formed but not yet valid: see [`validate`](Self::validate).
     ///
     /// # Errors
     /// [`ManifestError::Version`], [`ManifestError::UnknownLayer`] or [`ManifestError::Malformed`].
@@ -130,7 +130,7 @@ impl Manifest {
     }
 }
 
-/// The first layer whose name is not in the vocabulary, if that is what is wrong with the text.
+/// The first layer whose name is not in the vocabulary, if that is why the text was refused.
 fn unknown_layer(text: &str) -> Option<ManifestError> {
     fn find(layers: &Value, prefix: &str) -> Option<ManifestError> {
         layers.as_array()?.iter().enumerate().find_map(|(index, layer)| {

@@ -4,7 +4,7 @@ use super::*;
 use crate::Activation;
 
 #[test]
-fn the_canonical_form_is_sorted_ascii_without_white_space() {
+fn canonical_form_is_sorted_ascii_without_white_space() {
     let layers = vec![LayerSpec::linear(2, 3), LayerSpec::Activation(Activation::Silu), LayerSpec::Identity {}];
     let manifest = manifest(SlotContract::f32(2, 2, 3), layers).unwrap();
     let expected = concat!(
@@ -13,7 +13,7 @@ fn the_canonical_form_is_sorted_ascii_without_white_space() {
         r#"{"activation":"silu"},{"identity":{}}],"parameter_count":9}"#,
     );
     assert_eq!(manifest.canonical(), expected);
-    // Of Python's hashlib and json.dumps, as `canonical` describes.
+    // From Python's hashlib and json.dumps, as the docs of `canonical` describe.
     assert_eq!(manifest.guard_digest().to_string(), "e1eccc06accf7be7ffee226daf774a44c33e341c62f662f9e591b5789550427b");
     assert_eq!(Manifest::from_json(expected), Ok(manifest));
 }
@@ -34,13 +34,13 @@ fn every_name_in_the_vocabulary_is_read() {
 }
 
 #[test]
-fn another_version_is_named_before_anything_else_is_read() {
+fn other_version_is_an_error_before_anything_else_is_read() {
     let text = r#"{"format_version": 2, "anything": {}}"#;
     assert_eq!(Manifest::from_json(text), Err(ManifestError::Version { expected: 1, got: 2 }));
 }
 
 #[test]
-fn an_unknown_layer_is_named_with_its_place() {
+fn unknown_layer_is_named_with_its_place() {
     let layers = json!([{"identity": {}}, {"residual": {"layers": [{"identity": {}}, {"dropout": {}}]}}]);
     let text = json!({"format_version": 1, "layers": layers}).to_string();
     let at = "layers.1.layers.1".to_owned();
@@ -48,7 +48,7 @@ fn an_unknown_layer_is_named_with_its_place() {
 }
 
 #[test]
-fn layers_that_do_not_form_a_kernel() {
+fn layers_that_do_not_form_a_kernel_are_refused() {
     let conv = |padding, groups| LayerSpec::Conv2d {
         channels_in: 4,
         channels_out: 4,

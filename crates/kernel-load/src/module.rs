@@ -1,4 +1,4 @@
-//! The module that a verified artifact becomes.
+//! The module that is built from a verified artifact.
 
 use burn::module::Module;
 use burn::tensor::{DType, Tensor, backend::Backend};
@@ -12,8 +12,8 @@ use crate::{ArtifactLimits, Manifest, ManifestError, ShapeError, SlotContract};
 /// A kernel that can run and learn, built from a manifest at run time by
 /// [`VerifiedArtifact::build`](crate::VerifiedArtifact::build).
 ///
-/// A Burn module like any other: it trains on `Autodiff<B>`, `valid()` gives its twin without a graph, a clone shares
-/// its parameters' ids, and stores name its tensors as [`Manifest::tensors`] does.
+/// It is a Burn module like any other: it trains on `Autodiff<B>`, `valid()` returns its twin without a graph, a clone shares its
+/// parameters' ids, and stores use the tensor names of [`Manifest::tensors`].
 #[derive(Module, Debug)]
 pub struct KernelModule<B: Backend> {
     layers: Layers<B>,
@@ -22,25 +22,25 @@ pub struct KernelModule<B: Backend> {
 }
 
 impl<B: Backend> KernelModule<B> {
-    /// `parameters` holds what a checked manifest calls for, in the plan's order.
+    /// `parameters` holds the tensors of a checked manifest, in the plan's order.
     pub(crate) fn new(manifest: &Manifest, spatial: Spatial, parameters: &[f32], device: &B::Device) -> Self {
         let mut weights = Weights { parameters, device };
         Self { layers: weights.layers(&manifest.layers), contract: manifest.contract, smallest: spatial.smallest() }
     }
 
-    /// A module of the manifest's layers with all weights zero and new parameter ids, for stored weights to be put into
-    /// ([`module_from_bytes`](crate::weights::module_from_bytes)). The manifest passes the same checks as an artifact's; no
-    /// random number is drawn and nothing is hashed.
+    /// A module of the manifest's layers with zero weights and new parameter ids. Put stored weights into it with
+    /// [`module_from_bytes`](crate::weights::module_from_bytes). The manifest is checked like that of an artifact. No random
+    /// number is drawn and nothing is hashed.
     ///
     /// # Errors
-    /// [`ManifestError`], as [`Manifest::validate`].
+    /// [`ManifestError`], as for [`Manifest::validate`].
     pub fn blank(manifest: &Manifest, limits: &ArtifactLimits, device: &B::Device) -> Result<Self, ManifestError> {
         let checked = check::manifest(manifest, limits)?;
         let elements: usize = checked.plan.iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
         Ok(Self::new(manifest, checked.spatial, &vec![0.0; elements], device))
     }
 
-    /// What the kernel takes and gives.
+    /// The kernel's input and output.
     #[must_use]
     pub fn contract(&self) -> SlotContract {
         self.contract
@@ -48,13 +48,13 @@ impl<B: Backend> KernelModule<B> {
 
     /// The kernel's output for `x`.
     ///
-    /// `x` is `[batch, channels_in]`, `[batch, tokens, channels_in]` or `[batch, channels_in, height, width]` after the
-    /// contract's rank, and lies on the kernel's device. The output has the same layout with `channels_out` channels;
-    /// height and width change only when convolutions pad less or more than they reach.
+    /// `x` is `[batch, channels_in]`, `[batch, tokens, channels_in]` or `[batch, channels_in, height, width]`, depending on the
+    /// contract's rank, and is on the kernel's device. The output has the same layout with `channels_out` channels. Height and
+    /// width change only if the padding of a convolution does not match its kernel.
     ///
     /// # Errors
-    /// [`ShapeError`] if `x` has another rank, number of channels or dtype than the contract, an axis of length
-    /// zero, or fewer pixels than the convolutions need. Nothing is computed then.
+    /// [`ShapeError`] if `x` has another rank, number of channels or dtype than the contract, an axis of length zero, or fewer
+    /// pixels than the convolutions need. Then nothing was computed.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Result<Tensor<B, D>, ShapeError> {
         self.admit(&x)?;
         Ok(self.layers.forward(x))

@@ -1,7 +1,7 @@
 //! A list of layers as a module.
 //!
-//! Burn derives records with bounds on every field's record, and for layers inside layers those bounds have no end. This
-//! list stands between a layer and its inner layers; its record's serialisation has no bounds to follow.
+//! Burn derives records with bounds on the record of every field, and for layers in layers these bounds never end. This list is
+//! between a layer and its inner layers; the serialisation of its record has no such bounds.
 
 use burn::module::{
     AutodiffModule, Content, Devices, HasAutodiffModule, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,

@@ -1,10 +1,10 @@
-//! Which tensors a manifest calls for.
+//! The tensors of a manifest.
 
 use crate::layer::LayerSpec;
 
 /// A tensor that a kernel must have: its name in the file and its shape.
 ///
-/// The names are the paths that Burn's own stores give to the parameters of a [`KernelModule`](crate::KernelModule).
+/// The names are the paths that Burn's own stores use for the parameters of a [`KernelModule`](crate::KernelModule).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
     /// `layers.<index>.<Layer>.<tensor>`, for example `layers.0.Linear.weight`.
@@ -14,7 +14,7 @@ pub struct TensorSpec {
     pub(crate) fill: Fill,
 }
 
-/// What a fresh tensor holds.
+/// The initial values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fill {
     /// Uniform in `±1 / sqrt(fan_in)`.
@@ -32,9 +32,9 @@ pub(crate) fn tensors(layers: &[LayerSpec]) -> Vec<TensorSpec> {
     plan
 }
 
-/// The path of the last linear map that adds to the output, so that zeros there make the layer that holds it give zeros.
+/// The path of the last linear map that adds to the output. If it is zero, the output of its layer is zero.
 ///
-/// Squeeze-excite only scales, so it is passed over. `None` if no layer has such a map.
+/// Squeeze-excite only scales, so it is skipped. `None` if no layer has such a map.
 pub(crate) fn last_map(layers: &[LayerSpec]) -> Option<String> {
     fn find(layers: &[LayerSpec], prefix: &str) -> Option<String> {
         layers.iter().enumerate().rev().find_map(|(index, layer)| {

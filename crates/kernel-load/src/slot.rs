@@ -1,4 +1,4 @@
-//! What a slot shows, and whether a kernel fits there.
+//! The kernels that fit a slot.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use burn::tensor::DType;
 
 use crate::{KernelDtype, SlotContract};
 
-/// What a kernel would read and modify at a slot, as plain data.
+/// The activations that a kernel reads and modifies at a slot, as plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotActivation {
-    /// Dimensions of both activations.
+    /// The number of dimensions of both activations.
     pub rank: usize,
     /// Channels of the activation that a kernel reads there.
     pub channels_in: usize,
@@ -19,21 +19,21 @@ pub struct SlotActivation {
     pub dtype: DType,
 }
 
-/// A kernel does not fit the slot. The caller is to blame: it chose a blueprint that was made for another slot.
+/// A kernel does not fit the slot. The caller is to blame: it chose a blueprint for another slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel takes {expected}; the slot has {got}")]
 pub struct Misfit {
-    /// What the kernel takes and gives.
+    /// The kernel's input and output.
     pub expected: SlotActivation,
-    /// What the slot shows.
+    /// The slot's activations.
     pub got: SlotActivation,
 }
 
 impl SlotContract {
-    /// Whether a kernel of this contract fits a slot that shows `slot`: rank, channels and element type are all the same.
+    /// Checks that a kernel with this contract fits the slot: rank, channels and element type must be the same.
     ///
     /// # Errors
-    /// [`Misfit`], with both sides.
+    /// [`Misfit`] has both sides.
     pub fn fits(&self, slot: &SlotActivation) -> Result<(), Misfit> {
         let expected = SlotActivation::from(*self);
         if expected == *slot { Ok(()) } else { Err(Misfit { expected, got: *slot }) }
@@ -41,7 +41,7 @@ impl SlotContract {
 }
 
 impl SlotActivation {
-    /// The name of the element type, as a manifest spells it: `f32`, `bf16`.
+    /// The name of the element type in a manifest: `f32`, `bf16`.
     #[must_use]
     pub fn dtype_name(&self) -> String {
         format!("{:?}", self.dtype).to_lowercase()
@@ -59,7 +59,7 @@ impl KernelDtype {
 }
 
 impl From<SlotContract> for SlotActivation {
-    /// The slot that a kernel of this contract fits.
+    /// The slot that a kernel with this contract fits.
     fn from(contract: SlotContract) -> Self {
         let SlotContract { rank, channels_in, channels_out, dtype } = contract;
         Self { rank, channels_in, channels_out, dtype: dtype.dtype() }

@@ -1,6 +1,7 @@
-//! A module's tensors and an optimizer's state as bytes, with the ids by which the optimizer knows the module's parameters.
+//! A module's tensors and an optimizer's state as bytes. The ids of the parameters are kept, because the optimizer's state is keyed
+//! by them.
 //!
-//! Not only kernels: any Burn module and its optimizer.
+//! It works for any Burn module and its optimizer, not only for kernels.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +13,17 @@ use burn::{
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-/// Why weights cannot be written or read back. Nothing was changed.
+/// Why weights cannot be written or read. Nothing was changed.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
 pub enum WeightsError {
-    /// The bytes cannot be read, or the tensors not be written. `what` is the caller's name for them.
+    /// `what` is the caller's name for the module or the optimizer.
     #[strum(serialize = "weights_malformed")]
     #[error("{what} cannot be read or written: {detail}")]
     Malformed { what: &'static str, detail: String },
-    /// The stored tensors are not those of the module.
+    /// The stored tensors are of another module.
     #[strum(serialize = "weights_mismatch")]
-    #[error("{what}: the module has {expected}, the bytes hold {got}")]
+    #[error("{what}: the module has {expected}, but the bytes have {got}")]
     Mismatch { what: &'static str, expected: String, got: String },
     #[strum(serialize = "weights_dtype")]
     #[error("tensors of {got} cannot be written")]
@@ -37,13 +38,13 @@ impl WeightsError {
     }
 }
 
-/// The key of the metadata that holds the parameters' ids, in the order of the tensors.
+/// The key of the parameters' ids in the metadata, in the order of the tensors.
 const IDS: &str = "ids";
 
-/// All tensors of a module, running statistics included, as a safetensors file. A tensor's name is its place in the module.
+/// All tensors of a module, including running statistics, as a safetensors file. A tensor's name is its place in the module.
 ///
 /// # Errors
-/// [`WeightsError::Dtype`] if safetensors has no name for an element type, [`WeightsError::Malformed`].
+/// [`WeightsError::Dtype`] if safetensors does not support an element type; [`WeightsError::Malformed`].
 pub fn module_to_bytes<B: Backend, M: Module<B>>(module: &M) -> Result<Vec<u8>, WeightsError> {
     let mut tensors = Tensors::default();
     module.visit(&mut tensors);
@@ -59,8 +60,8 @@ pub fn module_to_bytes<B: Backend, M: Module<B>>(module: &M) -> Result<Vec<u8>, 
     safetensors::serialize(views, Some(metadata)).map_err(|error| malformed(&error))
 }
 
-/// The module with the tensors and ids from `bytes`, and `what` as its name in errors. Running statistics are shared between
-/// clones of a module and are overwritten in place: pass a [`valid`](AutodiffModule::valid) copy if the original must stay.
+/// The module with the tensors and ids from `bytes`. `what` is its name in errors. Running statistics are shared between clones of a
+/// module and are overwritten in place, so pass a [`valid`](AutodiffModule::valid) copy if the original must not change.
 ///
 /// # Errors
 /// [`WeightsError::Malformed`], [`WeightsError::Mismatch`].
@@ -112,7 +113,7 @@ where
         .map_err(|error| WeightsError::Malformed { what: "an optimizer", detail: error.to_string() })
 }
 
-/// The optimizer with the state from `bytes`, and `what` as its name in errors.
+/// The optimizer with the state from `bytes`. `what` is its name in errors.
 ///
 /// # Errors
 /// [`WeightsError::Malformed`].
@@ -133,7 +134,7 @@ where
     Ok(optimizer.load_record(record))
 }
 
-/// The name that safetensors has for an element type.
+/// The name of an element type in safetensors.
 fn dtype(dtype: DType) -> Result<Dtype, WeightsError> {
     Ok(match dtype {
         DType::F64 => Dtype::F64,
@@ -149,12 +150,12 @@ fn dtype(dtype: DType) -> Result<Dtype, WeightsError> {
         DType::U16 => Dtype::U16,
         DType::U8 => Dtype::U8,
         DType::Bool(_) => Dtype::BOOL,
-        // Burn's other types are quantised: no host trains in them.
+        // Burn's other types are quantised, and no host trains in them.
         other => return Err(WeightsError::Dtype { got: format!("{other:?}") }),
     })
 }
 
-/// Tensors in the order in which a module shows them.
+/// Collects tensors in the order in which a module visits them.
 #[derive(Default)]
 struct Tensors(Vec<(ParamId, TensorData)>);
 
@@ -172,7 +173,7 @@ impl<B: Backend> ModuleVisitor<B> for Tensors {
     }
 }
 
-/// Puts tensors that are known to fit in the place of those that are there, in the same order.
+/// Replaces a module's tensors, in the same order. The new ones must fit.
 struct Put<'a, B: Backend> {
     tensors: BTreeMap<usize, (ParamId, TensorData)>,
     place: usize,

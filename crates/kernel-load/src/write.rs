@@ -1,4 +1,4 @@
-//! Writing an artifact.
+//! Writes an artifact.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,26 @@ use crate::header::{self, Header, TensorEntry, excerpt};
 use crate::plan::{self, Fill};
 use crate::{ArtifactError, ArtifactLimits, Manifest};
 
-/// How a fresh kernel starts.
+/// The initial weights of a new kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Initialisation {
-    /// Seeds the weights: the same seed and manifest give the same bytes, on every machine.
+    /// The seed of the weights. The same seed and manifest give the same bytes on every machine.
     pub seed: u64,
-    /// Whether the last layer with parameters starts at zero, so that the kernel gives zeros (inside a residual: gives
-    /// its input) and a freshly grafted RESIDUAL seed changes nothing.
+    /// Whether the last layer with parameters starts at zero. Then the kernel's output is zero (in a residual, its input), and a
+    /// newly grafted RESIDUAL seed changes nothing.
     ///
-    /// Zero is only what the last linear map of that layer holds (`output` of attention, `up` of low rank): a layer
-    /// that is zero throughout would never get a gradient. Squeeze-excite only scales and is passed over. What comes
-    /// behind the layer decides whether zeros stay zeros; a sigmoid, for example, makes 0.5 of them.
+    /// Only the last linear map of that layer is zero (`output` of attention, `up` of low rank), because a layer that is zero
+    /// throughout would never get a gradient. Squeeze-excite only scales and is skipped. Later layers can change the zeros; a
+    /// sigmoid, for example, turns them into 0.5.
     pub zero_last: bool,
 }
 
-/// The file of a kernel with the given weights, each tensor in row-major order under the name that
-/// [`Manifest::tensors`] gives it. Its digests are [`Digests::of`](crate::Digests::of) of it.
+/// The file of a kernel with these weights. Each tensor is in row-major order, under its name in [`Manifest::tensors`]. Get the
+/// file's digests with [`Digests::of`](crate::Digests::of).
 ///
 /// # Errors
-/// [`ArtifactError`] if the manifest is invalid, a tensor is missing, is not called for, has another number of
-/// elements (the error then gives that number as its shape) or is not finite, or if the file would be larger than
-/// the default limits.
+/// [`ArtifactError`] if the manifest is invalid; if a tensor is missing, unknown or not finite; if it has another number of
+/// elements (which the error gives as its shape); or if the file would exceed the default limits.
 pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>) -> Result<Vec<u8>, ArtifactError> {
     let limits = ArtifactLimits::default();
     let plan = manifest.tensors(&limits)?;
@@ -61,11 +60,11 @@ pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>)
     Ok(bytes)
 }
 
-/// The file of a fresh kernel. Weights and biases are uniform in `±1 / sqrt(fan_in)`, the default of Burn and PyTorch;
-/// norms start as the identity. The numbers come from a generator of this crate's own, so that no other draw is moved.
+/// The file of a new kernel. Weights and biases are uniform in `±1 / sqrt(fan_in)`, the default of Burn and PyTorch; norms start as
+/// the identity. The numbers come from a generator in this crate, so that no other random number changes.
 ///
 /// # Errors
-/// [`ArtifactError`] if the manifest is invalid or the file would be larger than the default limits.
+/// [`ArtifactError`] if the manifest is invalid or the file would exceed the default limits.
 pub fn initialise(manifest: &Manifest, initialisation: &Initialisation) -> Result<Vec<u8>, ArtifactError> {
     let mut random = SplitMix64(initialisation.seed);
     let zero = plan::last_map(&manifest.layers).filter(|_| initialisation.zero_last);

@@ -2,37 +2,22 @@
 
 use std::fmt;
 
-/// The longest identifier that is accepted, in bytes. Our choice: twice a UUID with a generous prefix.
+/// The longest accepted identifier, in bytes. Our choice: twice a UUID with a generous prefix.
 pub const MAX_ID_BYTES: usize = 128;
 
 /// Why a string is not an identifier. `kind` is the name of the identifier's type.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidId {
-    /// The string is empty.
     #[error("{kind} is empty")]
-    Empty {
-        /// Which identifier.
-        kind: &'static str,
-    },
+    Empty { kind: &'static str },
     /// The string is longer than [`MAX_ID_BYTES`].
     #[error("{kind} has {bytes} bytes, at most {MAX_ID_BYTES} are allowed")]
-    TooLong {
-        /// Which identifier.
-        kind: &'static str,
-        /// Its length.
-        bytes: usize,
-    },
-    /// The string holds a character that is not printable ASCII, or a space.
+    TooLong { kind: &'static str, bytes: usize },
+    /// The string holds a space or a character that is not printable ASCII. `at` is its offset in bytes.
     #[error("{kind} holds {character:?} at byte {at}: only visible ASCII is allowed")]
-    Character {
-        /// Which identifier.
-        kind: &'static str,
-        /// The offending character.
-        character: char,
-        /// Its byte offset.
-        at: usize,
-    },
+    Character { kind: &'static str, character: char, at: usize },
 }
 
 fn check(kind: &'static str, text: &str) -> Result<(), InvalidId> {
@@ -60,7 +45,7 @@ macro_rules! identifier {
             /// Checks `text` and keeps it.
             ///
             /// # Errors
-            /// [`InvalidId`] when the text is empty, too long, or holds anything but visible ASCII.
+            /// [`InvalidId`] if the text is empty, too long, or holds anything but visible ASCII.
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let text = text.as_ref();
                 check(stringify!($name), text)?;
@@ -106,7 +91,7 @@ macro_rules! identifier {
             }
         }
 
-        /// Checks the text: what is not an identifier is an error.
+        /// Checks the text. Anything that is not an identifier is an error.
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <String as serde::Deserialize>::deserialize(deserializer)?;
@@ -150,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_name_the_type_and_the_cause() {
+    fn refusal_names_type_and_cause() {
         assert_eq!(SeedId::new(""), Err(InvalidId::Empty { kind: "SeedId" }));
         assert_eq!(SlotId::new("x".repeat(129)), Err(InvalidId::TooLong { kind: "SlotId", bytes: 129 }));
         assert_eq!(BlueprintId::new("a b"), Err(InvalidId::Character { kind: "BlueprintId", character: ' ', at: 1 }));

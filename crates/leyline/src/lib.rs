@@ -1,9 +1,9 @@
 //! The contract that Esper's subsystems speak: generated bindings, checked identifiers, and the two kinds of time.
 //!
-//! [`v1`] holds the bindings of `proto/leyline.proto`, names as they are on the wire. The identifiers ([`SeedId`],
-//! [`SlotId`], [`BlueprintId`], [`CommandId`], [`TrainingRunId`]) are strings that have been checked once, so that
-//! nothing behind the edge has to ask again. [`Monotonic`] and [`UnixTime`] are plain numbers: no crate of the lower
-//! floors reads a clock, time always comes in as an argument. [`wire`] finds the bytes that a command's signature is of.
+//! [`v1`] holds the bindings of `proto/leyline.proto`, with the names of the wire. The identifiers ([`SeedId`], [`SlotId`],
+//! [`BlueprintId`], [`CommandId`], [`TrainingRunId`]) are strings that were checked once at the edge, so that no code further in
+//! has to check again. [`Monotonic`] and [`UnixTime`] are plain numbers: no crate of the lower floors reads a clock, and time is
+//! always an argument. [`wire`] finds the bytes that a command's signature covers.
 //!
 //! ```
 //! use kasmina_leyline::{SeedId, v1::{AdaptationCommand, CommandType}};

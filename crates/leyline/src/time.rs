@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A reading of a monotonic clock: the time since that clock's origin, in whole nanoseconds.
 ///
-/// Two readings compare only when they come from the same clock. Arithmetic saturates.
+/// Compare two readings only if they come from the same clock. Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Monotonic(u64);
 

@@ -1,12 +1,12 @@
-//! The bytes that a command's signature is of.
+//! The bytes that a command's signature covers.
 //!
-//! A sender serialises the command without its signature, deterministically, and signs those bytes; what it then sends may
-//! have its map entries in another order, spelled in ways that a decoder does not keep. So a verifier must work on the
-//! received bytes: [`SignedBytes::parse`] walks them without decoding, takes the signature out, and
-//! [`SignedBytes::in_order`] gives the rest with every string-keyed map, at every depth, in one of the orders that senders
-//! use. Permuting entries changes no length; field order and unknown fields stay as they are.
+//! A sender serialises the command deterministically, without its signature, and signs those bytes. What it then sends can have
+//! its map entries in another order and in encodings that a decoder does not preserve. So a verifier must work on the received
+//! bytes. [`SignedBytes::parse`] walks them without decoding and cuts the signature out; [`SignedBytes::in_order`] returns the
+//! rest with every string-keyed map, at every depth, in one of the orders that senders use. Permuting entries changes no length,
+//! and the order of fields and unknown fields stays.
 //!
-//! A sender in Rust does [`deterministic`], signs, and appends the signature with [`with_signature`].
+//! A sender in Rust calls [`deterministic`], signs, and appends the signature with [`with_signature`].
 //!
 //! ```
 //! use kasmina_leyline::{v1::AdaptationCommand, wire::{self, MapOrder, SignedBytes}};
@@ -32,20 +32,20 @@ mod walk;
 
 use walk::{Checked, Signature, Walk};
 
-/// The most bytes of a signed command: 64 KiB, our choice. Real ones have some hundreds.
+/// The maximum size of a signed command in bytes: 64 KiB, our choice. Real ones have a few hundred.
 pub const MAX_SIGNED_BYTES: usize = 64 << 10;
 
-/// The deepest nesting of messages in a signed command: 32, our choice. Real ones have 3, a rollback's payload a few more.
+/// The maximum depth of messages in a signed command: 32, our choice. Real ones have 3, and a rollback's payload a few more.
 pub const MAX_DEPTH: usize = 32;
 
 /// The order of map entries in the bytes that were signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapOrder {
-    /// As they arrived: the sender published the bytes that it signed.
+    /// As received: the sender published exactly the bytes that it signed.
     AsReceived,
-    /// The common prefix decides, and where one key is the other's prefix the longer goes first: the stock Python runtime.
+    /// Bytewise, except that a key goes after every key that it is a prefix of. The stock Python runtime does this.
     Upb,
-    /// Bytewise: the pure Python runtime.
+    /// Bytewise. The pure Python runtime does this.
     Bytewise,
 }
 
@@ -54,63 +54,33 @@ impl MapOrder {
     pub const ALL: [Self; 3] = [Self::AsReceived, Self::Upb, Self::Bytewise];
 }
 
-/// Bytes that are no well-formed command.
+/// Why bytes are not a well-formed command. Offsets (`at`) are counted within the message of the field.
+#[allow(missing_docs, reason = "the names and messages say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// More bytes than [`MAX_SIGNED_BYTES`].
-    #[error("{got} bytes, at most {MAX_SIGNED_BYTES} are taken")]
-    TooLong {
-        /// How many.
-        got: usize,
-    },
-    /// Messages in messages beyond [`MAX_DEPTH`].
-    #[error("nested deeper than {MAX_DEPTH}")]
+    #[error("{got} bytes, at most {MAX_SIGNED_BYTES} are allowed")]
+    TooLong { got: usize },
+    #[error("messages are nested deeper than {MAX_DEPTH}")]
     TooDeep,
-    /// The bytes end in the middle of a field.
-    #[error("cut off within the field at byte {at}")]
-    Truncated {
-        /// Where the field begins, counted within its message.
-        at: usize,
-    },
-    /// A number in more bytes than it needs, or beyond 64 bits.
-    #[error("a number at byte {at} is not in its shortest form")]
-    Varint {
-        /// Where, counted within its message.
-        at: usize,
-    },
-    /// A tag with field number 0, or with a number beyond 29 bits.
-    #[error("no field has the tag {tag}")]
-    Tag {
-        /// The tag.
-        tag: u64,
-    },
-    /// A group, an unknown wire type, or a known field in the wrong one.
+    #[error("the field at byte {at} is cut off")]
+    Truncated { at: usize },
+    /// The number takes more bytes than it needs, or more than 64 bits.
+    #[error("the number at byte {at} is not in its shortest form")]
+    Varint { at: usize },
+    /// The field number is 0 or has more than 29 bits.
+    #[error("{tag} is not a valid field tag")]
+    Tag { tag: u64 },
+    /// A group, an unknown wire type, or a known field with the wrong one.
     #[error("field {field} has wire type {wire_type}")]
-    WireType {
-        /// Which field.
-        field: u32,
-        /// Its wire type.
-        wire_type: u8,
-    },
-    /// A map entry with something else than one key and one value.
+    WireType { field: u32, wire_type: u8 },
     #[error("an entry of map {field} is not one key and one value")]
-    Entry {
-        /// The map's field.
-        field: u32,
-    },
-    /// Two entries of a map with the same key, such as two signatures.
-    #[error("a key stands twice in map {field}")]
-    DuplicateKey {
-        /// The map's field.
-        field: u32,
-    },
-    /// A map's entries with other fields between them.
-    #[error("the entries of map {field} are not together")]
-    ScatteredMap {
-        /// The map's field.
-        field: u32,
-    },
+    Entry { field: u32 },
+    /// For example, two signatures.
+    #[error("map {field} has two entries with the same key")]
+    DuplicateKey { field: u32 },
+    #[error("other fields are between the entries of map {field}")]
+    ScatteredMap { field: u32 },
 }
 
 /// A well-formed command as it was received.
@@ -121,10 +91,10 @@ pub struct SignedBytes<'a> {
 }
 
 impl<'a> SignedBytes<'a> {
-    /// Walks the bytes of an `AdaptationCommand`. Nothing is decoded, nothing is allocated for what lies in them.
+    /// Walks the bytes of an `AdaptationCommand`. It decodes nothing and allocates nothing for their content.
     ///
     /// # Errors
-    /// [`Malformed`], naming what is wrong.
+    /// [`Malformed`] says what is wrong, and where.
     pub fn parse(received: &'a [u8]) -> Result<Self, Malformed> {
         if received.len() > MAX_SIGNED_BYTES {
             return Err(Malformed::TooLong { got: received.len() });
@@ -133,13 +103,13 @@ impl<'a> SignedBytes<'a> {
         Ok(Self { received, checked })
     }
 
-    /// What `annotations["signature"]` holds: base64, if its sender is honest.
+    /// The content of `annotations["signature"]`: base64, if the sender is honest.
     #[must_use]
     pub fn signature(&self) -> Option<&'a [u8]> {
         self.checked.signature.map(|signature| signature.value)
     }
 
-    /// The bytes before and behind the signature: together they are [`MapOrder::AsReceived`], without a copy.
+    /// The bytes before and after the signature: together [`MapOrder::AsReceived`], without a copy.
     #[must_use]
     pub fn as_received(&self) -> [&'a [u8]; 2] {
         match self.checked.signature {
@@ -148,8 +118,8 @@ impl<'a> SignedBytes<'a> {
         }
     }
 
-    /// Whether [`in_order`](Self::in_order) gives the bytes that [`as_received`](Self::as_received) gives: every map is in
-    /// this order already.
+    /// Whether every map is already in this order, so that [`in_order`](Self::in_order) returns the same bytes as
+    /// [`as_received`](Self::as_received).
     #[must_use]
     pub const fn is_in(&self, order: MapOrder) -> bool {
         match order {
@@ -159,7 +129,7 @@ impl<'a> SignedBytes<'a> {
         }
     }
 
-    /// The bytes without the signature, every map in this order.
+    /// The bytes without the signature, with every map in this order.
     #[must_use]
     pub fn in_order(&self, order: MapOrder) -> Vec<u8> {
         if order == MapOrder::AsReceived {
@@ -169,18 +139,18 @@ impl<'a> SignedBytes<'a> {
     }
 }
 
-/// A serialised command in the form that receivers which decode and serialise again agree on: every map entry with its
-/// key and its value spelled out, every map in [`MapOrder::Upb`]. An `annotations["signature"]` is dropped.
+/// A serialised command in the form that receivers agree on even if they decode and serialise it again: every map entry has its
+/// key and its value spelled out, and every map is in [`MapOrder::Upb`]. An `annotations["signature"]` is dropped.
 ///
 /// # Errors
-/// [`Malformed`] for bytes that are no command.
+/// [`Malformed`] if the bytes are not a command.
 pub fn deterministic(command: &[u8]) -> Result<Vec<u8>, Malformed> {
     let spelled = spell_out::message(command, &fields::ADAPTATION_COMMAND, 0)?;
     Ok(SignedBytes::parse(&spelled)?.in_order(MapOrder::Upb))
 }
 
-/// Serialised bytes with `signature` put behind them as `annotations["signature"]`. The bytes end in the annotations, if
-/// there are any: those of [`deterministic`] do.
+/// Serialised bytes with `signature` appended as `annotations["signature"]`. If the command has annotations, they must come last in
+/// the bytes, as in those of [`deterministic`].
 #[must_use]
 pub fn with_signature(signed: &[u8], signature: &str) -> Vec<u8> {
     let mut entry = Vec::with_capacity(signature.len() + 16);

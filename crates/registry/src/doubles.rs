@@ -1,4 +1,4 @@
-//! A scripted [`Ownership`], and what every implementation has to do.
+//! A scripted [`Ownership`], and the suite for implementers.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -45,7 +45,7 @@ pub fn pair() -> (ScriptedOwnership, Handle) {
 }
 
 impl Handle {
-    /// The next update is refused for this reason, whatever it is. Several refusals are given in turn.
+    /// Refuses the next update with this; several calls refuse as many updates, in order.
     pub fn refuse_next(&self, refusal: UpdateRefusal) {
         lock(&self.script).refusals.push_back(refusal);
     }
@@ -83,7 +83,7 @@ fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
     script.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What every [`Ownership`] has to do.
+/// The suite for implementers of [`Ownership`]: call [`run`](conformance::run) in a test.
 pub mod conformance {
     use super::{BTreeSet, Owner, Ownership, ParamId};
     use kasmina_leyline::SeedId;
@@ -91,19 +91,19 @@ pub mod conformance {
     /// Runs the suite on what `build` returns, which must be empty.
     ///
     /// # Panics
-    /// If the implementation does something else.
+    /// If a promise of the trait is broken.
     pub fn run<O: Ownership>(build: impl Fn() -> O) {
         let Ok(seed) = SeedId::new("conformance-seed") else { return };
         let (seed, ids) = (Owner::Seed(seed), |numbers: &[u64]| numbers.iter().copied().map(ParamId::from).collect());
-        an_owner_updates_its_own_alone(build(), &seed, &ids);
-        a_refused_registration_leaves_nothing(build(), &seed, &ids);
-        a_seed_replaces_and_the_host_adds(build(), &seed, &ids);
+        owner_updates_only_its_own(build(), &seed, &ids);
+        refused_registration_leaves_nothing(build(), &seed, &ids);
+        seed_replaces_and_host_adds(build(), &seed, &ids);
         released_parameters_are_free(build(), &seed, &ids);
     }
 
     type Ids<'a> = &'a dyn Fn(&[u64]) -> BTreeSet<ParamId>;
 
-    fn an_owner_updates_its_own_alone(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
+    fn owner_updates_only_its_own(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
         let all = [(&Owner::Host, 1), (seed, 2), (&Owner::Teacher, 3)];
         for (owner, id) in all {
             assert_eq!(ownership.register(owner, &ids(&[id])), Ok(()), "register {owner}");
@@ -114,20 +114,20 @@ pub mod conformance {
                 let allowed = by == owner && *owner != Owner::Teacher;
                 assert_eq!(ownership.validate_update(by, &ids(&[id])).is_ok(), allowed, "{by} updates {owner}'s");
             }
-            assert!(ownership.validate_update(by, &ids(&[9])).is_err(), "nobody's parameter");
+            assert!(ownership.validate_update(by, &ids(&[9])).is_err(), "a parameter without an owner");
             assert_eq!(ownership.validate_update(by, &ids(&[])), Ok(()), "nothing at all");
         }
         let refused = ownership.validate_update(&Owner::Host, &ids(&[1, 2, 9])).map_err(|refusal| refusal.parameter());
         assert_eq!(refused, Err(ParamId::from(2)), "the lowest id is named");
     }
 
-    fn a_refused_registration_leaves_nothing(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
+    fn refused_registration_leaves_nothing(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
         assert_eq!(ownership.register(&Owner::Host, &ids(&[2])), Ok(()));
         assert!(ownership.register(seed, &ids(&[1, 2])).is_err(), "the host's parameter");
         assert_eq!(ownership.owner(ParamId::from(1)), None);
     }
 
-    fn a_seed_replaces_and_the_host_adds(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
+    fn seed_replaces_and_host_adds(mut ownership: impl Ownership, seed: &Owner, ids: Ids<'_>) {
         for numbers in [&[1][..], &[2], &[2]] {
             assert_eq!(ownership.register(seed, &ids(numbers)), Ok(()));
         }

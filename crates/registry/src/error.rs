@@ -1,4 +1,4 @@
-//! What the registry refuses.
+//! Why the registry refuses.
 
 use burn::module::ParamId;
 
@@ -9,7 +9,6 @@ use crate::Owner;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The parameter belongs to somebody else.
     #[error("parameter {parameter} belongs to {owner}")]
     Owned { parameter: ParamId, owner: Owner },
     /// [`OwnsNothing`](crate::OwnsNothing) registers nothing.
@@ -40,7 +39,7 @@ pub enum UpdateRefusal {
     #[strum(serialize = "cross_seed")]
     #[error("parameter {parameter} belongs to {owner}, not to {by}")]
     CrossSeed { parameter: ParamId, owner: Owner, by: Owner },
-    /// Nobody updates the teacher.
+    /// The teacher's parameters are never updated.
     #[strum(serialize = "teacher")]
     #[error("parameter {parameter} belongs to the teacher")]
     Teacher { parameter: ParamId },

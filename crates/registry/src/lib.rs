@@ -1,8 +1,8 @@
 //! Who owns which parameter, and who may update it.
 //!
-//! A parameter belongs to the host, to one seed, or to a teacher. [`Registry::validate_update`] is asked before every
-//! optimizer step: nobody updates what is not theirs, and nobody updates the teacher. The registry holds ids and learning
-//! rates, never a tensor. [`Ownership`] is the seam that a training pass sees; [`OwnsNothing`] is its null object.
+//! A parameter belongs to the host, to one seed, or to a teacher. Before every optimizer step, [`Registry::validate_update`] says
+//! whether the owner may update these parameters: only its own, and the teacher's never. The registry holds ids, never a tensor.
+//! [`Ownership`] is the seam that a training pass sees; [`OwnsNothing`] is its null object.
 //!
 //! ```
 //! use burn::{backend::{Autodiff, Flex}, nn::LinearConfig};

@@ -1,4 +1,4 @@
-//! The seam through which a training pass asks whose a parameter is.
+//! The seam through which a training pass asks who owns a parameter.
 
 use std::collections::BTreeSet;
 
@@ -6,25 +6,25 @@ use burn::module::ParamId;
 
 use crate::{Owner, Registry, RegistryError, UpdateRefusal};
 
-/// Says whose a parameter is and who may update it.
+/// Says who owns a parameter, and who may update it.
 ///
-/// A wrong *yes* lets an optimizer change what belongs to somebody else, which is what Kasmina promises never to do. A wrong
-/// *no* costs one update. [`OwnsNothing`] therefore refuses.
+/// If it wrongly allows an update, an optimizer changes a parameter of another owner, which Kasmina promises never to do. If it
+/// wrongly refuses one, an update is lost. So [`OwnsNothing`] refuses.
 pub trait Ownership {
-    /// Whose the parameter is; `None` if nobody has registered it.
+    /// The owner of the parameter; `None` if it is not registered.
     fn owner(&self, parameter: ParamId) -> Option<&Owner>;
 
-    /// Whether `by` may update these parameters. An empty set may always be updated.
+    /// Checks that `by` may update all of these parameters. An empty set is always allowed.
     ///
     /// # Errors
     /// [`UpdateRefusal`] for the lowest id that `by` may not update.
     fn validate_update(&self, by: &Owner, parameters: &BTreeSet<ParamId>) -> Result<(), UpdateRefusal>;
 
-    /// Makes the parameters the owner's. A seed's new parameters replace its old ones; the host's and the teacher's add to
-    /// theirs. Registering the same parameters again changes nothing.
+    /// Registers the parameters as the owner's. A seed's new parameters replace its old ones; those of the host and the teacher are
+    /// added to theirs. Registering the same parameters again changes nothing.
     ///
     /// # Errors
-    /// [`RegistryError`] if a parameter belongs to somebody else. Nothing is registered then.
+    /// [`RegistryError`] if a parameter belongs to another owner. Then nothing is registered.
     fn register(&mut self, owner: &Owner, parameters: &BTreeSet<ParamId>) -> Result<(), RegistryError>;
 
     /// Forgets the owner's parameters. Returns how many there were.

@@ -1,4 +1,4 @@
-//! The table of owners.
+//! The owners of all parameters.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,14 +10,14 @@ use kasmina_leyline::SeedId;
 
 use crate::{RegistryError, UpdateRefusal};
 
-/// Whose a parameter is.
+/// The owner of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The host network.
     Host,
-    /// This seed, fossilised or not.
+    /// A seed, fossilised or not.
     Seed(SeedId),
-    /// The teacher of a distillation. Nobody updates its parameters.
+    /// The teacher of a distillation. Its parameters are never updated.
     Teacher,
 }
 
@@ -39,18 +39,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Makes these parameters the host's.
+    /// Registers parameters of the host.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] if one is a seed's or the teacher's.
+    /// [`RegistryError::Owned`] if one belongs to a seed or the teacher.
     pub fn register_host(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
         self.own(&parameters.into_iter().collect(), &Owner::Host)
     }
 
-    /// Makes these parameters the seed's, in place of those it had.
+    /// Registers parameters of the seed, in place of those that it had.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] if one is somebody else's.
+    /// [`RegistryError::Owned`] if one belongs to another owner.
     pub fn register_seed(
         &mut self,
         seed: &SeedId,
@@ -65,10 +65,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Makes these parameters the teacher's.
+    /// Registers parameters of the teacher.
     ///
     /// # Errors
-    /// [`RegistryError::Owned`] if one is the host's or a seed's.
+    /// [`RegistryError::Owned`] if one belongs to the host or a seed.
     pub fn register_teacher(&mut self, parameters: impl IntoIterator<Item = ParamId>) -> Result<(), RegistryError> {
         self.own(&parameters.into_iter().collect(), &Owner::Teacher)
     }
@@ -97,7 +97,7 @@ impl Registry {
         *self = Self::default();
     }
 
-    /// Whose a parameter is; `None` if nobody has registered it.
+    /// The owner of the parameter; `None` if it is not registered.
     #[must_use]
     pub fn owner(&self, parameter: ParamId) -> Option<&Owner> {
         self.owners.get(&parameter)
@@ -108,10 +108,10 @@ impl Registry {
         self.seeds.get(seed).into_iter().flat_map(|parameters| parameters.iter().copied())
     }
 
-    /// Whether `by` may update these parameters. O(log n) each.
+    /// Checks that `by` may update all of these parameters. O(log n) each.
     ///
     /// # Errors
-    /// [`UpdateRefusal`] for the first that it may not.
+    /// [`UpdateRefusal`] for the first one that it may not update.
     pub fn validate_update(
         &self,
         by: &Owner,

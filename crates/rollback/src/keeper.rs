@@ -46,9 +46,14 @@ impl Keeper {
         settings: KeeperSettings,
         now: Monotonic,
     ) -> Result<Self, StoreError> {
-        let held = journal.status()?;
+        let held = match journal.status() {
+            // A journal that is not there holds nothing and takes nothing.
+            Err(StoreError::NotWired { .. }) => 0..0,
+            held => held?,
+        };
+        let wired = held.end > 0;
         let (mut holdings, mut nonces, mut newest) = (Holdings::default(), VecDeque::new(), held.start);
-        journal.visit(0..u64::MAX, &mut |record| {
+        let mut observe = |record: crate::Record| {
             holdings.observe(&record);
             if matches!(record.entry, Entry::NonceSeen { .. }) && nonces.is_empty() {
                 // When the nonces were written is not known any more. As late as possible is safe, for all of them.
@@ -58,7 +63,10 @@ impl Keeper {
                 newest = record.sequence;
             }
             std::ops::ControlFlow::Continue(())
-        })?;
+        };
+        if !held.is_empty() {
+            journal.visit(0..u64::MAX, &mut observe)?;
+        }
         let mut keeper = Self {
             journal,
             blobs,
@@ -69,12 +77,16 @@ impl Keeper {
             fresh: BTreeSet::new(),
             reused: BTreeSet::new(),
             since_snapshot: held.end - newest,
-            sweep_due: true,
+            sweep_due: wired,
             writes: Backoff::new(settings.first_wait, settings.longest_wait),
             upkeep: Backoff::new(settings.first_wait, settings.longest_wait),
             upkeep_error: None,
         };
-        keeper.tidy(now);
+        // No compaction yet: the owner has not said what is pinned.
+        if let Err(error) = keeper.sweep() {
+            keeper.upkeep.failed(error.reason(), now);
+            keeper.upkeep_error = Some(error);
+        }
         Ok(keeper)
     }
 

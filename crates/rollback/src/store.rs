@@ -176,8 +176,12 @@ impl Store {
     /// commands issued before `at`, and accepts later ones. Gives the record's sequence number.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open) and of the append.
+    /// Those of [`open`](Self::open) and of the append; [`StoreError::NotAStore`] if there is no store yet.
     pub fn reset_watermark(directory: impl AsRef<Path>, at: UnixTime) -> Result<u64, StoreError> {
+        let directory = directory.as_ref();
+        if FileStorage::inspect(directory).length(JOURNAL)?.is_none() {
+            return Err(StoreError::NotAStore { path: directory.to_owned(), detail: "it has no journal".to_owned() });
+        }
         let mut store = Self::open(directory)?;
         Ok(store.journal.append(&[Entry::WatermarkReset { at }])?.start)
     }

@@ -1,4 +1,4 @@
-//! What every [`Verifier`] that checks signatures must do, for implementers: call [`run`] in a test.
+//! The suite for implementers of a [`Verifier`] that checks signatures: call [`run`] in a test.
 #![allow(
     clippy::panic,
     clippy::expect_used,
@@ -17,7 +17,7 @@ pub const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
 
 const NOW: Monotonic = Monotonic::ORIGIN;
 
-/// Runs the suite. `build` makes a new verifier that knows this secret and has accepted nothing; its window must admit a
+/// Runs the suite. `build` makes a new verifier that knows the given secret and has accepted nothing. Its window must admit a
 /// command that was issued at [`WALL`].
 ///
 /// # Panics
@@ -79,7 +79,7 @@ fn restored_watermark_holds(verifier: &mut dyn Verifier, wire: &[u8]) {
     assert_eq!(reason(verifier.verify(wire, WALL, NOW)), "stale_command");
 }
 
-/// A journal that keeps what `retention` asks for, and no more, must be enough.
+/// It must be enough if a journal keeps exactly what `retention` asks for.
 fn retention_outlasts_forgetting<V: Verifier>(build: impl Fn() -> V, wire: &[u8]) {
     let mut first = build();
     let accepted = first.verify(wire, WALL, NOW).expect("authentic, fresh and new");

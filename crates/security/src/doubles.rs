@@ -10,14 +10,14 @@ use prost::Message;
 
 use crate::{NonceLedger, Rejection, Retention, Verified, Verifier};
 
-/// Accepts every command with an id and a time of issue, signed or not, replays too, unless a rejection was scripted. It
-/// retains nonces as long as a [`NonceLedger`] does.
+/// Accepts every command that has an id and a time of issue, signed or not, replays included, unless a rejection was scripted. It
+/// asks for nonces to be kept for as long as a [`NonceLedger`] keeps them.
 #[derive(Clone, Debug, Default)]
 pub struct AcceptAll {
     script: Arc<Mutex<VecDeque<Rejection>>>,
 }
 
-/// Scripts an [`AcceptAll`] that somebody else owns.
+/// Scripts an [`AcceptAll`] from outside.
 #[derive(Clone, Debug)]
 pub struct AcceptAllHandle {
     script: Arc<Mutex<VecDeque<Rejection>>>,
@@ -34,7 +34,7 @@ impl AcceptAll {
 }
 
 impl AcceptAllHandle {
-    /// The next command that is not scripted yet is rejected with this.
+    /// Rejects the next command with this; several calls reject as many commands, in order.
     pub fn reject_next(&self, rejection: Rejection) {
         self.script.lock().unwrap_or_else(PoisonError::into_inner).push_back(rejection);
     }

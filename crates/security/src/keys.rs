@@ -6,17 +6,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// A secret that senders and receivers share. It is wiped from memory when dropped and never shown.
+/// A secret that senders and receivers share. It is wiped from memory when dropped, and never printed.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
 
-/// An empty secret, which would let everybody sign.
+/// The secret is empty, so everybody could sign with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the secret is empty")]
 pub struct EmptySecret;
 
 impl Secret {
-    /// A secret of these bytes: the UTF-8 of `ESPER_LEYLINE_SECRET` where Esper's senders are on the other side.
+    /// A secret of these bytes. Esper's senders use the UTF-8 of `ESPER_LEYLINE_SECRET`.
     ///
     /// # Errors
     /// [`EmptySecret`].
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret made ready to sign with. Wiped when dropped.
+/// A secret that is ready to sign with. It is wiped when dropped.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha256>);
 
@@ -49,19 +49,19 @@ impl Key {
         self.0.clone().chain_update(bytes).finalize().into_bytes().into()
     }
 
-    /// Takes the same time for every wrong signature.
+    /// Whether this key made the signature. It takes the same time for every wrong signature.
     pub(crate) fn made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
         let mac = bytes.iter().fold(self.0.clone(), |mac, part| mac.chain_update(part));
         mac.verify(signature.into()).is_ok()
     }
 }
 
-/// The secrets that are good at present, by id. In a rotation the old and the new one are both in it for a while.
+/// The secrets that are currently accepted, by id. During a rotation it holds the old one and the new one.
 #[derive(Clone, Default)]
 pub struct KeyRing(Vec<(String, Key)>);
 
 impl KeyRing {
-    /// A ring of one.
+    /// A ring with one secret.
     #[must_use]
     pub fn of(id: impl Into<String>, secret: Secret) -> Self {
         let mut ring = Self::default();
@@ -69,14 +69,14 @@ impl KeyRing {
         ring
     }
 
-    /// Adds a secret, in place of the one with the same id. The newest is tried first.
+    /// Adds a secret, and replaces one with the same id. The newest is tried first.
     pub fn add(&mut self, id: impl Into<String>, secret: Secret) {
         let id = id.into();
         self.remove(&id);
         self.0.insert(0, (id, secret.key()));
     }
 
-    /// Takes a secret out; whether it was there.
+    /// Removes a secret. Returns whether it was there.
     pub fn remove(&mut self, id: &str) -> bool {
         let held = self.0.len();
         self.0.retain(|(other, _)| other != id);
@@ -88,7 +88,7 @@ impl KeyRing {
         self.0.iter().map(|(id, _)| id.as_str())
     }
 
-    /// Whether one of the keys made the signature of these bytes, one part behind the other.
+    /// Whether one of the keys made the signature of these parts, one after the other.
     pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
         self.0.iter().any(|(_, key)| key.made(signature, bytes))
     }

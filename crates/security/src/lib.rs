@@ -1,18 +1,18 @@
-//! Which commands are obeyed: the authentic, the fresh and the new.
+//! Accepts a command only if it is authentic, fresh and new.
 //!
-//! [`CommandVerifier`] takes the bytes of an `AdaptationCommand` as they arrived and gives a [`Verified`] one, which nothing
-//! else can make, with its id and its time of issue. A refusal is a [`Rejection`] with the reason of the contract. It keeps no clock: both times come in as
-//! arguments.
+//! [`CommandVerifier`] takes the bytes of an `AdaptationCommand` as they were received and returns a [`Verified`] command with its
+//! id and its time of issue. Nothing else can make a `Verified`. If it does not accept the command, it returns a [`Rejection`]
+//! with the contract's reason. It has no clock: the wall clock and the monotonic clock are arguments.
 //!
-//! | check, in this order | reason |
+//! | check, in this order | reason if it fails |
 //! |---|---|
 //! | the bytes are a well-formed command | `malformed` |
 //! | there is a signature | `missing_signature` |
-//! | a key of the ring made it | `invalid_signature` |
+//! | it matches a key in the key ring | `invalid_signature` |
 //! | there is a command id | `missing_command_id` |
 //! | there is a time of issue | `missing_timestamp` |
-//! | it lies at most 5 s ahead | `issued_in_future` |
-//! | it lies at most 60 s back, and not before what the nonce ledger still knows | `stale_command` |
+//! | that time is at most 5 s ahead | `issued_in_future` |
+//! | that time is at most 60 s ago, and after the nonce ledger's watermark | `stale_command` |
 //! | the command id was not used before | `nonce_replayed` |
 //!
 //! ```
@@ -34,7 +34,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only a verifier can say that a command is verified:
+//! Only a verifier can make a `Verified`:
 //!
 //! ```compile_fail,E0451
 //! use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};

@@ -1,4 +1,4 @@
-//! Which commands have been seen.
+//! The commands that have been seen.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,21 +7,21 @@ use kasmina_leyline::{CommandId, Monotonic, UnixTime};
 #[expect(clippy::disallowed_types, reason = "nothing iterates over it; lookups must not slow down as it fills")]
 type Seen = std::collections::HashSet<CommandId>;
 
-/// Remembers command ids for a while, and makes sure that what it has forgotten cannot come back.
+/// Remembers command ids for a while, and makes sure that forgotten ones cannot be replayed.
 ///
-/// It forgets an id when its time to live is over or when the cap is reached. Whenever it forgets one, the oldest time of
-/// issue that it still admits moves past that command's: a replay is either remembered or too old, whatever the wall clock
-/// does. Every call takes O(1) amortised.
+/// It forgets an id when its time to live is over or when the capacity is reached. Each time, the watermark moves to the forgotten
+/// command's time of issue, and nothing that was issued at the watermark or before is admitted. So a replay is either remembered or
+/// too old, whatever the wall clock does. Every call takes amortised O(1).
 ///
-/// A wrong yes lets a captured command be obeyed twice; a wrong no costs its sender one more signature.
+/// If it wrongly admits an id, a captured command is obeyed twice. If it wrongly refuses one, its sender must sign again.
 #[derive(Clone, Debug)]
 pub struct NonceLedger {
     ttl: Duration,
     capacity: usize,
     seen: Seen,
-    /// In the order of their arrival.
+    /// In order of arrival.
     order: VecDeque<Entry>,
-    /// Commands issued at or before this are too old.
+    /// Commands issued at this time or before are too old.
     watermark: Option<UnixTime>,
     evictions: u64,
 }
@@ -33,25 +33,25 @@ struct Entry {
     forget_at: Monotonic,
 }
 
-/// Why an id is not admitted.
+/// Why an id was not admitted.
+#[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NonceRefusal {
-    /// It was seen before.
     Replayed,
-    /// It was issued before ids that have been forgotten, so it may have been seen.
+    /// It was issued at the watermark or before, so it may have been seen and forgotten.
     Forgotten,
 }
 
-/// How the ledger stands.
+/// The state of a [`NonceLedger`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerGauges {
-    /// Ids remembered.
+    /// Ids that are remembered.
     pub size: usize,
-    /// Ids that the cap pushed out before their time.
+    /// Ids that were forgotten early because the capacity was reached.
     pub evictions_total: u64,
     /// How long ids are remembered.
     pub ttl: Duration,
-    /// Nothing that was issued at this time or before is admitted any more.
+    /// Nothing that was issued at this time or before is admitted.
     pub watermark: Option<UnixTime>,
 }
 
@@ -91,7 +91,7 @@ impl NonceLedger {
         if self.order.len() == self.capacity {
             self.forget();
             self.evictions += 1;
-            // The one that had to go may have been issued after this one.
+            // The forgotten command may have been issued after this one.
             if self.watermark.is_some_and(|watermark| issued_at <= watermark) {
                 return Err(NonceRefusal::Forgotten);
             }
@@ -113,8 +113,8 @@ impl NonceLedger {
         self.watermark
     }
 
-    /// Lowers a watermark that lies after `now` to `now`, and lets no id that is still remembered raise it above that. Returns
-    /// whether it was lowered. See [`CommandVerifier::reset_watermark`](crate::CommandVerifier::reset_watermark) for the price.
+    /// Lowers the watermark to `now` if it is later, and keeps ids that are still remembered from raising it again. Returns whether
+    /// it was lowered. See [`CommandVerifier::reset_watermark`](crate::CommandVerifier::reset_watermark) for the price.
     pub fn reset_watermark(&mut self, now: UnixTime) -> bool {
         for entry in &mut self.order {
             entry.issued_at = entry.issued_at.min(now);
@@ -126,8 +126,8 @@ impl NonceLedger {
         ahead
     }
 
-    /// Restores ids that were admitted before a restart, for a full time to live from `now`. What does not fit under the cap
-    /// moves the watermark, like everything that is forgotten.
+    /// Restores ids that were admitted before a restart, for a full time to live from `now`. Ids beyond the capacity are forgotten
+    /// and move the watermark.
     pub fn restore(&mut self, seen: impl IntoIterator<Item = (CommandId, UnixTime)>, now: Monotonic) {
         for (id, issued_at) in seen {
             if self.order.len() == self.capacity {
@@ -140,12 +140,12 @@ impl NonceLedger {
         }
     }
 
-    /// Admits nothing any more that was issued at `time` or before.
+    /// Admits nothing from now on that was issued at `time` or before.
     pub fn forget_all_before(&mut self, time: UnixTime) {
         self.watermark = self.watermark.max(Some(time));
     }
 
-    /// How the ledger stands.
+    /// The ledger's state, for telemetry.
     #[must_use]
     pub fn gauges(&self) -> LedgerGauges {
         LedgerGauges {

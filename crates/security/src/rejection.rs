@@ -1,69 +1,41 @@
-//! Why a command is not obeyed.
+//! Why a command is rejected.
 
 use std::time::Duration;
 
 use kasmina_leyline::{CommandId, InvalidId, wire::Malformed};
 
-/// Why a command is not obeyed. From the id on, the command is known to be authentic.
+/// Why a command is rejected. From [`MissingTimestamp`](Self::MissingTimestamp) on, the command is known to be authentic.
+#[allow(missing_docs, reason = "the names and messages say it")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// The bytes are no well-formed command.
-    #[error("malformed: {0}")]
+    #[error("the bytes are not a well-formed command: {0}")]
     Malformed(#[from] Malformed),
     /// The bytes are well-formed and authentic, but do not decode.
-    #[error("malformed: {0}")]
+    #[error("the command does not decode: {0}")]
     Undecodable(#[from] prost::DecodeError),
-    /// There is no signature.
     #[error("the command is not signed")]
     MissingSignature,
-    /// No key of the ring made the signature of these bytes.
-    #[error("no key of the ring made the signature")]
+    #[error("signature does not match any key in the key ring")]
     InvalidSignature,
-    /// There is no command id, or none that can be one.
-    #[error("the command has no usable id: {0}")]
+    #[error("the command has no valid id: {0}")]
     MissingCommandId(InvalidId),
-    /// There is no time of issue.
-    #[error("command {id} does not say when it was issued")]
-    MissingTimestamp {
-        /// Which command.
-        id: CommandId,
-    },
+    #[error("command {id} has no time of issue")]
+    MissingTimestamp { id: CommandId },
     /// It was issued too far ahead of this machine's wall clock.
-    #[error("command {id} was issued {ahead:?} ahead of now")]
-    IssuedInFuture {
-        /// Which command.
-        id: CommandId,
-        /// How far.
-        ahead: Duration,
-    },
-    /// It was issued too long ago.
-    #[error("command {id} was issued {age:?} ago")]
-    StaleCommand {
-        /// Which command.
-        id: CommandId,
-        /// How long.
-        age: Duration,
-    },
-    /// It was issued at the watermark or before it: the nonces of that time may have been forgotten, so it may be a replay. The
+    #[error("command {id} was issued {ahead:?} in the future")]
+    IssuedInFuture { id: CommandId, ahead: Duration },
+    #[error("command {id} is stale: it was issued {age:?} ago")]
+    StaleCommand { id: CommandId, age: Duration },
+    /// It was issued at the watermark or before it. The nonces of that time may have been forgotten, so it could be a replay. The
     /// reason is the contract's `stale_command`.
     #[error(
         "command {id} was issued {behind:?} before the watermark of the nonce ledger; if a wrong clock has moved the watermark, \
          an operator can reset it"
     )]
-    BeforeWatermark {
-        /// Which command.
-        id: CommandId,
-        /// How long before the watermark.
-        behind: Duration,
-    },
-    /// Its id was used before.
+    BeforeWatermark { id: CommandId, behind: Duration },
     #[error("command {id} was seen before")]
-    NonceReplayed {
-        /// Which command.
-        id: CommandId,
-    },
-    /// There is no verifier.
+    NonceReplayed { id: CommandId },
     #[error("no verifier is configured")]
     NoVerifier,
 }
@@ -85,7 +57,7 @@ impl Rejection {
         }
     }
 
-    /// The command's id, where the command is authentic and has one.
+    /// The command's id, if the command is authentic and has one.
     #[must_use]
     pub const fn command_id(&self) -> Option<&CommandId> {
         match self {

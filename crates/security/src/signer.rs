@@ -1,4 +1,4 @@
-//! Signing.
+//! Signing commands.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_leyline::{
@@ -9,22 +9,21 @@ use prost::Message;
 
 use crate::{Secret, keys::Key};
 
-/// Signs commands so that every receiver accepts them: those that work on the received bytes and those that decode and
-/// serialise again.
+/// Signs commands so that every receiver accepts them, whether it checks the received bytes or decodes and serialises them again.
 #[derive(Clone)]
 pub struct Signer(Key);
 
 impl Signer {
-    /// Signs with this secret.
+    /// A signer that uses this secret.
     #[must_use]
     pub fn new(secret: &Secret) -> Self {
         Self(secret.key())
     }
 
-    /// The bytes to send. A signature that is already there is replaced.
+    /// The bytes to send. An existing signature is replaced.
     ///
     /// # Errors
-    /// [`Malformed`] for a command that receivers would refuse: one too long or nested too deeply.
+    /// [`Malformed`] if receivers would reject the command, because it is too long or nested too deeply.
     pub fn sign(&self, command: &AdaptationCommand) -> Result<Vec<u8>, Malformed> {
         let signed = wire::deterministic(&command.encode_to_vec())?;
         let sent = wire::with_signature(&signed, &STANDARD.encode(self.0.sign(&signed)));

@@ -1,4 +1,4 @@
-//! Verifying.
+//! The verifier: its trait, its null object, and the one that checks signatures.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +15,8 @@ use prost::Message;
 
 use crate::{KeyRing, LedgerGauges, NonceLedger, NonceRefusal, Rejection};
 
-/// A command that a [`Verifier`] has accepted, with what it proved. Only a verifier can make one, and it cannot be copied.
+/// A command that a [`Verifier`] has accepted, with the id and the time that it proved. Only a verifier can make one, and it cannot
+/// be copied.
 #[derive(Debug, PartialEq)]
 pub struct Verified {
     id: CommandId,
@@ -24,7 +25,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// What is left to prove of a command that is authentic: that it has an id and a time of issue.
+    /// An authentic command must still have an id and a time of issue.
     pub(crate) fn of(command: AdaptationCommand) -> Result<Self, Rejection> {
         let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
         match command.issued_at.map(UnixTime::from) {
@@ -33,26 +34,26 @@ impl Verified {
         }
     }
 
-    /// The command's id, which was its nonce.
+    /// The command's id, which is its nonce.
     #[must_use]
     pub const fn id(&self) -> &CommandId {
         &self.id
     }
 
-    /// When its sender issued it, by the sender's clock.
+    /// The time of issue, by the sender's clock.
     #[must_use]
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
     }
 
-    /// The command itself.
+    /// The command.
     #[must_use]
     pub const fn command(&self) -> &AdaptationCommand {
         &self.command
     }
 }
 
-/// What must be kept across a restart for a [`Verifier`] to be right after it.
+/// What must be kept across a restart, so that a [`Verifier`] rejects replays after it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// How long the nonce of an accepted command must be kept, counted from its acceptance.
@@ -61,10 +62,10 @@ pub struct Retention {
     pub watermark: Option<UnixTime>,
 }
 
-/// Says which commands are obeyed.
+/// Decides which commands are accepted.
 ///
-/// A wrong yes lets a stranger operate on the network; a wrong no costs an honest sender a command, which it learns from
-/// the telemetry.
+/// If it wrongly accepts one, a stranger operates on the network. If it wrongly rejects one, an honest sender loses a command, and
+/// an event says so.
 pub trait Verifier: Send {
     /// Verifies the bytes of one `AdaptationCommand` and uses up its nonce.
     ///
@@ -72,15 +73,15 @@ pub trait Verifier: Send {
     /// [`Rejection`]; no nonce is used up.
     fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection>;
 
-    /// Restores what a journal kept across a restart: the nonces of accepted commands with their times of issue, and the
-    /// watermark. None of these commands is accepted again.
+    /// Restores the replay protection after a restart: the nonces from the journal with their times of issue, and the watermark for
+    /// older ones. None of these commands is accepted again.
     fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic);
 
-    /// What a journal must keep, and the watermark to keep with it. Too little lets a captured command be obeyed twice; too
-    /// much costs disk.
+    /// What a journal must keep, and the watermark to keep with it. If it is too little, a captured command can be obeyed twice; if
+    /// it is too much, it costs disk space.
     fn retention(&self) -> Retention;
 
-    /// The state of the nonce ledger, for telemetry alone. Nothing may depend on it.
+    /// The state of the nonce ledger, for telemetry only. Nothing may depend on it.
     fn gauges(&self) -> LedgerGauges {
         LedgerGauges::default()
     }
@@ -122,7 +123,7 @@ impl<V: Verifier + ?Sized> Verifier for Box<V> {
     }
 }
 
-/// For an owner who keeps a handle, for example to rotate the keys of a [`CommandVerifier`] or to reset its watermark.
+/// For an owner that keeps a handle, for example to rotate the keys of a [`CommandVerifier`] or to reset its watermark.
 impl<V: Verifier> Verifier for Arc<Mutex<V>> {
     fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
         self.lock().unwrap_or_else(PoisonError::into_inner).verify(wire, wall, now)
@@ -141,8 +142,8 @@ impl<V: Verifier> Verifier for Arc<Mutex<V>> {
     }
 }
 
-/// Obeys nobody: the verifier of a manager that was given none. It asks for everything to be kept, so that a store that is
-/// opened without a verifier loses no nonce of the verifier before it.
+/// Rejects every command: the verifier of a manager that was given none. It asks for everything to be kept, so that opening a store
+/// without a verifier loses no nonce of an earlier verifier.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RejectAll {
     watermark: Option<UnixTime>,
@@ -162,12 +163,12 @@ impl Verifier for RejectAll {
     }
 }
 
-/// How far a command's time of issue may lie from this machine's wall clock. The defaults are Esper's contract.
+/// How far a command's time of issue may be from this machine's wall clock. The defaults are Esper's contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FreshnessWindow {
-    /// How far back. Default 60 s.
+    /// The greatest age. Default 60 s.
     pub back: Duration,
-    /// How far ahead. Default 5 s.
+    /// The farthest into the future. Default 5 s.
     pub ahead: Duration,
 }
 
@@ -177,7 +178,7 @@ impl Default for FreshnessWindow {
     }
 }
 
-/// Verifies commands by shared secrets.
+/// Verifies commands with shared secrets.
 #[derive(Clone, Debug)]
 pub struct CommandVerifier {
     keys: KeyRing,
@@ -186,44 +187,44 @@ pub struct CommandVerifier {
 }
 
 impl CommandVerifier {
-    /// Accepts what a key of this ring has signed. An empty ring accepts nothing.
+    /// Accepts commands that were signed with a key of this ring. An empty ring accepts nothing.
     #[must_use]
     pub fn new(keys: KeyRing) -> Self {
         Self { keys, window: FreshnessWindow::default(), ledger: NonceLedger::default() }
     }
 
-    /// With another window of freshness.
+    /// Replaces the window of freshness.
     #[must_use]
     pub const fn with_window(mut self, window: FreshnessWindow) -> Self {
         self.window = window;
         self
     }
 
-    /// Obeys only what was issued after `time`, usually the start of the process: nothing remembers what was obeyed
-    /// before it, and it could be replayed while it is fresh.
+    /// Rejects everything that was issued at `time` or before, usually the start of the process. Use it without a store: nothing
+    /// remembers what was obeyed before the start, so it could be replayed while it is fresh.
     #[must_use]
     pub fn issued_after(mut self, time: UnixTime) -> Self {
         self.ledger.forget_all_before(time);
         self
     }
 
-    /// With another ledger.
+    /// Replaces the nonce ledger.
     #[must_use]
     pub fn with_ledger(mut self, ledger: NonceLedger) -> Self {
         self.ledger = ledger;
         self
     }
 
-    /// The keys, to rotate them.
+    /// The key ring, to rotate keys.
     pub const fn keys_mut(&mut self) -> &mut KeyRing {
         &mut self.keys
     }
 
-    /// Lowers a watermark that lies after `now`, the wall clock of the moment, to `now`. For an operator, after a wall clock
-    /// that was ahead: until that time comes, honest commands are rejected as issued before the watermark.
+    /// Lowers the watermark to `now`, the current wall clock, if it is later than that. For an operator, after a wall clock that was
+    /// ahead: without this, honest commands are rejected as issued before the watermark until the wall clock has caught up.
     ///
-    /// It costs protection: a command that was accepted while the clock was ahead can be replayed once its time of issue has
-    /// come, if its nonce is forgotten by then. Rotating the keys at the same time closes that gap.
+    /// It weakens the replay protection: a command that was accepted while the clock was ahead can be replayed when its time of
+    /// issue has come, if its nonce is forgotten by then. Rotate the keys at the same time to close that gap.
     ///
     /// Returns whether the watermark was lowered.
     pub fn reset_watermark(&mut self, now: UnixTime) -> bool {
@@ -234,7 +235,7 @@ impl CommandVerifier {
         let received = SignedBytes::parse(wire)?;
         let signature = received.signature().ok_or(Rejection::MissingSignature)?;
         let signature = decode(signature).ok_or(Rejection::InvalidSignature)?;
-        // A map that is in an order already would be hashed once more for the same answer.
+        // A map that is already in that order gives the same bytes again.
         let made_in = |order| !received.is_in(order) && self.keys.any_made(&signature, &[&received.in_order(order)]);
         let as_received = self.keys.any_made(&signature, &received.as_received());
         if !(as_received || made_in(MapOrder::Upb) || made_in(MapOrder::Bytewise)) {

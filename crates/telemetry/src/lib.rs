@@ -47,6 +47,7 @@ mod lanes;
 pub mod names;
 mod packet;
 mod prometheus;
+mod reporter;
 mod sink;
 
 pub use assembler::Assembler;
@@ -58,4 +59,5 @@ pub use lanes::{Drained, Lanes};
 pub use names::{EventName, MetricName};
 pub use packet::Packet;
 pub use prometheus::PrometheusText;
+pub use reporter::{Draft, Reporter};
 pub use sink::{JsonLinesSink, NullSink, Sink, SinkError};

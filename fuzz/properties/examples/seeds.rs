@@ -6,8 +6,12 @@ use std::{fs, path::Path};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, initialise};
-use kasmina_leyline::BlueprintId;
+use kasmina_leyline::{
+    BlueprintId,
+    v1::{self, BlendMode},
+};
 use kasmina_rollback::{Journal, Store, doubles::conformance::one_of_each};
+use prost::Message;
 
 const ANNOTATIONS: [(&str, &str); 12] = [
     ("empty", ""),
@@ -28,6 +32,7 @@ fn main() {
     for (name, text) in ANNOTATIONS {
         put("annotations", name, text.as_bytes());
     }
+    fields();
     commands();
     artifacts();
     stores();
@@ -37,6 +42,26 @@ fn main() {
                 put(target, &format!("choices-{kind}-{stream}"), &tagged(*kind, &choices(stream)));
             }
         }
+    }
+}
+
+/// Typed fields behind annotations that agree with them or do not.
+fn fields() {
+    let field = |mode: BlendMode| v1::BlendConfig { mode: mode.into(), ..v1::BlendConfig::default() };
+    let source = || Some("urza".to_owned());
+    let gate = v1::BlendConfig { gate_k: Some(2.0), alpha_hi: Some(0.25), ..field(BlendMode::Confidence) };
+    let inverted = v1::BlendConfig { alpha_lo: Some(0.75), gate_tau: Some(0.0), source: source(), ..gate.clone() };
+    let channel = v1::BlendConfig { alpha_vec: vec![0.0, 0.5, 1.0], ..field(BlendMode::Channel) };
+    for (name, text, field) in [
+        ("typed", "blend_mode_source=tamiyo", field(BlendMode::Residual)),
+        ("typed-agrees", "blend_mode=confidence\ngate_k=2\nalpha_hi=0.25", gate),
+        ("typed-conflict", "blend_mode=CONVEX\ngate_k=3\nblend_mode_source=tamiyo", inverted),
+        ("typed-channel", "blend_mode=CHANNEL\nalpha_vec=0,0.5,1\nalpha_vec_len=3\nmax:=3", channel.clone()),
+        ("typed-too-long", "max:=2", channel),
+        ("typed-nan", "", v1::BlendConfig { gate_tau: Some(f32::NAN), ..field(BlendMode::Convex) }),
+        ("typed-unspecified", "blend_mode=RESIDUAL", field(BlendMode::Unspecified)),
+    ] {
+        put("annotations", name, &[text.as_bytes(), &[0], &field.encode_to_vec()].concat());
     }
 }
 

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
+use kasmina_leyline::v1;
+use prost::Message;
 
 use crate::choices::Choices;
 
 const LONGEST: usize = 4 << 10;
 
-/// Annotations and parameters of a command, as lines `key=value` and `key:=number`: whatever is accepted keeps its promises.
-/// The parameters `max` and `default` are the limits that a manager has configured.
+/// Annotations and parameters of a command, as lines `key=value` and `key:=number`, and after a zero byte the encoded typed
+/// field: whatever is accepted keeps its promises. The parameters `max` and `default` are the limits that a manager has configured.
 pub fn annotations(data: &[u8]) {
-    let text = String::from_utf8_lossy(&data[..data.len().min(LONGEST)]);
+    let data = &data[..data.len().min(LONGEST)];
+    let zero = data.iter().position(|byte| *byte == 0);
+    let (text, field) = zero.map_or((data, None), |zero| (&data[..zero], Some(&data[zero + 1..])));
+    let text = String::from_utf8_lossy(text);
     let (mut annotations, mut parameters, mut limits) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for line in text.split('\n') {
         if let Some((key, value)) = line.split_once(":=") {
@@ -26,6 +31,15 @@ pub fn annotations(data: &[u8]) {
     let limit = |name| limits.get(name).copied();
     let max = limit("max").map_or(BlendConfig::DEFAULT_MAX_ALPHA_VEC, |max| max as usize);
     configured(&annotations, max);
+    match field.and_then(|bytes| v1::BlendConfig::decode(bytes).ok()) {
+        Some(field) => typed(&field, &annotations, max),
+        None => {
+            let alone = BlendConfig::from_annotations(&annotations, max).map(|config| (config, None));
+            let read = BlendConfig::read(None, &annotations, max);
+            // As text, in which NaN is equal to itself.
+            assert_eq!(format!("{read:?}"), format!("{alone:?}"), "without a field the annotations are all");
+        }
+    }
     scheduled(&parameters, &annotations, limit("default").unwrap_or(100), data);
 }
 
@@ -68,6 +82,44 @@ fn configured(annotations: &BTreeMap<String, String>, max: usize) {
         let gate = gate(&plain);
         assert_eq!(gate, [k, tau, lo.min(hi), lo.max(hi)], "k, tau, lo, hi");
     }
+}
+
+/// The typed field wins over annotations, is within the same limits, and is written as it was read.
+fn typed(field: &v1::BlendConfig, annotations: &BTreeMap<String, String>, max: usize) {
+    let read = BlendConfig::read(Some(field), annotations, max);
+    let config = match BlendConfig::from_typed(field, max) {
+        Ok(config) => config,
+        Err(refusal) => {
+            assert!(!refusal.reason().is_empty() && !refusal.to_string().is_empty());
+            assert_eq!(
+                read.map(|_| ()).map_err(|error| error.reason()),
+                Err(refusal.reason()),
+                "no way around the field"
+            );
+            return;
+        }
+    };
+    assert_eq!(BlendConfig::from_typed(&config.to_typed(), max).as_ref(), Ok(&config), "written as it was read");
+    if let Some(entries) = config.alpha_vec() {
+        assert!((1..=max).contains(&entries.len()), "{} entries, at most {max}", entries.len());
+        assert!(entries.iter().all(|entry| (0.0..=1.0).contains(entry)), "{entries:?}");
+    }
+    if config.mode() == BlendMode::Confidence {
+        let [k, tau, lo, hi] = gate(&config.clone().with_source(None));
+        assert!(k >= 0.0 && tau >= 0.0 && k.is_finite() && tau.is_finite(), "k {k}, tau {tau}");
+        assert!(0.0 <= lo && lo <= hi && hi <= 1.0, "lo {lo}, hi {hi}");
+    }
+
+    let (used, conflict) = read.expect("the field alone decides whether it is valid");
+    let source = config.source().or(annotations.get("blend_mode_source").map(String::as_str)).map(str::to_owned);
+    assert_eq!(used, config.clone().with_source(source), "annotations change the source at most");
+    if let Some(conflict) = conflict {
+        assert!(!conflict.annotations.is_empty() && conflict.used == config.mode());
+        assert!(conflict.annotations.iter().all(|name| annotations.contains_key(*name)), "{conflict:?}");
+    }
+    let own = config.annotations();
+    assert_eq!(BlendConfig::from_annotations(&own, max).as_ref(), Ok(&config), "both ways to say it are the same");
+    assert_eq!(BlendConfig::read(Some(field), &own, max), Ok((config, None)), "no conflict with itself");
 }
 
 /// `k`, `tau`, `lo` and `hi` of CONFIDENCE, which are shown and nowhere given.

@@ -5,6 +5,7 @@ use std::{
     error::Error,
     fs,
     io::{self, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,7 @@ use burn::{
 use fastrand::Rng;
 use kasmina::{
     CommandError, CommandSender, Receipt, SeedManager,
-    kernel_load::DirectoryLibrary,
+    kernel_load::{Digest, DirectoryLibrary, weights::module_to_bytes},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
         v1::SeedLifecycleStage::{self, SeedStageDormant},
@@ -69,7 +70,7 @@ impl Child {
     fn recover(args: &Args) -> Result<Self, Box<dyn Error>> {
         let mut store = Store::open(args.dir.join("store"))?;
         let answered = answered(&mut store, &args.dir.join("replays"))?;
-        let (journal, checkpoints) = store.split();
+        let Store { journal, blobs, .. } = store;
         let (device, seen, clock) = (Default::default(), Seen::default(), SystemClock::new());
         let secret = Secret::new("a secret of the crash test")?;
         let ledger = NonceLedger::new(NONCE_TTL, NonceLedger::CAPACITY);
@@ -78,7 +79,7 @@ impl Child {
             .verifier(CommandVerifier::new(KeyRing::of("crash", secret.clone())).with_ledger(ledger))
             .kernels(DirectoryLibrary::open(args.dir.join("kernels"))?)
             .clock(clock)
-            .journal(Recording::new(journal, seen.clone()), Recording::new(checkpoints, seen.clone()))
+            .journal(Recording::new(journal, seen.clone())?, blobs)
             .recover(&device)?;
         B::seed(&device, args.seed);
         let (host, optimizer) = (Host::init(&device), AdamWConfig::new().init());
@@ -193,15 +194,16 @@ impl Child {
     }
 
     fn standing(&self) -> Result<Standing, Box<dyn Error>> {
-        let mut standing = Standing {
-            sequence: self.seen.sequence(),
-            step: self.manager.step(),
-            saved: self.seen.saved(),
-            ..Standing::default()
-        };
+        let mut standing =
+            Standing { sequence: self.seen.sequence(), step: self.manager.step(), ..Standing::default() };
         for (name, _, _) in SEEDS {
-            if let Some(stage) = self.manager.stage(&SeedId::new(name)?) {
+            let seed = SeedId::new(name)?;
+            if let Some(stage) = self.manager.stage(&seed) {
                 standing.stages.insert(name.to_owned(), stage_name(stage));
+            }
+            if let Some(kernel) = self.manager.kernel(&seed) {
+                let digest = Digest::of(&module_to_bytes(&kernel)?);
+                standing.kernels.insert(name.to_owned(), digest.to_string());
             }
         }
         Ok(standing)
@@ -211,11 +213,12 @@ impl Child {
 /// Commands that have been answered: those that the journal holds, and those that whoever kills this process has kept.
 fn answered(store: &mut Store, kept: &Path) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let mut answered = Vec::new();
-    for record in store.read(0)? {
-        if let Entry::CommandAccepted { wire, .. } = record.entry {
+    store.journal.visit(0..u64::MAX, &mut |record| {
+        if let Entry::Accepted { wire, .. } = record.entry {
             answered.push(wire);
         }
-    }
+        ControlFlow::Continue(())
+    })?;
     if let Ok(text) = fs::read_to_string(kept) {
         for line in text.lines() {
             answered.push(STANDARD.decode(line)?);

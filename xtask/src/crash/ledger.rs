@@ -10,7 +10,7 @@ use kasmina::rollback::{Entry, Record};
 
 use super::{
     finding::{Finding, Tally, Wrong},
-    protocol::{Line, Move, Saved, Standing},
+    protocol::{Line, Move, Standing},
 };
 use batch::Batch;
 
@@ -18,8 +18,6 @@ use batch::Batch;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Held {
     pub(super) records: Vec<Record>,
-    /// The checkpoints that can be loaded, and what their kernels come to.
-    pub(super) checkpoints: BTreeMap<String, String>,
 }
 
 /// What is known of one store. Its own copy of the journal: the store's may be compacted.
@@ -32,9 +30,8 @@ pub(super) struct Ledger {
     last: u64,
     /// Stages by seed; a seed that went back to a checkpoint has none until it says so.
     stages: BTreeMap<String, Option<String>>,
-    /// The checkpoint that the last record of one names.
-    saved: Option<Saved>,
-    /// The step of that checkpoint, where somebody has been told of it.
+    /// What the kernels come to and how many steps were taken, if nothing was in flight when the process was killed.
+    kernels: Option<BTreeMap<String, String>>,
     step: Option<u64>,
     /// Moves that the journal has and the process has not told of yet.
     untold: VecDeque<Move>,
@@ -50,7 +47,7 @@ impl Ledger {
             first: 1,
             last: 0,
             stages: BTreeMap::new(),
-            saved: None,
+            kernels: None,
             step: None,
             untold: VecDeque::new(),
             nonces: BTreeMap::new(),
@@ -99,9 +96,12 @@ impl Ledger {
                 (None, Some(_)) => in_flight.is_nothing(&mut findings),
             }
         }
-        let saved_in_flight = in_flight.checkpoint().is_some();
         self.untold.clear();
-        self.weights(held, told, saved_in_flight, &mut findings);
+        if let Some(told) = told {
+            let sure = in_flight.is_empty();
+            self.kernels = sure.then(|| told.kernels.clone());
+            self.step = sure.then_some(told.step);
+        }
         findings
     }
 
@@ -109,7 +109,7 @@ impl Ledger {
     pub(super) fn accepted(&self) -> Vec<&[u8]> {
         let mut wires = Vec::new();
         for entry in self.entries.values() {
-            if let Entry::CommandAccepted { wire, .. } = entry {
+            if let Entry::Accepted { wire, .. } = entry {
                 wires.push(wire.as_slice());
             }
         }
@@ -151,12 +151,17 @@ impl Ledger {
     fn count(&mut self, entry: &Entry, findings: &mut Vec<Finding>) {
         let (counts, id) = match entry {
             Entry::NonceSeen { command_id, .. } => (&mut self.nonces, command_id),
-            Entry::CommandAccepted { command_id, .. } => (&mut self.accepted, command_id),
-            Entry::CommandRefused { .. }
-            | Entry::Transition { .. }
-            | Entry::Telemetry { .. }
+            Entry::Accepted { command_id, .. } => (&mut self.accepted, command_id),
+            Entry::Refused { .. }
+            | Entry::Ordered { .. }
+            | Entry::Moved { .. }
+            | Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
             | Entry::RolledBack { .. }
-            | Entry::Checkpoint { .. } => return,
+            | Entry::Telemetry { .. }
+            | Entry::WatermarkReset { .. } => return,
         };
         let count = counts.entry(id.to_string()).or_default();
         *count += 1;
@@ -196,13 +201,9 @@ impl Ledger {
 
     /// What the process says it has come back to.
     fn recovered(&mut self, standing: &Standing, findings: &mut Vec<Finding>) {
-        if let Some((expected, found)) = self.saved.as_ref().zip(standing.saved.as_ref())
-            && expected.kernels != found.kernels
-        {
-            findings.push(Finding::differs("the kernels after recovery", &expected.kernels, &found.kernels));
-        }
-        if self.saved.is_some() && standing.saved.is_none() {
-            findings.push(Finding::differs("the recovery's own checkpoint", "one", "none"));
+        if let Some(kernels) = self.kernels.as_ref().filter(|kernels| **kernels != standing.kernels) {
+            let [expected, found] = [kernels, &standing.kernels].map(|kernels| format!("{kernels:?}"));
+            findings.push(Finding::differs("the kernels after recovery", expected, found));
         }
         if let Some(step) = self.step.filter(|step| *step != standing.step) {
             findings.push(Finding::differs("the step after recovery", step, standing.step));
@@ -222,11 +223,6 @@ impl Ledger {
         for seed in self.stages.keys().filter(|seed| !standing.stages.contains_key(*seed)) {
             findings.push(Finding::differs("seeds", seed, "that it is not registered"));
         }
-        if let Some(named) = self.named().filter(|named| standing.saved.as_ref().map(|saved| &saved.id) != Some(named))
-        {
-            let found = standing.saved.as_ref().map_or("none", |saved| &saved.id);
-            findings.push(Finding::differs("the checkpoint that the journal names", found, named));
-        }
     }
 
     /// The moves that were told are the next ones that the journal has.
@@ -238,52 +234,22 @@ impl Ledger {
             }
         }
     }
-
-    /// The last record of a checkpoint up to where the round is.
-    fn named(&self) -> Option<String> {
-        self.entries.range(..=self.last).rev().find_map(|(_, entry)| match entry {
-            Entry::Checkpoint { id } => Some(id.to_string()),
-            Entry::CommandAccepted { .. }
-            | Entry::CommandRefused { .. }
-            | Entry::Transition { .. }
-            | Entry::NonceSeen { .. }
-            | Entry::Telemetry { .. }
-            | Entry::RolledBack { .. } => None,
-        })
-    }
-
-    /// The checkpoint that says what the state is can be had, and is the one that was `told` of.
-    fn weights(&mut self, held: &Held, told: Option<&Standing>, in_flight: bool, findings: &mut Vec<Finding>) {
-        let Some(id) = self.named() else { return };
-        let Some(kernels) = held.checkpoints.get(&id).cloned() else {
-            findings
-                .push(Finding::new(Wrong::Unreadable, format!("the checkpoint {id}, which the journal names last")));
-            return;
-        };
-        // What a recovery saves is what it found.
-        let expected = match told {
-            Some(told) => told.saved.as_ref().filter(|_| !in_flight),
-            None => self.saved.as_ref(),
-        };
-        if let Some(expected) = expected.filter(|expected| expected.kernels != kernels) {
-            findings.push(Finding::differs(format!("the kernels of {id}"), &expected.kernels, &kernels));
-        }
-        self.saved = Some(Saved { id, kernels });
-        if let Some(told) = told {
-            self.step = (!in_flight).then_some(told.step);
-        }
-    }
 }
 
 /// An entry without the bytes in it.
 fn brief(entry: &Entry) -> String {
     match entry {
-        Entry::CommandAccepted { command_id, wire } => format!("CommandAccepted {command_id} of {} bytes", wire.len()),
+        Entry::Accepted { command_id, wire } => format!("Accepted {command_id} of {} bytes", wire.len()),
         Entry::Telemetry { packet } => format!("Telemetry of {} bytes", packet.len()),
-        Entry::CommandRefused { .. }
-        | Entry::Transition { .. }
+        Entry::Delta { bytes, blobs } => format!("Delta of {} bytes and {} blobs", bytes.len(), blobs.len()),
+        Entry::Snapshot { bytes, blobs } => format!("Snapshot of {} bytes and {} blobs", bytes.len(), blobs.len()),
+        Entry::Epoch { epoch, blobs, .. } => format!("Epoch {epoch} of {} blobs", blobs.len()),
+        Entry::Refused { .. }
+        | Entry::Ordered { .. }
+        | Entry::Moved { .. }
         | Entry::NonceSeen { .. }
+        | Entry::EpochDropped { .. }
         | Entry::RolledBack { .. }
-        | Entry::Checkpoint { .. } => format!("{entry:?}"),
+        | Entry::WatermarkReset { .. } => format!("{entry:?}"),
     }
 }

@@ -6,7 +6,7 @@ use kasmina::{
     kernel_load::Digest,
     leyline::v1::{AdaptationCommand, SeedLifecycleStage},
     lifecycle::Transition,
-    rollback::{Checkpoint, Entry},
+    rollback::Entry,
 };
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -71,29 +71,8 @@ pub(super) struct Standing {
     pub(super) step: u64,
     /// The stage of every seed.
     pub(super) stages: BTreeMap<String, String>,
-    /// The checkpoint that was saved last.
-    pub(super) saved: Option<Saved>,
-}
-
-/// A checkpoint, and what its kernels' bytes come to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Saved {
-    pub(super) id: String,
-    pub(super) kernels: String,
-}
-
-impl Saved {
-    pub(super) fn of(checkpoint: &Checkpoint) -> Self {
-        let mut bytes = Vec::new();
-        for (name, blob) in &checkpoint.blobs {
-            if name.starts_with("seed/") && name.ends_with("/kernel") {
-                bytes.extend(name.as_bytes());
-                bytes.extend((blob.len() as u64).to_le_bytes());
-                bytes.extend(blob);
-            }
-        }
-        Self { id: checkpoint.id.to_string(), kernels: Digest::of(&bytes).to_string() }
-    }
+    /// What the kernel of each grafted seed comes to.
+    pub(super) kernels: BTreeMap<String, String>,
 }
 
 impl Announced {
@@ -111,7 +90,7 @@ impl Move {
     }
 
     pub(super) fn of_entry(entry: &Entry) -> Option<Self> {
-        if let Entry::Transition { seed_id, from, to, .. } = entry {
+        if let Entry::Moved { seed_id, from, to, .. } = entry {
             return Some(Self { seed: seed_id.to_string(), from: stage_name(*from), to: stage_name(*to) });
         }
         None

@@ -16,15 +16,13 @@ use burn::{
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 use kasmina::{
-    CommandSender, Grafts, Receipt, SeedManager, Validation,
+    Grafts, SeedManager, Validation,
     blending::BlendBackend,
     kernel_load::{DirectoryLibrary, Initialisation, Manifest, initialise},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
-        v1::{BlueprintDescriptor, BlueprintTier, SeedOperation, TelemetryEvent},
+        v1::{BlueprintDescriptor, BlueprintTier, TelemetryEvent},
     },
-    safety::{Clock, SystemClock},
-    security::{CommandVerifier, KeyRing, Secret},
     telemetry::{JsonLinesSink, doubles::MemorySink},
 };
 use serde::Serialize;
@@ -114,7 +112,7 @@ where
     let (validation, test) = (whole(validation), whole(test));
     let mut log = Log::new(seed, plan);
     for epoch in 0..plan.epochs {
-        world.command(plan, epoch, steps_per_epoch, progress)?;
+        world.order(plan, epoch, steps_per_epoch, progress);
         shuffle(&mut order, seed.wrapping_mul(1_000).wrapping_add(epoch));
         for chunk in order.chunks(BATCH) {
             let batch = batch(train, chunk);
@@ -161,8 +159,6 @@ where
 /// The manager of a run and what it is wired to.
 struct World {
     manager: SeedManager<B>,
-    sender: CommandSender,
-    clock: SystemClock,
     events: MemorySink,
     seed: SeedId,
     blueprint: BlueprintId,
@@ -196,17 +192,15 @@ impl World {
             },
         )?;
         fs::create_dir_all(directory)?;
-        let (secret, events) = (Secret::new("the demo's secret")?, MemorySink::default());
+        let events = MemorySink::default();
         let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
             .settings(kasmina::Settings::default().overlay(std::env::vars())?)
-            .verifier(CommandVerifier::new(KeyRing::of("demo", secret.clone())))
             .kernels(library)
             .volatile()
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
             .build(&Default::default())?;
-        let sender = CommandSender::new(&secret, "demo")?;
-        Ok(Self { manager, sender, clock: SystemClock::new(), events, seed: SeedId::new("seed-1")?, blueprint })
+        Ok(Self { manager, events, seed: SeedId::new("seed-1")?, blueprint })
     }
 
     fn stage(&self) -> String {
@@ -214,37 +208,13 @@ impl World {
         stage.as_str_name().trim_start_matches("SEED_STAGE_").to_owned()
     }
 
-    /// Sends what is due in this epoch. A refusal is part of the story: it is told, and the run goes on.
-    fn command(
-        &mut self,
-        plan: &Plan,
-        epoch: u64,
-        steps_per_epoch: u64,
-        progress: &Progress,
-    ) -> Result<(), Box<dyn Error>> {
-        let now = self.clock.unix();
-        if epoch == plan.germinate {
-            let wire = self.sender.germinate(&self.seed, &self.blueprint, now)?;
-            self.submit(&wire, progress);
-        }
-        for (_, operation) in plan.commands.iter().filter(|(due, _)| *due == epoch) {
-            let blending_steps = plan.blending_epochs() * steps_per_epoch;
-            let wire = if *operation == SeedOperation::SeedOpStartGrafting {
-                let parameters = [("alpha_total_steps", blending_steps as f32)];
-                let annotations = [("blend_mode", "RESIDUAL"), ("alpha_schedule", "linear")];
-                self.sender.operate(&self.seed, *operation, parameters, annotations, now)?
-            } else {
-                self.sender.operate(&self.seed, *operation, [], [], now)?
-            };
-            self.submit(&wire, progress);
-        }
-        Ok(())
-    }
-
-    fn submit(&mut self, wire: &[u8], progress: &Progress) {
-        let outcome: Result<Receipt, _> = self.manager.submit(wire);
-        if let Err(error) = outcome {
-            progress.print(format_args!("  {error}"));
+    /// Gives the orders that are due before this epoch. A refusal is part of the story: it is printed, and the run goes on.
+    fn order(&mut self, plan: &Plan, epoch: u64, steps_per_epoch: u64, progress: &Progress) {
+        for order in plan.orders(epoch, steps_per_epoch, &self.seed, &self.blueprint) {
+            let name = order.name();
+            if let Err(refusal) = self.manager.order(order) {
+                progress.print(format_args!("  {name}: {refusal}"));
+            }
         }
     }
 
@@ -289,8 +259,8 @@ impl Log {
         self.run.alpha.push(alpha);
     }
 
-    /// Keeps stages and verdicts, with a line for each. What a command did is told by the step that follows it, and is put
-    /// where the command was.
+    /// Keeps stages and verdicts, with a line for each. The events of an order come with the step that follows it, and are put
+    /// where the order was given.
     fn events(&mut self, events: Vec<TelemetryEvent>, step: u64, steps_per_epoch: u64, progress: &Progress) {
         let step = step - 1;
         let epoch = step as f64 / steps_per_epoch as f64;

@@ -1,11 +1,13 @@
-//! What is grown, and when. Epochs and learning rates are those at which the control does well; the times of the commands were
+//! What is grown, and when. Epochs and learning rates are those at which the control does well; the times of the orders were
 //! found by trying.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use kasmina::{
+    blending::{AlphaSchedule, BlendConfig},
+    commands::Order,
     kernel_load::{Activation, LayerSpec, SlotContract},
-    leyline::v1::SeedOperation::{self, SeedOpEvaluate, SeedOpFossilize, SeedOpStabilize, SeedOpStartGrafting},
+    leyline::{BlueprintId, SeedId},
 };
 
 /// The networks of the demo.
@@ -26,16 +28,24 @@ impl fmt::Display for HostName {
     }
 }
 
-/// A network, the kernel that it grows, and the times of the commands, in epochs.
+/// A network, the kernel that it grows, and the times of the orders.
 pub(crate) struct Plan {
     pub(crate) name: HostName,
     pub(crate) title: &'static str,
     pub(crate) epochs: u64,
     pub(crate) learning_rate: f64,
-    pub(crate) germinate: u64,
-    pub(crate) commands: [(u64, SeedOperation); 4],
+    pub(crate) times: Times,
     pub(crate) contract: SlotContract,
     pub(crate) layers: Vec<LayerSpec>,
+}
+
+/// The epochs before which the orders are given.
+pub(crate) struct Times {
+    germinate: u64,
+    graft: u64,
+    stabilize: u64,
+    evaluate: u64,
+    fossilize: u64,
 }
 
 /// Images of the training part that nobody learns from: G4 is shown the accuracy on them. The test images decide nothing.
@@ -52,8 +62,7 @@ impl Plan {
                 title: "An MLP 64-6-10 grows a seed 64-32-6 beside its first layer",
                 epochs: 60,
                 learning_rate: 0.005,
-                germinate: 2,
-                commands: timetable([6, 40, 42, 44]),
+                times: Times { germinate: 2, graft: 6, stabilize: 40, evaluate: 42, fossilize: 44 },
                 contract: SlotContract::f32(2, 64, 6),
                 layers: vec![
                     LayerSpec::linear(64, 32),
@@ -66,28 +75,34 @@ impl Plan {
                 title: "A CNN of two channels grows a seed of sixteen between its convolutions",
                 epochs: 16,
                 learning_rate: 0.005,
-                germinate: 1,
-                commands: timetable([2, 9, 10, 11]),
+                times: Times { germinate: 1, graft: 2, stabilize: 9, evaluate: 10, fossilize: 11 },
                 contract: SlotContract::f32(4, 2, 2),
                 layers: vec![convolution(2, 16), LayerSpec::Activation(Activation::Relu), convolution(16, 2)],
             },
         }
     }
 
-    /// The epochs that blending takes.
-    pub(crate) fn blending_epochs(&self) -> u64 {
-        let [(start, _), (end, _), ..] = self.commands;
-        end - start
+    /// The orders that are due before an epoch.
+    pub(crate) fn orders(
+        &self,
+        epoch: u64,
+        steps_per_epoch: u64,
+        seed: &SeedId,
+        blueprint: &BlueprintId,
+    ) -> impl Iterator<Item = Order> {
+        let Times { germinate, graft, stabilize, evaluate, fossilize } = self.times;
+        let (seed, blueprint) = (|| seed.clone(), blueprint.clone());
+        let (tier, parameters, lr_scale) = (None, BTreeMap::new(), 1.0);
+        let schedule = AlphaSchedule::Linear { total_steps: (stabilize - graft) * steps_per_epoch };
+        let script = [
+            (germinate, Order::Germinate { seed: seed(), blueprint, tier, parameters, lr_scale }),
+            (graft, Order::StartGrafting { seed: seed(), blend: BlendConfig::residual(), schedule }),
+            (stabilize, Order::Stabilize { seed: seed() }),
+            (evaluate, Order::Evaluate { seed: seed() }),
+            (fossilize, Order::Fossilize { seed: seed() }),
+        ];
+        script.into_iter().filter(move |(due, _)| *due == epoch).map(|(_, order)| order)
     }
-}
-
-fn timetable([graft, stabilize, evaluate, fossilize]: [u64; 4]) -> [(u64, SeedOperation); 4] {
-    [
-        (graft, SeedOpStartGrafting),
-        (stabilize, SeedOpStabilize),
-        (evaluate, SeedOpEvaluate),
-        (fossilize, SeedOpFossilize),
-    ]
 }
 
 fn convolution(channels_in: usize, channels_out: usize) -> LayerSpec {

@@ -65,7 +65,7 @@ impl HostReport {
         }
     }
 
-    /// The picture's story: accuracy over all runs; alpha, stages and verdicts of the first, at the commands' times.
+    /// The picture's story: accuracy over all runs; alpha, stages and verdicts of the first, at the orders' times.
     pub(crate) fn story(&self, plan: &Plan) -> Story {
         let first = self.runs.first();
         let epochs = plan.epochs as f64;
@@ -106,7 +106,7 @@ impl HostReport {
 }
 
 impl Report {
-    /// What must not be, in one line: a host that its seed has touched, or growth that is none.
+    /// What is wrong, in one line: a host that its seed has touched, or a network that has not gained.
     pub(crate) fn problem(&self) -> Option<String> {
         self.hosts.iter().find_map(|host| {
             let steps = host.epochs * host.steps_per_epoch;
@@ -120,7 +120,7 @@ impl Report {
             if host.runs.iter().all(|run| run.fossilised().is_none()) {
                 return Some(format!("no seed of {} was fossilised", host.host));
             }
-            // A mean that is no number is no gain either.
+            // NaN is not a gain either.
             let gained = host.gain_points > 0.0;
             (!gained).then(|| format!("{} has not gained: {:+.1} points", host.host, host.gain_points))
         })

@@ -1,6 +1,6 @@
 //! The floors of the workspace. Only this file changes when a crate comes, goes or moves.
 
-/// One crate under crates/. A row whose directory does not exist yet is passed over.
+/// One crate under crates/. A row whose directory does not exist yet is skipped.
 pub(super) struct Row {
     pub(super) floor: u8,
     pub(super) name: &'static str,
@@ -105,7 +105,7 @@ pub(super) const FLOORS: [Row; 16] = [
         2,
         "rollback",
         Plain,
-        "journal, checkpoints",
+        "the journal, and the blobs that it names",
         &["leyline"],
         "what was acknowledged is read back, or an error says where it was lost",
     ),
@@ -121,7 +121,7 @@ pub(super) const FLOORS: [Row; 16] = [
         3,
         "isolation",
         Anything,
-        "views, passes, gradient ledger",
+        "grafts, passes, gradient ledger",
         &["blending", "kernel-load", "leyline", "registry", "safety"],
         "a shared parameter shows in the pass in which it is shared",
     ),
@@ -129,7 +129,7 @@ pub(super) const FLOORS: [Row; 16] = [
         5,
         "kasmina",
         Anything,
-        "the manager: commands, training step, settings",
+        "the seed manager: builder, door, training step, settings",
         &[
             "blending",
             "commands",
@@ -152,8 +152,8 @@ pub(super) const FLOORS: [Row; 16] = [
         6,
         "cli",
         Plain,
-        "the command line: stores and signed commands",
-        &["commands", "leyline", "rollback", "safety", "security"],
-        "what it signs is what the manager verifies",
+        "the binary `kasmina`: signs commands, checks and repairs stores",
+        &["blending", "commands", "leyline", "rollback", "safety"],
+        "an order that no receiver would read as it was meant is not signed",
     ),
 ];

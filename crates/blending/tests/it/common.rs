@@ -3,7 +3,7 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 
-/// Numbers in [-2, 2) that look random and are the same on every run.
+/// Numbers in [-2, 2) that look random and are the same in every run.
 pub(crate) fn noise(count: usize, salt: u32) -> Vec<f32> {
     let mut state = salt.wrapping_mul(0x9e37_79b9) | 1;
     let next = |_| {

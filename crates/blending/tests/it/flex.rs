@@ -1,4 +1,4 @@
-//! The one pass on Flex against the same expression in plain operations, bit for bit.
+//! The single pass on Flex against the same expression in plain operations, bit for bit.
 
 use crate::common::{bits, noise, tensor};
 use burn::backend::Flex;
@@ -34,7 +34,7 @@ fn compare<const D: usize>(host: &Tensor<Flex, D>, seed: &Tensor<Flex, D>) {
     let weight = factors.iter().map(|factor| ALPHA * factor).collect();
     same(blend(&BlendConfig::channel(factors).unwrap(), None), along(axis, weight), "CHANNEL");
 
-    // With k = 0 the gate is half open for everyone; what varies comes from clamping nobody or from a NaN: lo.
+    // With k = 0 the gate is half open for every sample; weights differ only if a sample has a NaN and gets lo.
     let mut logits = noise(shape[0] * 3, 5);
     logits.iter_mut().step_by(9).for_each(|logit| *logit = f32::NAN);
     let weight = (0..shape[0]).map(|sample| if sample % 3 == 0 { 0.125 } else { ALPHA * 0.5 }).collect();
@@ -44,7 +44,7 @@ fn compare<const D: usize>(host: &Tensor<Flex, D>, seed: &Tensor<Flex, D>) {
 }
 
 #[test]
-fn around_the_block_and_the_thread_border() {
+fn sizes_around_block_and_thread_limits_match_plain_operations() {
     for size in [1, 2, 63, 64, 65, 127, 128, 129, 5_003] {
         compare(&tensor([1, size], 1), &tensor([1, size], 2));
         compare(&tensor([size, 1], 1), &tensor([size, 1], 2));
@@ -63,7 +63,7 @@ fn around_the_block_and_the_thread_border() {
 }
 
 #[test]
-fn views() {
+fn views_match_plain_operations() {
     for size in [6, 40] {
         let shape = [size, size + 1, size, size];
         let (host, seed) = (tensor::<Flex, 4>(shape, 1), tensor::<Flex, 4>(shape, 2));
@@ -80,7 +80,7 @@ fn views() {
 }
 
 #[test]
-fn inputs_stay_as_they_are() {
+fn blend_leaves_its_inputs_unchanged() {
     let (host, seed) = (tensor::<Flex, 2>([300, 300], 1), tensor::<Flex, 2>([300, 300], 2));
     let (host_before, seed_before) = (bits(&host), bits(&seed));
     compare(&host, &seed);
@@ -88,7 +88,7 @@ fn inputs_stay_as_they_are() {
 }
 
 #[test]
-fn other_element_types_take_the_plain_way() {
+fn other_element_types_use_plain_operations() {
     let (host, seed) = (tensor::<Flex, 4>([2, 3, 4, 5], 1), tensor::<Flex, 4>([2, 3, 4, 5], 2));
     for dtype in [DType::F64, DType::F16, DType::BF16] {
         let (host, seed) = (host.clone().cast(dtype), seed.clone().cast(dtype));

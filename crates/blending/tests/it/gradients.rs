@@ -16,7 +16,7 @@ const TAU: f64 = 0.3;
 const CLASSES: usize = 5;
 
 #[test]
-fn every_mode_on_every_rank() {
+fn every_mode_on_every_rank_matches_the_reference() {
     every_mode([6, 5]);
     every_mode([3, 4, 5]);
     every_mode([3, 4, 2, 3]);
@@ -25,7 +25,7 @@ fn every_mode_on_every_rank() {
 }
 
 #[test]
-fn every_mode_across_chunks() {
+fn every_mode_across_chunks_matches_the_reference() {
     every_mode([5, 104_903]);
     every_mode([3, 1_381, 127]);
     every_mode([4, 7, 137, 139]);
@@ -74,7 +74,7 @@ fn one_blend<const D: usize>(shape: [usize; D], reference: &Reference, alpha: Al
     let config = &reference.config;
     let host = tensor::<A, D>(shape, 1).require_grad();
     let seed = tensor::<A, D>(shape, 2).require_grad();
-    // The gradient that arrives at the blend differs from element to element.
+    // The incoming gradient differs from element to element.
     let weight = tensor::<A, D>(shape, 3);
     let g: Vec<f64> = values(&weight).into_iter().map(f64::from).collect();
     let product = |left: &[f64], right: &[f64]| -> Vec<f64> { left.iter().zip(right).map(|(l, r)| l * r).collect() };
@@ -166,8 +166,8 @@ fn pull_back_gives_the_seed_exactly_this_gradient() {
 }
 
 #[test]
-fn what_is_behind_the_barrier_still_learns() {
-    // The host's own weight reaches the loss through the blend and beside it; only the way beside it counts.
+fn host_gets_no_gradient_and_seed_learns() {
+    // The host's weight reaches the loss only through the host side of the blend, which is not tracked.
     let weight = tensor::<A, 2>([3, 3], 1).require_grad();
     let x = tensor::<A, 2>([2, 3], 2);
     let host = x.clone().matmul(weight.clone());
@@ -180,7 +180,7 @@ fn what_is_behind_the_barrier_still_learns() {
 }
 
 #[test]
-fn nothing_is_tracked_without_parameters() {
+fn blend_without_parameters_is_not_tracked() {
     let (host, seed) = (tensor::<A, 2>([2, 3], 1), tensor::<A, 2>([2, 3], 2));
     let half = Alpha::new(0.5).unwrap();
     let convex = BlendConfig::convex();
@@ -194,7 +194,7 @@ fn nothing_is_tracked_without_parameters() {
 }
 
 #[test]
-fn the_ends_are_exact() {
+fn blend_at_alpha_0_and_1_is_exact() {
     let nan = Tensor::<A, 2>::full([2, 3], f32::NAN, &Default::default());
     let seed = tensor::<A, 2>([2, 3], 1);
     for config in [BlendConfig::convex(), BlendConfig::residual(), BlendConfig::channel(vec![1.0; 3]).unwrap()] {
@@ -206,7 +206,7 @@ fn the_ends_are_exact() {
 }
 
 #[test]
-fn logits_without_a_margin_keep_the_seed_at_lo() {
+fn sample_without_a_margin_has_weight_lo() {
     let inf = f32::INFINITY;
     let logits = [
         [f32::NAN, 9.0, 0.0],
@@ -226,7 +226,7 @@ fn logits_without_a_margin_keep_the_seed_at_lo() {
 }
 
 #[test]
-fn every_error_once() {
+fn invalid_pairs_and_logits_are_errors() {
     let device = Default::default();
     let half = Alpha::new(0.5).unwrap();
     let t = |shape| tensor::<Flex, 2>(shape, 1);

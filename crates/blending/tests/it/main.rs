@@ -1,4 +1,4 @@
-//! Blends from outside. Without the feature `tensor` there are the settings alone.
+//! The crate's public behaviour. Without the feature `tensor`, only the settings are tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[cfg(feature = "tensor")]

@@ -36,7 +36,7 @@ fn channel_axis_depends_on_the_rank() {
 }
 
 #[test]
-fn schedules_from_commands() {
+fn schedule_is_read_from_parameters_and_annotation() {
     let read = |parameters: &[(&str, f32)], annotations: &[(&str, &str)]| {
         AlphaSchedule::from_command(&numbers(parameters), &texts(annotations), 100)
     };
@@ -58,7 +58,7 @@ fn schedules_from_commands() {
 }
 
 #[test]
-fn schedules_have_their_shape() {
+fn schedule_has_its_shape() {
     let [linear, cosine, sigmoid] = [
         AlphaSchedule::Linear { total_steps: 4 },
         AlphaSchedule::Cosine { total_steps: 4 },
@@ -72,7 +72,7 @@ fn schedules_have_their_shape() {
 }
 
 #[test]
-fn configs_from_annotations() {
+fn config_is_read_from_annotations() {
     assert_eq!(read(&[]), Ok(BlendConfig::convex()));
     assert_eq!(BlendConfig::default(), BlendConfig::convex());
     assert_eq!(read(&[("blend_mode", " Residual ")]), Ok(BlendConfig::residual()));
@@ -149,7 +149,7 @@ fn typed_field_is_checked_like_annotations() {
     ] {
         assert_eq!(BlendConfig::from_typed(&typed, 4).unwrap_err().reason(), reason, "{typed:?}");
     }
-    // What a typed field leaves out has the defaults of the annotations.
+    // An absent part of a typed field has the default of the annotation.
     let confidence = BlendConfig::from_typed(&mode(v1::BlendMode::Confidence), 4);
     assert_eq!(confidence, read(&[("blend_mode", "CONFIDENCE")]));
 }
@@ -168,7 +168,7 @@ fn annotations_beside_a_typed_field_are_compared_with_it() {
     assert_eq!(beside(&[("gate_k", "4"), ("gate_tau", "0.5")]), ["gate_k"]);
     assert_eq!(beside(&[("alpha_vec", "nonsense")]), ["alpha_vec"]);
     assert_eq!(beside(&[("blend_mode", "CONVEX"), ("alpha_lo", "0.2")]), ["blend_mode", "alpha_lo"]);
-    // Without a typed field they are all there is, and a wrong one is an error.
+    // Without a typed field, a wrong annotation is an error.
     assert_eq!(BlendConfig::read(None, &texts(&[("gate_k", "x")]), 4).unwrap_err().reason(), "not_a_number");
 }
 
@@ -222,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2048))]
 
     #[test]
-    fn schedules_never_fall(schedule in schedule(), start in prop_oneof![0..300_u64, any::<u64>()], jump in 0..1000_u64) {
+    fn schedule_never_falls(schedule in schedule(), start in prop_oneof![0..300_u64, any::<u64>()], jump in 0..1000_u64) {
         let (now, next, later) = (schedule.at(start), schedule.at(start.saturating_add(1)), schedule.at(start.saturating_add(jump + 1)));
         prop_assert!(now <= next && next <= later, "{now:?} {next:?} {later:?}");
         prop_assert_eq!(schedule.at(0), Alpha::ZERO);
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn whole_schedules_go_from_zero_to_one(schedule in schedule(), total in 1..500_u64) {
+    fn schedule_goes_from_zero_to_one(schedule in schedule(), total in 1..500_u64) {
         let schedule = match schedule {
             AlphaSchedule::Sigmoid { temperature, .. } => AlphaSchedule::Sigmoid { total_steps: total, temperature },
             AlphaSchedule::Linear { .. } => AlphaSchedule::Linear { total_steps: total },
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn accepted_configs_are_valid(annotations in annotations(), max in 0..8_usize) {
+    fn accepted_config_is_valid(annotations in annotations(), max in 0..8_usize) {
         let Ok(config) = BlendConfig::from_annotations(&annotations, max) else { return Ok(()) };
         prop_assert_eq!(config.source(), annotations.get("blend_mode_source").map(String::as_str));
         let named = annotations.get("blend_mode").map_or("CONVEX".to_owned(), |name| name.trim().to_uppercase());
@@ -268,7 +268,7 @@ proptest! {
     }
 
     #[test]
-    fn schedules_of_commands_never_panic(
+    fn reading_a_schedule_never_panics(
         annotations in annotations(), steps in any::<f32>(), temperature in any::<f32>(), fallback in any::<u64>(),
     ) {
         let parameters = numbers(&[("alpha_total_steps", steps), ("alpha_temperature", temperature)]);

@@ -1,4 +1,4 @@
-//! The numbers that telemetry gets.
+//! The numbers for telemetry.
 
 use burn::backend::Flex;
 use burn::tensor::Tensor;
@@ -9,14 +9,14 @@ fn half() -> Alpha {
 }
 
 #[test]
-fn one_alpha() {
+fn single_alpha_is_every_number() {
     let stats = stats::<Flex>(&BlendConfig::residual(), half(), None).unwrap();
     assert_eq!((stats.mode, stats.alpha_mean, stats.alpha_p95), (BlendMode::Residual, 0.5, 0.5));
     assert_eq!((stats.sparsity, stats.clamped_fraction, stats.gate_mean), (0.0, 0.0, None));
 }
 
 #[test]
-fn an_alpha_for_each_channel() {
+fn channel_weights_are_summarised() {
     let mut alpha_vec = vec![0.0; 10];
     alpha_vec.extend([0.5; 8]);
     alpha_vec.extend([1.0, 1.0]);
@@ -25,7 +25,7 @@ fn an_alpha_for_each_channel() {
 }
 
 #[test]
-fn an_alpha_for_each_sample_is_the_one_that_was_used() {
+fn confidence_weights_are_those_of_the_blend() {
     let logits: [[f32; 3]; 5] =
         [[0.0, 4.0, 1.0], [1.0, 1.0, 0.0], [9.0, 0.0, 0.0], [0.0, f32::NAN, 1.0], [0.5, 0.1, 0.2]];
     let logits = Tensor::<Flex, 2>::from_floats(logits, &Default::default());
@@ -37,14 +37,14 @@ fn an_alpha_for_each_sample_is_the_one_that_was_used() {
     let weights: Vec<f32> = weights.to_data().to_vec().unwrap();
     assert!((stats.alpha_mean - weights.iter().sum::<f32>() / 5.0).abs() < 1e-6);
     assert!((stats.alpha_p95 - weights.iter().copied().fold(0.0, f32::max)).abs() < 1e-6);
-    // Up from 0.06, down from 0.49 twice, and one without a margin.
+    // Raised from 0.06, lowered from 0.49 twice, and one sample without a margin.
     assert_eq!((stats.clamped_fraction, stats.sparsity), (0.8, 0.0));
     let gates = [2.0, -1.0, 8.0, -0.7].map(|margin: f64| 1.0 / (1.0 + (-2.0 * margin).exp()));
     assert!((f64::from(stats.gate_mean.unwrap()) - gates.iter().sum::<f64>() / 4.0).abs() < 1e-6);
 }
 
 #[test]
-fn logits_are_needed_and_checked() {
+fn confidence_without_valid_logits_is_an_error() {
     let config = BlendConfig::confidence(2.0, 1.0, 0.0, 1.0).unwrap();
     assert_eq!(stats::<Flex>(&config, half(), None).unwrap_err().reason(), "logits_missing");
     let single = Tensor::<Flex, 2>::zeros([2, 1], &Default::default());

@@ -22,7 +22,7 @@ fn failure(output: &Output) -> (Option<i32>, String) {
 fn help_names_commands_and_exit_codes() {
     let output = kasmina(&["--help"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    for word in ["send", "store", "Exit codes:", "called wrongly"] {
+    for word in ["send", "store", "Exit codes:", "wrong arguments"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     let output = kasmina(&["sned"]).output().unwrap();

@@ -1,8 +1,10 @@
 //! `kasmina send`, checked by the verifier that a manager uses.
 
+use std::path::Path;
+
 use kasmina_leyline::{
     Monotonic,
-    v1::{AdaptationCommand, CommandType, SeedOperation, adaptation_command::Payload},
+    v1::{AdaptationCommand, BlendMode, CommandType, SeedOperation, adaptation_command::Payload},
 };
 use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{CommandVerifier, KeyRing, Secret, Verifier};
@@ -55,18 +57,26 @@ fn arguments_become_fields() {
     let Some(Payload::SeedOperation(operation)) = &command.payload else { panic!("{command:?}") };
     assert_eq!((operation.operation(), operation.blueprint_id.as_str()), (SeedOperation::SeedOpGerminate, "mlp"));
     assert_eq!(operation.parameters, [("width".to_owned(), 4.0), ("lr_scale".to_owned(), 0.5)].into());
-    assert_eq!(command.annotations["blueprint_tier"], "safe");
+    assert_eq!(command.annotations["blueprint_tier"], "SAFE");
 
     let graft = ["start-grafting", "s", "--mode", "channel", "--alpha-vec", "0.5,1", "--schedule", "sigmoid"];
     let command = sent(&[&graft[..], &["--steps", "7", "--temperature", "0.5", "--run", "run-7"]].concat());
     let Some(Payload::SeedOperation(operation)) = &command.payload else { panic!("{command:?}") };
     let parameters = [("alpha_total_steps".to_owned(), 7.0), ("alpha_temperature".to_owned(), 0.5)];
     assert_eq!(operation.parameters, parameters.into());
+    let blend = operation.blend.as_ref().unwrap();
+    assert_eq!((blend.mode(), blend.alpha_vec.as_slice()), (BlendMode::Channel, &[0.5, 1.0][..]));
     for (name, value) in
         [("blend_mode", "CHANNEL"), ("alpha_vec", "0.5,1"), ("alpha_schedule", "sigmoid"), ("training_run_id", "run-7")]
     {
         assert_eq!(command.annotations[name], value);
     }
+
+    let gate = ["start-grafting", "s", "--mode", "confidence", "--gate-k", "2", "--alpha-hi", "0.9", "--steps", "7"];
+    let Some(Payload::SeedOperation(operation)) = sent(&gate).payload else { panic!("a seed operation") };
+    let blend = operation.blend.unwrap();
+    assert_eq!((blend.gate_k, blend.gate_tau), (Some(2.0), Some(0.2)));
+    assert_eq!((blend.alpha_lo, blend.alpha_hi), (Some(0.0), Some(0.9)));
 
     let command = sent(&["resume", "s", "--issued-by", "ops", "--deadline-ms", "50", "--annotation", "risk_score=0.2"]);
     assert_eq!((command.issued_by.as_str(), command.execution_deadline_ms), ("ops", 50));
@@ -94,10 +104,13 @@ fn missing_or_empty_secrets_fail_with_their_source() {
     let (code, said) = failure(&cull().output().unwrap());
     assert!(code == Some(1) && said.contains("--secret-file") && said.contains("ESPER_LEYLINE_SECRET"), "{said}");
     let both = [("ESPER_LEYLINE_SECRET", SECRET), ("ESPER_LEYLINE_SECRET_FILE", "/nowhere")];
-    assert!(failure(&cull().envs(both).output().unwrap()).1.contains("both set"));
+    assert!(failure(&cull().envs(both).output().unwrap()).1.contains("are both set"));
     assert!(failure(&cull().env("ESPER_LEYLINE_SECRET", "").output().unwrap()).1.contains("is empty"));
-    let (code, said) = failure(&cull().args(["--secret-file", "/nowhere"]).output().unwrap());
-    assert!(code == Some(1) && said.contains("/nowhere"), "{said}");
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    for (file, detail) in [(Path::new("/nowhere"), "No such file"), (empty.path(), "it is empty")] {
+        let (code, said) = failure(&cull().arg("--secret-file").arg(file).output().unwrap());
+        assert!(code == Some(1) && said.contains(&format!("--secret-file {}: {detail}", file.display())), "{said}");
+    }
 }
 
 #[test]
@@ -112,6 +125,13 @@ fn wrong_arguments_exit_with_2_and_write_nothing() {
         &["circuit-breaker", "kernels", "ajar"],
         &["rollback", "18446744073709551615"],
         &["terminate", "seed-1"],
+        &["start-grafting", "seed-1"],
+        &["start-grafting", "seed-1", "--steps", "5", "--gate-k", "2"],
+        &["start-grafting", "seed-1", "--steps", "5", "--schedule", "linear", "--temperature", "2"],
+        &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel"],
+        &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel", "--alpha-vec", "2"],
+        &["pause", "seed-1", "--annotation", "resume=true"],
+        &["pause", "seed-1", "--issued-by", "two words"],
     ] {
         let mut command = kasmina(&["send"]);
         let output = command.args(arguments).env("ESPER_LEYLINE_SECRET", SECRET).output().unwrap();

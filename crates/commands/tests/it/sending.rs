@@ -45,6 +45,14 @@ fn order_that_no_receiver_would_obey_is_not_signed() {
 }
 
 #[test]
+fn deadline_of_the_sender_is_in_its_orders() {
+    let deadline = |mut sender: CommandSender| {
+        decoded(&sender.order(&Order::Cull { seed: seed() }, NOW).unwrap()).execution_deadline_ms
+    };
+    assert_eq!((deadline(sender()), deadline(sender().with_deadline_ms(50))), (0, 50));
+}
+
+#[test]
 fn plain_helpers_write_the_same_orders() {
     let mut sender = sender();
     let wires = [

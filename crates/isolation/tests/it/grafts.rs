@@ -1,4 +1,4 @@
-//! What a host sees of grafts, and what a pass leaves behind.
+//! Grafts as a host sees them, and the trace of a pass.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ use kasmina_leyline::{SlotId, v1::SeedLifecycleStage::*};
 use crate::world::{B, Host, Seed, batch, cast, kernel, ramp, registry, rng, seed};
 
 #[test]
-fn without_kernels_every_activation_comes_back_bit_for_bit() {
+fn activation_without_kernels_is_unchanged_bit_for_bit() {
     let mut grafts = Grafts::<B>::none();
     let h = ramp::<B, 3>([2, 3, 4], 5);
     let out = grafts.at("mid", h.clone());
@@ -36,7 +36,7 @@ fn trace_lists_slots_in_order_with_their_first_shape() {
 }
 
 #[test]
-fn kernel_that_does_not_fit_is_a_fault_and_the_activation_goes_on() {
+fn misfitting_kernel_is_a_fault_and_activation_is_unchanged() {
     let seeds = [Seed::new("narrow", "mid", SeedStageProbationary, kernel(1, 3))];
     let mut grafts = cast(&seeds).live();
     let h = ramp([2, 4], 1);
@@ -47,7 +47,7 @@ fn kernel_that_does_not_fit_is_a_fault_and_the_activation_goes_on() {
 }
 
 #[test]
-fn blend_that_cannot_be_computed_is_a_fault_and_the_activation_goes_on() {
+fn impossible_blend_is_a_fault_and_activation_is_unchanged() {
     let mut confident = Seed::new("confident", "mid", SeedStageProbationary, kernel(1, 4));
     let annotations = [("blend_mode".to_owned(), "CONFIDENCE".to_owned())].into();
     confident.blend = kasmina_blending::BlendConfig::from_annotations(&annotations, 8).unwrap();
@@ -59,7 +59,7 @@ fn blend_that_cannot_be_computed_is_a_fault_and_the_activation_goes_on() {
 }
 
 #[test]
-fn closure_is_told_which_pass_it_runs_in() {
+fn grafts_report_the_kind_of_pass() {
     let host = Host::init();
     let seeds = [
         Seed::new("a", "mid", SeedStageBlending, kernel(1, 4)),
@@ -121,7 +121,7 @@ fn lazy_activation_is_reused_unless_a_live_seed_changed_it() {
     };
     let (eager, counts) = run(false, false);
     assert_eq!(counts, [2, 2]);
-    assert_eq!(run(true, false), (eager, [1, 2]), "behind a live seed it is computed anew");
+    assert_eq!(run(true, false), (eager, [1, 2]), "after a live seed it is computed again");
     let (eager, _) = run(false, true);
     assert_eq!(run(true, true), (eager, [1, 1]), "a fossil is in both passes");
 }

@@ -1,4 +1,4 @@
-//! The host's pass: whose gradients come out, and what a spoilt pass costs.
+//! The host's pass: who gets gradients, and what happens if a seed spoils it.
 
 use burn::{
     module::AutodiffModule,
@@ -46,7 +46,7 @@ fn host_steps_as_in_plain_burn_and_riders_and_fossils_learn() {
 }
 
 #[test]
-fn rider_that_shares_a_parameter_is_named_and_the_host_steps_without_it() {
+fn rider_sharing_a_parameter_is_named_and_host_steps_without_it() {
     for how in [How::ById, How::ByTensor] {
         let host = SquareHost::init();
         let mut seeds = [
@@ -78,7 +78,7 @@ fn rider_that_shares_a_parameter_is_named_and_the_host_steps_without_it() {
 }
 
 #[test]
-fn rider_without_finite_weights_changes_nothing_of_the_host() {
+fn rider_with_nan_weights_leaves_the_host_unchanged() {
     let host = Host::init();
     let seeds = [Seed::new("nan", "mid", SeedStageTraining, spoilt(kernel(1, 4)))];
     let found = pass(&host, &seeds, &mut registry(&seeds));
@@ -86,7 +86,7 @@ fn rider_without_finite_weights_changes_nothing_of_the_host() {
 }
 
 #[test]
-fn rider_that_cannot_run_is_a_fault_and_gets_no_gradients() {
+fn rider_that_cannot_run_is_a_fault_without_gradients() {
     let host = Host::init();
     let seeds = [Seed::new("narrow", "mid", SeedStageTraining, kernel(1, 3))];
     let found = pass(&host, &seeds, &mut registry(&seeds));
@@ -117,7 +117,7 @@ fn loss_that_is_not_one_finite_number_refuses_the_pass() {
 }
 
 #[test]
-fn ownership_that_refuses_the_host_or_a_rider_is_obeyed() {
+fn refusal_of_ownership_stops_the_host_or_the_rider() {
     let host = Host::init();
     let seeds = [Seed::new("rider", "mid", SeedStageTraining, kernel(1, 4))];
     let error = host_pass(&host, &forward, &cast(&seeds), &mut OwnsNothing, &rng()).unwrap_err();
@@ -126,7 +126,7 @@ fn ownership_that_refuses_the_host_or_a_rider_is_obeyed() {
     let (mut ownership, handle) = pair();
     ownership.register(&Owner::Host, &parameter_ids(&host).into_iter().collect()).unwrap();
     let found = host_pass(&host, &forward, &cast(&seeds), &mut ownership, &rng()).unwrap();
-    assert_eq!(found.violations.len(), 1, "its parameters are registered to nobody");
+    assert_eq!(found.violations.len(), 1, "its parameters are not registered");
     assert_eq!(found.violations[0].seed, seed("rider"));
     assert_eq!(stepped(&host, found.gradients), control(&host));
     handle.refuse_next(UpdateRefusal::Teacher { parameter: host.head.weight.id });

@@ -1,4 +1,4 @@
-//! Real gradients of real passes: kept apart where modules are apart, and caught where they share something.
+//! Real gradients of real passes: separate if the modules are separate, and found if they share a parameter.
 
 use std::collections::BTreeSet;
 

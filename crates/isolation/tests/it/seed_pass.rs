@@ -1,4 +1,4 @@
-//! The pass of one seed: who learns, who must not, and whose fault a bad loss is.
+//! The pass of one seed: who learns, who must not, and which seed caused a bad loss.
 
 use burn::tensor::Tensor;
 use kasmina_isolation::{
@@ -20,7 +20,7 @@ fn own(host: &Host<B>, seeds: &[Seed]) -> SeedPass {
 }
 
 #[test]
-fn blending_seed_gets_its_gradients_and_nobody_else_gets_any() {
+fn only_the_blending_seed_gets_gradients() {
     let host = Host::init();
     let before = host.bytes();
     let seeds = [
@@ -63,7 +63,7 @@ fn unregistered_kernel_gets_no_gradients() {
 }
 
 #[test]
-fn loss_that_another_seed_spoils_is_taken_without_it() {
+fn loss_spoilt_by_another_seed_is_measured_without_it() {
     let host = Host::init();
     let clean = [Seed::new("own", "mid", SeedStageBlending, kernel(1, 4))];
     let alone = own(&host, &clean).loss;
@@ -75,7 +75,7 @@ fn loss_that_another_seed_spoils_is_taken_without_it() {
 }
 
 #[test]
-fn loss_that_the_seed_itself_spoils_is_returned_without_gradients() {
+fn loss_spoilt_by_the_seed_itself_comes_without_gradients() {
     let host = Host::init();
     let found = own(&host, &[Seed::new("own", "mid", SeedStageBlending, spoilt(kernel(1, 4)))]);
     assert!(found.loss.is_some_and(f32::is_nan));
@@ -83,7 +83,7 @@ fn loss_that_the_seed_itself_spoils_is_returned_without_gradients() {
 }
 
 #[test]
-fn kernel_that_cannot_run_and_slot_that_is_not_reached_are_faults() {
+fn failing_kernel_and_unreached_slot_are_faults() {
     let host = Host::init();
     for (slot, channels, reason) in [("mid", 3, "input_channels"), ("nowhere", 4, "slot_not_reached")] {
         let found = own(&host, &[Seed::new("own", slot, SeedStageBlending, kernel(1, channels))]);
@@ -92,7 +92,7 @@ fn kernel_that_cannot_run_and_slot_that_is_not_reached_are_faults() {
 }
 
 #[test]
-fn another_seeds_fault_is_reported_and_the_pass_counts() {
+fn fault_of_another_seed_is_reported_and_the_pass_counts() {
     let host = Host::init();
     let seeds = [
         Seed::new("broken", "late", SeedStageBlending, kernel(2, 3)),
@@ -104,7 +104,7 @@ fn another_seeds_fault_is_reported_and_the_pass_counts() {
 }
 
 #[test]
-fn probe_has_the_loss_of_the_seeds_pass_and_unknown_seeds_have_none() {
+fn probe_has_the_loss_of_the_seeds_pass() {
     let host = Host::init();
     let seeds = [Seed::new("own", "mid", SeedStageShadowing, kernel(1, 4))];
     let (cast, mut registry) = (cast(&seeds), registry(&seeds));
@@ -118,7 +118,7 @@ fn probe_has_the_loss_of_the_seeds_pass_and_unknown_seeds_have_none() {
 }
 
 #[test]
-fn rehearsal_measures_a_kernel_that_runs_and_none_that_does_not() {
+fn rehearsal_measures_only_a_kernel_that_runs() {
     let device = Default::default();
     let input = Activation::of(&ramp::<B, 2>([64, 4], 1));
     let rehearsal = rehearse(&kernel(1, 4), &input, &device).unwrap();
@@ -130,7 +130,7 @@ fn rehearsal_measures_a_kernel_that_runs_and_none_that_does_not() {
 }
 
 #[test]
-fn slot_passes_a_ramp_unchanged_only_while_its_seed_is_paused() {
+fn ramp_is_unchanged_only_while_the_seed_is_paused() {
     let activation = Activation::of(&ramp::<B, 2>([8, 4], 1));
     let shape = SlotShape { input: activation.clone(), output: activation };
     let mut seeds = [Seed::new("own", "mid", SeedStageProbationary, kernel(1, 4))];

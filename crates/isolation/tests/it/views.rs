@@ -23,7 +23,7 @@ fn names<C: kasmina_blending::BlendBackend>(grafts: &Grafts<C>) -> String {
 }
 
 #[test]
-fn fossils_come_first_in_the_order_given_and_views_hold_who_belongs() {
+fn fossils_come_first_and_views_hold_the_right_seeds() {
     let seeds = seeds();
     let cast = cast(&seeds);
     assert_eq!(names(&cast.host()), "{[(fossil-2), (fossil-1), (training)]}");
@@ -48,7 +48,7 @@ fn paused_seed_is_in_no_view() {
 }
 
 #[test]
-fn in_a_seeds_pass_only_its_kernel_learns() {
+fn only_the_seeds_kernel_learns_in_its_pass() {
     let host = Host::init();
     let mut seeds = seeds();
     for (own, fine_tuning, learns) in
@@ -66,7 +66,7 @@ fn in_a_seeds_pass_only_its_kernel_learns() {
 }
 
 #[test]
-fn alpha_is_the_schedules_in_blending_and_one_afterwards() {
+fn alpha_follows_the_schedule_in_blending_and_is_one_afterwards() {
     let host = Host::init();
     let value = |stage: SeedLifecycleStage, alpha: f32| {
         let mut seed = Seed::new("a", "mid", stage, kernel(1, 4));

@@ -1,4 +1,4 @@
-//! A host with two slots, one behind the other, and kernels that fit them.
+//! A host with two slots, one after the other, and kernels that fit them.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl<B: BlendBackend> Host<B> {
     }
 }
 
-/// Weights that are the same in every run: the backend's random numbers belong to the process.
+/// Weights that are the same in every run. The backend's random numbers are shared by the whole process.
 struct Ramp;
 
 impl ModuleMapper<B> for Ramp {
@@ -144,7 +144,7 @@ pub(crate) fn registry(seeds: &[Seed]) -> Registry {
     registry
 }
 
-/// Random numbers are left alone: nothing here draws any.
+/// No seed: nothing here draws random numbers.
 pub(crate) fn rng() -> StepRng<'static, B> {
     static DEVICE: std::sync::OnceLock<<B as burn::tensor::backend::BackendTypes>::Device> = std::sync::OnceLock::new();
     StepRng::new(DEVICE.get_or_init(Default::default), None, 0)
@@ -157,7 +157,7 @@ pub(crate) enum How {
     ByTensor,
 }
 
-/// The kernel with the parameter in the place of its own of the same shape.
+/// The kernel with this parameter in place of its own of the same shape.
 pub(crate) fn share(kernel: KernelModule<B>, parameter: &Param<Tensor<B, 2>>, how: How) -> KernelModule<B> {
     struct Share(Param<Tensor<B, 2>>);
     impl ModuleMapper<B> for Share {
@@ -172,7 +172,7 @@ pub(crate) fn share(kernel: KernelModule<B>, parameter: &Param<Tensor<B, 2>>, ho
     kernel.map(&mut Share(Param::initialized(id, parameter.val())))
 }
 
-/// The kernel with weights that are not numbers.
+/// The kernel with NaN weights.
 pub(crate) fn spoilt(kernel: KernelModule<B>) -> KernelModule<B> {
     struct Nan;
     impl ModuleMapper<B> for Nan {

@@ -1,19 +1,20 @@
 //! The one door: an input is decided, made durable, committed, and then done.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
-use kasmina_leyline::{Monotonic, SeedId, UnixTime};
+use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed, Want};
+use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
-use kasmina_telemetry::{Assembler, Metric, names};
+use kasmina_telemetry::{Assembler, Draft, Metric, names};
+use prost::Message;
 
 use crate::{
-    CheckpointError, Refusal, SeedManager,
     durable::{self, Durable, Written},
+    error::{CheckpointError, Refusal},
     events,
-    reporter::Draft,
+    manager::SeedManager,
     tensors::Fetched,
 };
 
@@ -93,6 +94,10 @@ impl<B: GraftBackend> SeedManager<B> {
             }
             batch.note(move |to| events::happened(to, &event));
         }
+        if decision.answer.is_err() && measured.sla.is_some() {
+            // The checkpoint was there, and the seed does not go back to it.
+            wants.iter().filter_map(Want::seed).for_each(|seed| self.tensors.unstage_seed(seed));
+        }
         let answer = decision.answer.clone().map_err(|refusal| measured.explain(refusal));
         batch.weigh(&decision.effects);
         batch.decisions.push(decision);
@@ -142,11 +147,11 @@ impl<B: GraftBackend> SeedManager<B> {
             self.tensors.unstage();
             return Ok(());
         }
-        let draft = self.reporter.draft(step, |to| notes.into_iter().for_each(|note| note(to)));
+        let draft = self.reporter.draft(step, self.clock.unix(), |to| notes.into_iter().for_each(|note| note(to)));
         let written = if entries.is_empty() && delta.is_empty() && !owes {
             Ok(Written::default())
         } else {
-            self.append(&delta, entries, weights, draft.packets())
+            self.append(&delta, entries, weights, encoded(draft.packets()))
         };
         match written {
             Ok(written) => {
@@ -202,15 +207,16 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn write_committed(&mut self, all: bool) {
         let Some(durable) = &mut self.durable else { return };
         let learned = if all { durable.take_learned() } else { BTreeSet::new() };
-        if !all && !durable.owes() {
+        let state = self.engine.state();
+        let ahead = all && (!learned.is_empty() || durable.is_behind(&state.run));
+        if !ahead && !durable.owes() {
             return;
         }
-        let state = self.engine.state();
         let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
-        let draft = self.reporter.draft(state.run.step, |_| {});
-        let outcome = self.append(&delta, Vec::new(), weights, draft.packets());
+        let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});
+        let outcome = self.append(&delta, Vec::new(), weights, encoded(draft.packets()));
         match outcome {
             Ok(written) => {
                 self.adopt(draft, written);
@@ -245,8 +251,7 @@ impl<B: GraftBackend> SeedManager<B> {
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
-        let (watermark, undelivered) =
-            (self.verifier.retention().watermark, self.reporter.undelivered().into_iter().collect());
+        let (watermark, undelivered) = (self.verifier.retention().watermark, self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
         let batch =
             durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
@@ -266,7 +271,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn write_snapshot_if_due(&mut self) {
         let (now, watermark) = (self.clock.monotonic(), self.verifier.retention().watermark);
         let Some(durable) = &mut self.durable else { return };
-        if durable.keeper().snapshot_due()
+        if durable.snapshot_due()
             && let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now)
         {
             self.emit_failure(&error);
@@ -328,4 +333,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => self.emit_failure(&error),
         }
     }
+}
+
+fn encoded(packets: &[Arc<TelemetryPacket>]) -> Vec<Vec<u8>> {
+    packets.iter().map(|packet| packet.encode_to_vec()).collect()
 }

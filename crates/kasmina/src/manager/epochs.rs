@@ -10,9 +10,12 @@ use kasmina_rollback::{Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
 
 use super::door::Batch;
 use crate::{
-    CheckpointError, HostState, SeedManager, TrainerState, events,
+    error::CheckpointError,
+    events,
+    manager::SeedManager,
     records::{EpochRecord, Weights, decode},
     tensors::{Plant, Planted},
+    trainer_state::{HostState, TrainerState},
 };
 
 /// A checkpoint in memory.

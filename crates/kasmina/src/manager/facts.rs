@@ -9,7 +9,10 @@ use kasmina_leyline::{BlueprintId, SeedId};
 use kasmina_rollback::{FAST_ROLLBACK, FULL_ROLLBACK, Sla};
 use kasmina_telemetry::{Metric, names};
 
-use crate::{CheckpointError, KernelError, Refusal, SeedManager};
+use crate::{
+    error::{CheckpointError, KernelError, Refusal},
+    manager::SeedManager,
+};
 
 /// Facts, and what measuring them left behind.
 #[derive(Default)]

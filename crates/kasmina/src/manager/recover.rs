@@ -6,47 +6,25 @@ use std::{
 };
 
 use kasmina_blending::GraftBackend;
+use kasmina_commands::BreakerName;
 use kasmina_engine::State;
 use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_rollback::{Entry, Record, StoreError};
+use kasmina_safety::BreakerSettings;
 use prost::Message;
 
 use crate::{
-    BuildError, CheckpointError, SeedManager, SeedManagerBuilder, events,
+    error::CheckpointError,
+    events,
+    manager::SeedManager,
     records::{DeltaRecord, SnapshotRecord, Weights, WeightsBySeed, decode},
+    report::Recovered,
     tensors::{Plant, Planted},
 };
 
-/// What was found in the store.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Recovered {
-    /// How many processes have worked on the run before this one; 0 for a run that begins.
-    pub incarnation: u64,
-    /// Records that were read.
-    pub records: usize,
-    /// Registered seeds.
-    pub seeds: usize,
-    /// Seeds with a kernel.
-    pub grafted: usize,
-    /// The last step that the records know of.
-    pub step: u64,
-    /// Commands that will not be obeyed again.
-    pub nonces: usize,
-    /// Critical packets that no sink had taken, which are on their way again.
-    pub undelivered: usize,
-    /// The epochs that a rollback can go back to, oldest first.
-    pub epochs: Vec<u64>,
-    /// The epoch of a rollback that was ordered, if its checkpoint was in memory alone: the run goes on from where it is.
-    pub abandoned_rollback: Option<u64>,
-    /// Seeds whose newest weights are damaged; they came back with the weights before.
-    pub older_weights: BTreeSet<SeedId>,
-    /// What was cut off the end of the journal when it was opened: a batch that was never acknowledged, or damage.
-    pub torn_tail: Option<StoreError>,
-}
-
 /// What the journal tells, in order.
-#[derive(Default)]
 struct Reading {
+    breakers: [(BreakerName, BreakerSettings); 2],
     records: usize,
     run: Option<String>,
     incarnation: u64,
@@ -62,15 +40,42 @@ struct Reading {
     packets: BTreeMap<String, u64>,
     undelivered: BTreeSet<u64>,
     /// The last record that said which packets are undelivered.
-    told: u64,
+    undelivered_at: u64,
+    /// The newest snapshot.
+    snapshot: u64,
+    skipped: Option<(u64, CheckpointError)>,
 }
 
 impl Reading {
+    fn new(breakers: [(BreakerName, BreakerSettings); 2]) -> Self {
+        Self {
+            breakers,
+            records: 0,
+            run: None,
+            incarnation: 0,
+            state: State::default(),
+            at: Monotonic::ORIGIN,
+            weights: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            watermark: None,
+            nonces: Vec::new(),
+            packets: BTreeMap::new(),
+            undelivered: BTreeSet::new(),
+            undelivered_at: 0,
+            snapshot: 0,
+            skipped: None,
+        }
+    }
+
     fn take(&mut self, Record { sequence, entry }: Record) -> Result<(), CheckpointError> {
         self.records += 1;
         match entry {
             Entry::NonceSeen { command_id, issued_at } => self.nonces.push((command_id, issued_at)),
-            Entry::Snapshot { bytes, .. } => self.snapshot(sequence, decode(&bytes)?),
+            Entry::Snapshot { bytes, .. } => match decode(&bytes) {
+                Ok(record) => self.snapshot(sequence, record),
+                Err(error @ CheckpointError::Malformed { .. }) => self.skipped = Some((sequence, error)),
+                Err(error) => return Err(error),
+            },
             Entry::Delta { bytes, .. } => self.delta(sequence, decode(&bytes)?),
             Entry::Telemetry { packet } => {
                 // A packet that cannot be decoded goes by its place; the sink's error names it.
@@ -92,15 +97,22 @@ impl Reading {
     fn snapshot(&mut self, sequence: u64, record: SnapshotRecord) {
         let SnapshotRecord { run, incarnation, at, state, weights, watermark, undelivered } = record;
         for (seed, before) in std::mem::replace(&mut self.weights, weights) {
-            if self.weights.get(&seed).is_some_and(|now| *now != before) {
+            if self.weights.get(&seed).is_some_and(|now| now.blobs() != before.blobs()) {
                 self.earlier.insert(seed, before);
             }
         }
         (self.run, self.incarnation, self.at, self.state) = (Some(run), incarnation, at, state);
-        (self.watermark, self.undelivered, self.told) = (watermark, undelivered.into_iter().collect(), sequence);
+        self.snapshot = sequence;
+        (self.watermark, self.undelivered, self.undelivered_at) =
+            (watermark, undelivered.into_iter().collect(), sequence);
     }
 
     fn delta(&mut self, sequence: u64, record: DeltaRecord) {
+        if record.incarnation != self.incarnation {
+            // Another process went on by a clock of its own, and the snapshot that it began with is not there.
+            self.state = std::mem::take(&mut self.state).rebase(self.at, record.at, self.breakers);
+            self.incarnation = record.incarnation;
+        }
         self.state.apply(record.delta);
         (self.at, self.watermark) = (record.at, record.watermark);
         for (seed, weights) in record.weights {
@@ -108,61 +120,22 @@ impl Reading {
                 Some(weights) => self.weights.insert(seed.clone(), weights),
                 None => self.weights.remove(&seed),
             };
-            match before.filter(|_| self.weights.contains_key(&seed)) {
-                Some(before) => drop(self.earlier.insert(seed, before)),
-                None => drop(self.earlier.remove(&seed)),
+            match (before, self.weights.get(&seed)) {
+                (Some(before), Some(now)) if before.blobs() == now.blobs() => {}
+                (Some(before), Some(_)) => drop(self.earlier.insert(seed, before)),
+                (None, _) | (_, None) => drop(self.earlier.remove(&seed)),
             }
         }
         if let Some(undelivered) = record.undelivered {
-            (self.undelivered, self.told) = (undelivered.into_iter().collect(), sequence);
+            (self.undelivered, self.undelivered_at) = (undelivered.into_iter().collect(), sequence);
         }
     }
 
     /// Critical packets that no sink had taken.
-    fn undelivered(&self) -> Vec<u64> {
-        let open = self.packets.values().filter(|place| **place > self.told || self.undelivered.contains(place));
-        open.copied().collect::<BTreeSet<_>>().into_iter().collect()
-    }
-}
-
-impl SeedManagerBuilder {
-    /// The manager as its store tells it: every seed in the stage that was acknowledged, with its kernel; weights and optimizer state
-    /// as its last gate judged them, or newer; embargoes with what was left of them; breakers, violations and the steps of
-    /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
-    ///
-    /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
-    /// another time-out. The host is the trainer's: it restores its own, or has
-    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
-    ///
-    /// ```
-    /// use burn::backend::{Autodiff, Flex};
-    /// use kasmina::{SeedManager, leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage}, rollback::Store};
-    ///
-    /// type B = Autodiff<Flex>;
-    ///
-    /// # let directory = tempfile::tempdir()?;
-    /// let open = || -> Result<_, Box<dyn std::error::Error>> {
-    ///     let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7")?);
-    ///     Ok(builder.store(Store::open(directory.path())?).recover::<B>(&Default::default())?)
-    /// };
-    /// let seed = SeedId::new("seed-1")?;
-    /// let (mut manager, found) = open()?;
-    /// assert_eq!(found.incarnation, 0);
-    /// manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-    /// drop(manager); // or kill -9
-    ///
-    /// let (manager, found) = open()?;
-    /// assert_eq!((found.incarnation, found.seeds), (1, 1));
-    /// assert_eq!(manager.stage(&seed), Some(SeedLifecycleStage::SeedStageDormant));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
-    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
-        let mut manager = self.assemble::<B>(device)?;
-        let recovered = manager.recover()?;
-        Ok((manager, recovered))
+    fn undelivered(&self) -> BTreeSet<u64> {
+        let open =
+            self.packets.values().filter(|place| **place > self.undelivered_at || self.undelivered.contains(place));
+        open.copied().collect()
     }
 }
 
@@ -177,11 +150,11 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    fn recover(&mut self) -> Result<Recovered, CheckpointError> {
-        let now = self.clock.monotonic();
+    pub(crate) fn recover(&mut self) -> Result<Recovered, CheckpointError> {
+        let (now, breakers) = (self.clock.monotonic(), self.engine.settings().breakers());
         let Some(durable) = &mut self.durable else { return Ok(Recovered::default()) };
         let torn_tail = durable.take_torn_tail();
-        let (mut reading, mut failed) = (Reading::default(), None);
+        let (mut reading, mut failed) = (Reading::new(breakers), None);
         durable.keeper().visit(0..u64::MAX, &mut |record| match reading.take(record) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
@@ -194,6 +167,10 @@ impl<B: GraftBackend> SeedManager<B> {
         }
         if reading.records == 0 {
             return Ok(Recovered { torn_tail, ..Recovered::default() });
+        }
+        let skipped = reading.skipped.take();
+        if let Some((_, error)) = skipped.clone().filter(|_| reading.run.is_none()) {
+            return Err(error);
         }
         let expected = &self.engine.settings().run;
         if let Some(got) = reading.run.take().filter(|run| *run != expected.as_str()) {
@@ -208,13 +185,15 @@ impl<B: GraftBackend> SeedManager<B> {
             step: reading.state.run.step,
             nonces: reading.nonces.len(),
             undelivered: undelivered.len(),
+            skipped_snapshot: skipped.map(|(place, _)| place).filter(|place| *place > reading.snapshot),
             torn_tail,
             ..Recovered::default()
         };
         self.replant(&mut reading, &mut recovered)?;
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
         if let Some(durable) = &mut self.durable {
-            durable.resume(recovered.incarnation, reading.weights, undelivered.clone());
+            let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
+            durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
         }
         recovered.epochs = self.epochs();
         self.verifier.restore(reading.nonces, reading.watermark, now);
@@ -267,7 +246,7 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now) {
             // The next process will not know of this one: a random number has to keep their packets apart.
             let chance = burn::module::ParamId::new().val();
-            self.reporter.resume(&format!("{}-{chance:x}", recovered.incarnation), &[]);
+            self.reporter.resume(&format!("{}-{chance:x}", recovered.incarnation), &BTreeSet::new());
             self.emit_failure(&error);
         }
     }

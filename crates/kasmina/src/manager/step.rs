@@ -9,8 +9,9 @@ use burn::{
 };
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{
-    Event, Input, Observation, Seed, Stage,
+    Event, Input, Observation,
     input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
+    seed::Turn,
 };
 use kasmina_isolation::{
     self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass,
@@ -19,7 +20,7 @@ use kasmina_leyline::SeedId;
 use kasmina_telemetry::{Metric, names};
 
 use super::door::Batch;
-use crate::{SeedManager, StepError, StepReport, events};
+use crate::{error::StepError, events, manager::SeedManager, report::StepReport};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Trains the host on a batch, and with it every seed that learns.
@@ -117,7 +118,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report: &mut StepReport,
     ) -> Vec<(SeedId, GradientsParams)> {
         let mut learned = Vec::new();
-        for id in self.seeds_in(learns_on_its_own) {
+        for id in self.seeds_whose_turn(Turn::Learns) {
             let seen = seed_pass(&id, host, forward, &self.cast(), pass, self.tensors.registry(), &self.rng());
             let Some(seen) = seen else { continue };
             report.timing.seeds += seen.pass_time;
@@ -135,7 +136,7 @@ impl<B: GraftBackend> SeedManager<B> {
             learned.extend(seen.gradients.map(|gradients| (id, gradients)));
         }
         if report.step.is_multiple_of(self.settings.training.probe_every) {
-            for id in self.seeds_in(is_probed) {
+            for id in self.seeds_whose_turn(Turn::IsProbed) {
                 let seen = probe(&id, host, forward, &self.cast(), pass, &self.rng());
                 let Some(seen) = seen else { continue };
                 report.timing.seeds += seen.pass_time;
@@ -152,10 +153,9 @@ impl<B: GraftBackend> SeedManager<B> {
         learned
     }
 
-    fn seeds_in(&self, wanted: fn(&Stage) -> bool) -> Vec<SeedId> {
-        let unpaused = |seed: &&Seed| seed.stage.graft().is_some_and(|graft| !graft.paused);
-        let wanted = self.state().seeds.values().filter(unpaused).filter(|seed| wanted(&seed.stage));
-        wanted.map(|seed| seed.id.clone()).collect()
+    fn seeds_whose_turn(&self, turn: Turn) -> Vec<SeedId> {
+        let seeds = self.state().seeds.values().filter(|seed| seed.stage.turn() == turn);
+        seeds.map(|seed| seed.id.clone()).collect()
     }
 
     /// The optimizer steps of kernels. A seed that was culled in this step has none.
@@ -170,8 +170,7 @@ impl<B: GraftBackend> SeedManager<B> {
         for (id, gradients) in gradients {
             let Some(seed) = self.engine.state().seeds.get(&id) else { continue };
             let Some(graft) = seed.stage.graft() else { continue };
-            let riding = matches!(seed.stage, Stage::Training(_));
-            let share = if riding { training.straight_through_scale } else { 1.0 };
+            let share = if seed.stage.turn() == Turn::Rides { training.straight_through_scale } else { 1.0 };
             let learning_rate = learning_rate * (training.learning_rate_scale * graft.lr_scale * share);
             let sampled = step.is_multiple_of(training.sample_every) || graft.vitals.gradient_norm.is_none();
             let gradient_norm = self.tensors.learn(&id, learning_rate, gradients, sampled);
@@ -222,40 +221,6 @@ impl<B: GraftBackend> SeedManager<B> {
         self.reporter.emit(None, events::step_refused(&error));
         self.flush_telemetry();
         error
-    }
-}
-
-/// Whether the seed learns in a pass of its own.
-const fn learns_on_its_own(stage: &Stage) -> bool {
-    match stage {
-        Stage::Blending(..) => true,
-        Stage::Probationary(..) => stage.is_fine_tuning(),
-        Stage::Dormant
-        | Stage::Germinated(_)
-        | Stage::Training(_)
-        | Stage::Shadowing(..)
-        | Stage::Fossilized(..)
-        | Stage::Culled
-        | Stage::Embargoed(_)
-        | Stage::Resetting
-        | Stage::Terminated => false,
-    }
-}
-
-/// Whether what the seed changes is measured.
-const fn is_probed(stage: &Stage) -> bool {
-    match stage {
-        Stage::Shadowing(..) => true,
-        Stage::Probationary(..) => !stage.is_fine_tuning(),
-        Stage::Dormant
-        | Stage::Germinated(_)
-        | Stage::Training(_)
-        | Stage::Blending(..)
-        | Stage::Fossilized(..)
-        | Stage::Culled
-        | Stage::Embargoed(_)
-        | Stage::Resetting
-        | Stage::Terminated => false,
     }
 }
 

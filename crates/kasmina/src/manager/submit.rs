@@ -1,7 +1,7 @@
 //! Orders as they come: from the wire, from the process that owns the manager, and kernels that arrive late.
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Input, Seed, Stage, commands::Order, seed::Germinated};
+use kasmina_engine::{Input, Seed, commands::Order};
 use kasmina_kernel_load::{Artifact, LoadError};
 use kasmina_leyline::{BlueprintId, CommandId, SeedId, SlotId, v1::AdaptationCommand};
 use kasmina_lifecycle::Transition;
@@ -9,7 +9,11 @@ use kasmina_rollback::Entry;
 use kasmina_security::Verified;
 
 use super::door::Batch;
-use crate::{CheckpointError, CommandError, Refusal, SeedManager, events};
+use crate::{
+    error::{CheckpointError, CommandError, Refusal},
+    events,
+    manager::SeedManager,
+};
 
 /// What a command that was carried out has done.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,22 +140,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// The seeds that wait for a kernel, their slots, and the kernels.
     fn awaiting(&self) -> Vec<(SeedId, SlotId, BlueprintId)> {
-        let request = |seed: &Seed| match &seed.stage {
-            Stage::Germinated(Germinated::Awaiting(request)) => {
-                Some((seed.id.clone(), seed.slot.clone(), request.blueprint.clone()))
-            }
-            Stage::Dormant
-            | Stage::Germinated(Germinated::Ready(_))
-            | Stage::Training(_)
-            | Stage::Blending(..)
-            | Stage::Shadowing(..)
-            | Stage::Probationary(..)
-            | Stage::Fossilized(..)
-            | Stage::Culled
-            | Stage::Embargoed(_)
-            | Stage::Resetting
-            | Stage::Terminated => None,
-        };
+        let request = |seed: &Seed| Some((seed.id.clone(), seed.slot.clone(), seed.stage.awaits()?.blueprint.clone()));
         self.state().seeds.values().filter_map(request).collect()
     }
 
@@ -159,7 +148,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn verify(&mut self, wire: &[u8]) -> Result<Verified, CommandError> {
         let (unix, now) = (self.clock.unix(), self.clock.monotonic());
         self.verifier.verify(wire, unix, now).map_err(|rejection| {
-            self.reporter.rejected(&rejection);
+            self.reporter.rejected(rejection.reason(), rejection.command_id());
             CommandError::Rejected(rejection)
         })
     }
@@ -190,8 +179,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let entry = match &answer {
             Ok(()) => Entry::Accepted { command_id: id.clone(), wire: wire.to_vec() },
             Err(refusal) => {
-                let (about, told) = (command.clone(), refusal.told());
-                batch.note(move |to| events::refused(to, &about, &told));
+                let (about, refused) = (command.clone(), refusal.summary());
+                batch.note(move |to| events::refused(to, &about, &refused));
                 Entry::Refused { command_id: id.to_string(), reason: refusal.reason().to_owned() }
             }
         };
@@ -223,7 +212,7 @@ impl<B: GraftBackend> SeedManager<B> {
             (Ok(()), Err(refusal)) => (refusal, transitions),
             (Err(error), _) => {
                 let refusal = Refusal::NotDurable(Box::new(error.clone()));
-                self.reporter.write(|to| events::refused(to, &wire, &refusal.told()));
+                self.reporter.write(|to| events::refused(to, &wire, &refusal.summary()));
                 (refusal, Vec::new())
             }
         };

@@ -56,7 +56,7 @@ fn send(world: &mut World, command: AdaptationCommand) -> &'static str {
 }
 
 #[test]
-fn commands_that_are_not_authentic_fresh_and_new() {
+fn command_that_is_not_authentic_fresh_and_new_is_rejected() {
     let rejected = "command_rejected";
     check(rejected, "malformed", |world| submit(world, b"\xff\xff\xff garbage"));
     check(rejected, "missing_signature", |world| submit(world, b""));
@@ -83,7 +83,7 @@ fn commands_that_are_not_authentic_fresh_and_new() {
 }
 
 #[test]
-fn commands_that_cannot_be_carried_out() {
+fn command_that_cannot_be_carried_out_is_refused() {
     let refused_event = "command_refused";
     check(refused_event, "unknown_seed", |world| {
         let wire = world.sender.operate(&seed("nobody"), SeedOpCull, [], [], world.clock.unix()).unwrap();
@@ -138,7 +138,7 @@ fn commands_that_cannot_be_carried_out() {
 }
 
 #[test]
-fn a_slot_takes_one_seed_at_a_time() {
+fn slot_that_is_taken_refuses_a_second_seed() {
     check("command_refused", "slot_taken", |world| {
         world.germinate("seed-1", "mlp").unwrap();
         refused(world.germinate("seed-3", "mlp"))
@@ -154,7 +154,7 @@ fn a_slot_takes_one_seed_at_a_time() {
 }
 
 #[test]
-fn kernels_that_do_not_fit_or_cannot_be_had_are_never_replaced() {
+fn kernel_that_does_not_fit_or_is_missing_fails_the_graft() {
     check("command_refused", "slot_contract", |world| refused(world.germinate("seed-1", "cnn")));
     check("seed_culled", "slot_contract", |world| refused(world.germinate("seed-1", "late")));
     check("command_refused", "library_file_missing", |world| {
@@ -175,7 +175,7 @@ fn kernels_that_do_not_fit_or_cannot_be_had_are_never_replaced() {
 }
 
 #[test]
-fn failed_loads_open_the_kernel_breaker() {
+fn three_failed_loads_open_the_kernel_breaker() {
     let (reason, events) = harmless(|world| {
         world.library.fail(&blueprint("mlp"), LibraryError::Missing { path: "gone".into() });
         for _ in 0..3 {
@@ -192,13 +192,13 @@ fn failed_loads_open_the_kernel_breaker() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_steps_nothing() {
+fn nan_loss_steps_nothing() {
     nothing_is_stepped(determined(Mlp::<B>::init()), "mlp");
 }
 
 /// The batch has gone through the batch normalisation before the loss shows that it is none to learn from.
 #[test]
-fn a_loss_that_is_no_number_moves_no_running_statistics() {
+fn nan_loss_moves_no_running_statistics() {
     nothing_is_stepped(Cnn::<B>::init(), "cnn");
 }
 
@@ -232,7 +232,7 @@ fn nothing_is_stepped<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str)
 
 /// A seed whose weights have become NaN shows it in its own pass, and is culled; the host has not noticed.
 #[test]
-fn a_seed_that_diverges_is_culled_alone() {
+fn seed_that_diverges_is_culled_and_the_host_is_untouched() {
     let mut host = determined(Mlp::<B>::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
@@ -265,7 +265,7 @@ fn a_seed_that_diverges_is_culled_alone() {
 
 /// A slot that changes its shape under a living seed: a fault, and the host goes on.
 #[test]
-fn a_host_that_changes_its_shapes_loses_the_seed_and_nothing_else() {
+fn host_that_changes_its_shapes_loses_only_the_seed() {
     let mut host = determined(Mlp::<B>::init());
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -282,7 +282,7 @@ fn a_host_that_changes_its_shapes_loses_the_seed_and_nothing_else() {
 }
 
 #[test]
-fn a_loss_is_one_number() {
+fn loss_of_twelve_numbers_is_refused() {
     let mut host = determined(Mlp::<B>::init());
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -294,7 +294,7 @@ fn a_loss_is_one_number() {
 }
 
 #[test]
-fn parameters_that_mean_nothing_are_refused() {
+fn unknown_or_fractional_parameter_is_refused() {
     check("command_refused", "malformed_command", |world| {
         let parameters = [("alpha_total_step", 10.0)];
         let now = world.clock.unix();
@@ -309,7 +309,7 @@ fn parameters_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn senseless_settings_build_no_manager() {
+fn setting_out_of_range_builds_no_manager() {
     let mut settings = Settings::default();
     settings.training.probe_every = 0;
     let run = kasmina::leyline::TrainingRunId::new("run-7").unwrap();
@@ -318,7 +318,7 @@ fn senseless_settings_build_no_manager() {
 }
 
 #[test]
-fn a_flood_of_forged_commands_fills_no_memory() {
+fn flood_of_forged_commands_becomes_one_event() {
     let mut world = World::new(Settings::default());
     for _ in 0..10_000 {
         assert_eq!(submit(&mut world, b"not a command"), "malformed");

@@ -5,98 +5,72 @@ use crate::common::{self, B, Cnn, Host, Mlp, World, bytes, control_step, determi
 use burn::module::AutodiffModule;
 use kasmina::{
     Settings,
-    leyline::v1::{SeedLifecycleStage::*, SeedOperation::*},
+    blending::{AlphaSchedule, BlendConfig},
+    doubles::{Act, Act::*, Trainee},
+    gates::doubles::AllowAll,
+    leyline::v1::SeedLifecycleStage::*,
 };
 
+/// A world whose gates are open: ten steps of blending make no good seed, and this is about bytes.
+fn world() -> World {
+    World::build(Settings::default(), |builder| {
+        builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
+    })
+}
+
+fn life(blend: BlendConfig, end: Act) -> [(u64, Act); 5] {
+    let graft = GraftAs(blend, AlphaSchedule::Linear { total_steps: 10 });
+    [(1, Germinate), (11, graft), (21, Stabilize), (31, Evaluate), (41, end)]
+}
+
 /// 50 steps: TRAINING, BLENDING, SHADOWING, PROBATIONARY, culled.
-fn a_culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str, mode: &str) {
-    let mut control = twin(&host);
-    // This is about bytes: ten steps of blending make no good seed, and G4 would say so.
-    let mut settings = Settings::default();
-    settings.gates.system_impact.relative_tolerance = 10.0;
-    let mut world = World::new(settings);
-    world.attach(&host);
-    let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
-    assert_eq!(bytes(&host), bytes(&control));
-    for step in 1..=50 {
-        match step {
-            1 => {
-                world.germinate("seed-1", kernel).unwrap();
-            }
-            11 => {
-                world.graft("seed-1", mode, 10.0).unwrap();
-            }
-            21 => {
-                world.operate("seed-1", SeedOpStabilize).unwrap();
-            }
-            31 => {
-                world.operate("seed-1", SeedOpEvaluate).unwrap();
-            }
-            41 => {
-                world.operate("seed-1", SeedOpCull).unwrap();
-            }
-            _ => {}
-        }
+fn culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(host: M, blend: BlendConfig) {
+    let mut trainee = Trainee::new(host);
+    let (mut control, mut its_optimizer) = (twin(&trainee.host), optimizer());
+    let mut world = world();
+    world.attach(&trainee.host);
+    assert_eq!(bytes(&trainee.host), bytes(&control));
+    world.live_and(&mut trainee, 50, &life(blend, Cull), |world, trainee, report| {
+        let step = report.step;
         let expected =
             [SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary, SeedStageEmbargoed];
         assert_eq!(world.stage("seed-1"), expected[(step as usize - 1) / 10], "step {step}");
-        let report = world.step(&mut host, &mut host_optimizer, step);
-        control_step(&mut control, &mut control_optimizer, step);
+        control_step(&mut control, &mut its_optimizer, step);
         assert_eq!(report.violations, []);
-        assert!(bytes(&host) == bytes(&control), "step {step} left a trace");
-    }
+        assert!(bytes(&trainee.host) == bytes(&control), "step {step} left a trace");
+    });
     let parameters: Vec<_> = world.manager.registry().parameters_of(&common::seed("seed-1")).collect();
     assert_eq!(parameters, []);
 }
 
 #[test]
-fn mlp_convex() {
-    a_culled_seed_leaves_no_trace(determined(Mlp::init()), "mlp", "CONVEX");
+fn mlp_with_culled_convex_seed_equals_plain_burn() {
+    culled_seed_leaves_no_trace(determined(Mlp::init()), BlendConfig::convex());
 }
 
 #[test]
-fn mlp_residual() {
-    a_culled_seed_leaves_no_trace(determined(Mlp::init()), "mlp", "RESIDUAL");
+fn mlp_with_culled_residual_seed_equals_plain_burn() {
+    culled_seed_leaves_no_trace(determined(Mlp::init()), BlendConfig::residual());
 }
 
 #[test]
-fn cnn_with_batch_normalisation() {
-    a_culled_seed_leaves_no_trace(Cnn::init(), "cnn", "RESIDUAL");
+fn batch_norm_with_culled_seed_equals_plain_burn() {
+    culled_seed_leaves_no_trace(Cnn::init(), BlendConfig::residual());
 }
 
-/// The test above can fail: a host that a seed is fossilised into does differ.
+/// The tests above can fail: a host with a fossil does differ.
 #[test]
-fn a_fossil_does_leave_a_trace() {
-    let mut host = determined(Mlp::init());
-    let mut control = twin(&host);
-    let mut world = World::new(Settings::default());
-    world.attach(&host);
-    let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
+fn host_differs_from_plain_burn_once_a_seed_is_fossilized() {
+    let mut trainee = Trainee::new(determined(Mlp::init()));
+    let (mut control, mut its_optimizer) = (twin(&trainee.host), optimizer());
+    let mut world = world();
+    world.attach(&trainee.host);
     let mut same_until = 0;
-    for step in 1..=50 {
-        match step {
-            1 => {
-                world.germinate("seed-1", "mlp").unwrap();
-            }
-            11 => {
-                world.graft("seed-1", "RESIDUAL", 10.0).unwrap();
-            }
-            21 => {
-                world.operate("seed-1", SeedOpStabilize).unwrap();
-            }
-            31 => {
-                world.operate("seed-1", SeedOpEvaluate).unwrap();
-            }
-            41 => {
-                world.operate("seed-1", SeedOpFossilize).unwrap();
-            }
-            _ => {}
+    world.live_and(&mut trainee, 50, &life(BlendConfig::residual(), Fossilize), |_, trainee, report| {
+        control_step(&mut control, &mut its_optimizer, report.step);
+        if bytes(&trainee.host) == bytes(&control) {
+            same_until = report.step;
         }
-        world.step(&mut host, &mut host_optimizer, step);
-        control_step(&mut control, &mut control_optimizer, step);
-        if bytes(&host) == bytes(&control) {
-            same_until = step;
-        }
-    }
+    });
     assert_eq!(same_until, 40);
 }

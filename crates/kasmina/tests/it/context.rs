@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::common::{B, Mlp, World, blueprint, determined, refused, seed};
 use kasmina::{
-    CommandError, Receipt, Refusal, Settings,
+    CommandError, Receipt, Refusal, Settings, engine,
     kernel_load::KernelLibrary,
     leyline::v1::{
         AdaptationCommand, BlueprintTier, CommandType, SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent,
@@ -37,7 +37,7 @@ fn told(events: &[TelemetryEvent], name: &str) -> Vec<BTreeMap<String, String>> 
 }
 
 #[test]
-fn a_cull_with_garbage_for_a_context_is_obeyed_and_told() {
+fn cull_with_unreadable_context_is_obeyed_and_reported() {
     let mut world = world();
     world.germinate("seed-1", "mlp").unwrap();
     world.events();
@@ -88,7 +88,7 @@ fn a_cull_with_garbage_for_a_context_is_obeyed_and_told() {
 }
 
 #[test]
-fn low_coverage_is_told_with_the_inputs_that_were_missing() {
+fn low_coverage_is_reported_with_the_missing_inputs() {
     let mut world = world();
     let map = r#"{"loss_trend": 0.2, "latency": 1.0, "gradient_norm": 0.0}"#;
     let annotations = [("feature_coverage", "0.4"), ("coverage_map", map), ("risk_score", "0.25")];
@@ -105,7 +105,7 @@ fn low_coverage_is_told_with_the_inputs_that_were_missing() {
 }
 
 #[test]
-fn the_settings_say_what_is_low() {
+fn coverage_threshold_comes_from_the_settings() {
     let mut settings = Settings::default();
     settings.commands.degraded_below = 0.4;
     let mut world = World::new(settings);
@@ -118,7 +118,7 @@ fn the_settings_say_what_is_low() {
 
 /// Any number of inputs, and names of any length: the event stays short.
 #[test]
-fn a_long_context_makes_a_short_event() {
+fn long_context_makes_a_short_event() {
     let mut world = world();
     world.germinate("seed-1", "mlp").unwrap();
     world.events();
@@ -134,15 +134,19 @@ fn a_long_context_makes_a_short_event() {
 }
 
 #[test]
-fn a_blueprint_of_another_tier_is_not_grown() {
+fn germinate_with_wrong_tier_is_refused() {
     let mut world = world();
     let outcome = germinate(&mut world, [("blueprint_tier", "HIGH_RISK")]);
     let CommandError::Refused { refusal, transitions, .. } = outcome.unwrap_err() else { panic!("it is authentic") };
     assert!(matches!(
         *refusal,
-        Refusal::TierMismatch { expected: BlueprintTier::HighRisk, got: BlueprintTier::Safe, .. }
+        Refusal::Decided(engine::Refusal::TierMismatch {
+            expected: BlueprintTier::HighRisk,
+            got: BlueprintTier::Safe,
+            ..
+        })
     ));
-    let text = "the sender takes mlp to be of BLUEPRINT_TIER_HIGH_RISK, the catalogue says BLUEPRINT_TIER_SAFE";
+    let text = "mlp is of tier BLUEPRINT_TIER_SAFE in the catalogue, the command says BLUEPRINT_TIER_HIGH_RISK";
     assert_eq!((refusal.reason(), refusal.to_string().as_str()), ("tier_mismatch", text));
     assert_eq!((transitions.len(), world.stage("seed-1"), world.library.fetches()), (0, SeedStageDormant, 0));
     let events = world.events();
@@ -153,7 +157,7 @@ fn a_blueprint_of_another_tier_is_not_grown() {
 }
 
 #[test]
-fn a_tier_that_cannot_be_read_grows_nothing() {
+fn germinate_with_unreadable_tier_is_refused() {
     let mut world = world();
     for text in ["SAFEST", "", "UNSPECIFIED"] {
         assert_eq!(refused(germinate(&mut world, [("blueprint_tier", text)])), "malformed_command");
@@ -164,7 +168,7 @@ fn a_tier_that_cannot_be_read_grows_nothing() {
 }
 
 #[test]
-fn the_catalogue_has_the_last_word_on_tiers() {
+fn tier_that_agrees_with_the_catalogue_opens_no_gate() {
     let mut world = world();
     let name = blueprint("mlp");
     let mut descriptor = world.library.descriptor(&name).unwrap();
@@ -179,7 +183,7 @@ fn the_catalogue_has_the_last_word_on_tiers() {
 
 /// The tier is the blueprint's, and only GERMINATE names one.
 #[test]
-fn a_tier_says_nothing_to_other_commands() {
+fn tier_on_another_command_is_ignored() {
     let mut world = world();
     germinate(&mut world, [("blueprint_tier", "BLUEPRINT_TIER_SAFE")]).unwrap();
     let pause = AdaptationCommand {

@@ -5,8 +5,8 @@ use burn::tensor::{Distribution, Tensor, TensorData};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
-fn a_host_with_dropout_draws_what_it_would_have_drawn() {
-    if !alone("dropout::a_host_with_dropout_draws_what_it_would_have_drawn") {
+fn host_with_dropout_draws_the_same_numbers_with_a_seed() {
+    if !alone("dropout::host_with_dropout_draws_the_same_numbers_with_a_seed") {
         return;
     }
     let mut host = determined(Noisy::init());

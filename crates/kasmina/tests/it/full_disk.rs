@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, env, fs, path::Path, process::Command, time::Du
 use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
 use kasmina::{
     CommandError, Receipt, Recovered, SeedManager, Settings,
-    leyline::{
-        TrainingRunId,
-        v1::{SeedLifecycleStage::*, SeedOperation::*},
-    },
+    leyline::{TrainingRunId, v1::SeedLifecycleStage::*},
     rollback::Store,
     safety::Clock,
     security::{CommandVerifier, KeyRing, Secret},
@@ -17,8 +14,8 @@ use kasmina::{
 const DIRECTORY: &str = "KASMINA_FULL_DISK_DIRECTORY";
 
 fn world(directory: &Path) -> (World, Recovered) {
-    let (journal, checkpoints) = Store::open(directory).unwrap().split();
-    World::recover(Settings::default(), journal, checkpoints)
+    let Store { journal, blobs, .. } = Store::open(directory).unwrap();
+    World::recover(Settings::default(), journal, blobs)
 }
 
 #[test]
@@ -69,61 +66,63 @@ fn full_disk_child() {
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     let mut accepted = 0;
-    while pause(&mut world, accepted % 2 == 1).is_ok() {
-        accepted += 1;
-    }
+    let error = loop {
+        match pause(&mut world, accepted % 2 == 1) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error.to_string(),
+        }
+    };
     assert!(accepted > 20, "{accepted}");
-    // It goes on refusing, and training.
+    // It goes on refusing, and training, whether it tries the disk again or not.
     for at in 1..=5 {
+        world.wait(at % 3);
         assert_eq!(refused(pause(&mut world, accepted % 2 == 1)), "not_durable");
         assert_eq!(refused(world.germinate("seed-2", "late")), "not_durable");
         world.step(&mut host, &mut optimizer, at);
     }
-    let error = pause(&mut world, accepted % 2 == 1).unwrap_err().to_string();
     assert!(error.contains("no space left") && error.contains("journal"), "{error}");
     println!("paused={}\ndone=", accepted % 2 == 1);
 }
 
 #[test]
-fn a_directory_that_goes_away_is_named_and_used_again_when_it_is_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let (checkpoints, away) = (directory.path().join("checkpoints"), directory.path().join("journal.away"));
-    let (mut world, _) = world(directory.path());
+fn directory_that_goes_away_is_named_and_used_again_when_back() {
+    let parent = tempfile::tempdir().unwrap();
+    let (directory, away) = (parent.path().join("store"), parent.path().join("away"));
+    let (mut world, _) = world(&directory);
     world.attach(&determined(Mlp::<B>::init()));
-    fs::rename(&checkpoints, &away).unwrap();
+    fs::rename(&directory, &away).unwrap();
     let error = world.germinate("seed-1", "mlp").unwrap_err();
     assert_eq!((error.reason(), world.stage("seed-1")), ("not_durable", SeedStageDormant));
-    assert!(error.to_string().contains("checkpoints"), "{error}");
-    fs::rename(&away, &checkpoints).unwrap();
+    assert!(error.to_string().contains("store"), "{error}");
+    fs::rename(&away, &directory).unwrap();
+    world.wait(1);
     world.germinate("seed-1", "mlp").unwrap();
     drop(world);
-    let (world, _) = self::world(directory.path());
+    let (world, _) = self::world(&directory);
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }
 
 #[test]
-fn a_store_in_use_and_a_damaged_one_are_refused_with_the_place() {
+fn store_in_use_and_damaged_weights_are_refused_with_the_place() {
     let directory = tempfile::tempdir().unwrap();
     let (mut world, _) = world(directory.path());
     world.attach(&determined(Mlp::<B>::init()));
     world.germinate("seed-1", "mlp").unwrap();
-    world.operate("seed-1", SeedOpCull).unwrap();
     assert_eq!(Store::open(directory.path()).unwrap_err().reason(), "locked");
     drop(world);
 
-    let mut newest: Vec<_> =
-        fs::read_dir(directory.path().join("checkpoints")).unwrap().map(|file| file.unwrap().path()).collect();
-    newest.sort();
-    let path = newest.pop().unwrap();
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    let files = fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+    for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "blob")) {
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
     let run = TrainingRunId::new("run-7").unwrap();
     let recovered = SeedManager::<B>::builder(run)
         .verifier(CommandVerifier::new(KeyRing::of("k1", Secret::new("a shared secret").unwrap())))
         .store(Store::open(directory.path()).unwrap())
         .recover::<B>(&Default::default());
     let error = recovered.err().unwrap().to_string();
-    assert!(error.contains("is damaged: SHA-256") && error.contains("at offset"), "{error}");
+    assert!(error.contains("is damaged: its SHA-256") && error.contains(".blob"), "{error}");
 }

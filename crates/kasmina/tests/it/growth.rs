@@ -4,7 +4,9 @@ use crate::common::{self, B, Host, Mlp, World, determined, optimizer, refused, s
 use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina::{
     Advance, AutomaticMode, Settings, Validation,
-    leyline::v1::{SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
+    gates::doubles::{AllowAll, Scripted},
+    leyline::v1::{SeedLifecycleGate::*, SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
+    lifecycle::Finding,
     safety::Clock,
 };
 
@@ -43,7 +45,7 @@ fn grown_to(stage: i32) -> (World, Mlp<B>, impl Optimizer<Mlp<B>, B>, u64) {
 }
 
 #[test]
-fn a_seed_grows_up_and_trains_on_with_the_host() {
+fn fossilized_seed_trains_on_with_the_host() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageFossilized as i32);
     let events = world.events();
     let of_seed =
@@ -83,7 +85,7 @@ fn output(world: &World, host: &Mlp<B>) -> Vec<f32> {
 }
 
 #[test]
-fn the_views_show_a_seed_when_it_is_its_turn() {
+fn views_show_a_seed_from_the_stage_that_they_are_for() {
     for (stage, in_live, in_committed) in
         [(3, false, false), (4, true, false), (5, false, false), (6, true, false), (7, true, true)]
     {
@@ -96,7 +98,7 @@ fn the_views_show_a_seed_when_it_is_its_turn() {
 }
 
 #[test]
-fn several_seeds_live_side_by_side_and_do_not_disturb_each_other() {
+fn seeds_at_different_slots_do_not_disturb_each_other() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageTraining as i32);
     world.germinate("seed-2", "late").unwrap();
     train(&mut world, &mut host, &mut optimizer, &mut at, 10);
@@ -111,7 +113,7 @@ fn several_seeds_live_side_by_side_and_do_not_disturb_each_other() {
 }
 
 #[test]
-fn a_policy_of_steps_moves_a_seed_all_the_way() {
+fn automatic_advance_fossilizes_a_seed() {
     let mut settings = Settings::default();
     settings.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
     settings.blending.total_steps = 15;
@@ -125,7 +127,7 @@ fn a_policy_of_steps_moves_a_seed_all_the_way() {
 }
 
 #[test]
-fn a_paused_seed_is_the_identity_until_it_is_resumed() {
+fn paused_seed_is_the_identity_until_resumed() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageBlending as i32);
     let alpha = world.manager.alpha(&seed("seed-1"));
     let pause = |world: &mut World, resume| {
@@ -147,7 +149,7 @@ fn a_paused_seed_is_the_identity_until_it_is_resumed() {
 }
 
 #[test]
-fn a_refused_gate_culls_and_the_seed_can_try_again_after_its_embargo() {
+fn seed_that_a_gate_refused_can_germinate_after_its_embargo() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
     world.manager.report_validation(vec![Validation {
         name: "accuracy".into(),
@@ -164,7 +166,7 @@ fn a_refused_gate_culls_and_the_seed_can_try_again_after_its_embargo() {
     assert!(world.manager.alpha(&seed("seed-1")).is_none(), "the kernel is gone");
 
     assert_eq!(refused(world.germinate("seed-1", "mlp")), "illegal_transition");
-    let until = world.manager.next_deadline().unwrap();
+    let (until, _) = world.manager.next_deadline().unwrap();
     assert_eq!(until, kasmina::leyline::Monotonic::from_millis(30_000));
     world.wait(30);
     train(&mut world, &mut host, &mut optimizer, &mut at, 1);
@@ -173,7 +175,7 @@ fn a_refused_gate_culls_and_the_seed_can_try_again_after_its_embargo() {
 }
 
 #[test]
-fn cancel_works_before_blending_and_cull_until_the_end() {
+fn cancel_is_refused_from_blending_on_and_cull_is_not() {
     let (mut world, ..) = grown_to(SeedStageTraining as i32);
     world.operate("seed-1", SeedOpCancel).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
@@ -183,7 +185,7 @@ fn cancel_works_before_blending_and_cull_until_the_end() {
 }
 
 #[test]
-fn fine_tuning_lets_a_seed_learn_on_while_the_host_does_not_notice() {
+fn fine_tuned_seed_learns_for_the_steps_allowed() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
     let live = |world: &World| {
         Mlp::<B>::valid(&frozen()).forward(common::batch(3), &mut world.manager.live_view()).into_data()
@@ -212,7 +214,7 @@ fn frozen() -> Mlp<B> {
 }
 
 #[test]
-fn what_has_not_been_measured_yet_is_asked_for_again_later() {
+fn gate_without_measurements_postpones_and_does_not_cull() {
     let (mut world, ..) = grown_to(SeedStageFossilized as i32);
     world.germinate("seed-2", "late").unwrap();
     assert_eq!(refused(world.graft("seed-2", "RESIDUAL", 10.0)), "not_measured");
@@ -224,7 +226,7 @@ fn what_has_not_been_measured_yet_is_asked_for_again_later() {
 }
 
 #[test]
-fn a_kernel_is_fetched_once_and_built_anew_for_each_seed() {
+fn kernel_of_two_seeds_is_fetched_once_and_built_twice() {
     let (mut world, ..) = grown_to(SeedStageFossilized as i32);
     world.germinate("seed-3", "mlp").unwrap();
     assert_eq!(world.library.fetches(), 1);
@@ -236,7 +238,7 @@ fn a_kernel_is_fetched_once_and_built_anew_for_each_seed() {
 }
 
 #[test]
-fn every_step_sends_at_most_one_packet_per_seed() {
+fn step_sends_at_most_one_packet_per_seed() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageBlending as i32);
     let _ = world.sink.take();
     for _ in 0..5 {
@@ -253,7 +255,7 @@ fn every_step_sends_at_most_one_packet_per_seed() {
 }
 
 #[test]
-fn a_paused_seed_moves_nowhere() {
+fn paused_seed_makes_no_move() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
     let wire = world.sender.pause(&seed("seed-1"), false, world.clock.unix()).unwrap();
     world.manager.submit(&wire).unwrap();
@@ -268,7 +270,7 @@ fn a_paused_seed_moves_nowhere() {
 }
 
 #[test]
-fn a_seed_that_is_still_being_tuned_is_not_fossilised_on_what_it_was() {
+fn fine_tuned_seed_is_probed_again_before_fossilize() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
     let tune = [("steps", 2.0)];
     let wire = world.sender.operate(&seed("seed-1"), SeedOpFineTune, tune, [], world.clock.unix()).unwrap();
@@ -283,11 +285,11 @@ fn a_seed_that_is_still_being_tuned_is_not_fossilised_on_what_it_was() {
 
 /// CONFIDENCE needs logits before its slot; whoever runs the committed network may have none.
 #[test]
-fn a_confidence_blend_lives_on_offered_logits_and_is_never_fossilised() {
+fn confidence_blend_needs_logits_and_is_never_fossilized() {
     let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
-    let mut settings = Settings::default();
-    settings.gates.system_impact.relative_tolerance = 10.0;
-    let mut world = World::new(settings);
+    let mut world = World::build(Settings::default(), |builder| {
+        builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
+    });
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     let forward = |step: u64, offers: bool| {
@@ -330,10 +332,32 @@ fn a_confidence_blend_lives_on_offered_logits_and_is_never_fossilised() {
 }
 
 #[test]
-fn a_refusal_that_culls_says_so() {
+fn refusal_that_culls_reports_the_moves() {
     let (mut world, ..) = grown_to(SeedStageTraining as i32);
     let error = world.germinate("seed-2", "mlp").unwrap_err();
     let kasmina::CommandError::Refused { transitions, .. } = error else { panic!("{error}") };
     let to: Vec<_> = transitions.iter().map(|moved| moved.to).collect();
     assert_eq!(to, [SeedStageGerminated, SeedStageCulled, SeedStageEmbargoed]);
+}
+
+#[test]
+fn gatekeeper_of_ones_own_is_asked_and_obeyed() {
+    let (gatekeeper, script) = Scripted::pair();
+    let mut world = World::build(Settings::default(), |builder| {
+        builder.gatekeepers(gatekeeper).volatile().build(&Default::default()).unwrap()
+    });
+    let (mut host, mut optimizer, mut at) = (determined(Mlp::<B>::init()), optimizer(), 0);
+    world.attach(&host);
+    world.germinate("seed-1", "mlp").unwrap();
+    train(&mut world, &mut host, &mut optimizer, &mut at, 10);
+    let asked: Vec<_> = script.take_asked().into_iter().map(|asked| (asked.gate, asked.finding.passed())).collect();
+    assert_eq!(asked, [(SeedGateG0Sanity, true), (SeedGateG1GradientHealth, true)]);
+
+    script.next(SeedGateG2Stability, Finding::refuse("not_today").with("mood", "bad"));
+    assert_eq!(refused(world.graft("seed-1", "RESIDUAL", 10.0)), "not_today");
+    assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
+    let failure = world.events().into_iter().find(|event| event.description == "gate_failure").unwrap();
+    assert_eq!((failure.attributes["reason"].as_str(), failure.attributes["mood"].as_str()), ("not_today", "bad"));
+    let asked = script.take_asked();
+    assert_eq!((asked.len(), asked[0].stage, asked[0].gate), (1, SeedStageTraining, SeedGateG2Stability));
 }

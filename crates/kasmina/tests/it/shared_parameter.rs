@@ -81,21 +81,21 @@ fn caught_at_once(how: How, blending: bool) {
 }
 
 #[test]
-fn by_id_in_training() {
+fn parameter_shared_by_id_in_training_is_caught() {
     caught_at_once(How::ById, false);
 }
 
 #[test]
-fn by_tensor_in_training() {
+fn parameter_shared_by_tensor_in_training_is_caught() {
     caught_at_once(How::ByTensor, false);
 }
 
 #[test]
-fn by_id_in_blending() {
+fn parameter_shared_by_id_in_blending_is_caught() {
     caught_at_once(How::ById, true);
 }
 
 #[test]
-fn by_tensor_in_blending() {
+fn parameter_shared_by_tensor_in_blending_is_caught() {
     caught_at_once(How::ByTensor, true);
 }

@@ -1,4 +1,4 @@
-//! Helpers of the tests: weights that are neither zero nor one, and files taken apart and put together again.
+//! Helpers: weights that are neither zero nor one, and files that are taken apart and put together again.
 
 use std::collections::BTreeMap;
 

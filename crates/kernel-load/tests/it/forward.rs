@@ -7,13 +7,13 @@ use burn::tensor::{DType, Tensor, TensorData};
 use kasmina_kernel_load::{Activation, LayerSpec, Manifest, ShapeError, SlotContract};
 
 #[test]
-fn linear_with_and_without_bias() {
+fn linear_matches_the_reference() {
     agrees::<2>([3, 5], 4, vec![LayerSpec::linear(5, 4)]);
     agrees::<3>([2, 3, 5], 4, vec![LayerSpec::Linear { channels_in: 5, channels_out: 4, bias: false }]);
 }
 
 #[test]
-fn convolutions_of_every_kind() {
+fn convolutions_match_the_reference() {
     agrees::<4>([2, 3, 5, 4], 6, vec![LayerSpec::pointwise(3, 6)]);
     agrees::<4>([2, 4, 5, 6], 4, vec![LayerSpec::depthwise(4, 3)]);
     let odd = LayerSpec::Conv2d {
@@ -39,7 +39,7 @@ fn convolutions_of_every_kind() {
 }
 
 #[test]
-fn norms() {
+fn norms_match_the_reference() {
     agrees::<2>([3, 8], 8, vec![LayerSpec::LayerNorm { channels: 8 }]);
     agrees::<3>([2, 3, 8], 8, vec![LayerSpec::LayerNorm { channels: 8 }]);
     agrees::<4>([2, 6, 3, 4], 6, vec![LayerSpec::GroupNorm { channels: 6, groups: 3 }]);
@@ -47,7 +47,7 @@ fn norms() {
 }
 
 #[test]
-fn activations_and_identity() {
+fn activations_and_identity_match_the_reference() {
     use Activation::{Gelu, Relu, Sigmoid, Silu, Tanh};
     for function in [Relu, Gelu, Silu, Tanh, Sigmoid] {
         agrees::<2>([3, 8], 8, vec![LayerSpec::Activation(function)]);
@@ -57,7 +57,7 @@ fn activations_and_identity() {
 }
 
 #[test]
-fn residuals_in_residuals() {
+fn nested_residuals_match_the_reference() {
     let inner = LayerSpec::Residual { layers: vec![LayerSpec::linear(6, 6), LayerSpec::Activation(Activation::Tanh)] };
     let outer = LayerSpec::Residual { layers: vec![LayerSpec::linear(6, 6), inner] };
     agrees::<2>([3, 6], 2, vec![outer.clone(), LayerSpec::linear(6, 2)]);
@@ -66,7 +66,7 @@ fn residuals_in_residuals() {
 }
 
 #[test]
-fn squeeze_excite_on_every_rank() {
+fn squeeze_excite_on_every_rank_matches_the_reference() {
     let layers = vec![LayerSpec::SqueezeExcite { channels: 6, hidden: 2 }];
     agrees::<2>([3, 6], 6, layers.clone());
     agrees::<3>([2, 4, 6], 6, layers.clone());
@@ -74,14 +74,14 @@ fn squeeze_excite_on_every_rank() {
 }
 
 #[test]
-fn attention_with_one_and_more_heads() {
+fn attention_matches_the_reference() {
     for heads in [1, 2, 4] {
         agrees::<3>([2, 5, 8], 8, vec![LayerSpec::Attention { channels: 8, heads }]);
     }
 }
 
 #[test]
-fn low_rank() {
+fn low_rank_matches_the_reference() {
     let layers = vec![LayerSpec::LowRank { channels_in: 6, channels_out: 5, rank: 2 }];
     agrees::<2>([3, 6], 5, layers.clone());
     agrees::<3>([2, 4, 6], 5, layers);
@@ -124,7 +124,7 @@ fn empty_and_small_inputs_are_refused() {
     assert_eq!(kernel.forward(zeros([2, 3, 3, 5])).unwrap().dims(), [2, 2, 1, 1], "the smallest input that is taken");
 }
 
-/// Takes away 2 from the height and 4 from the width.
+/// Reduces the height by 2 and the width by 4.
 fn conv() -> kasmina_kernel_load::KernelModule<Flex> {
     let layer = LayerSpec::Conv2d {
         channels_in: 3,

@@ -1,4 +1,4 @@
-//! Kernels that are not there at once.
+//! Kernels that arrive late.
 
 use std::time::Duration;
 

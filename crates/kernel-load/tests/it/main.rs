@@ -1,5 +1,5 @@
-//! The crate's public behaviour. One test draws from the backend's random numbers, which belong to the process: no other
-//! test of this binary may.
+//! The crate's public behaviour. One test draws random numbers from the backend. They are shared by the whole process, so no other
+//! test of this binary may draw any.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
 mod common;

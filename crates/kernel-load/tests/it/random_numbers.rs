@@ -1,4 +1,4 @@
-//! A kernel draws nothing from the random numbers of the backend, which belong to the process.
+//! A kernel draws no random numbers from the backend, which are shared by the whole process.
 
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;

@@ -1,4 +1,4 @@
-//! Every layer in f64, as its documentation words it, one multiplication at a time.
+//! Every layer in f64, as its documentation says, one multiplication at a time.
 
 use kasmina_kernel_load::{Activation, LayerSpec, NORM_EPSILON};
 

@@ -1,4 +1,4 @@
-//! Every way in which a file can fail to be the artifact that was promised, each with its own error.
+//! Every way in which a file can differ from the promised artifact, each with its own error.
 
 use crate::common::{artifact, digests, manifest, put_together, take_apart, verified, weights};
 use burn::backend::Flex;
@@ -201,7 +201,7 @@ proptest! {
         prop_assert_eq!(refusal(&flipped, &promised).reason(), "checksum_mismatch");
     }
 
-    /// Whoever writes the catalogue can promise anything; what verifies must still be a kernel that runs.
+    /// The author of a catalogue can promise anything. What verifies must still be a kernel that runs.
     #[test]
     fn garbage_with_matching_digests_is_refused_or_runs(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5)) {
         let mut bytes = artifact(&sample(), 9);
@@ -243,7 +243,7 @@ fn refusal(bytes: &[u8], digests: &Digests) -> ArtifactError {
     verify(bytes, digests, &ArtifactLimits::default()).unwrap_err()
 }
 
-/// The refusal of bytes whose digests are as promised, as far as they have any.
+/// The refusal of bytes whose digests match, if they have digests.
 fn error(bytes: &[u8]) -> ArtifactError {
     let guard_digest =
         Digests::of(bytes, &ArtifactLimits::default()).map_or(Digest::of(b""), |digests| digests.guard_digest);

@@ -1,20 +1,20 @@
-//! Fields of a message, one after the other, in the only spelling that is taken.
+//! The fields of a message, one after the other, in the only accepted encoding.
 
 use super::Malformed;
 
-/// A field as it stands in the bytes.
+/// A field as it is in the bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) number: u32,
     pub(super) wire_type: u8,
-    /// All of it, tag and length included.
+    /// With its tag and length.
     pub(super) raw: &'a [u8],
-    /// Without tag and length.
+    /// Without them.
     pub(super) payload: &'a [u8],
 }
 
 impl<'a> Field<'a> {
-    /// The tag and, where there is one, the length.
+    /// The tag and the length, if there is one.
     pub(super) fn head(&self) -> &'a [u8] {
         &self.raw[..self.raw.len() - self.payload.len()]
     }
@@ -31,7 +31,7 @@ pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Mal
             return None;
         }
         let field = read(bytes, at);
-        // After an error there is no telling where the next field begins.
+        // After an error, the beginning of the next field is unknown.
         at = field.as_ref().map_or(bytes.len(), |field| at + field.raw.len());
         Some(field)
     })

@@ -1,4 +1,4 @@
-//! Map entries with their keys and values spelled out, as Python writes them and prost does not.
+//! Map entries with their keys and values spelled out, even if they are empty: Python writes them, prost does not.
 
 use super::{
     MAX_DEPTH, Malformed,
@@ -6,7 +6,7 @@ use super::{
     schema::{Child, Schema, Value},
 };
 
-/// `bytes` with nothing left unsaid in any map, at any depth.
+/// `bytes` with both parts of every map entry spelled out, at every depth.
 pub(super) fn message(bytes: &[u8], schema: &Schema, depth: usize) -> Result<Vec<u8>, Malformed> {
     if depth == MAX_DEPTH {
         return Err(Malformed::TooDeep);

@@ -1,4 +1,4 @@
-//! Checking a command's bytes, and writing them again with the maps in another order.
+//! Checks a command's bytes, and writes them with the maps in another order.
 
 use std::cmp::Ordering;
 
@@ -17,7 +17,7 @@ struct Entry<'a> {
     value: &'a [u8],
 }
 
-/// A signature and where its entry stands in the command.
+/// A signature, and the place of its entry in the command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signature<'a> {
     pub(super) value: &'a [u8],
@@ -25,11 +25,11 @@ pub(super) struct Signature<'a> {
     pub(super) end: usize,
 }
 
-/// What a check finds.
+/// The result of a check.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Checked<'a> {
     pub(super) signature: Option<Signature<'a>>,
-    /// Whether every map, its signature left out, is in [`MapOrder::Upb`] as it stands.
+    /// Whether every map, without the signature, is already in [`MapOrder::Upb`].
     pub(super) upb: bool,
     /// The same for [`MapOrder::Bytewise`].
     pub(super) bytewise: bool,
@@ -51,7 +51,7 @@ fn check_message<'a>(
     if depth == MAX_DEPTH {
         return Err(Malformed::TooDeep);
     }
-    // The schemas have one map each, so one run of entries is all that there can be.
+    // Each schema has one map, so there can be only one run of entries.
     let mut keys = Vec::new();
     let mut previous = None;
     let mut run_ended = false;
@@ -75,7 +75,7 @@ fn check_message<'a>(
                 if let Value::Message(inner) = value {
                     check_message(entry.value, inner, depth + 1, checked)?;
                 }
-                // Of all maps, the annotations alone are at depth 0.
+                // The annotations are the only map at depth 0.
                 if depth == 0 && entry.key == SIGNATURE {
                     checked.signature = Some(Signature { value: entry.value, start, end });
                 } else if let Some(previous) = previous.replace(entry.key) {

@@ -1,4 +1,4 @@
-//! The walk over signed bytes: what it refuses, and what it keeps.
+//! The walk over signed bytes: what it refuses and what it preserves.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn refused(bytes: &[u8]) -> Malformed {
 }
 
 #[test]
-fn signature_alone_is_taken_out() {
+fn signature_is_cut_out_and_nothing_else() {
     let bytes =
         [field(2, b"cmd-1"), annotation("b", "1"), annotation("signature", "xyz"), annotation("a", "")].concat();
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -41,7 +41,7 @@ fn signature_alone_is_taken_out() {
 }
 
 #[test]
-fn parameter_named_signature_is_not_taken_out() {
+fn parameter_named_signature_is_not_cut_out() {
     let parameter = field(3, &[field(1, b"signature"), vec![0x15, 0, 0, 0, 0]].concat());
     let bytes = field(10, &parameter);
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -61,7 +61,7 @@ fn prefixes_go_last_in_upb_order_and_first_in_bytewise_order() {
 }
 
 #[test]
-fn unknown_fields_stay_as_they_are() {
+fn unknown_fields_are_preserved() {
     let unknown = [vec![0xf8, 0x07, 0x01], field(99, b"\xff\xff opaque"), vec![0xd5, 0x06, 1, 2, 3, 4]].concat();
     let bytes = [annotation("b", ""), annotation("a", ""), unknown.clone()].concat();
     let signed = SignedBytes::parse(&bytes).unwrap();
@@ -98,7 +98,7 @@ fn ambiguous_bytes_are_refused() {
 
 #[test]
 fn nesting_beyond_the_bound_is_refused() {
-    // Struct in value in struct: three messages of the schema a round, counted with the command itself.
+    // A struct in a value in a struct: three messages of the schema a round, counted with the command itself.
     let nest = |rounds: usize| {
         let mut inner = Vec::new();
         for _ in 0..rounds {
@@ -136,7 +136,7 @@ fn command() -> impl Strategy<Value = AdaptationCommand> {
 }
 
 proptest! {
-    /// The deterministic bytes decode to the same command, are a fixed point, and are what a receiver finds in upb order.
+    /// The deterministic bytes decode to the same command, are a fixed point, and equal what a receiver finds in upb order.
     #[test]
     fn deterministic_bytes_decode_to_the_same_command(command in command()) {
         let signed = wire::deterministic(&command.encode_to_vec()).unwrap();
@@ -149,7 +149,7 @@ proptest! {
         prop_assert_eq!(received.in_order(MapOrder::Upb), signed);
     }
 
-    /// Permuting changes no length, and nothing panics on bytes from anywhere.
+    /// Permuting changes no length, and no bytes make the walk panic.
     #[test]
     fn any_bytes_are_walked_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(signed) = SignedBytes::parse(&bytes) {
@@ -162,7 +162,7 @@ proptest! {
         let _ = wire::deterministic(&bytes);
     }
 
-    /// The same for bytes that are nearly a command.
+    /// The same for bytes that are almost a command.
     #[test]
     fn damaged_commands_are_walked_or_refused(command in command(), at: prop::sample::Index, to: u8) {
         let mut bytes = wire::with_signature(&wire::deterministic(&command.encode_to_vec()).unwrap(), "c2ln");
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// A typed blend lies in the signed bytes as it is: it has no map, so nothing in it is reordered.
+/// A typed blend has no map, so nothing in it is reordered.
 #[test]
 fn typed_blend_is_opaque_to_the_walk() {
     let blend = BlendConfig { mode: BlendMode::Channel.into(), alpha_vec: vec![0.5, 1.0], ..Default::default() };
@@ -190,7 +190,7 @@ fn typed_blend_is_opaque_to_the_walk() {
 }
 
 #[test]
-fn map_that_is_out_of_order_is_seen_at_any_depth() {
+fn map_out_of_order_is_found_at_any_depth() {
     let nested = field(
         13,
         &[field(1, &[field(1, b"b"), field(2, b"")].concat()), field(1, &[field(1, b"a"), field(2, b"")].concat())]

@@ -22,17 +22,17 @@ fn registry_and_double_conform() {
 
 #[test]
 fn null_object_allows_no_update_and_registers_nothing() {
-    let mut nobody = OwnsNothing;
+    let mut nothing = OwnsNothing;
     let seed = Owner::Seed(SeedId::new("a").unwrap());
-    assert_eq!(nobody.register(&seed, &ids([1])).unwrap_err().reason(), "no_registry");
-    assert_eq!(nobody.owner(ParamId::from(1)), None);
-    let refusal = nobody.validate_update(&seed, &ids([1])).unwrap_err();
+    assert_eq!(nothing.register(&seed, &ids([1])).unwrap_err().reason(), "no_registry");
+    assert_eq!(nothing.owner(ParamId::from(1)), None);
+    let refusal = nothing.validate_update(&seed, &ids([1])).unwrap_err();
     assert_eq!(refusal, UpdateRefusal::Unregistered { parameter: ParamId::from(1) });
-    assert_eq!(nobody.release(&seed), 0);
+    assert_eq!(nothing.release(&seed), 0);
 }
 
 #[test]
-fn scripted_refusal_is_given_once_and_calls_are_recorded() {
+fn scripted_refusal_happens_once_and_calls_are_recorded() {
     let (mut ownership, handle) = doubles::pair();
     ownership.register(&Owner::Host, &ids([1, 2])).unwrap();
     let refusal = UpdateRefusal::Teacher { parameter: ParamId::from(2) };

@@ -1,4 +1,4 @@
-//! Ownership: refused where it must be, the same when said twice, and against a model that keeps pairs.
+//! Ownership: what is refused, what is idempotent, and a comparison with a list of pairs.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn parameter_with_an_owner_cannot_be_registered_by_another() {
 }
 
 #[test]
-fn repeated_registration_changes_nothing_and_release_leaves_nothing() {
+fn registering_is_idempotent_and_release_leaves_nothing() {
     let mut registry = Registry::default();
     for _ in 0..2 {
         registry.register_host(ids([1])).unwrap();

@@ -94,6 +94,9 @@ fn reset_of_the_watermark_is_journaled() {
     assert_eq!(Store::reset_watermark(directory.path(), at), Ok(2));
     let mut store = Store::open(directory.path()).unwrap();
     assert_eq!(records(&mut store.journal, 2)[0].entry, Entry::WatermarkReset { at });
+    let missing = directory.path().join("missing");
+    assert_eq!(reason(Store::reset_watermark(&missing, at)), Err("not_a_store"));
+    assert!(!missing.exists(), "a mistyped name makes no store");
 }
 
 #[test]

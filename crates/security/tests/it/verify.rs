@@ -1,4 +1,4 @@
-//! Commands of the stock Python runtime, of the Rust signer, and of nobody.
+//! Commands of the stock Python runtime, of the Rust signer, and forged ones.
 
 use std::{
     collections::BTreeSet,
@@ -76,7 +76,7 @@ fn freshness_ends_where_the_contract_says() {
 }
 
 #[test]
-fn a_replay_is_refused_and_a_refused_command_uses_no_nonce_up() {
+fn replay_is_rejected_and_rejection_uses_no_nonce() {
     let mut verifier = verifier();
     let wire = signed(&command("c", WALL));
     assert_eq!(reason(verifier.verify(&wire, WALL.after(Duration::from_secs(61)), NOW)), "stale_command");
@@ -98,7 +98,7 @@ fn keys_rotate_without_a_gap() {
 }
 
 #[test]
-fn secrets_are_not_shown_and_not_empty() {
+fn secret_is_never_printed_and_never_empty() {
     assert_eq!(Secret::new("").err(), Some(EmptySecret));
     let ring = KeyRing::of("k1", secret("hush"));
     let shown = format!(
@@ -111,7 +111,7 @@ fn secrets_are_not_shown_and_not_empty() {
 }
 
 #[test]
-fn without_a_verifier_or_a_key_nothing_is_obeyed() {
+fn nothing_is_accepted_without_a_verifier_or_a_key() {
     let wire = signed(&command("c", WALL));
     assert_eq!(reason(RejectAll::default().verify(&wire, WALL, NOW)), "no_verifier");
     assert_eq!(reason(CommandVerifier::new(KeyRing::default()).verify(&wire, WALL, NOW)), "invalid_signature");
@@ -129,19 +129,19 @@ fn no_flipped_bit_is_accepted() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn random_bytes_are_rejected(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert_ne!(reason(verifier().verify(&bytes, WALL, NOW)), "ok");
     }
 
-    /// Over any sequence of commands, times, capacities and restarts, with a wall clock that jumps either way, no command is
-    /// obeyed twice. What a journal keeps over a restart is what the ledger had not forgotten, and the watermark of the rest.
+    /// For any sequence of commands, times, capacities and restarts, with a wall clock that jumps either way, no command is
+    /// accepted twice. Across a restart the journal keeps what the ledger had not forgotten, and the watermark for the rest.
     #[test]
-    fn no_command_is_obeyed_twice(
+    fn no_command_is_accepted_twice(
         ttl in 0..120_u64,
         capacity in 0..6_usize,
         steps in prop::collection::vec((0..12_u8, -70..70_i64, 0..40_u64, prop::bool::weighted(0.1)), 0..120),
     ) {
-        // A command's time of issue is signed: an id always comes with the same one.
+        // A command's time of issue is signed, so an id always has the same one.
         let issued = |id: u8| UnixTime::from_nanos(WALL.as_nanos() + i64::from(id) * 7_000_000_000);
         let wires: Vec<_> = (0..12).map(|id| signed(&command(&format!("c{id}"), issued(id)))).collect();
         let ledger = NonceLedger::new(Duration::from_secs(ttl), capacity);
@@ -152,7 +152,7 @@ proptest! {
             if restarts {
                 let watermark = verifier.retention().watermark;
                 verifier = self::verifier().with_ledger(ledger.clone());
-                // The clock begins anew with the process.
+                // The clock starts again with the process.
                 now = NOW;
                 journal.iter_mut().for_each(|record| record.2 = now);
                 let kept = journal.iter().map(|(id, issued_at, _)| (id.clone(), *issued_at)).collect();
@@ -175,7 +175,7 @@ proptest! {
 }
 
 #[test]
-fn what_was_issued_before_the_start_is_not_obeyed() {
+fn command_issued_before_the_start_is_stale() {
     let start = WALL;
     let mut verifier = verifier().issued_after(start);
     let earlier = UnixTime::from_nanos(start.as_nanos() - 1);
@@ -186,7 +186,7 @@ fn what_was_issued_before_the_start_is_not_obeyed() {
 }
 
 #[test]
-fn a_handle_rotates_the_keys_of_a_verifier_in_use() {
+fn handle_rotates_the_keys_of_a_verifier_in_use() {
     let handle = Arc::new(Mutex::new(verifier()));
     let mut in_use: Box<dyn Verifier> = Box::new(Arc::clone(&handle));
     let wire = Signer::new(&secret("secret two")).sign(&command("a", WALL)).unwrap();
@@ -197,7 +197,7 @@ fn a_handle_rotates_the_keys_of_a_verifier_in_use() {
 }
 
 #[test]
-fn the_cap_moves_the_oldest_acceptable_time_up() {
+fn full_ledger_forgets_the_oldest_and_moves_the_watermark() {
     let mut ledger = NonceLedger::new(NonceLedger::TTL, 2);
     let id = |name: &str| CommandId::new(name).unwrap();
     let at = |millis| UnixTime::from_millis(millis);
@@ -220,7 +220,7 @@ fn every_verifier_of_this_crate_conforms() {
 }
 
 #[test]
-fn accept_all_mints_what_it_read_and_follows_its_script() {
+fn accept_all_returns_what_it_read_and_follows_its_script() {
     use prost::Message;
     let (mut double, handle) = AcceptAll::pair();
     let wire = command("c", WALL).encode_to_vec();

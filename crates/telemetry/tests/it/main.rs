@@ -6,4 +6,5 @@ mod conformance;
 mod http;
 mod packets;
 mod prometheus;
+mod reporter;
 mod saturation;

@@ -30,14 +30,12 @@ impl Batch {
         self.0.is_empty()
     }
 
-    /// The checkpoint that it ends with.
-    pub(super) fn checkpoint(&self) -> Option<&Entry> {
-        self.0.iter().find(|entry| matches!(entry, Entry::Checkpoint { .. }))
-    }
-
-    /// A recovery writes one checkpoint; none where there was nothing to recover.
+    /// A recovery writes one snapshot, with the live epochs behind it; nothing if there was nothing to recover.
     pub(super) fn is_recovery(&self, findings: &mut Vec<Finding>) {
-        if self.0.len() > 1 || self.checkpoint().is_none() != self.is_empty() {
+        let snapshot = |entry: &Entry| matches!(entry, Entry::Snapshot { .. });
+        let epoch = |entry: &Entry| matches!(entry, Entry::Epoch { .. });
+        let whole = self.0.split_first().is_none_or(|(first, rest)| snapshot(first) && rest.iter().all(epoch));
+        if !whole {
             findings.push(self.unexplained("a recovery"));
         }
     }
@@ -72,6 +70,15 @@ impl Batch {
         if said.len() > expected.len() {
             findings.push(self.unexplained(format_args!("{} commands", expected.len() / 2)));
         }
+        let writes = match kind {
+            Kind::Submit => !expected.is_empty(),
+            Kind::Register | Kind::Step | Kind::RollBack => true,
+            Kind::Checkpoint => !self.0.iter().any(|entry| matches!(entry, Entry::Epoch { .. })),
+            Kind::Replay => false,
+        };
+        if writes && (self.is_empty() || kind == Kind::Checkpoint) {
+            findings.push(Finding::differs(format!("{kind:?}"), "a record of it", self));
+        }
         self.is_whole(kind, findings);
     }
 
@@ -92,25 +99,16 @@ impl Batch {
         self.is_whole(kind, findings);
     }
 
-    /// One checkpoint at its end where it tells of a change, and the rollback that a rollback is.
+    /// One change behind what it follows from, and the rollback that a rollback is.
     fn is_whole(&self, kind: Kind, findings: &mut Vec<Finding>) {
-        let checkpoints = self.0.iter().filter(|entry| matches!(entry, Entry::Checkpoint { .. })).count();
-        let last = matches!(self.0.last(), Some(Entry::Checkpoint { .. }));
-        let all_back = self.0.iter().filter(|entry| matches!(entry, Entry::RolledBack { seed_id: None, .. })).count();
-        let says_change = |entry: &Entry| match entry {
-            Entry::CommandAccepted { .. } | Entry::Transition { .. } | Entry::RolledBack { .. } => true,
-            Entry::CommandRefused { .. }
-            | Entry::NonceSeen { .. }
-            | Entry::Telemetry { .. }
-            | Entry::Checkpoint { .. } => false,
-        };
-        let changes = match kind {
-            Kind::Submit | Kind::Replay => self.0.iter().any(says_change),
-            Kind::Register | Kind::Step | Kind::Checkpoint | Kind::RollBack => true,
-        };
-        if changes && checkpoints == 0 {
-            findings.push(Finding::differs(format!("{kind:?}"), "a checkpoint", self));
-        } else if checkpoints > 1 || checkpoints == 1 && !last {
+        let count = |wanted: fn(&Entry) -> bool| self.0.iter().filter(|entry| wanted(entry)).count();
+        let deltas = count(|entry| matches!(entry, Entry::Delta { .. }));
+        let all_back = count(|entry| matches!(entry, Entry::RolledBack { seed_id: None, .. }));
+        let moves = self.0.iter().rposition(|entry| matches!(entry, Entry::Moved { .. } | Entry::RolledBack { .. }));
+        let change = self.0.iter().rposition(|entry| matches!(entry, Entry::Delta { .. }));
+        if !self.is_empty() && deltas == 0 {
+            findings.push(Finding::differs(format!("{kind:?}"), "a change", self));
+        } else if deltas > 1 || moves > change {
             findings.push(self.unexplained(format_args!("one {kind:?}")));
         }
         if all_back != usize::from(kind == Kind::RollBack) {
@@ -131,14 +129,19 @@ impl<'a> Said<'a> {
     fn of(entry: &'a Entry) -> Option<Self> {
         match entry {
             Entry::NonceSeen { command_id, .. } => Some(Self::Nonce(command_id.as_str())),
-            Entry::CommandAccepted { command_id, wire } => {
+            Entry::Accepted { command_id, wire } => {
                 Some(Self::Accepted { id: command_id.as_str(), wire: Digest::of(wire).to_string() })
             }
-            Entry::CommandRefused { command_id, reason } => Some(Self::Refused { id: command_id, reason }),
-            Entry::Transition { .. }
-            | Entry::Telemetry { .. }
+            Entry::Refused { command_id, reason } => Some(Self::Refused { id: command_id, reason }),
+            Entry::Ordered { .. }
+            | Entry::Moved { .. }
+            | Entry::Delta { .. }
+            | Entry::Snapshot { .. }
+            | Entry::Epoch { .. }
+            | Entry::EpochDropped { .. }
             | Entry::RolledBack { .. }
-            | Entry::Checkpoint { .. } => None,
+            | Entry::Telemetry { .. }
+            | Entry::WatermarkReset { .. } => None,
         }
     }
 }

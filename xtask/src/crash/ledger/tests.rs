@@ -8,7 +8,7 @@ use kasmina::{
         CommandId, SeedId, UnixTime,
         v1::SeedLifecycleStage::{self, *},
     },
-    rollback::{CheckpointId, Entry, Record},
+    rollback::{Entry, Record},
 };
 
 use super::{Held, Ledger};
@@ -17,7 +17,7 @@ use crate::crash::{
         Tally,
         Wrong::{self, *},
     },
-    protocol::{Announced, Answer, Kind, Line, Move, Saved, Standing, stage_name},
+    protocol::{Announced, Answer, Kind, Line, Move, Standing, stage_name},
 };
 
 /// One operation: what is announced, what is journaled, what is acknowledged.
@@ -35,27 +35,27 @@ fn nonce(id: &str) -> Entry {
 }
 
 fn obeyed(id: &str) -> Entry {
-    Entry::CommandAccepted { command_id: CommandId::new(id).unwrap(), wire: id.as_bytes().to_vec() }
+    Entry::Accepted { command_id: CommandId::new(id).unwrap(), wire: id.as_bytes().to_vec() }
 }
 
 fn refused(id: &str, reason: &str) -> Entry {
-    Entry::CommandRefused { command_id: id.to_owned(), reason: reason.to_owned() }
+    Entry::Refused { command_id: id.to_owned(), reason: reason.to_owned() }
 }
 
 fn moved(from: SeedLifecycleStage, to: SeedLifecycleStage) -> Entry {
-    Entry::Transition { seed_id: SeedId::new("seed-1").unwrap(), from, to, gate: None, at: UnixTime::default() }
+    Entry::Moved { seed_id: SeedId::new("seed-1").unwrap(), from, to, gate: None, at: UnixTime::default() }
 }
 
-fn named(id: &str) -> Entry {
-    Entry::Checkpoint { id: CheckpointId::new(id).unwrap() }
+fn changed(what: &str) -> Entry {
+    Entry::Delta { bytes: what.as_bytes().to_vec(), blobs: Vec::new() }
 }
 
-fn accept(id: &str, from: SeedLifecycleStage, to: SeedLifecycleStage, checkpoint: &str) -> Operation {
+fn accept(id: &str, from: SeedLifecycleStage, to: SeedLifecycleStage) -> Operation {
     let moves = vec![Move { seed: "seed-1".to_owned(), from: stage_name(from), to: stage_name(to) }];
     Operation {
         kind: Kind::Submit,
         announced: vec![announce(id)],
-        entries: vec![nonce(id), obeyed(id), moved(from, to), named(checkpoint)],
+        entries: vec![nonce(id), obeyed(id), moved(from, to), changed(id)],
         answers: vec![Answer::Accepted { id: id.to_owned() }],
         moves,
     }
@@ -71,7 +71,6 @@ struct World {
     /// How many of them are told to be done.
     told: usize,
     records: Vec<Record>,
-    checkpoints: BTreeMap<String, String>,
 }
 
 impl World {
@@ -79,18 +78,17 @@ impl World {
         let refusal = Operation {
             kind: Kind::Submit,
             announced: vec![announce("c-2")],
-            entries: vec![nonce("c-2"), refused("c-2", "slot_taken")],
+            entries: vec![nonce("c-2"), refused("c-2", "slot_taken"), changed("c-2")],
             answers: vec![Answer::Refused { id: "c-2".to_owned(), reason: "slot_taken".to_owned() }],
             moves: Vec::new(),
         };
         let operations = vec![
-            accept("c-1", SeedStageUnknown, SeedStageDormant, "k-1"),
+            accept("c-1", SeedStageUnknown, SeedStageDormant),
             refusal,
-            accept("c-3", SeedStageDormant, SeedStageGerminated, "k-3"),
+            accept("c-3", SeedStageDormant, SeedStageGerminated),
         ];
         let records = records(operations.iter().flat_map(|operation| operation.entries.clone()));
-        let checkpoints = ["k-1", "k-3"].map(|id| (id.to_owned(), kernels(id))).into();
-        Self { operations, told: 2, records, checkpoints }
+        Self { operations, told: 2, records }
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -103,11 +101,7 @@ impl World {
                 break;
             }
             standing.sequence += entries.len() as u64;
-            for entry in &entries {
-                if let Entry::Checkpoint { id } = entry {
-                    standing.saved = Some(Saved { id: id.to_string(), kernels: kernels(id.as_str()) });
-                }
-            }
+            standing.kernels = kernels(place);
             standing.stages.extend(moves.iter().map(|moved| (moved.seed.clone(), moved.to.clone())));
             lines.push(Line::Done { kind, answers, moves, standing: standing.clone() });
         }
@@ -115,7 +109,7 @@ impl World {
     }
 
     fn held(&self) -> Held {
-        Held { records: self.records.clone(), checkpoints: self.checkpoints.clone() }
+        Held { records: self.records.clone() }
     }
 
     /// In which ways the store is wrong.
@@ -137,8 +131,8 @@ fn records(entries: impl IntoIterator<Item = Entry>) -> Vec<Record> {
     entries.into_iter().zip(1..).map(|(entry, sequence)| Record { sequence, entry }).collect()
 }
 
-fn kernels(id: &str) -> String {
-    format!("kernels of {id}")
+fn kernels(place: usize) -> BTreeMap<String, String> {
+    [("seed-1".to_owned(), format!("after {place}"))].into()
 }
 
 #[test]
@@ -162,19 +156,19 @@ fn nothing_may_be_ahead_of_what_was_not_begun() {
 #[test]
 fn half_a_batch_is_found() {
     let mut world = World::new();
-    world.rewrite(|entries| drop(entries.drain(7..)));
+    world.rewrite(|entries| drop(entries.drain(8..)));
     assert_eq!(world.wrong(), [Error]);
 }
 
 #[test]
 fn what_is_lost_is_found() {
-    for place in 0..6 {
+    for place in 0..7 {
         let mut world = World::new();
         world.rewrite(|entries| drop(entries.remove(place)));
         assert!(world.wrong().contains(&Lost), "record {}", place + 1);
     }
     let mut world = World::new();
-    world.rewrite(|entries| entries.truncate(5));
+    world.rewrite(|entries| entries.truncate(6));
     assert!(world.wrong().contains(&Lost), "the end");
 }
 
@@ -188,7 +182,7 @@ fn a_gap_is_found() {
 #[test]
 fn what_is_there_twice_is_found() {
     let mut world = World::new();
-    world.rewrite(|entries| entries[6..8].clone_from_slice(&[nonce("c-1"), obeyed("c-1")]));
+    world.rewrite(|entries| entries[7..9].clone_from_slice(&[nonce("c-1"), obeyed("c-1")]));
     let wrong = world.wrong();
     assert_eq!(wrong.iter().filter(|wrong| **wrong == Duplicate).count(), 2, "{wrong:?}");
 }
@@ -210,37 +204,25 @@ fn another_answer_or_another_wire_is_found() {
     assert_eq!(world.wrong(), [Lost]);
     let mut world = World::new();
     world.rewrite(|entries| {
-        entries[1] = Entry::CommandAccepted { command_id: CommandId::new("c-1").unwrap(), wire: b"c-9".to_vec() };
+        entries[1] = Entry::Accepted { command_id: CommandId::new("c-1").unwrap(), wire: b"c-9".to_vec() };
     });
     assert_eq!(world.wrong(), [Lost]);
-}
-
-#[test]
-fn other_kernels_and_kernels_that_are_gone_are_found() {
-    let mut world = World::new();
-    // The last of the records is a refusal: the checkpoint is the one that was told of.
-    world.rewrite(|entries| entries.truncate(6));
-    assert_eq!(world.wrong(), []);
-    world.checkpoints.insert("k-1".to_owned(), "others".to_owned());
-    assert_eq!(world.wrong(), [Lost]);
-    world.checkpoints.clear();
-    assert_eq!(world.wrong(), [Unreadable]);
 }
 
 /// What the next process says first, where it is `change`d.
 fn next(change: impl FnOnce(&mut Standing)) -> Vec<Wrong> {
     let mut world = World::new();
+    world.rewrite(|entries| entries.truncate(7));
     let (mut ledger, mut tally) = (Ledger::new(), Tally::default());
     assert_eq!(ledger.round(&world.held(), &world.lines(), &mut tally), []);
     let mut standing = Standing {
-        sequence: 11,
+        sequence: 8,
         step: 0,
-        stages: [("seed-1".to_owned(), "GERMINATED".to_owned())].into(),
-        saved: Some(Saved { id: "k-4".to_owned(), kernels: kernels("k-3") }),
+        stages: [("seed-1".to_owned(), "DORMANT".to_owned())].into(),
+        kernels: kernels(1),
     };
     change(&mut standing);
-    world.rewrite(|entries| entries.push(named("k-4")));
-    world.checkpoints.insert("k-4".to_owned(), kernels("k-3"));
+    world.rewrite(|entries| entries.push(Entry::Snapshot { bytes: vec![1], blobs: Vec::new() }));
     let lines = [Line::Recovered { incarnation: 1, standing }];
     ledger.round(&world.held(), &lines, &mut tally).into_iter().map(|finding| finding.wrong).collect()
 }
@@ -248,10 +230,11 @@ fn next(change: impl FnOnce(&mut Standing)) -> Vec<Wrong> {
 #[test]
 fn a_process_that_comes_back_to_something_else_is_found() {
     assert_eq!(next(|_| {}), []);
-    assert!(next(|standing| standing.stages = [("seed-1".to_owned(), "DORMANT".to_owned())].into()).contains(&Lost));
+    assert!(next(|standing| standing.stages = [("seed-1".to_owned(), "TRAINING".to_owned())].into()).contains(&Lost));
     assert!(next(|standing| standing.stages.clear()).contains(&Lost));
-    assert!(next(|standing| standing.saved.as_mut().unwrap().kernels = "others".to_owned()).contains(&Lost));
-    assert!(next(|standing| standing.saved = None).contains(&Lost));
+    assert!(next(|standing| standing.kernels = kernels(0)).contains(&Lost));
+    assert!(next(|standing| standing.kernels.clear()).contains(&Lost));
+    assert!(next(|standing| standing.step = 3).contains(&Lost));
 }
 
 #[test]
@@ -262,7 +245,7 @@ fn a_compacted_journal_is_no_loss_but_a_changed_one_is() {
     world.records.drain(..9);
     assert_eq!(ledger.round(&world.held(), &[], &mut tally), []);
     assert_eq!(tally.compactions, 1);
-    world.records[0].entry = named("k-1");
+    world.records[0].entry = changed("c-9");
     let findings = ledger.round(&world.held(), &[], &mut tally);
     assert!(findings.iter().any(|finding| finding.wrong == Lost), "{findings:?}");
 }
@@ -277,7 +260,7 @@ fn a_replay_that_is_obeyed_is_found() {
         answers: vec![answer],
         moves: Vec::new(),
     };
-    world.rewrite(|entries| entries.truncate(6));
+    world.rewrite(|entries| entries.truncate(7));
     world.operations[2] = replay(Answer::Rejected { reason: "nonce_replayed".to_owned() });
     world.told = 3;
     assert_eq!(world.wrong(), []);

@@ -5,18 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use kasmina_leyline::{SeedId, TrainingRunId, v1::TelemetryPacket};
-use kasmina_safety::Clock;
-use kasmina_security::Rejection;
-use kasmina_telemetry::{Assembler, Event, Lanes, Metric, Packet, Sink, names};
-use prost::Message;
+use kasmina_leyline::{CommandId, SeedId, UnixTime, v1::TelemetryPacket};
 
-use crate::settings::TelemetrySettings;
+use crate::{Assembler, Event, Lanes, Metric, Packet, Sink, names};
 
-/// Collects events and metrics of a step, makes packets of them, and hands those to the sinks.
-pub(crate) struct Reporter {
+/// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument.
+pub struct Reporter {
     assembler: Assembler,
-    clock: Arc<dyn Clock>,
     outlets: Vec<Outlet>,
     /// Packets made about each seed since it entered its stage.
     due: BTreeMap<SeedId, u64>,
@@ -39,87 +34,81 @@ struct Outlet {
 }
 
 /// Telemetry with the events of decisions that are not committed. Dropping it emits nothing.
-pub(crate) struct Draft {
+pub struct Draft {
     assembler: Assembler,
     packets: Vec<Arc<TelemetryPacket>>,
 }
 
 impl Draft {
-    /// The packets with something critical in them that is not in the journal, as bytes.
-    pub(crate) fn packets(&self) -> Vec<Vec<u8>> {
-        self.packets.iter().map(|packet| packet.encode_to_vec()).collect()
+    /// The packets with something critical in them that no journal holds.
+    #[must_use]
+    pub fn packets(&self) -> &[Arc<TelemetryPacket>] {
+        &self.packets
     }
 }
 
 impl Reporter {
-    pub(crate) fn new(
-        settings: &TelemetrySettings,
-        run: &TrainingRunId,
-        clock: Arc<dyn Clock>,
-        sinks: Vec<Box<dyn Sink>>,
-    ) -> Self {
+    /// Hands the packets of `assembler` to `sinks`. `capacity` bounds the packets in each lane of each sink: [`Lanes::new`].
+    #[must_use]
+    pub fn new(assembler: Assembler, sinks: Vec<Box<dyn Sink>>, capacity: usize) -> Self {
         let outlet = |sink| Outlet {
-            lanes: Lanes::new(settings.pending_packets),
+            lanes: Lanes::new(capacity),
             sink,
             failing: false,
             drops_emitted: 0,
             delivered: BTreeMap::new(),
         };
-        Self {
-            assembler: Assembler::new(&settings.source, run.clone(), settings.pending_events),
-            clock,
-            outlets: sinks.into_iter().map(outlet).collect(),
-            due: BTreeMap::new(),
-            unauthenticated: BTreeMap::new(),
-            drafts: BTreeMap::new(),
-        }
+        let outlets = sinks.into_iter().map(outlet).collect();
+        Self { assembler, outlets, due: BTreeMap::new(), unauthenticated: BTreeMap::new(), drafts: BTreeMap::new() }
     }
 
-    pub(crate) fn emit(&mut self, seed: Option<&SeedId>, event: Event) {
+    /// Adds an event to the next packet about the seed, or about the run.
+    pub fn emit(&mut self, seed: Option<&SeedId>, event: Event) {
         self.assembler.event(seed, event);
     }
 
-    pub(crate) fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
+    /// Adds a metric to the next packet about the seed, or about the run.
+    pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
         self.assembler.metric(seed, metric);
     }
 
     /// Writes several events and metrics.
-    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Assembler)) {
+    pub fn write(&mut self, write: impl FnOnce(&mut Assembler)) {
         write(&mut self.assembler);
     }
 
-    /// A command that the verifier does not vouch for.
-    pub(crate) fn rejected(&mut self, rejection: &Rejection) {
-        match rejection.command_id() {
-            None => *self.unauthenticated.entry(rejection.reason()).or_default() += 1,
+    /// A command was rejected. Commands that name no id are counted by reason, and each count is one event of the next flush.
+    pub fn rejected(&mut self, reason: &'static str, id: Option<&CommandId>) {
+        match id {
+            None => *self.unauthenticated.entry(reason).or_default() += 1,
             Some(id) => {
-                let event = Event::new(names::COMMAND_REJECTED).with("reason", rejection.reason());
-                self.emit(None, event.with("command_id", id));
+                self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("command_id", id));
             }
         }
     }
 
     /// What telemetry would be with these events and metrics.
-    pub(crate) fn draft(&self, step: u64, write: impl FnOnce(&mut Assembler)) -> Draft {
+    #[must_use]
+    pub fn draft(&self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
         let mut assembler = self.assembler.clone();
         write(&mut assembler);
         let packets = if self.outlets.is_empty() {
             Vec::new()
         } else {
-            assembler.draft_critical(step, self.clock.unix()).into_iter().map(|draft| draft.packet).collect()
+            assembler.draft_critical(step, now).into_iter().map(|draft| draft.packet).collect()
         };
         Draft { assembler, packets }
     }
 
     /// Emits what was drafted. Its critical packets are at these places of the journal.
-    pub(crate) fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
+    pub fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
         let Draft { assembler, packets } = draft;
         self.assembler = assembler;
         self.drafts.extend(packets.into_iter().map(|packet| packet.packet_id.clone()).zip(places));
     }
 
     /// Goes on after a restart: critical packets that no sink had taken are at these places.
-    pub(crate) fn resume(&mut self, life: &str, undelivered: &[u64]) {
+    pub fn resume(&mut self, life: &str, undelivered: &BTreeSet<u64>) {
         self.assembler = self.assembler.clone().resumed(life);
         for outlet in &mut self.outlets {
             undelivered.iter().for_each(|place| outlet.lanes.push_spilled(*place));
@@ -127,26 +116,28 @@ impl Reporter {
     }
 
     /// Critical packets that a sink has not taken and that are nowhere but in memory, once each.
-    pub(crate) fn unspilled(&self) -> Vec<Arc<TelemetryPacket>> {
+    #[must_use]
+    pub fn unspilled(&self) -> Vec<Arc<TelemetryPacket>> {
         let packets = self.outlets.iter().flat_map(|outlet| outlet.lanes.unspilled());
         let by_id: BTreeMap<_, _> = packets.map(|packet| (&packet.packet_id, &packet.packet)).collect();
         by_id.into_values().map(Arc::clone).collect()
     }
 
     /// Those packets are at these places of the journal, by their ids.
-    pub(crate) fn spilled_to(&mut self, places: &BTreeMap<String, u64>) {
+    pub fn spilled_to(&mut self, places: &BTreeMap<String, u64>) {
         self.outlets.iter_mut().for_each(|outlet| outlet.lanes.spilled(places));
     }
 
     /// Places in the journal of critical packets that a sink has not taken, and of drafts.
-    pub(crate) fn undelivered(&self) -> BTreeSet<u64> {
+    #[must_use]
+    pub fn undelivered(&self) -> BTreeSet<u64> {
         let waiting = self.outlets.iter().flat_map(|outlet| outlet.lanes.places());
         waiting.chain(self.drafts.values().copied()).collect()
     }
 
     /// Makes the packets of the step and hands them to the sinks, after what those did not take before. `recall` reads a packet
     /// back from the journal.
-    pub(crate) fn flush(&mut self, step: u64, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
+    pub fn flush(&mut self, step: u64, now: UnixTime, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
         for (reason, count) in std::mem::take(&mut self.unauthenticated) {
             self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count));
         }
@@ -156,7 +147,7 @@ impl Reporter {
         }
         // What a draft says and more goes to the sinks now, or into the journal.
         self.drafts.clear();
-        for packet in self.assembler.assemble(step, self.clock.unix()) {
+        for packet in self.assembler.assemble(step, now) {
             self.push(&packet);
         }
         for outlet in &mut self.outlets {
@@ -187,14 +178,15 @@ impl Reporter {
     }
 
     /// Packets about the seed that were due since it entered its stage, and those that every sink has taken.
-    pub(crate) fn packets(&self, seed: &SeedId) -> (u64, u64) {
+    #[must_use]
+    pub fn packets(&self, seed: &SeedId) -> (u64, u64) {
         let due = self.due.get(seed).copied().unwrap_or_default();
         let delivered = |outlet: &Outlet| outlet.delivered.get(seed).copied().unwrap_or_default();
         (due, self.outlets.iter().map(delivered).min().unwrap_or(due))
     }
 
     /// The seed has entered a stage.
-    pub(crate) fn count_packets_from_here(&mut self, seed: &SeedId) {
+    pub fn count_packets_from_here(&mut self, seed: &SeedId) {
         self.due.remove(seed);
         for outlet in &mut self.outlets {
             outlet.delivered.remove(seed);

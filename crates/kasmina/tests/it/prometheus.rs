@@ -1,5 +1,4 @@
 //! What the manager shows a Prometheus scrape.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 use burn::backend::{Autodiff, Flex};
 use kasmina::{

@@ -1,0 +1,84 @@
+//! What is known, with what was decided on top of it and not committed.
+
+use std::fmt;
+
+use kasmina_gates::Gatekeepers;
+use kasmina_leyline::{Monotonic, SeedId};
+
+use crate::{
+    decision::Decision,
+    seed::Seed,
+    settings::EngineSettings,
+    state::{Delta, RunState, State},
+};
+
+/// Whoever judges at the gates.
+pub(crate) type Keepers = dyn Gatekeepers + Send + Sync + 'static;
+
+/// Decisions on top of an engine that have not been committed. Dropping it undoes them: nothing was done.
+#[derive(Clone)]
+pub struct Overlay<'a> {
+    settings: &'a EngineSettings,
+    keepers: &'a Keepers,
+    state: &'a State,
+    delta: Delta,
+}
+
+impl<'a> Overlay<'a> {
+    pub(crate) const fn new(
+        settings: &'a EngineSettings,
+        keepers: &'a Keepers,
+        state: &'a State,
+        delta: Delta,
+    ) -> Self {
+        Self { settings, keepers, state, delta }
+    }
+
+    /// Lets the next input be decided on top of this decision.
+    pub fn adopt(&mut self, decision: &Decision) {
+        self.delta.merge(decision.delta.clone());
+    }
+
+    /// Everything that was adopted, for [`Engine::commit`](crate::Engine::commit).
+    #[must_use]
+    pub fn into_delta(self) -> Delta {
+        self.delta
+    }
+
+    /// The record of a seed, with what was adopted so far.
+    #[must_use]
+    pub fn seed(&self, id: &SeedId) -> Option<&Seed> {
+        self.delta.seeds.get(id).or_else(|| self.state.seeds.get(id))
+    }
+
+    pub(crate) fn run(&self) -> &RunState {
+        self.delta.run.as_ref().unwrap_or(&self.state.run)
+    }
+
+    /// All seeds, by id, with what was adopted so far.
+    pub(crate) fn seeds(&self) -> impl Iterator<Item = &Seed> {
+        let state = &self.state.seeds;
+        let new = self.delta.seeds.iter().filter(|(id, _)| !state.contains_key(*id)).map(|(_, seed)| seed);
+        // Both are in order; registering in the middle of a batch is rare.
+        let known = state.iter().map(|(id, seed)| self.delta.seeds.get(id).unwrap_or(seed));
+        known.chain(new)
+    }
+
+    pub(crate) fn due(&self, now: Monotonic) -> impl Iterator<Item = &Seed> {
+        self.seeds().filter(move |seed| seed.embargo_until().is_some_and(|until| until <= now))
+    }
+
+    pub(crate) const fn settings(&self) -> &'a EngineSettings {
+        self.settings
+    }
+
+    pub(crate) fn keepers(&self) -> &'a Keepers {
+        self.keepers
+    }
+}
+
+impl fmt::Debug for Overlay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overlay").field("delta", &self.delta).finish_non_exhaustive()
+    }
+}
