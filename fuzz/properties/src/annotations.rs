@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
+use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode, Conflict};
 use kasmina_leyline::v1;
 use prost::Message;
 
@@ -34,7 +34,7 @@ pub fn annotations(data: &[u8]) {
     match field.and_then(|bytes| v1::BlendConfig::decode(bytes).ok()) {
         Some(field) => typed(&field, &annotations, max),
         None => {
-            let alone = BlendConfig::from_annotations(&annotations, max).map(|config| (config, None));
+            let alone = BlendConfig::from_annotations(&annotations, max).map(|config| (config, None::<Conflict>));
             let read = BlendConfig::read(None, &annotations, max);
             // As text, in which NaN is equal to itself.
             assert_eq!(format!("{read:?}"), format!("{alone:?}"), "without a field the annotations are all");

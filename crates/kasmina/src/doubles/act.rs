@@ -4,7 +4,7 @@ use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_commands::Order;
 use kasmina_leyline::{BlueprintId, SeedId};
 
-use super::stock::seed;
+use super::stock::{blueprint, seed};
 
 /// An order, but for the seed that it is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ impl Act {
         };
         match self {
             Self::Germinate => germinate(seed, kernel),
-            Self::GerminateAs(name) => germinate(seed, super::blueprint(name)),
+            Self::GerminateAs(name) => germinate(seed, blueprint(name)),
             Self::Train => Order::StartTraining { seed },
             Self::Graft(total_steps) => {
                 let schedule = AlphaSchedule::Linear { total_steps };

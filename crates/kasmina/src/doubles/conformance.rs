@@ -13,7 +13,10 @@ use super::{
     hosts::{B, Mlp, RATE, bytes, control_step, determined, loss, optimizer, twin},
     stock::seed,
 };
-use crate::{CommandError, CommandPort, StepError, TrainPort};
+use crate::{
+    error::{CommandError, StepError},
+    ports::{CommandPort, TrainPort},
+};
 
 /// Runs the suite of [`CommandPort`]. `build` gives a port that has the seeds `seed-2` and `seed-1` and takes the sender's commands
 /// at the given time.

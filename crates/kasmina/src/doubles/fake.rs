@@ -17,7 +17,12 @@ use kasmina_leyline::{CommandId, Monotonic, SeedId, TrainingRunId, v1::SeedState
 use kasmina_lifecycle::Transition;
 use kasmina_security::{Rejection, Verifier, doubles::AcceptAll};
 
-use crate::{CommandError, CommandPort, Receipt, Refusal, StepError, StepReport, TrainPort};
+use crate::{
+    error::{CommandError, Refusal, StepError},
+    manager::Receipt,
+    ports::{CommandPort, TrainPort},
+    report::StepReport,
+};
 
 /// Trains the host alone, in plain Burn, and answers orders as its [`FakeHandle`] says.
 ///

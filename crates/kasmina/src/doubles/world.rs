@@ -23,7 +23,13 @@ use super::{
     hosts::{B, Host, RATE, loss, optimizer},
     stock::{self, blueprint, seed, slot},
 };
-use crate::{CommandError, Receipt, Recovered, Refusal, SeedManager, SeedManagerBuilder, Settings, StepReport};
+use crate::{
+    builder::SeedManagerBuilder,
+    error::{CommandError, Refusal},
+    manager::{Receipt, SeedManager},
+    report::{Recovered, StepReport},
+    settings::Settings,
+};
 
 /// The secret that the world's sender and verifier share.
 pub const SECRET: &str = "a shared secret";
