@@ -5,11 +5,13 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Shape, TensorMetadata};
 
 use crate::backend::complement;
-use crate::{BlendBackend, Weights};
+use crate::tap::Cell;
+use crate::{BlendBackend, Stash, Weights};
 
 impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
     fn mix(host: FloatTensor<Self>, seed: FloatTensor<Self>, weights: Weights<Self>) -> FloatTensor<Self> {
@@ -33,9 +35,30 @@ impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
         }
     }
 
-    fn straight_through(host: FloatTensor<Self>, seed: FloatTensor<Self>) -> FloatTensor<Self> {
-        let value = B::straight_through(host.primitive, seed.primitive);
-        StraightThrough.prepare::<C>([host.node, seed.node]).compute_bound().stateless(value)
+    fn tap(host: FloatTensor<Self>, stash: Option<Stash<Self>>) -> FloatTensor<Self> {
+        let cell = stash.map(Stash::into_cell);
+        if host.is_tracked() {
+            match Tap.prepare::<C>([host.node]).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => prep.finish(cell, host.primitive),
+                OpsKind::UnTracked(prep) => prep.finish(host.primitive),
+            }
+        } else {
+            let leaf = Self::from_inner(host.primitive.clone()).require_grad();
+            // The untracked tensor is no parent, but it gives the node the depth that it would have behind a tracked one.
+            match Tap.prepare::<C>([leaf.node, host.node]).compute_bound().stateful() {
+                OpsKind::Tracked(prep) => prep.finish(cell, host.primitive),
+                OpsKind::UnTracked(prep) => prep.finish(host.primitive),
+            }
+        }
+    }
+
+    fn pull_back(seed: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (device, dtype) = (B::float_device(&seed.primitive), seed.primitive.dtype());
+        let number = B::float_zeros(Shape::new([1]), &device, dtype.into());
+        match PullBack.prepare::<C>([seed.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(gradient.primitive, number),
+            OpsKind::UnTracked(prep) => prep.finish(number),
+        }
     }
 }
 
@@ -80,16 +103,37 @@ impl<B: Backend> Backward<B, 2> for Mix {
     }
 }
 
+/// Passes the gradient on, and leaves a copy in its state.
 #[derive(Debug)]
-struct StraightThrough;
+struct Tap;
 
-impl<B: Backend> Backward<B, 2> for StraightThrough {
-    type State = ();
+impl<B: Backend, const N: usize> Backward<B, N> for Tap {
+    type State = Option<Cell<Autodiff<B>>>;
 
-    fn backward(self, ops: Ops<(), 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _: &mut Checkpointer) {
         let grad = grads.consume::<B>(&ops.node);
-        for parent in ops.parents.into_iter().flatten() {
-            grads.register::<B>(parent.id, grad.clone());
+        if let Some(cell) = ops.state {
+            // A graph is run backward once, so the cell is empty.
+            let _ = cell.set(Autodiff::<B>::from_inner(grad.clone()));
+        }
+        if let Some(parent) = ops.parents.into_iter().flatten().next() {
+            grads.register::<B>(parent.id, grad);
+        }
+    }
+}
+
+/// Gives its parent the gradient in its state.
+#[derive(Debug)]
+struct PullBack;
+
+impl<B: Backend> Backward<B, 1> for PullBack {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        drop(grads.consume::<B>(&ops.node));
+        let [seed] = ops.parents;
+        if let Some(seed) = seed {
+            grads.register::<B>(seed.id, ops.state);
         }
     }
 }

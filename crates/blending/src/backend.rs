@@ -3,6 +3,8 @@
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
 
+use crate::Stash;
+
 /// The shares of host and seed in a blend. Every number is in [0, 1], and none gets a gradient.
 #[derive(Clone, Debug)]
 pub enum Weights<B: Backend> {
@@ -38,9 +40,15 @@ pub trait BlendBackend: Backend {
         Self::mix(host, seed, weights)
     }
 
-    /// The host's own tensor. With autodiff, host and seed get the same gradient.
-    fn straight_through(host: FloatTensor<Self>, _seed: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// The host's own tensor. With autodiff, behind a node with one parent: see [`tap`](crate::tap). An override that makes the
+    /// graph depend on whether there is a stash lets a live seed move its host.
+    fn tap(host: FloatTensor<Self>, _stash: Option<Stash<Self>>) -> FloatTensor<Self> {
         host
+    }
+
+    /// A scalar of shape `[1]` whose backward pass gives `seed` this gradient: see [`pull_back`](crate::pull_back).
+    fn pull_back(seed: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::float_sum(Self::float_mul(seed, gradient))
     }
 }
 

@@ -68,17 +68,12 @@ pub fn committed_blend<B: BlendBackend, const D: usize>(
     Ok(float(B::mix(host.into_primitive().tensor(), seed.into_primitive().tensor(), weights)))
 }
 
-/// Lets a seed learn behind the host. The value is the host's own tensor, unchanged and not copied; host and seed get the same
-/// gradient. `host` and `seed` have the same shape (of rank 2, 3 or 4), dtype and device.
+/// Whether a seed can be blended into a host: both have the same shape, of rank 2, 3 or 4, dtype and device.
 ///
 /// # Errors
 /// [`BlendError::UnsupportedRank`], `ShapeMismatch`, `DTypeMismatch`, `DeviceMismatch`.
-pub fn straight_through<B: BlendBackend, const D: usize>(
-    host: Tensor<B, D>,
-    seed: Tensor<B, D>,
-) -> Result<Tensor<B, D>, BlendError> {
-    check_pair(&host, &seed)?;
-    Ok(float(B::straight_through(host.into_primitive().tensor(), seed.into_primitive().tensor())))
+pub fn check_fit<B: Backend, const D: usize>(host: &Tensor<B, D>, seed: &Tensor<B, D>) -> Result<(), BlendError> {
+    check_pair(host, seed).map(|_| ())
 }
 
 fn float<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tensor<B, D> {

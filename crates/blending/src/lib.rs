@@ -1,8 +1,9 @@
 //! Blends a seed into its host: how much ([`Alpha`], [`AlphaSchedule`]), how ([`BlendConfig`]), and the tensor operations.
 //!
-//! [`straight_through`] lets a seed learn behind the host and returns the host's own tensor. [`barrier_blend`] blends a live seed
-//! in; the operation *is* the gradient barrier, because the host is not a parent in its graph. [`committed_blend`] is for a seed
-//! that has become part of the host: both learn. Without the default feature `tensor`, only the values remain, and no Burn.
+//! [`tap`] copies the host's gradient for a seed that learns behind the host, and [`pull_back`] passes it to the seed's own graph.
+//! [`barrier_blend`] blends a live seed in; the operation *is* the gradient barrier, because the host is not a parent in its graph.
+//! [`committed_blend`] is for a seed that has become part of the host: both learn. Without the default feature `tensor`, only the
+//! values remain, and no Burn.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -54,13 +55,15 @@ mod refusal;
 mod schedule;
 #[cfg(feature = "tensor")]
 mod stats;
+#[cfg(feature = "tensor")]
+mod tap;
 mod wire;
 
 pub use alpha::{Alpha, InvalidAlpha};
 #[cfg(feature = "tensor")]
 pub use backend::{BlendBackend, GraftBackend, Weights};
 #[cfg(feature = "tensor")]
-pub use blend::{barrier_blend, blend_weights, channel_axis, committed_blend, straight_through};
+pub use blend::{barrier_blend, blend_weights, channel_axis, check_fit, committed_blend};
 pub use config::{BlendConfig, BlendMode};
 #[cfg(feature = "tensor")]
 pub use error::BlendError;
@@ -68,4 +71,6 @@ pub use refusal::BlendRefusal;
 pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
 #[cfg(feature = "tensor")]
 pub use stats::{BlendStats, stats};
+#[cfg(feature = "tensor")]
+pub use tap::{Stash, pull_back, tap};
 pub use wire::{ALPHA_HI, ALPHA_LO, ALPHA_VEC, ALPHA_VEC_LEN, Conflict, GATE_K, GATE_TAU, MODE, SOURCE};

@@ -62,7 +62,8 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         self.participants.iter().find(|participant| participant.seed == seed)
     }
 
-    /// The pass that trains the host: fossils are structure, TRAINING seeds ride along straight-through.
+    /// The pass that trains the host: fossils are structure, and every slot has a tap, from which [`host_pass`](crate::host_pass)
+    /// lets TRAINING seeds learn.
     #[must_use]
     pub fn host(&self) -> Grafts<B> {
         self.host_without(&[])

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use burn::tensor::{Tensor, TensorPrimitive};
-use kasmina_blending::{Alpha, BlendBackend, BlendConfig, blend_weights};
+use kasmina_blending::{Alpha, BlendBackend, BlendConfig, Stash, blend_weights};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_safety::Clock;
@@ -11,6 +11,7 @@ use kasmina_safety::Clock;
 use crate::{
     Activation, Activations, Fault, Part, PassKind, Role, SlotShape, Trace,
     reuse::{Kept, Reuse},
+    riders::{Misfit, Visits},
 };
 
 /// The grafts of one pass. Give it to the host's forward, which calls [`at`](Self::at) at each of its slots.
@@ -20,6 +21,8 @@ pub struct Grafts<B: BlendBackend> {
     slots: BTreeMap<SlotId, Vec<Graft<B>>>,
     clock: Option<Arc<dyn Clock>>,
     reuse: Reuse<B>,
+    /// What riders will learn from. In a pass that has it, every slot has a tap.
+    visits: Option<Visits<B>>,
     trace: Trace<B>,
 }
 
@@ -34,7 +37,7 @@ pub(crate) struct Graft<B: BlendBackend> {
 }
 
 impl<B: BlendBackend> Grafts<B> {
-    /// No kernels: the bare host.
+    /// No kernels and no taps: the bare host in plain Burn, for inference or as a control.
     #[must_use]
     pub fn none() -> Self {
         Self::bare(PassKind::Bare)
@@ -101,19 +104,26 @@ impl<B: BlendBackend> Grafts<B> {
     /// Ends the pass and returns its trace.
     #[must_use]
     pub fn finish(self) -> Trace<B> {
-        let Self { reuse, mut trace, .. } = self;
+        self.finish_host().0
+    }
+
+    /// Ends the host's pass: what it leaves behind, and what its riders learn from.
+    pub(crate) fn finish_host(self) -> (Trace<B>, Visits<B>) {
+        let Self { reuse, mut trace, visits, .. } = self;
         if let Reuse::Keep(kept) = reuse {
             trace.activations = Activations::new(trace.order.clone(), kept);
         }
-        trace
+        (trace, visits.unwrap_or_default())
     }
 
     pub(crate) fn bare(pass: PassKind) -> Self {
-        Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, trace: Trace::new(pass) }
+        Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, visits: None, trace: Trace::new(pass) }
     }
 
     pub(crate) fn new(pass: PassKind, slots: BTreeMap<SlotId, Vec<Graft<B>>>, clock: Arc<dyn Clock>) -> Self {
-        Self { slots, clock: Some(clock), ..Self::bare(pass) }
+        // Taps belong to the host's graph, whoever rides: they are there in every pass that trains it.
+        let visits = (pass == PassKind::Host).then(Visits::default);
+        Self { slots, clock: Some(clock), visits, ..Self::bare(pass) }
     }
 
     /// The same grafts, for a pass of another kind.
@@ -155,16 +165,25 @@ impl<B: BlendBackend> Grafts<B> {
         // No seed can be registered at a name that is not an identifier, so it need not be recorded.
         let Some(slot) = self.intern(slot) else { return h };
         self.observe(&slot, tap.as_ref(), &h);
-        let Some(grafts) = self.slots.get(&slot) else { return h };
+        let Some(grafts) = self.slots.get(&slot) else {
+            return if self.visits.is_some() { kasmina_blending::tap(h, None) } else { h };
+        };
         let started = self.clock.as_ref().map(|clock| clock.monotonic());
         let mut out = h;
-        for graft in grafts {
+        for graft in grafts.iter().filter(|graft| graft.role != Role::StraightThrough) {
             let input = tap.as_ref().unwrap_or(&out).clone();
             let (blended, done) = graft.apply(input, out, self.trace.logits.as_ref());
             out = blended;
             if let Err((reason, detail)) = done {
                 self.trace.faults.push(Fault { seed: graft.seed.clone(), slot: slot.clone(), reason, detail });
             }
+        }
+        if let Some(visits) = &mut self.visits {
+            let stash = grafts.iter().any(|graft| graft.role == Role::StraightThrough).then(Stash::new);
+            if let Some(stash) = stash.clone() {
+                visits.push(slot, tap, &out, stash);
+            }
+            out = kasmina_blending::tap(out, stash.as_ref());
         }
         if let (Some(clock), Some(started)) = (&self.clock, started) {
             self.trace.blend_time += clock.monotonic().since(started);
@@ -201,29 +220,22 @@ impl<B: BlendBackend> Graft<B> {
         input: Tensor<B, D>,
         host: Tensor<B, D>,
         logits: Option<&Tensor<B, 2>>,
-    ) -> (Tensor<B, D>, Result<(), (&'static str, String)>) {
-        let input = match self.role {
-            Role::Structure => input,
-            Role::StraightThrough | Role::Barrier => input.detach(),
-        };
+    ) -> (Tensor<B, D>, Result<(), Misfit>) {
+        let input = if self.role == Role::Structure { input } else { input.detach() };
         let seed = match self.kernel.forward(input) {
             Ok(seed) => seed,
             Err(error) => return (host, Err((error.reason(), error.to_string()))),
         };
-        let weights = match self.role {
-            // Nothing is mixed, so only their shapes matter.
-            Role::StraightThrough => blend_weights(&host, &seed, &BlendConfig::default(), Alpha::ONE, None),
-            Role::Structure | Role::Barrier => blend_weights(&host, &seed, &self.blend, self.alpha, logits.cloned()),
-        };
-        let weights = match weights {
+        let weights = match blend_weights(&host, &seed, &self.blend, self.alpha, logits.cloned()) {
             Ok(weights) => weights,
             Err(error) => return (host, Err((error.reason(), error.to_string()))),
         };
         let (host, seed) = (host.into_primitive().tensor(), seed.into_primitive().tensor());
         let blended = match self.role {
             Role::Structure => B::mix(host, seed, weights),
-            Role::StraightThrough => B::straight_through(host, seed),
             Role::Barrier => B::mix_behind_barrier(host, seed, weights),
+            // It reads the gradient and leaves the value alone.
+            Role::StraightThrough => host,
         };
         (Tensor::from_primitive(TensorPrimitive::Float(blended)), Ok(()))
     }

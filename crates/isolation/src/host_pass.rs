@@ -8,12 +8,13 @@ use burn::{
     tensor::Tensor,
 };
 use kasmina_blending::GraftBackend;
-use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageFossilized};
+use kasmina_leyline::SeedId;
 use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter_ids};
 
 use crate::{
     Cast, Fault, GradientLedger, Grafts, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View, Violation,
     cosine_similarity,
+    riders::{HostGradients, Visits, ride},
 };
 
 /// The facts of the host's pass. Nothing has been stepped, and no seed has been culled.
@@ -25,11 +26,11 @@ pub struct HostPass<B: GraftBackend> {
     pub gradients: GradientsParams,
     /// The gradients of riders (TRAINING seeds) and fossils, in the order of their ids.
     pub kernels: Vec<(SeedId, GradientsParams)>,
-    /// Seeds that share a parameter with the host or another kernel. The gradients are those of a pass without them.
+    /// Seeds that share a parameter with the host or another kernel. The gradients are as if they had not been there.
     pub violations: Vec<Violation>,
     /// The trace of the pass: its faults, and what the passes of seeds reuse.
     pub trace: Trace<B>,
-    /// The time that the forward and backward pass took.
+    /// The time that the forward and backward passes took, riders included.
     pub pass_time: Duration,
     /// The time that the verification took.
     pub verify_time: Duration,
@@ -78,17 +79,22 @@ impl HostPassCause {
     }
 }
 
-/// Gradients by module, or the seeds that must not have been in the pass.
-type Divided = Result<(GradientsParams, Vec<(SeedId, GradientsParams)>), Vec<Offence>>;
+/// The host's gradients, and those of fossils, which learn with it.
+type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
 
 /// A seed and the parameters that it shares.
 type Offence = (SeedId, BTreeSet<ParamId>);
 
-/// Runs the host's pass: fossils are structure, TRAINING seeds ride behind the host.
+/// Runs the host's pass: fossils are structure, every slot has a tap, and TRAINING seeds ride behind the taps.
 ///
-/// `forward` returns the host's loss on the batch, of shape `[1]`. If a seed shares a parameter with the host or with another kernel,
-/// the pass is run again without that seed, on a copy of the host. Then the host's gradients are as if the seed had not been there,
-/// and running statistics move only once. If the host has new parameters, it is registered again.
+/// `forward` returns the host's loss on the batch, of shape `[1]`. The host's graph is the same, node for node, with and without
+/// riders. After its backward pass, each rider learns in a graph of its own from the gradient at its slot, at every visit. Nothing
+/// that happens there reaches the host, whether a fault or a gradient that is not finite. A rider that shares a parameter with
+/// the host, a fossil or an earlier rider is a violation and gets no gradients.
+///
+/// If a fossil shares a parameter with the host or another fossil, the pass is run again without that fossil, on a copy of the host.
+/// Then the host's gradients are as if the fossil had not been there, and running statistics move only once. If the host has new
+/// parameters, it is registered again.
 ///
 /// # Errors
 /// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
@@ -114,78 +120,85 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
     let mut ledger = GradientLedger::new(loss.backward());
     let passed = cast.clock().monotonic();
 
-    let mut trace = grafts.finish();
-    if let Some(fossil) = trace.faults.iter().position(|fault| is_fossil(cast, &fault.seed)) {
-        let cause = HostPassCause::Fossil(Box::new(trace.faults[fossil].clone()));
-        trace.faults.truncate(fossil + 1);
-        return Err(HostPassError { cause, faults: trace.faults });
+    let (mut trace, mut visits) = grafts.finish_host();
+    // Only fossils are at work in the host's forward, and riders have not begun.
+    if let Some(fossil) = trace.faults.first().cloned() {
+        trace.faults.truncate(1);
+        return Err(HostPassError { cause: HostPassCause::Fossil(Box::new(fossil)), faults: trace.faults });
     }
-    if let Err(cause) = check_host(host, &ledger, ownership) {
-        return Err(HostPassError { cause, faults: trace.faults });
-    }
-    // A seed with a fault is left out of the step.
-    let failed: Vec<SeedId> = trace.faults.iter().map(|fault| fault.seed.clone()).collect();
-    let divided = divide(host, &mut ledger, cast, ownership, &failed);
-    let verify_time = cast.clock().monotonic().since(passed);
-    let ((gradients, kernels), violations) = match divided {
+    let present = check_host(host, &ledger, ownership).map_err(without_faults)?;
+    let ((gradients, mut kernels), mut violations) = match divide(host, &mut ledger, cast, ownership, &[]) {
         Ok(divided) => (divided, Vec::new()),
-        Err(offences) => again(host, forward, cast, ownership, rng, failed, offences),
+        Err(offences) => {
+            let again = again(host, forward, cast, ownership, rng, offences);
+            visits = again.visits;
+            (again.gradients, again.violations)
+        }
     };
-    let pass_time = passed.since(started);
+    let verify_time = cast.clock().monotonic().since(passed);
+    let ridden = ride(host, &HostGradients { gradients: &gradients, present: &present }, cast, &visits, ownership);
+    trace.faults.extend(ridden.faults);
+    violations.extend(ridden.violations);
+    kernels.extend(ridden.kernels);
+    kernels.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let (pass_time, verify_time) = (passed.since(started) + ridden.pass_time, verify_time + ridden.verify_time);
     Ok(HostPass { loss: value, gradients, kernels, violations, trace, pass_time, verify_time })
 }
 
-/// The host's gradients, and those of the kernels that learn with it.
-type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
+/// What the pass without the fossils that spoilt it gave.
+struct Again<B: GraftBackend> {
+    gradients: Gradients,
+    violations: Vec<Violation>,
+    visits: Visits<B>,
+}
 
-/// The pass without the seeds that spoil it, and what each of them added to the host's gradient.
+/// The pass without the fossils that spoil it, and what each of them added to the host's gradient.
 fn again<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
     cast: &Cast<'_, B>,
     ownership: &dyn Ownership,
     rng: &StepRng<'_, B>,
-    failed: Vec<SeedId>,
     mut offences: Vec<Offence>,
-) -> (Gradients, Vec<Violation>) {
+) -> Again<B> {
     let pass = |host: &H, without: &[SeedId]| {
         rng.start(RngStream::Host);
-        let loss = forward(host, &mut cast.host_without(without).with_kind(PassKind::HostAgain));
-        GradientLedger::new(loss.backward())
+        let mut grafts = cast.host_without(without).with_kind(PassKind::HostAgain);
+        let loss = forward(host, &mut grafts);
+        (GradientLedger::new(loss.backward()), grafts.finish_host().1)
     };
     let twin = || H::from_inner(host.valid());
     let spoilt_host = twin();
-    let spoilt = pass(&spoilt_host, &failed).take(&spoilt_host).unwrap_or_default();
+    let spoilt = pass(&spoilt_host, &[]).0.take(&spoilt_host).unwrap_or_default();
     loop {
-        let mut without = failed.clone();
-        without.extend(offences.iter().map(|(seed, _)| seed.clone()));
+        let without: Vec<SeedId> = offences.iter().map(|(seed, _)| seed.clone()).collect();
         let clean_host = twin();
-        let mut ledger = pass(&clean_host, &without);
+        let (mut ledger, visits) = pass(&clean_host, &without);
         match divide(&clean_host, &mut ledger, cast, ownership, &without) {
-            // Every round leaves at least one more seed out, so the loop ends.
+            // Every round leaves at least one more fossil out, so the loop ends.
             Err(more) => offences.extend(more),
-            Ok((gradients, kernels)) => {
+            Ok(gradients) => {
                 let violation = |(seed, shared): Offence| {
-                    let cosine = cosine_similarity::<B, _>(host, &gradients, &spoilt, &shared);
+                    let cosine = cosine_similarity::<B, _>(host, &gradients.0, &spoilt, &shared);
                     Violation { seed, pass: Pass::Host, shared, cosine }
                 };
                 let violations = offences.into_iter().map(violation).collect();
-                return ((gradients, kernels), violations);
+                return Again { gradients, violations, visits };
             }
         }
     }
 }
 
-/// Splits the gradients of the host's pass by owner, if they can be separated.
+/// Splits the gradients of the host's pass between the host and the fossils, if they can be separated.
 fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &mut GradientLedger<B>,
     cast: &Cast<'_, B>,
     ownership: &dyn Ownership,
     without: &[SeedId],
-) -> Divided {
+) -> Result<Gradients, Vec<Offence>> {
     let in_pass = |participant: &&Participant<'_, B>| {
-        !without.contains(participant.seed) && participant.part(&View::Host) != Part::Absent
+        !without.contains(participant.seed) && participant.part(&View::Host) == Part::Committed
     };
     let mut in_pass: Vec<_> = cast.participants().iter().filter(in_pass).collect();
     in_pass.sort_by_key(|participant| participant.seed);
@@ -211,23 +224,22 @@ fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     }
 }
 
-/// Checks that the host may apply its gradients. If it has new parameters, it is registered again.
+/// Checks that the host may apply its gradients, and returns the parameters that have one. If the host has new parameters, it is
+/// registered again.
 fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &GradientLedger<B>,
     ownership: &mut dyn Ownership,
-) -> Result<(), HostPassCause> {
+) -> Result<BTreeSet<ParamId>, HostPassCause> {
     let present = ledger.present(host);
     let allowed = ownership.validate_update(&Owner::Host, &present);
     if let Err(UpdateRefusal::Unregistered { .. }) = allowed {
         ownership.register(&Owner::Host, &parameter_ids(host).into_iter().collect())?;
-        return Ok(ownership.validate_update(&Owner::Host, &present)?);
+        ownership.validate_update(&Owner::Host, &present)?;
+    } else {
+        allowed?;
     }
-    Ok(allowed?)
-}
-
-fn is_fossil<B: GraftBackend>(cast: &Cast<'_, B>, seed: &SeedId) -> bool {
-    cast.participant(seed).is_some_and(|participant| participant.stage == SeedStageFossilized)
+    Ok(present)
 }
 
 /// The loss as a number; NaN for an empty tensor.

@@ -3,12 +3,34 @@
 //! A host's forward hands its activations to [`Grafts`]: `let h = grafts.at("mid", h);`. The seeds' stages decide which kernel is
 //! applied there, and how: [`Row`] is the table, and a [`Cast`] builds the views from it.
 //!
-//! - In the host's pass ([`host_pass`]) the host learns, and TRAINING seeds learn behind it.
+//! - In the host's pass ([`host_pass`]) the host learns, and TRAINING seeds learn behind it, from the gradient at their slot.
 //! - In a seed's pass ([`seed_pass`]) that seed learns, on a [frozen twin](frozen_twin) of everything else.
 //! - A [`probe`] only measures.
 //!
 //! A pass returns facts: losses, gradients by owner, violations, faults, and a [`Trace`] of its slots. It steps nothing, culls
 //! nothing and emits nothing.
+//!
+//! # What is promised
+//!
+//! **Until a seed is fossilised, the host's bytes after every step are those of the same run through [`host_pass`] without that
+//! seed**, for every host, whatever its graph. At each slot the host's graph has one node with one parent, a
+//! [tap](kasmina_blending::tap), whether a seed is there or not; what seeds compute is in graphs of their own. An activation without
+//! a gradient, as behind a frozen stem, becomes a leaf at its slot, so Burn differentiates what lies behind it.
+//!
+//! **They are those of plain Burn, too, if every tensor (activation or parameter) that the host uses three times or more meets two
+//! conditions:**
+//! - All of its uses read it through the same slots, or none reads it through a slot. (A slot whose result has one use, by an operation
+//!   with no other operand than parameters, counts as that use.)
+//! - Of any two of its uses, one depends on the other, or both are behind the same slots and get what was computed before those slots
+//!   only through them.
+//!
+//! So a host in which no tensor is used three times meets them, and so does a chain of blocks with slots between them, whatever is in
+//! the blocks. Count the operations that layers consist of: a batch normalisation uses its input three times. In other hosts,
+//! plain Burn may differ by the rounding of sums: a sum of three floats depends on their order, Burn adds gradients in the order
+//! of the graph's depth, and a tap makes the way through a slot one node deeper. A host that draws random numbers must draw the same
+//! ones: see [`StepRng`]. [`Grafts::none`] is plain Burn, without taps.
+//!
+//! # The proof
 //!
 //! The [`GradientLedger`] of a pass says whose parameters got a gradient, exactly and without tensor arithmetic. It finds a
 //! parameter that two modules share, by id or by tensor. The ledger is not behind a trait: its methods are generic over modules,
@@ -100,6 +122,7 @@ mod measure;
 mod probe;
 mod rehearse;
 mod reuse;
+mod riders;
 mod rng;
 mod seed_pass;
 mod slot;

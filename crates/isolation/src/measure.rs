@@ -60,6 +60,10 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Sums<'_, B> {
         let a = self.a.get::<B::InnerBackend, D>(param.id);
         let b = self.b.get::<B::InnerBackend, D>(param.id);
         let (Some(a), Some(b)) = (a, b) else { return };
+        // An id that two modules share does not make their parameters alike.
+        if a.dims() != b.dims() {
+            return;
+        }
         let products = (a.clone() * b.clone()).sum();
         let sums = Tensor::cat(vec![products, a.square().sum(), b.square().sum()], 0);
         self.sums = Some(match self.sums.take() {

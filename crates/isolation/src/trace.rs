@@ -16,7 +16,7 @@ pub enum PassKind {
     Bare,
     /// The pass that trains the host: one for each batch.
     Host,
-    /// The host's pass over the same batch again, because a seed spoilt the first one.
+    /// The host's pass over the same batch again, because a fossil spoilt the first one.
     HostAgain,
     /// The pass in which one seed learns.
     Seed,

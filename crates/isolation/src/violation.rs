@@ -23,8 +23,8 @@ pub struct Violation {
     pub pass: Pass,
     /// The parameters that got the gradient.
     pub shared: BTreeSet<ParamId>,
-    /// The cosine similarity, over the shared parameters, of the host's gradient without the seed and what the seed added to it.
-    /// `None` if one of the two is zero or unknown.
+    /// The cosine similarity, over the shared parameters, of the host's gradient without the seed and what it would have got from
+    /// the seed. `None` if one of the two is zero or unknown.
     pub cosine: Option<f32>,
 }
 

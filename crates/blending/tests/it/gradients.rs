@@ -5,8 +5,8 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Distribution, Tensor, TensorData};
 use kasmina_blending::{
-    Alpha, BlendBackend, BlendConfig, BlendError, GraftBackend, barrier_blend, channel_axis, committed_blend,
-    straight_through,
+    Alpha, BlendBackend, BlendConfig, BlendError, GraftBackend, Stash, barrier_blend, channel_axis, check_fit,
+    committed_blend, pull_back, tap,
 };
 
 type A = Autodiff<Flex>;
@@ -101,31 +101,68 @@ fn one_blend<const D: usize>(shape: [usize; D], reference: &Reference, alpha: Al
 }
 
 #[test]
-fn straight_through_returns_the_host_and_copies_the_gradient() {
-    fn on<const D: usize>(shape: [usize; D]) {
+fn tap_passes_value_and_gradient_and_stashes_the_gradient() {
+    fn on<const D: usize>(shape: [usize; D], tracked: bool) {
         // -0.0 and NaN show that nothing was computed.
         let mut contents = noise(shape.iter().product(), 4);
         contents[0] = -0.0;
         contents[1] = f32::NAN;
-        let host = Tensor::<A, D>::from_data(TensorData::new(contents, shape), &Default::default()).require_grad();
-        let seed = tensor::<A, D>(shape, 5).require_grad();
-        let weight = tensor::<A, D>(shape, 6);
-        let out = straight_through(host.clone(), seed.clone()).unwrap();
+        let host = Tensor::<A, D>::from_data(TensorData::new(contents, shape), &Default::default());
+        let host = if tracked { host.require_grad() } else { host };
+        let (weight, stash) = (tensor::<A, D>(shape, 6), Stash::new());
+        let out = tap(host.clone(), Some(&stash));
         assert_eq!(bits(&out), bits(&host));
+        assert!(stash.gradient::<D>().is_none());
         let grads = (out * weight.clone()).sum().backward();
-        assert_eq!(bits(&host.grad(&grads).unwrap()), bits(&weight));
-        assert_eq!(bits(&seed.grad(&grads).unwrap()), bits(&weight));
+        assert_eq!(host.grad(&grads).map(|grad| bits(&grad)), tracked.then(|| bits(&weight)));
+        assert_eq!(bits(&stash.gradient::<D>().unwrap()), bits(&weight));
     }
-    on([3, 4]);
-    on([2, 3, 4]);
-    on([2, 3, 4, 5]);
+    for tracked in [true, false] {
+        on([3, 4], tracked);
+        on([2, 3, 4], tracked);
+        on([2, 3, 4, 5], tracked);
+    }
 }
 
 #[test]
-fn straight_through_shares_the_host_memory() {
-    let (host, seed) = (tensor::<Flex, 2>([8, 8], 1), tensor::<Flex, 2>([8, 8], 2));
-    let address = |tensor: Tensor<Flex, 2>| tensor.into_primitive().tensor().bytes().as_ptr();
-    assert_eq!(address(straight_through(host.clone(), seed).unwrap()), address(host));
+fn tap_whose_result_is_not_used_stashes_nothing() {
+    let (host, stash) = (tensor::<A, 2>([3, 4], 1).require_grad(), Stash::new());
+    let _ = tap(host.clone(), Some(&stash));
+    let grads = host.clone().sum().backward();
+    assert!(stash.gradient::<2>().is_none() && host.grad(&grads).is_some());
+}
+
+#[test]
+fn tap_shares_the_host_memory() {
+    let host = tensor::<A, 2>([8, 8], 1).require_grad();
+    let address = |tensor: Tensor<A, 2>| tensor.inner().into_primitive().tensor().bytes().as_ptr();
+    assert_eq!(address(tap(host.clone(), Some(&Stash::new()))), address(host));
+}
+
+/// Three uses of one tensor, one of them behind a tap: with f32 sums, the order in which they are added shows.
+#[test]
+fn graph_is_the_same_with_and_without_a_stash() {
+    let run = |stash: Option<&Stash<A>>| {
+        let x = tensor::<A, 2>([64, 64], 1).require_grad();
+        let h = x.clone() * 3.0;
+        let tapped = tap(h.clone(), stash).tanh().sin();
+        let grads = (tapped + h.clone().sin() + (h * 0.1).exp().sin()).sum().backward();
+        bits(&x.grad(&grads).unwrap())
+    };
+    assert_eq!(run(Some(&Stash::new())), run(None));
+}
+
+#[test]
+fn pull_back_gives_the_seed_exactly_this_gradient() {
+    let (x, weight) = (tensor::<A, 3>([2, 3, 4], 1), tensor::<A, 3>([1, 1, 4], 2).require_grad());
+    let gradient = tensor::<A, 3>([2, 3, 4], 3);
+    let scalar = pull_back(x.clone() * weight.clone(), gradient.clone());
+    assert_eq!(scalar.dims(), [1]);
+    let pulled = weight.grad(&scalar.backward()).unwrap();
+    let product = (x.clone() * weight.clone() * gradient.clone()).sum();
+    assert_eq!(bits(&pulled), bits(&weight.grad(&product.backward()).unwrap()));
+    // A seed that nothing learns in has no gradient to get.
+    pull_back(x, gradient).backward();
 }
 
 #[test]
@@ -198,9 +235,9 @@ fn invalid_pairs_and_logits_are_errors() {
     let single = tensor::<Flex, 1>([3], 1);
     let narrow = t([2, 3]).cast(burn::tensor::DType::F16);
     let errors = [
-        (straight_through(single.clone(), single).unwrap_err(), "unsupported_rank"),
-        (straight_through(t([2, 3]), t([3, 2])).unwrap_err(), "shape_mismatch"),
-        (straight_through(t([2, 3]), narrow).unwrap_err(), "dtype_mismatch"),
+        (check_fit(&single, &single).unwrap_err(), "unsupported_rank"),
+        (check_fit(&t([2, 3]), &t([3, 2])).unwrap_err(), "shape_mismatch"),
+        (check_fit(&t([2, 3]), &narrow).unwrap_err(), "dtype_mismatch"),
         (with(&BlendConfig::channel(vec![0.5; 2]).unwrap(), None), "channel_mismatch"),
         (with(&confidence, None), "logits_missing"),
         (with(&confidence, Some(t([3, 3]))), "logits_batch_mismatch"),

@@ -4,6 +4,9 @@
 mod grafts;
 mod host_pass;
 mod ledger;
+mod random_hosts;
+mod riders;
 mod seed_pass;
+mod three_heads;
 mod views;
 mod world;

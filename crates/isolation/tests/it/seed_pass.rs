@@ -141,7 +141,7 @@ fn ramp_is_unchanged_only_while_the_seed_is_paused() {
 }
 
 /// The one weight of a linear kernel.
-fn weight(kernel: &kasmina_kernel_load::KernelModule<B>) -> burn::module::Param<Tensor<B, 2>> {
+pub(crate) fn weight(kernel: &kasmina_kernel_load::KernelModule<B>) -> burn::module::Param<Tensor<B, 2>> {
     use burn::module::{Module, ModuleVisitor, Param};
     struct Find(Option<Param<Tensor<B, 2>>>);
     impl ModuleVisitor<B> for Find {

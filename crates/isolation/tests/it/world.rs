@@ -71,15 +71,25 @@ pub(crate) fn ramp<B: Backend, const D: usize>(dims: [usize; D], steps: usize) -
 
 /// A linear kernel for `channels` channels.
 pub(crate) fn kernel(seed: u64, channels: usize) -> KernelModule<B> {
-    let contract = SlotContract::f32(2, channels, channels);
-    let manifest =
-        Manifest::new(BlueprintId::new("bp").unwrap(), contract, vec![LayerSpec::linear(channels, channels)]).unwrap();
+    built(seed, SlotContract::f32(2, channels, channels), vec![LayerSpec::linear(channels, channels)])
+}
+
+/// A kernel of five layers, which is deeper in the graph than most hosts before their slots.
+pub(crate) fn deep_kernel(seed: u64, channels: usize) -> KernelModule<B> {
+    let linear = || LayerSpec::linear(channels, channels);
+    let relu = || LayerSpec::Activation(kasmina_kernel_load::Activation::Relu);
+    built(seed, SlotContract::f32(2, channels, channels), vec![linear(), relu(), linear(), relu(), linear()])
+}
+
+pub(crate) fn built(seed: u64, contract: SlotContract, layers: Vec<LayerSpec>) -> KernelModule<B> {
+    let manifest = Manifest::new(BlueprintId::new("bp").unwrap(), contract, layers).unwrap();
     let bytes = initialise(&manifest, &Initialisation { seed, zero_last: false }).unwrap();
     let limits = ArtifactLimits::default();
     verify(&bytes, &Digests::of(&bytes, &limits).unwrap(), &limits).unwrap().build(&Default::default())
 }
 
 /// A seed with everything that it holds.
+#[derive(Clone)]
 pub(crate) struct Seed {
     pub(crate) id: SeedId,
     pub(crate) slot: SlotId,

@@ -21,5 +21,6 @@ mod model;
 mod orders;
 mod ports;
 mod prometheus;
+mod random_hosts;
 mod rollback;
 mod shared_parameter;
