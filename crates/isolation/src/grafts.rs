@@ -127,7 +127,7 @@ impl<B: BlendBackend> Grafts<B> {
     }
 
     /// The same grafts, for a pass of another kind.
-    pub(crate) fn as_pass(mut self, pass: PassKind) -> Self {
+    pub(crate) fn for_pass(mut self, pass: PassKind) -> Self {
         self.trace.pass = pass;
         self
     }

@@ -163,7 +163,7 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
 ) -> Again<B> {
     let pass = |host: &H, without: &[SeedId]| {
         rng.start(RngStream::Host);
-        let mut grafts = cast.host_without(without).as_pass(PassKind::HostAgain);
+        let mut grafts = cast.host_without(without).for_pass(PassKind::HostAgain);
         let loss = forward(host, &mut grafts);
         (GradientLedger::new(loss.backward()), grafts.finish_host().1)
     };

@@ -82,7 +82,7 @@ pub(crate) fn look<B: GraftBackend, H: AutodiffModule<B>>(
 ) -> Looked<B> {
     let once = |grafts: Grafts<B>| {
         rng.start(RngStream::Seeds);
-        let mut grafts = grafts.as_pass(kind).after(&pass.trace);
+        let mut grafts = grafts.for_pass(kind).after(&pass.trace);
         let loss = forward(&frozen_twin(host), &mut grafts);
         let mut trace = grafts.finish();
         if !trace.reached(participant.slot) {

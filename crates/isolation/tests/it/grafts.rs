@@ -70,7 +70,7 @@ fn grafts_report_the_kind_of_pass() {
         passes.borrow_mut().push(grafts.pass());
         host.loss(grafts)
     };
-    let shapes = attach(&host, &forward);
+    let shapes = attach(&host, forward);
     assert_eq!(shapes.keys().map(SlotId::as_str).collect::<Vec<_>>(), ["late", "mid"]);
     let (cast, mut registry) = (cast(&seeds), registry(&seeds));
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();

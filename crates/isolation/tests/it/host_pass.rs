@@ -106,7 +106,8 @@ fn fossil_that_cannot_run_refuses_the_pass() {
 #[test]
 fn loss_that_is_not_one_finite_number_refuses_the_pass() {
     let host = Host::init();
-    let run = |forward: &dyn Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>| {
+    type Forward<'a> = &'a dyn Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>;
+    let run = |forward: Forward<'_>| {
         let forward = |host: &Host<B>, grafts: &mut Grafts<B>| forward(host, grafts);
         host_pass(&host, &forward, &cast(&[]), &mut Registry::default(), &rng()).map(|_| ()).unwrap_err().cause
     };

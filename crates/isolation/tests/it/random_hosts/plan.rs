@@ -241,7 +241,7 @@ impl Plan {
             | Op::Dropout(_)
             | Op::Slot { .. } => false,
         };
-        learns(&op) || self.before(op).iter().any(|op| learns(op))
+        learns(&op) || self.before(op).iter().any(learns)
     }
 
     /// The operations that this one depends on.
