@@ -165,8 +165,10 @@ impl<B: GraftBackend> Visits<B> {
 
 impl<B: BlendBackend, const D: usize> Visit<B> for At<B, D> {
     fn pull_back(&self, kernel: &KernelModule<B>) -> Result<Option<Tensor<B, 1>>, Misfit> {
+        // Without a gradient nothing is run: Burn keeps a graph until a backward pass goes through it.
+        let Some(gradient) = self.stash.gradient() else { return Ok(None) };
         let seed = kernel.forward(self.input.clone()).map_err(|error| (error.reason(), error.to_string()))?;
         check_fit(&self.host, &seed).map_err(|error| (error.reason(), error.to_string()))?;
-        Ok(self.stash.gradient().map(|gradient| pull_back(seed, gradient)))
+        Ok(Some(pull_back(seed, gradient)))
     }
 }
