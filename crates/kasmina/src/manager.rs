@@ -199,7 +199,8 @@ impl<B: GraftBackend> SeedManager<B> {
         self.engine.state().next_deadline()
     }
 
-    /// The pass that trains the host: fossils as structure, TRAINING seeds riding along straight-through.
+    /// The pass that trains the host: fossils as structure, a tap at every slot. Riders learn inside of
+    /// [`host_pass`](kasmina_isolation::host_pass).
     #[must_use]
     pub fn host_view(&self) -> Grafts<B> {
         self.cast().host()
