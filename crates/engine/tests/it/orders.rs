@@ -183,3 +183,23 @@ fn seed_that_is_terminated_stays_so_and_frees_its_slot() {
     assert_eq!(reason(&world.order(germinate(&b))), "ok");
     assert!(matches!(world.engine.state().seeds[&a].stage, Stage::Terminated));
 }
+
+#[test]
+fn number_that_no_command_could_say_is_refused() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageProbationary);
+    for lr_scale in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+        let before = world.engine.state().clone();
+        assert_eq!(reason(&world.order(Order::Optimizer { seed: a.clone(), lr_scale })), "malformed_command", "{lr_scale}");
+        let mut germinate = germinate(&seed("c"));
+        if let Order::Germinate { lr_scale: scale, .. } = &mut germinate {
+            *scale = lr_scale;
+        }
+        assert_eq!(reason(&world.order(germinate)), "malformed_command", "{lr_scale}");
+        assert_eq!(world.engine.state(), &before);
+    }
+    for steps in [0, (1 << 24) + 1] {
+        assert_eq!(reason(&world.order(Order::FineTune { seed: a.clone(), steps })), "malformed_command", "{steps}");
+    }
+}
