@@ -82,7 +82,11 @@ impl Reading {
                 let id = TelemetryPacket::decode(packet.as_slice()).map(|packet| packet.packet_id);
                 self.packets.insert(id.unwrap_or_else(|_| sequence.to_string()), sequence);
             }
-            Entry::WatermarkReset { at } => self.watermark = Some(at),
+            Entry::WatermarkReset { at } => {
+                self.watermark = Some(at);
+                // When these are forgotten, they must not raise it again.
+                self.nonces.iter_mut().for_each(|(_, issued_at)| *issued_at = at.min(*issued_at));
+            }
             Entry::Accepted { .. }
             | Entry::Refused { .. }
             | Entry::Ordered { .. }
