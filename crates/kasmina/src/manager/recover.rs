@@ -199,6 +199,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
             durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
         }
+        self.ask_again = true;
         recovered.epochs = self.epochs();
         self.verifier.restore(reading.nonces, reading.watermark, now);
         self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);
