@@ -191,7 +191,11 @@ fn number_that_no_command_could_say_is_refused() {
     world.grow(&a, SeedStageProbationary);
     for lr_scale in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
         let before = world.engine.state().clone();
-        assert_eq!(reason(&world.order(Order::Optimizer { seed: a.clone(), lr_scale })), "malformed_command", "{lr_scale}");
+        assert_eq!(
+            reason(&world.order(Order::Optimizer { seed: a.clone(), lr_scale })),
+            "malformed_command",
+            "{lr_scale}"
+        );
         let mut germinate = germinate(&seed("c"));
         if let Order::Germinate { lr_scale: scale, .. } = &mut germinate {
             *scale = lr_scale;
