@@ -48,6 +48,20 @@ fn rejections_without_an_id_are_one_event_with_their_number() {
     assert!(events.iter().any(|event| event.attributes.get("count").is_some_and(|count| count == "1000")));
 }
 
+/// Whoever has overheard one command can send it as often as the line allows.
+#[test]
+fn rejections_of_one_command_fill_no_memory() {
+    let (mut reporter, sink) = reporter();
+    let replayed = CommandId::new("c-1").unwrap();
+    (0..1000).for_each(|_| reporter.rejected("nonce_replayed", Some(&replayed)));
+    reporter.rejected("stale_command", Some(&replayed));
+    let packets = flush(&mut reporter, &sink);
+    let events: Vec<_> = packets.iter().flat_map(|packet| &packet.events).collect();
+    assert!(events.len() <= 3, "{} events", events.len());
+    assert!(events.iter().all(|event| event.attributes["command_id"] == "c-1"));
+    assert!(events.iter().any(|event| event.attributes.get("count").is_some_and(|count| count == "999")));
+}
+
 #[test]
 fn packet_that_a_sink_refuses_is_due_and_not_delivered() {
     let (mut reporter, sink) = reporter();
