@@ -34,7 +34,7 @@ enum Action {
     ///
     /// For a manager whose clock once was far ahead: since then it has refused every command as too old, and a restart does not
     /// change that. Commands that were signed after the new time and accepted before are no longer known: do not set it back
-    /// further than needed. The reset is journaled, and the next recovery reports it.
+    /// further than needed. The reset is journaled.
     ResetWatermark {
         /// The store's directory
         dir: PathBuf,

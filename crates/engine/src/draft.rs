@@ -79,6 +79,7 @@ impl<'a> Draft<'a> {
             Order::Pause { seed } => self.pause(&seed),
             Order::Resume { seed } => self.resume(&seed),
             Order::Optimizer { seed, lr_scale } => {
+                check_scale(lr_scale)?;
                 self.graft_mut(&seed)?.lr_scale = lr_scale;
                 Ok(())
             }
@@ -176,6 +177,14 @@ impl<'a> Draft<'a> {
         let (seed_id, from) = (seed.id.clone(), seed.stage.leyline());
         Refusal::Illegal(kasmina_lifecycle::IllegalTransition::NotInTable { seed_id, from, to })
     }
+}
+
+/// A scale of the learning rate that an order may set.
+pub(crate) fn check_scale(lr_scale: f64) -> Result<(), Refusal> {
+    if lr_scale.is_finite() && lr_scale > 0.0 {
+        return Ok(());
+    }
+    Err(Refusal::Malformed { field: "lr_scale", cause: format!("{lr_scale} must be finite and above 0") })
 }
 
 /// Whether the order makes sense between the order to go back and the trainer's doing so. What the others would change is about

@@ -15,7 +15,7 @@ use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, StartTraining, Subje
 
 use crate::{
     decision::{Effect, Event},
-    draft::Draft,
+    draft::{Draft, check_scale},
     input::{KernelFacts, KernelFailure},
     refusal::Refusal,
     seed::{Germinated, Graft, KernelRequest, Stage},
@@ -35,6 +35,7 @@ impl Draft<'_> {
         let seed = self.seed(id)?;
         let Stage::Dormant = seed.stage else { return Err(self.illegal(seed, Germinate::TO)) };
         let slot = seed.slot.clone();
+        check_scale(lr_scale)?;
         for name in BreakerName::ALL {
             self.breaker_allows(name)?;
         }

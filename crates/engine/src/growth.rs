@@ -19,6 +19,9 @@ use crate::{
     vitals::Probe,
 };
 
+/// The most steps of FINE_TUNE: those that a command can say.
+const MOST_FINE_TUNING: u64 = 1 << 24;
+
 impl Draft<'_> {
     /// TRAINING to BLENDING.
     pub(crate) fn start_grafting(
@@ -131,6 +134,10 @@ impl Draft<'_> {
             return Err(self.wrong_stage(id, "FINE_TUNE works in PROBATIONARY"));
         };
         self.not_paused(id, graft)?;
+        if !(1..=MOST_FINE_TUNING).contains(&steps) {
+            let cause = format!("{steps} must be from 1 to 2^24");
+            return Err(Refusal::Malformed { field: "steps", cause });
+        }
         if let Stage::Probationary(_, trial, fine_tune) = &mut self.seed_mut(id)?.stage {
             // The probes were of weights that are about to change.
             (trial.probe, *fine_tune) = (Probe::default(), FineTune(steps));

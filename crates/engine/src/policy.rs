@@ -13,7 +13,8 @@ use crate::{
 /// Gives orders after each step.
 ///
 /// A policy looks and does not touch: its orders go through the same door as signed commands, are judged by the same gates and are
-/// written to the same journal. An order that is refused changes nothing, so it costs a policy nothing to ask again.
+/// written to the same journal. An order out of turn is refused and changes nothing, so it costs a policy nothing to ask again. A gate
+/// that refuses culls its seed.
 pub trait Policy {
     /// The orders that follow from this step, in the order in which they are to be carried out.
     fn orders(&mut self, seen: &Observation<'_>) -> Vec<Order>;

@@ -48,6 +48,8 @@ pub struct SeedManager<B: GraftBackend> {
     checkpoints: Vec<epochs::InMemory<B>>,
     /// Moves that are durable and that no call has returned yet.
     moved: Vec<Transition>,
+    /// Whether seeds wait for kernels that this process, or what was undone, has not asked for.
+    ask_again: bool,
 }
 
 /// What the builder has collected.
@@ -66,8 +68,21 @@ pub(crate) struct Parts<B: GraftBackend> {
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
         let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
-        let (checkpoints, moved) = (Vec::new(), Vec::new());
-        Self { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable, checkpoints, moved }
+        let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
+        Self {
+            settings,
+            reading,
+            engine,
+            tensors,
+            policy,
+            verifier,
+            clock,
+            reporter,
+            durable,
+            checkpoints,
+            moved,
+            ask_again,
+        }
     }
 
     /// Registers a seed at a slot, from UNKNOWN to DORMANT. Orders name it by `seed`.

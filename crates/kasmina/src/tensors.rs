@@ -179,11 +179,6 @@ impl<B: GraftBackend> Tensors<B> {
         self.staged.clear();
     }
 
-    /// Forgets a kernel out of a checkpoint that its seed does not go back to.
-    pub(crate) fn unstage_seed(&mut self, seed: &SeedId) {
-        self.staged.remove(seed);
-    }
-
     /// For G1: the kernel alone, on a ramp in the shape that its slot has shown.
     pub(crate) fn rehearse(&self, seed: &SeedId, slot: &SlotId) -> Option<Rehearsal> {
         let plant = self.staged.get(seed).or_else(|| self.planted.get(seed))?;
@@ -298,14 +293,14 @@ impl<B: GraftBackend> Tensors<B> {
         Ok(std::mem::replace(&mut self.planted, planted))
     }
 
-    /// Stages a kernel out of a checkpoint for a seed that has the same one, parameter for parameter; `false` if it has not.
-    pub(crate) fn stage_checkpoint(&mut self, seed: &SeedId, plant: Plant<B>) -> bool {
-        let plant = Plant { changed: true, ..plant };
-        let same = self.planted.get(seed).is_some_and(|now| parameter_ids(&now.kernel) == parameter_ids(&plant.kernel));
-        if same {
-            self.staged.insert(seed.clone(), plant);
-        }
-        same
+    /// Whether the seed has the kernel of a checkpoint, parameter for parameter.
+    pub(crate) fn has_kernel_of(&self, seed: &SeedId, plant: &Plant<B>) -> bool {
+        self.planted.get(seed).is_some_and(|now| parameter_ids(&now.kernel) == parameter_ids(&plant.kernel))
+    }
+
+    /// Stages the kernel out of a checkpoint that a seed goes back to.
+    pub(crate) fn stage_checkpoint(&mut self, seed: SeedId, plant: Plant<B>) {
+        self.staged.insert(seed, Plant { changed: true, ..plant });
     }
 
     /// The staged or grafted kernel's weights as bytes, if they are not saved yet.

@@ -144,9 +144,18 @@ impl Keeper {
     /// a failed sync: the batch may be found when the store is opened again). Not tried while [`ready`](Self::ready) is an
     /// error. [`StoreError::UnstoredBlob`]: an entry names a blob that is not stored.
     pub fn append(&mut self, entries: &[Entry], now: Monotonic) -> Result<Range<u64>, StoreError> {
-        if let Some(digest) = entries.iter().flat_map(Entry::blobs).find(|digest| !self.blobs.contains(digest)) {
-            return Err(StoreError::UnstoredBlob { digest: *digest });
+        self.find_blobs(entries)?;
+        self.write(entries, now)
+    }
+
+    fn find_blobs(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        match entries.iter().flat_map(Entry::blobs).find(|digest| !self.blobs.contains(digest)) {
+            Some(digest) => Err(StoreError::UnstoredBlob { digest: *digest }),
+            None => Ok(()),
         }
+    }
+
+    fn write(&mut self, entries: &[Entry], now: Monotonic) -> Result<Range<u64>, StoreError> {
         self.ready(now)?;
         let places = self.journal.append(entries).inspect_err(|error| self.refuse(error, now))?;
         self.writes.succeeded();
@@ -179,7 +188,9 @@ impl Keeper {
     pub fn snapshot(&mut self, bytes: Vec<u8>, blobs: Vec<Digest>, now: Monotonic) -> Result<u64, StoreError> {
         let epochs = self.holdings.epochs().map(Epoch::to_entry);
         let batch: Vec<_> = std::iter::once(Entry::Snapshot { bytes, blobs }).chain(epochs).collect();
-        Ok(self.append(&batch, now)?.start)
+        // The epochs are in the journal already: a blob of theirs that was damaged since must not stop every snapshot.
+        self.find_blobs(&batch[..1])?;
+        Ok(self.write(&batch, now)?.start)
     }
 
     /// Whether so much was appended since the newest snapshot that it is time for another.

@@ -196,3 +196,27 @@ fn slot_holds_one_live_seed_even_if_every_gate_allows_it() {
     let second = world.order(germinate(&seed("b")));
     assert_eq!((reason(&second), second.delta.is_empty()), ("slot_taken", true));
 }
+
+#[test]
+fn number_that_no_command_could_say_is_refused() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageProbationary);
+    for lr_scale in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+        let before = world.engine.state().clone();
+        assert_eq!(
+            reason(&world.order(Order::Optimizer { seed: a.clone(), lr_scale })),
+            "malformed_command",
+            "{lr_scale}"
+        );
+        let mut germinate = germinate(&seed("c"));
+        if let Order::Germinate { lr_scale: scale, .. } = &mut germinate {
+            *scale = lr_scale;
+        }
+        assert_eq!(reason(&world.order(germinate)), "malformed_command", "{lr_scale}");
+        assert_eq!(world.engine.state(), &before);
+    }
+    for steps in [0, (1 << 24) + 1] {
+        assert_eq!(reason(&world.order(Order::FineTune { seed: a.clone(), steps })), "malformed_command", "{steps}");
+    }
+}

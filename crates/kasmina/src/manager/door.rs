@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed, Want};
+use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
@@ -95,9 +95,8 @@ impl<B: GraftBackend> SeedManager<B> {
             let noted = event.clone();
             batch.note(move |to| events::happened(to, &noted));
         }
-        if decision.answer.is_err() && measured.sla.is_some() {
-            // The checkpoint was there, and the seed does not go back to it.
-            wants.iter().filter_map(Want::seed).for_each(|seed| self.tensors.unstage_seed(seed));
+        if let (Ok(()), Some((seed, plant))) = (&decision.answer, measured.plant.take()) {
+            self.tensors.stage_checkpoint(seed, plant);
         }
         let answer = decision.answer.clone().map_err(|refusal| measured.explain(refusal));
         batch.weigh(&decision.effects);

@@ -161,6 +161,8 @@ impl<B: GraftBackend> SeedManager<B> {
             return Err(error);
         }
         self.checkpoints.retain(|held| held.epoch() <= epoch);
+        // A kernel that has arrived since is waited for again.
+        self.ask_again = true;
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));

@@ -12,22 +12,29 @@ use kasmina_telemetry::{Metric, names};
 use crate::{
     error::{CheckpointError, KernelError, Refusal},
     manager::SeedManager,
+    tensors::Plant,
 };
 
 /// Facts, and what measuring them left behind.
-#[derive(Default)]
-pub(super) struct Measured {
+pub(super) struct Measured<B: GraftBackend> {
     pub(super) facts: Facts,
     pub(super) metrics: Vec<(Option<SeedId>, Metric)>,
     /// How long going back with one seed may take.
     pub(super) sla: Option<Sla>,
+    /// The kernel that a seed goes back to, if it goes back.
+    pub(super) plant: Option<(SeedId, Plant<B>)>,
     /// Why the catalogue could not be asked.
     catalogue: Option<(BlueprintId, KernelError)>,
     /// Why the checkpoint could not be had.
     checkpoint: Option<CheckpointError>,
 }
 
-impl Measured {
+impl<B: GraftBackend> Measured<B> {
+    fn new() -> Self {
+        let facts = Facts::default();
+        Self { facts, metrics: Vec::new(), sla: None, plant: None, catalogue: None, checkpoint: None }
+    }
+
     /// The engine's refusal, with the cause that it has only read about.
     pub(super) fn explain(&mut self, refusal: engine::Refusal) -> Refusal {
         if let engine::Refusal::Kernel(_) = &refusal
@@ -46,8 +53,8 @@ impl Measured {
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Measures what is wanted; `seeds` are the records of the seeds that it is about.
-    pub(super) fn measure(&mut self, wants: &[Want], seeds: &[Seed]) -> Measured {
-        let mut measured = Measured::default();
+    pub(super) fn measure(&mut self, wants: &[Want], seeds: &[Seed]) -> Measured<B> {
+        let mut measured = Measured::new();
         let facts = &mut measured.facts;
         for want in wants {
             let seed = want.seed().and_then(|id| seeds.iter().find(|seed| seed.id == *id));
@@ -85,8 +92,9 @@ impl<B: GraftBackend> SeedManager<B> {
                 Want::Checkpoint(id, epoch) => {
                     let looked_up = self.look_up_seed(id, *epoch);
                     facts.checkpoint = Some(match looked_up {
-                        Ok((found, sla)) => {
+                        Ok((found, plant, sla)) => {
                             measured.sla = Some(sla);
+                            measured.plant = plant.map(|plant| (id.clone(), plant));
                             Ok(found)
                         }
                         Err(error) => {
@@ -101,8 +109,12 @@ impl<B: GraftBackend> SeedManager<B> {
         measured
     }
 
-    /// A seed as a checkpoint has it, its kernel staged if it is the same.
-    fn look_up_seed(&mut self, id: &SeedId, epoch: Option<u64>) -> Result<(SeedCheckpoint, Sla), CheckpointError> {
+    /// A seed as a checkpoint has it, with its kernel if that is the same.
+    fn look_up_seed(
+        &mut self,
+        id: &SeedId,
+        epoch: Option<u64>,
+    ) -> Result<(SeedCheckpoint, Option<Plant<B>>, Sla), CheckpointError> {
         let held = self.epochs();
         let target = epoch.or_else(|| held.last().copied()).filter(|epoch| held.contains(epoch));
         let Some(epoch) = target else {
@@ -117,7 +129,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 (stored.state.seeds.get(id).cloned(), plant, FULL_ROLLBACK)
             }
         };
-        let same_graft = plant.is_some_and(|plant| self.tensors.stage_checkpoint(id, plant));
-        Ok((SeedCheckpoint { epoch, seed, same_graft }, sla))
+        let plant = plant.filter(|plant| self.tensors.has_kernel_of(id, plant));
+        Ok((SeedCheckpoint { epoch, seed, same_graft: plant.is_some() }, plant, sla))
     }
 }

@@ -82,7 +82,11 @@ impl Reading {
                 let id = TelemetryPacket::decode(packet.as_slice()).map(|packet| packet.packet_id);
                 self.packets.insert(id.unwrap_or_else(|_| sequence.to_string()), sequence);
             }
-            Entry::WatermarkReset { at } => self.watermark = Some(at),
+            Entry::WatermarkReset { at } => {
+                self.watermark = Some(at);
+                // When these are forgotten, they must not raise it again.
+                self.nonces.iter_mut().for_each(|(_, issued_at)| *issued_at = at.min(*issued_at));
+            }
             Entry::Accepted { .. }
             | Entry::Refused { .. }
             | Entry::Ordered { .. }
@@ -195,6 +199,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
             durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
         }
+        self.ask_again = true;
         recovered.epochs = self.epochs();
         self.verifier.restore(reading.nonces, reading.watermark, now);
         self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);

@@ -71,6 +71,10 @@ impl<B: GraftBackend> SeedManager<B> {
         report.timing.optimizer = self.clock.monotonic().since(started);
 
         self.take_step(learned, &mut report);
+        if self.ask_again {
+            // What the disk refuses is asked for again in the next step.
+            let _ = self.fetch_awaited();
+        }
         self.follow_policy(&report);
         self.write_committed(self.step().is_multiple_of(self.settings.rollback.checkpoint_every));
         report.transitions = self.take_moved();

@@ -135,7 +135,9 @@ impl<B: GraftBackend> SeedManager<B> {
             let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
             let _ = self.kernel_came(seed, fetched, now, &mut batch);
         }
-        Ok(self.conclude(batch)?)
+        self.conclude(batch)?;
+        self.ask_again = false;
+        Ok(())
     }
 
     /// The seeds that wait for a kernel, their slots, and the kernels.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::common::{self, B, Mlp, World, bytes, determined, optimizer, refused, seed};
 use kasmina::{
-    Advance, BuildError, CheckpointError, SeedManager, Settings,
+    Advance, BuildError, CheckpointError, CommandError, SeedManager, Settings,
     commands::{BreakerName, Order},
     leyline::{
         SlotId, TrainingRunId,
@@ -517,4 +517,25 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
     }
     second.clock.set_unix(recent.after(later));
     assert_eq!(refused(second.manager.submit(&new[0])), "nonce_replayed");
+}
+
+#[test]
+fn watermark_that_was_reset_stays_so_when_nonces_of_a_clock_that_was_ahead_are_forgotten() {
+    let store = MemoryStore::new();
+    let mut world = World::recover(Settings::default(), store.clone(), store.clone()).0;
+    world.attach(&determined(Mlp::<B>::init()));
+    let right = world.clock.unix();
+    world.clock.set_unix(right.after(Duration::from_secs(365 * 86_400)));
+    world.germinate("seed-1", "mlp").unwrap();
+    // The clock is set right, and an operator resets the watermark.
+    world.clock.set_unix(right);
+    store.clone().append(&[Entry::WatermarkReset { at: right }]).unwrap();
+    world.restart(Settings::default(), &store);
+    for minutes in 1..20 {
+        world.clock.advance(Duration::from_secs(60));
+        world.clock.set_unix(right.after(Duration::from_secs(60 * minutes)));
+        let wire = world.sender.pause(&seed("seed-1"), minutes % 2 == 0, world.clock.unix()).unwrap();
+        let answer = world.manager.submit(&wire);
+        assert!(!matches!(answer, Err(CommandError::Rejected(_))), "after {minutes} minutes: {answer:?}");
+    }
 }

@@ -12,6 +12,7 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage, SeedLifecycleStage::*},
     lifecycle::Transition,
     rollback::doubles::MemoryStore,
+    safety::Clock,
 };
 
 fn stocked() -> (LateLibrary, LateHandle) {
@@ -238,5 +239,39 @@ fn delivery_that_the_disk_refuses_can_be_made_again() {
     assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 0);
     world.wait(60);
     world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
+}
+
+#[test]
+fn seed_that_waits_again_after_a_rollback_gets_its_kernel() {
+    let (mut world, handle) = world(Settings::default());
+    let mut trainee = trainee();
+    world.attach(&trainee.host);
+    world.act("seed-1", Germinate).unwrap();
+    world.manager.end_epoch();
+    world.manager.checkpoint(&trainee.host, &trainee.optimizer).unwrap();
+    world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
+    let wire = world.sender.roll_back(1, world.clock.unix()).unwrap();
+    world.manager.submit(&wire).unwrap();
+    world.manager.roll_back(&mut trainee.host, &mut trainee.optimizer).unwrap();
+    world.live::<_, (u64, Act)>(&mut trainee, 2, &[]);
+    assert_eq!(world.stage("seed-1"), SeedStageTraining, "the kernel is there, and nobody will deliver it again");
+}
+
+#[test]
+fn first_batch_after_a_restart_asks_for_kernels_that_are_waited_for() {
+    let (library, _) = stocked();
+    let store = MemoryStore::new();
+    let mut world = World::build(Settings::default(), |builder| {
+        builder.kernels(library).journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
+    });
+    let mut trainee = trainee();
+    world.attach(&trainee.host);
+    world.act("seed-1", Germinate).unwrap();
+    assert_eq!(world.stage("seed-1"), SeedStageGerminated);
+    // The library of the next process has it at once.
+    world.restart(Settings::default(), &store);
+    world.live::<_, (u64, Act)>(&mut trainee, 2, &[]);
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

@@ -13,6 +13,7 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage, SeedLifecycleStage::*},
     lifecycle::Transition,
     rollback::{Entry, Journal, doubles::MemoryStore},
+    safety::Clock,
 };
 
 fn trainee() -> Trainee<Mlp<B>> {
@@ -281,4 +282,23 @@ fn batch_that_the_disk_refuses_has_not_happened() {
     }
     assert_eq!((world.stage("seed-1"), world.stage("seed-3")), (SeedStageDormant, SeedStageDormant));
     assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 0);
+}
+
+#[test]
+fn refused_rollback_of_a_seed_leaves_the_kernel_that_the_same_batch_grafts() {
+    let (mut world, store) = journaled();
+    let trainee = trainee();
+    world.attach(&trainee.host);
+    world.manager.checkpoint(&trainee.host, &trainee.optimizer).unwrap();
+    let wires = [
+        world.wire("seed-1", Germinate),
+        world.sender.roll_back_seed(&seed("seed-1"), None, world.clock.unix()).unwrap(),
+    ];
+    let mut answers = world.manager.submit_all(wires.iter().map(Vec::as_slice)).into_iter();
+    answers.next().unwrap().unwrap();
+    assert_eq!(refused(answers.next().unwrap()), "wrong_stage");
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
+    assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 4, "its kernel is in the slot");
+    world.restart(Settings::default(), &store);
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use kasmina_leyline::{CommandId, Monotonic, UnixTime};
 use kasmina_rollback::{
-    Digest, Entry, Epoch, Keeper, KeeperSettings, Store, StoreError,
+    Digest, Entry, Epoch, Keeper, KeeperSettings, Storage, Store, StoreError,
     doubles::{MemoryStore, Operation, SimulatedDisk},
 };
 
@@ -227,6 +227,22 @@ fn unnamed_blobs_are_swept_when_the_store_opens() {
         })
         .unwrap();
     assert_eq!(count, 0);
+}
+
+#[test]
+fn damaged_blob_of_an_epoch_does_not_stop_snapshots() {
+    let disk = SimulatedDisk::new();
+    let Store { journal, blobs, .. } = Store::open_on(Arc::new(disk.clone())).unwrap();
+    let mut keeper = Keeper::open(Box::new(journal), Box::new(blobs), SETTINGS, at(0)).unwrap();
+    let blob = keeper.put(b"weights", at(0)).unwrap();
+    keeper.epoch(&Epoch { epoch: 1, step: 10, bytes: vec![1], blobs: vec![blob] }, at(0)).unwrap();
+    disk.write(&format!("{blob}.blob"), 0, b"W").unwrap();
+    assert_eq!(reason(keeper.get(&blob)), Err("corrupt_blob"));
+    for second in 1..20 {
+        keeper.snapshot(vec![1], vec![], at(second)).unwrap();
+    }
+    assert!(keeper.status().unwrap().start > 1, "the journal is compacted");
+    assert_eq!(keeper.epochs().count(), 1, "what is left of the epoch can still be read");
 }
 
 fn open() -> (MemoryStore, Keeper) {
