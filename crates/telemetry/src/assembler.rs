@@ -128,6 +128,35 @@ impl Assembler {
             .collect()
     }
 
+    /// An assembler for events and metrics that [`absorb`](Self::absorb) adds to this one, if they are wanted.
+    pub(crate) fn scratch(&self) -> Self {
+        Self {
+            source: String::new(),
+            run: self.run.clone(),
+            life: String::new(),
+            max_pending: usize::MAX,
+            pending: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    /// Adds everything that another one has collected, in its order.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        let max = self.max_pending;
+        for (seed, mut pending) in other.pending {
+            for metric in mem::take(&mut pending.metrics) {
+                self.metric(seed.as_ref(), metric);
+            }
+            let held = self.pending(seed.as_ref());
+            pending.into_events().into_iter().for_each(|event| held.push(event, max));
+        }
+    }
+
+    /// Whether there is something critical that no draft has.
+    pub(crate) fn has_undrafted(&self) -> bool {
+        self.pending.values().any(|pending| pending.critical.len() > pending.drafted)
+    }
+
     fn pending(&mut self, seed: Option<&SeedId>) -> &mut Pending {
         self.pending.entry(seed.cloned()).or_default()
     }

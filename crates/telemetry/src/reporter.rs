@@ -42,8 +42,15 @@ struct Outlet {
 
 /// Telemetry with the events of decisions that are not committed. Dropping it emits nothing.
 pub struct Draft {
-    assembler: Assembler,
+    written: Written,
     packets: Vec<Arc<TelemetryPacket>>,
+}
+
+enum Written {
+    /// What comes to what is there.
+    Additions(Assembler),
+    /// What is there then, drafts of packets counted.
+    All(Assembler),
 }
 
 impl Draft {
@@ -102,20 +109,25 @@ impl Reporter {
     /// What telemetry would be with these events and metrics.
     #[must_use]
     pub fn draft(&self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
-        let mut assembler = self.assembler.clone();
-        write(&mut assembler);
-        let packets = if self.outlets.is_empty() {
-            Vec::new()
-        } else {
-            assembler.draft_critical(step, now).into_iter().map(|draft| draft.packet).collect()
-        };
-        Draft { assembler, packets }
+        let mut additions = self.assembler.scratch();
+        write(&mut additions);
+        let critical = additions.has_undrafted() || self.assembler.has_undrafted();
+        if self.outlets.is_empty() || !critical {
+            return Draft { written: Written::Additions(additions), packets: Vec::new() };
+        }
+        let mut all = self.assembler.clone();
+        all.absorb(additions);
+        let packets = all.draft_critical(step, now).into_iter().map(|draft| draft.packet).collect();
+        Draft { written: Written::All(all), packets }
     }
 
     /// Emits what was drafted. Its critical packets are at these places of the journal.
     pub fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
-        let Draft { assembler, packets } = draft;
-        self.assembler = assembler;
+        let Draft { written, packets } = draft;
+        match written {
+            Written::Additions(additions) => self.assembler.absorb(additions),
+            Written::All(all) => self.assembler = all,
+        }
         self.drafts.extend(packets.into_iter().map(|packet| packet.packet_id.clone()).zip(places));
     }
 

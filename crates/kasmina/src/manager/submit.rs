@@ -1,5 +1,7 @@
 //! Orders as they come: from the wire, from the process that owns the manager, and kernels that arrive late.
 
+use std::sync::Arc;
+
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Input, Seed, commands::Order};
 use kasmina_kernel_load::{Artifact, LoadError};
@@ -28,7 +30,7 @@ pub struct Receipt {
 /// A verified command with what was decided about it.
 struct Decided {
     id: CommandId,
-    command: AdaptationCommand,
+    command: Arc<AdaptationCommand>,
     answer: Result<(), Refusal>,
     /// The decisions of the batch that are this command's.
     decisions: std::ops::Range<usize>,
@@ -157,23 +159,23 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Decides a command, once: its nonce is remembered whatever the answer is.
     fn decide_command(&mut self, wire: &[u8], verified: &Verified, batch: &mut Batch) -> Decided {
-        let (id, command) = (verified.id().clone(), verified.command().clone());
+        let (id, command) = (verified.id().clone(), Arc::new(verified.command().clone()));
         batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at: verified.issued_at() });
         let from = batch.decisions();
         let answered = batch.entries.len();
         let answer = match kasmina_commands::read(verified, &self.reading, self.clock.unix()) {
             Ok(read) => {
-                let (about, notices) = (command.clone(), read.notices.clone());
+                let (about, notices) = (Arc::clone(&command), read.notices.clone());
                 batch.note(move |to| events::noticed(to, &about, &notices));
                 let answer = self.decide(Input::Order(read.order.clone()), batch);
                 if answer.is_ok() {
-                    let about = command.clone();
+                    let about = Arc::clone(&command);
                     batch.note(move |to| events::accepted(to, &about, &read));
                 }
                 answer
             }
             Err(unreadable) => {
-                let (about, notices) = (command.clone(), unreadable.notices.clone());
+                let (about, notices) = (Arc::clone(&command), unreadable.notices.clone());
                 batch.note(move |to| events::noticed(to, &about, &notices));
                 Err(Refusal::Unreadable(unreadable))
             }
@@ -181,7 +183,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let entry = match &answer {
             Ok(()) => Entry::Accepted { command_id: id.clone(), wire: wire.to_vec() },
             Err(refusal) => {
-                let (about, refused) = (command.clone(), refusal.summary());
+                let (about, refused) = (Arc::clone(&command), refusal.summary());
                 batch.note(move |to| events::refused(to, &about, &refused));
                 Entry::Refused { command_id: id.to_string(), reason: refusal.reason().to_owned() }
             }
