@@ -1,7 +1,7 @@
 //! Telemetry on its way to the sinks.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -17,6 +17,8 @@ pub struct Reporter {
     due: BTreeMap<SeedId, u64>,
     /// Rejected commands that name no id, by reason. Emitted once a step with their number, so that a flood fills no memory.
     unauthenticated: BTreeMap<&'static str, u64>,
+    /// How often each rejected command has come again since the last flush, by reason. Only the first time is an event of its own.
+    repeated: BTreeMap<(&'static str, CommandId), u64>,
     /// Places in the journal of drafts of packets that have not been made yet.
     drafts: BTreeMap<String, u64>,
 }
@@ -59,7 +61,14 @@ impl Reporter {
             delivered: BTreeMap::new(),
         };
         let outlets = sinks.into_iter().map(outlet).collect();
-        Self { assembler, outlets, due: BTreeMap::new(), unauthenticated: BTreeMap::new(), drafts: BTreeMap::new() }
+        Self {
+            assembler,
+            outlets,
+            due: BTreeMap::new(),
+            unauthenticated: BTreeMap::new(),
+            repeated: BTreeMap::new(),
+            drafts: BTreeMap::new(),
+        }
     }
 
     /// Adds an event to the next packet about the seed, or about the run.
@@ -77,13 +86,18 @@ impl Reporter {
         write(&mut self.assembler);
     }
 
-    /// A command was rejected. Commands that name no id are counted by reason, and each count is one event of the next flush.
+    /// A command was rejected. Commands that name no id are counted by reason, and each count is one event of the next flush; so is
+    /// the number of times that the same command came again.
     pub fn rejected(&mut self, reason: &'static str, id: Option<&CommandId>) {
         match id {
             None => *self.unauthenticated.entry(reason).or_default() += 1,
-            Some(id) => {
-                self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("command_id", id));
-            }
+            Some(id) => match self.repeated.entry((reason, id.clone())) {
+                Entry::Occupied(mut repeated) => *repeated.get_mut() += 1,
+                Entry::Vacant(first) => {
+                    first.insert(0);
+                    self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("command_id", id));
+                }
+            },
         }
     }
 
@@ -140,6 +154,10 @@ impl Reporter {
     pub fn flush(&mut self, step: u64, now: UnixTime, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
         for (reason, count) in std::mem::take(&mut self.unauthenticated) {
             self.emit(None, Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count));
+        }
+        for ((reason, id), count) in std::mem::take(&mut self.repeated).into_iter().filter(|(_, count)| *count > 0) {
+            let event = Event::new(names::COMMAND_REJECTED).with("reason", reason).with("command_id", id);
+            self.emit(None, event.with("count", count));
         }
         let waiting = self.outlets.iter().map(|outlet| outlet.lanes.waiting().0).max().unwrap_or_default();
         if waiting > 0 {
