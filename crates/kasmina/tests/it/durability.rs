@@ -571,3 +571,33 @@ fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
         assert!(!matches!(answer, Err(CommandError::Rejected(_))), "after {minutes} minutes: {answer:?}");
     }
 }
+
+#[test]
+fn command_before_the_host_was_shown_culls_no_seed() {
+    let store = MemoryStore::new();
+    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let mut first = world(&store, settings());
+    first.attach(&host);
+    first.germinate("seed-1", "mlp").unwrap();
+    first.germinate("seed-2", "late").unwrap();
+    (1..=20).for_each(|at| drop(first.step(&mut host, &mut optimizer, at)));
+    first.graft("seed-1", "RESIDUAL", 5.0).unwrap();
+    let wire = first.sender.pause(&seed("seed-2"), false, first.clock.unix()).unwrap();
+    first.manager.submit(&wire).unwrap();
+    (21..=30).for_each(|at| drop(first.step(&mut host, &mut optimizer, at)));
+    drop(first);
+
+    let mut second = world(&store, settings());
+    second.clock.set_unix(second.clock.unix().after(Duration::from_secs(100)));
+    let resume = |world: &mut World| {
+        let wire = world.sender.pause(&seed("seed-2"), true, world.clock.unix()).unwrap();
+        world.manager.submit(&wire)
+    };
+    assert_eq!(refused(second.operate("seed-1", SeedOpStabilize)), "not_measured");
+    assert_eq!(refused(resume(&mut second)), "not_measured");
+    assert_eq!((second.stage("seed-1"), second.stage("seed-2")), (SeedStageBlending, SeedStageTraining));
+    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    second.operate("seed-1", SeedOpStabilize).unwrap();
+    resume(&mut second).unwrap();
+    assert_eq!(second.stage("seed-1"), SeedStageShadowing);
+}
