@@ -209,21 +209,15 @@ impl Draft<'_> {
         expected_stage: SeedLifecycleStage,
     ) -> Result<GradientHealthEvidence, Refusal> {
         let violations = self.seed(id)?.violations;
-        Ok(match self.facts.rehearsal {
-            Some(rehearsal) => GradientHealthEvidence {
-                expected_stage,
-                kernel: KernelOrigin::Verified,
-                violations,
-                loss: rehearsal.loss,
-                gradient_norm: rehearsal.gradient_norm,
-            },
-            None => GradientHealthEvidence {
-                expected_stage,
-                kernel: KernelOrigin::Missing,
-                violations,
-                loss: 0.0,
-                gradient_norm: 0.0,
-            },
+        // Before the host has shown the slot, nothing can be said of the kernel.
+        let missing = || Refusal::NotMeasured { seed: id.clone(), what: "its kernel has not been run at its slot" };
+        let rehearsal = self.facts.rehearsal.ok_or_else(missing)?;
+        Ok(GradientHealthEvidence {
+            expected_stage,
+            kernel: KernelOrigin::Verified,
+            violations,
+            loss: rehearsal.loss,
+            gradient_norm: rehearsal.gradient_norm,
         })
     }
 }

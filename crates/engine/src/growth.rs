@@ -1,9 +1,7 @@
 //! From TRAINING to FOSSILIZED: G2, G3, and G4 twice.
 
 use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
-use kasmina_gates::{
-    ImpactMetric, Interface, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus,
-};
+use kasmina_gates::{ImpactMetric, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus};
 use kasmina_leyline::{
     SeedId,
     v1::SeedLifecycleStage::{self, SeedStageBlending, SeedStageProbationary, SeedStageShadowing, SeedStageTraining},
@@ -70,12 +68,12 @@ impl Draft<'_> {
         if !blend.is_complete() {
             return Err(Refusal::BlendingIncomplete { seed: id.clone(), alpha: blend.alpha().get() });
         }
-        let nothing = || Interface { rank: 0, channels: (0, 0), dtype: "none".to_owned() };
+        let slot = self.facts.slot.clone().ok_or_else(|| not_measured(id, "the host has not shown its slot yet"))?;
         let ownership = self.facts.ownership.get(id).copied().unwrap_or_default();
         let evidence = InterfaceEvidence {
             expected_stage: SeedStageBlending,
             kernel: graft.contract.clone().into(),
-            slot: self.facts.slot.clone().map_or_else(nothing, Into::into),
+            slot: slot.into(),
             parameters: (ownership.own, ownership.registered),
             foreign_parameters: ownership.foreign,
             // What was not measured is not there.

@@ -13,6 +13,7 @@ use kasmina_engine::{Delta, Seed, State, state::RunState};
 use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
+use kasmina_security::Retention;
 use prost::Message;
 
 use crate::{
@@ -76,7 +77,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) weights: BTreeSet<SeedId>,
     /// Critical packets that the batch causes.
     pub(crate) packets: Vec<Vec<u8>>,
-    pub(crate) watermark: Option<UnixTime>,
+    /// What the verifier must be told after a restart.
+    pub(crate) retention: Retention,
     pub(crate) undelivered: BTreeSet<u64>,
 }
 
@@ -189,12 +191,15 @@ impl Durable {
         // Asked before anything is encoded.
         self.keeper.ready(now)?;
         let forgettable = self.nonces.forgettable(now);
-        let watermark = self.nonces.watermark(batch.watermark, forgettable);
+        let watermark = self.nonces.watermark(batch.retention, forgettable);
         let step = batch.delta.run.as_ref().unwrap_or(&batch.state.run).step;
         let mut entries = Vec::new();
         if self.keeper.snapshots().next().is_none() {
             entries.push(self.snapshot(batch.state, watermark, now)?);
         }
+        let reset = batch.retention.reset.filter(|at| self.nonces.reset_written != Some(*at));
+        // Before the nonces of this batch, which are newer.
+        entries.extend(reset.map(|at| Entry::WatermarkReset { at }));
         let mut weights = self.save(&batch.weights, tensors, step, now)?;
         let record = |seed: &SeedId| batch.delta.seeds.get(seed).or_else(|| batch.state.seeds.get(seed));
         let detached = self.weights.keys().filter(|seed| !has_graft(record(seed)));
@@ -237,6 +242,7 @@ impl Durable {
             self.learned.remove(seed);
         });
         self.nonces.written(newest_nonce, now);
+        self.nonces.reset_written = batch.retention.reset;
         if let Some(since) = forgettable {
             // The watermark that stands for them is durable.
             self.keeper.retain_nonces_since(since);
@@ -320,10 +326,10 @@ impl Durable {
     pub(crate) fn write_snapshot(
         &mut self,
         state: &State,
-        watermark: Option<UnixTime>,
+        retention: Retention,
         now: Monotonic,
     ) -> Result<(), CheckpointError> {
-        let watermark = self.nonces.watermark(watermark, None);
+        let watermark = self.nonces.watermark(retention, None);
         let Entry::Snapshot { bytes, blobs } = self.snapshot(state, watermark, now)? else { return Ok(()) };
         self.keeper.snapshot(bytes, blobs, now)?;
         self.saves = 0;
@@ -443,6 +449,10 @@ struct Nonces {
     forgotten: Option<UnixTime>,
     /// What the verifier said last.
     verifiers: Option<UnixTime>,
+    /// The last reset that the verifier told of.
+    reset: Option<UnixTime>,
+    /// The last reset that is in the journal.
+    reset_written: Option<UnixTime>,
 }
 
 impl Nonces {
@@ -457,18 +467,25 @@ impl Nonces {
     }
 
     /// The watermark of a process that comes back without the nonces from before `since`.
-    fn watermark(&mut self, verifiers: Option<UnixTime>, since: Option<Monotonic>) -> Option<UnixTime> {
+    fn watermark(&mut self, told: Retention, since: Option<Monotonic>) -> Option<UnixTime> {
         while let Some((_, newest)) = self.written.front().copied().filter(|(written, _)| Some(*written) < since) {
             self.forgotten = self.forgotten.max(Some(newest));
             self.written.pop_front();
         }
-        if verifiers < self.verifiers {
-            // An operator has lowered it.
-            self.forgotten = self.forgotten.min(verifiers);
-            self.written.iter_mut().for_each(|(_, newest)| *newest = verifiers.map_or(*newest, |at| at.min(*newest)));
+        if told.reset != self.reset {
+            self.lower_to(told.reset);
         }
-        self.verifiers = verifiers;
-        self.forgotten.max(verifiers)
+        if told.watermark < self.verifiers {
+            self.lower_to(told.watermark);
+        }
+        (self.verifiers, self.reset) = (told.watermark, told.reset);
+        self.forgotten.max(told.watermark)
+    }
+
+    /// An operator has lowered the watermark.
+    fn lower_to(&mut self, watermark: Option<UnixTime>) {
+        self.forgotten = self.forgotten.min(watermark);
+        self.written.iter_mut().for_each(|(_, newest)| *newest = watermark.map_or(*newest, |at| at.min(*newest)));
     }
 }
 

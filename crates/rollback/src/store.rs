@@ -144,7 +144,8 @@ impl Store {
     }
 
     /// Cuts a damaged journal off at the first damage, so that it opens again, and keeps what was after the cut in
-    /// `journal.damaged-<offset>`. `None` if there is no damage.
+    /// `journal.damaged-<offset>`, with a number behind it if an earlier salvage has kept other bytes there. `None` if there is no
+    /// damage.
     ///
     /// This forgets acknowledged records. It is for a person to decide, never for a restart loop.
     ///
@@ -163,7 +164,7 @@ impl Store {
         let found = scan(storage, JOURNAL)?;
         let Some(damage) = found.damage else { return Ok(None) };
         let behind = storage.read(JOURNAL, found.sound..found.length)?;
-        let kept = format!("{JOURNAL}.damaged-{}", found.sound);
+        let kept = place_for(storage, &format!("{JOURNAL}.damaged-{}", found.sound), &behind)?;
         let staged = stage(storage, &kept, |staged| storage.write(staged, 0, &behind))?;
         storage.rename(&staged, &kept)?;
         storage.sync_directory()?;
@@ -193,6 +194,19 @@ fn claim(directory: &Path) -> Result<FileStorage, StoreError> {
         recognise(&FileStorage::inspect(directory))?;
     }
     FileStorage::open(directory)
+}
+
+/// A name for these bytes under which no others are kept.
+fn place_for(storage: &dyn Storage, name: &str, bytes: &[u8]) -> Result<String, StoreError> {
+    let (mut place, mut number) = (name.to_owned(), 1);
+    while let Some(length) = storage.length(&place)? {
+        if storage.read(&place, 0..length)? == bytes {
+            break;
+        }
+        number += 1;
+        place = format!("{name}-{number}");
+    }
+    Ok(place)
 }
 
 /// Reads a blob and gives its length.

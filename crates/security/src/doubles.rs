@@ -51,6 +51,6 @@ impl Verifier for AcceptAll {
     fn restore(&mut self, _: Vec<(CommandId, UnixTime)>, _: Option<UnixTime>, _: Monotonic) {}
 
     fn retention(&self) -> Retention {
-        Retention { ttl: NonceLedger::TTL, watermark: None }
+        Retention { ttl: NonceLedger::TTL, watermark: None, reset: None }
     }
 }

@@ -23,6 +23,8 @@ pub struct NonceLedger {
     order: VecDeque<Entry>,
     /// Commands issued at this time or before are too old.
     watermark: Option<UnixTime>,
+    /// The time of the last reset.
+    reset: Option<UnixTime>,
     evictions: u64,
 }
 
@@ -70,6 +72,7 @@ impl NonceLedger {
             seen: Seen::default(),
             order: VecDeque::new(),
             watermark: None,
+            reset: None,
             evictions: 0,
         }
     }
@@ -113,12 +116,18 @@ impl NonceLedger {
         self.watermark
     }
 
+    /// The time of the last reset.
+    pub(crate) const fn reset(&self) -> Option<UnixTime> {
+        self.reset
+    }
+
     /// Lowers the watermark to `now` if it is later, and keeps ids that are still remembered from raising it again. Returns whether
     /// it was lowered. See [`CommandVerifier::reset_watermark`](crate::CommandVerifier::reset_watermark) for the price.
     pub fn reset_watermark(&mut self, now: UnixTime) -> bool {
         for entry in &mut self.order {
             entry.issued_at = entry.issued_at.min(now);
         }
+        self.reset = Some(now);
         let ahead = self.watermark > Some(now);
         if ahead {
             self.watermark = Some(now);

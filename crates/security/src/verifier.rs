@@ -60,6 +60,9 @@ pub struct Retention {
     pub ttl: Duration,
     /// Commands issued at this time or before are no longer accepted, because their nonces may have been forgotten.
     pub watermark: Option<UnixTime>,
+    /// The time to which an operator has reset the watermark in this process. Commands that were accepted before the reset must not
+    /// raise it above this time when their nonces are forgotten.
+    pub reset: Option<UnixTime>,
 }
 
 /// Decides which commands are accepted.
@@ -159,7 +162,7 @@ impl Verifier for RejectAll {
     }
 
     fn retention(&self) -> Retention {
-        Retention { ttl: Duration::MAX, watermark: self.watermark }
+        Retention { ttl: Duration::MAX, watermark: self.watermark, reset: None }
     }
 }
 
@@ -274,7 +277,7 @@ impl Verifier for CommandVerifier {
     }
 
     fn retention(&self) -> Retention {
-        Retention { ttl: self.ledger.ttl(), watermark: self.ledger.watermark() }
+        Retention { ttl: self.ledger.ttl(), watermark: self.ledger.watermark(), reset: self.ledger.reset() }
     }
 
     fn gauges(&self) -> LedgerGauges {

@@ -251,10 +251,10 @@ impl<B: GraftBackend> SeedManager<B> {
         packets: Vec<Vec<u8>>,
     ) -> Result<Written, CheckpointError> {
         let started = self.clock.monotonic();
-        let (watermark, undelivered) = (self.verifier.retention().watermark, self.reporter.undelivered());
+        let (retention, undelivered) = (self.verifier.retention(), self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
         let batch =
-            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, watermark, undelivered };
+            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, retention, undelivered };
         let written = durable.append(batch, &mut self.tensors, started)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }
@@ -269,10 +269,10 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     fn write_snapshot_if_due(&mut self) {
-        let (now, watermark) = (self.clock.monotonic(), self.verifier.retention().watermark);
+        let (now, retention) = (self.clock.monotonic(), self.verifier.retention());
         let Some(durable) = &mut self.durable else { return };
         if durable.snapshot_due()
-            && let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now)
+            && let Err(error) = durable.write_snapshot(self.engine.state(), retention, now)
         {
             self.emit_failure(&error);
         }

@@ -246,9 +246,9 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Writes down that another process works on the run now.
     fn begin_incarnation(&mut self, recovered: &Recovered, now: Monotonic) {
-        let watermark = self.verifier.retention().watermark;
+        let retention = self.verifier.retention();
         let Some(durable) = &mut self.durable else { return };
-        if let Err(error) = durable.write_snapshot(self.engine.state(), watermark, now) {
+        if let Err(error) = durable.write_snapshot(self.engine.state(), retention, now) {
             // The next process will not know of this one: a random number has to keep their packets apart.
             let chance = burn::module::ParamId::new().val();
             self.reporter.resume(&format!("{}-{chance:x}", recovered.incarnation), &BTreeSet::new());

@@ -4,12 +4,16 @@ mod damage;
 mod power;
 mod telemetry;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::common::{self, B, Mlp, World, bytes, determined, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, CommandError, SeedManager, Settings,
     commands::{BreakerName, Order},
+    doubles::SECRET,
     leyline::{
         SlotId, TrainingRunId,
         v1::{
@@ -24,6 +28,7 @@ use kasmina::{
         doubles::{MemoryStore, conformance::records},
     },
     safety::Clock,
+    security::{CommandVerifier, KeyRing, Secret},
 };
 
 /// Every step's weights are in the store.
@@ -538,4 +543,61 @@ fn watermark_that_was_reset_stays_so_when_nonces_of_a_clock_that_was_ahead_are_f
         let answer = world.manager.submit(&wire);
         assert!(!matches!(answer, Err(CommandError::Rejected(_))), "after {minutes} minutes: {answer:?}");
     }
+}
+
+#[test]
+fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
+    let store = MemoryStore::new();
+    let keys = KeyRing::of("k1", Secret::new(SECRET).unwrap());
+    let verifier = Arc::new(Mutex::new(CommandVerifier::new(keys)));
+    let mut world = World::build(Settings::default(), |builder| {
+        let builder = builder.verifier(Arc::clone(&verifier)).journal(store.clone(), store.clone());
+        builder.build(&Default::default()).unwrap()
+    });
+    world.attach(&determined(Mlp::<B>::init()));
+    let right = world.clock.unix();
+    world.clock.set_unix(right.after(Duration::from_secs(365 * 86_400)));
+    world.germinate("seed-1", "mlp").unwrap();
+    // The clock is set right, and an operator resets the watermark at once.
+    world.clock.set_unix(right);
+    verifier.lock().unwrap().reset_watermark(right);
+    for minutes in 1..30 {
+        if minutes == 15 {
+            world.restart(Settings::default(), &store);
+        }
+        world.clock.advance(Duration::from_secs(60));
+        let wire = world.sender.pause(&seed("seed-1"), minutes % 2 == 0, world.clock.unix()).unwrap();
+        let answer = world.manager.submit(&wire);
+        assert!(!matches!(answer, Err(CommandError::Rejected(_))), "after {minutes} minutes: {answer:?}");
+    }
+}
+
+#[test]
+fn command_before_the_host_was_shown_culls_no_seed() {
+    let store = MemoryStore::new();
+    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let mut first = world(&store, settings());
+    first.attach(&host);
+    first.germinate("seed-1", "mlp").unwrap();
+    first.germinate("seed-2", "late").unwrap();
+    (1..=20).for_each(|at| drop(first.step(&mut host, &mut optimizer, at)));
+    first.graft("seed-1", "RESIDUAL", 5.0).unwrap();
+    let wire = first.sender.pause(&seed("seed-2"), false, first.clock.unix()).unwrap();
+    first.manager.submit(&wire).unwrap();
+    (21..=30).for_each(|at| drop(first.step(&mut host, &mut optimizer, at)));
+    drop(first);
+
+    let mut second = world(&store, settings());
+    second.clock.set_unix(second.clock.unix().after(Duration::from_secs(100)));
+    let resume = |world: &mut World| {
+        let wire = world.sender.pause(&seed("seed-2"), true, world.clock.unix()).unwrap();
+        world.manager.submit(&wire)
+    };
+    assert_eq!(refused(second.operate("seed-1", SeedOpStabilize)), "not_measured");
+    assert_eq!(refused(resume(&mut second)), "not_measured");
+    assert_eq!((second.stage("seed-1"), second.stage("seed-2")), (SeedStageBlending, SeedStageTraining));
+    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    second.operate("seed-1", SeedOpStabilize).unwrap();
+    resume(&mut second).unwrap();
+    assert_eq!(second.stage("seed-1"), SeedStageShadowing);
 }

@@ -282,3 +282,25 @@ fn records(store: &mut Store) -> Vec<Record> {
 fn entry(sequence: u64) -> Entry {
     Entry::Telemetry { packet: (0..sequence as u8 + 10).map(|byte| byte.wrapping_mul(37) ^ sequence as u8).collect() }
 }
+
+#[test]
+fn second_salvage_at_the_same_place_keeps_what_the_first_has_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = directory.path().join("journal");
+    let kept: Vec<_> = [b"first", b"other"]
+        .into_iter()
+        .map(|text| {
+            let entry = Entry::Ordered { description: text.to_vec() };
+            Store::open(directory.path()).unwrap().journal.append(&[entry]).unwrap();
+            let mut bytes = std::fs::read(&journal).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&journal, bytes).unwrap();
+            Store::salvage(directory.path()).unwrap().unwrap().kept
+        })
+        .collect();
+    for (path, text) in kept.iter().zip([b"first", b"other"]) {
+        let bytes = std::fs::read(path).unwrap();
+        assert!(bytes.windows(text.len()).any(|window| window == text), "{}", path.display());
+    }
+    Store::open(directory.path()).unwrap();
+}

@@ -234,7 +234,7 @@ fn accept_all_returns_what_it_read_and_follows_its_script() {
     assert_eq!(reason(double.verify(&without_id.encode_to_vec(), WALL, NOW)), "missing_command_id");
     let without_time = AdaptationCommand { issued_at: None, ..command("c", WALL) };
     assert_eq!(reason(double.verify(&without_time.encode_to_vec(), WALL, NOW)), "missing_timestamp");
-    assert_eq!(double.retention(), Retention { ttl: NonceLedger::TTL, watermark: None });
+    assert_eq!(double.retention(), Retention { ttl: NonceLedger::TTL, watermark: None, reset: None });
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn reject_all_keeps_everything_it_was_given() {
     let mut verifier = RejectAll::default();
     verifier.restore(Vec::new(), Some(WALL), NOW);
     verifier.restore(Vec::new(), None, NOW);
-    assert_eq!(verifier.retention(), Retention { ttl: Duration::MAX, watermark: Some(WALL) });
+    assert_eq!(verifier.retention(), Retention { ttl: Duration::MAX, watermark: Some(WALL), reset: None });
 }
 
 /// A clock that was a day ahead, and an operator who has set it right.
