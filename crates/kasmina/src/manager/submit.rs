@@ -131,8 +131,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Asks for every kernel that a seed waits for.
     pub(super) fn fetch_awaited(&mut self) -> Result<(), Refusal> {
-        let mut batch = Batch::default();
-        for (seed, slot, blueprint) in self.awaiting() {
+        let (awaiting, mut batch) = (self.awaiting(), Batch::default());
+        if awaiting.is_empty() {
+            self.ask_again = false;
+            return Ok(());
+        }
+        for (seed, slot, blueprint) in awaiting {
             let now = self.clock.monotonic();
             let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
             let _ = self.kernel_came(seed, fetched, now, &mut batch);
