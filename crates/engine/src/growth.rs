@@ -32,7 +32,7 @@ impl Draft<'_> {
         let Stage::Training(graft) = &seed.stage else { return Err(self.illegal(seed, StartGrafting::TO)) };
         let (graft, violations) = (graft.clone(), seed.violations);
         self.not_paused(id, &graft)?;
-        self.fits_channels(&config)?;
+        self.fits_channels(id, &config)?;
         if graft.vitals.losses.len() < self.settings().min_losses {
             return Err(not_measured(id, "too few losses in TRAINING"));
         }
@@ -144,15 +144,17 @@ impl Draft<'_> {
     }
 
     /// CHANNEL has one alpha for each channel of the slot.
-    fn fits_channels(&self, blend: &BlendConfig) -> Result<(), Refusal> {
-        let channels = self.facts.slot.as_ref().map(|slot| slot.channels.1);
-        match (blend.alpha_vec(), channels) {
-            (Some(alphas), Some(channels)) if alphas.len() != channels => Err(Refusal::Malformed {
-                field: "annotations[\"alpha_vec\"]",
-                cause: format!("has {} entries, the slot has {channels} channels", alphas.len()),
-            }),
-            _ => Ok(()),
+    fn fits_channels(&self, id: &SeedId, blend: &BlendConfig) -> Result<(), Refusal> {
+        let Some(alphas) = blend.alpha_vec() else { return Ok(()) };
+        let slot = self.facts.slot.as_ref().ok_or_else(|| not_measured(id, "the host has not shown its slot yet"))?;
+        let channels = slot.channels.1;
+        if alphas.len() == channels {
+            return Ok(());
         }
+        Err(Refusal::Malformed {
+            field: "annotations[\"alpha_vec\"]",
+            cause: format!("has {} entries, the slot has {channels} channels", alphas.len()),
+        })
     }
 
     /// For G4: the losses of the probes.

@@ -18,6 +18,7 @@ use burn::{
 use fastrand::Rng;
 use kasmina::{
     CommandError, CommandSender, Receipt, SeedManager,
+    gates::doubles::AllowAll,
     kernel_load::{Digest, DirectoryLibrary, weights::module_to_bytes},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
@@ -76,6 +77,7 @@ impl Child {
         let ledger = NonceLedger::new(NONCE_TTL, NonceLedger::CAPACITY);
         let (manager, recovered) = SeedManager::<B>::builder(TrainingRunId::new("crash-test")?)
             .settings(world::settings())
+            .gatekeepers(AllowAll)
             .verifier(CommandVerifier::new(KeyRing::of("crash", secret.clone())).with_ledger(ledger))
             .kernels(DirectoryLibrary::open(args.dir.join("kernels"))?)
             .clock(clock)

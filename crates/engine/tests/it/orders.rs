@@ -220,3 +220,21 @@ fn number_that_no_command_could_say_is_refused() {
         assert_eq!(reason(&world.order(Order::FineTune { seed: a.clone(), steps })), "malformed_command", "{steps}");
     }
 }
+
+#[test]
+fn channel_blend_waits_until_the_host_has_shown_its_slot() {
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageTraining);
+    world.step(&[], &[]);
+    world.step(&[], &[]);
+    let blend = |alphas: usize| Order::StartGrafting {
+        seed: seed("a"),
+        blend: kasmina_blending::BlendConfig::channel(vec![0.5; alphas]).unwrap(),
+        schedule: kasmina_blending::AlphaSchedule::Linear { total_steps: 2 },
+    };
+    let unseen = world.engine.decide(Input::Order(blend(3)), &Facts::default(), world.now);
+    assert_eq!((reason(&unseen), unseen.delta.is_empty()), ("not_measured", true));
+    assert_eq!(reason(&world.order(blend(3))), "malformed_command");
+    assert_eq!(reason(&world.order(blend(4))), "ok");
+}
