@@ -1,7 +1,7 @@
 //! What is acknowledged is durable: the journal and the weights behind it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     mem,
     ops::ControlFlow,
     sync::Arc,
@@ -18,6 +18,7 @@ use prost::Message;
 
 use crate::{
     error::CheckpointError,
+    nonces::Nonces,
     records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
     tensors::{Plant, Tensors},
 };
@@ -113,7 +114,7 @@ impl Durable {
             learned: BTreeSet::new(),
             run_written: None,
             undelivered: BTreeSet::new(),
-            nonces: Nonces { retention, ..Nonces::default() },
+            nonces: Nonces::new(retention),
             opened,
             failing: false,
             failure_emitted: false,
@@ -197,7 +198,7 @@ impl Durable {
         if self.keeper.snapshots().next().is_none() {
             entries.push(self.snapshot(batch.state, watermark, now)?);
         }
-        let reset = batch.retention.reset.filter(|at| self.nonces.reset_written != Some(*at));
+        let reset = self.nonces.unwritten_reset(batch.retention);
         // Before the nonces of this batch, which are newer.
         entries.extend(reset.map(|at| Entry::WatermarkReset { at }));
         let mut weights = self.save(&batch.weights, tensors, step, now)?;
@@ -242,7 +243,7 @@ impl Durable {
             self.learned.remove(seed);
         });
         self.nonces.written(newest_nonce, now);
-        self.nonces.reset_written = batch.retention.reset;
+        self.nonces.reset_is_written(batch.retention);
         if let Some(since) = forgettable {
             // The watermark that stands for them is durable.
             self.keeper.retain_nonces_since(since);
@@ -435,57 +436,6 @@ impl Durable {
     /// Whether this failure is the first since something could be written: then it is to be emitted.
     pub(crate) const fn first_failure(&mut self) -> bool {
         !mem::replace(&mut self.failure_emitted, true)
-    }
-}
-
-/// When nonces were written, and what stands for those that the journal may forget: the verifier forgets only when the next
-/// command comes.
-#[derive(Default)]
-struct Nonces {
-    retention: Duration,
-    /// When batches with nonces were written, and the latest issue in each, oldest first.
-    written: VecDeque<(Monotonic, UnixTime)>,
-    /// The latest issue of those that may be forgotten.
-    forgotten: Option<UnixTime>,
-    /// What the verifier said last.
-    verifiers: Option<UnixTime>,
-    /// The last reset that the verifier told of.
-    reset: Option<UnixTime>,
-    /// The last reset that is in the journal.
-    reset_written: Option<UnixTime>,
-}
-
-impl Nonces {
-    fn written(&mut self, newest: Option<UnixTime>, now: Monotonic) {
-        self.written.extend(newest.map(|newest| (now, newest)));
-    }
-
-    /// Nonces that were written before this time can go.
-    fn forgettable(&self, now: Monotonic) -> Option<Monotonic> {
-        let age = now.since(Monotonic::ORIGIN).checked_sub(self.retention)?;
-        Some(Monotonic::ORIGIN.after(age))
-    }
-
-    /// The watermark of a process that comes back without the nonces from before `since`.
-    fn watermark(&mut self, told: Retention, since: Option<Monotonic>) -> Option<UnixTime> {
-        while let Some((_, newest)) = self.written.front().copied().filter(|(written, _)| Some(*written) < since) {
-            self.forgotten = self.forgotten.max(Some(newest));
-            self.written.pop_front();
-        }
-        if told.reset != self.reset {
-            self.lower_to(told.reset);
-        }
-        if told.watermark < self.verifiers {
-            self.lower_to(told.watermark);
-        }
-        (self.verifiers, self.reset) = (told.watermark, told.reset);
-        self.forgotten.max(told.watermark)
-    }
-
-    /// An operator has lowered the watermark.
-    fn lower_to(&mut self, watermark: Option<UnixTime>) {
-        self.forgotten = self.forgotten.min(watermark);
-        self.written.iter_mut().for_each(|(_, newest)| *newest = watermark.map_or(*newest, |at| at.min(*newest)));
     }
 }
 

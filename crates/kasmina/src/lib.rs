@@ -89,6 +89,7 @@ mod durable;
 mod error;
 mod events;
 mod manager;
+mod nonces;
 mod ports;
 mod records;
 mod report;
