@@ -11,7 +11,7 @@ pub const SECRET_VARIABLE: &str = "ESPER_LEYLINE_SECRET";
 /// The environment variable that names a file with the secret, to keep it out of the environment.
 pub const SECRET_FILE_VARIABLE: &str = "ESPER_LEYLINE_SECRET_FILE";
 
-/// Why there is no secret.
+/// Why the secret could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the names of the fields say it")]

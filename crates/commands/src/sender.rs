@@ -60,7 +60,7 @@ impl CommandSender {
     }
 
     /// Gives its orders a deadline: a receiver refuses one that arrives more than `deadline_ms` milliseconds after it was signed.
-    /// 0, the default, is no deadline.
+    /// 0, the default, means that there is no deadline.
     #[must_use]
     pub const fn with_deadline_ms(mut self, deadline_ms: u32) -> Self {
         self.deadline_ms = deadline_ms;

@@ -1,4 +1,4 @@
-//! Where the secret is found.
+//! The places that a secret can come from.
 
 use std::fs;
 
