@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod passes;
 mod recover;
 mod step;
 mod submit;
