@@ -159,7 +159,7 @@ fn approaching_the_wrong_gate_is_refused() {
 fn postponed_seed_stays_and_passes_when_asked_again() {
     let mut seed = seed_in(SeedStageShadowing);
     let before = seed.clone();
-    let gate = |postpones| Keeper { passes: !postpones, postpones };
+    let gate = |postpones: bool| Keeper { passes: !postpones, postpones };
     let verdict = seed.approach::<Evaluate>().unwrap().judge(&gate(true), &(), NOW).unwrap_err();
     assert_eq!((verdict.outcome, verdict.reason, verdict.passed()), (Outcome::Postponed, "later", false));
     assert_eq!(seed, before);
