@@ -110,7 +110,8 @@ fn probe_has_the_loss_of_the_seeds_pass() {
     let (cast, mut registry) = (cast(&seeds), registry(&seeds));
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
     let probed = probe(&seed("own"), &host, &forward, &cast, &pass, &rng()).unwrap();
-    let blended = host.loss(&mut cast.seed(&seed("own"))).into_scalar();
+    let put_in = [kasmina_isolation::Override { seed: &seed("own"), alpha: Some(kasmina_blending::Alpha::ONE) }];
+    let blended = host.loss(&mut cast.measured(&put_in)).into_scalar();
     assert_eq!(probed.loss, Some(blended));
     assert_ne!(probed.loss, Some(pass.loss));
     assert!(probe(&seed("nobody"), &host, &forward, &cast, &pass, &rng()).is_none());

@@ -98,7 +98,7 @@ pub(crate) struct Seed {
     pub(crate) blend: BlendConfig,
     pub(crate) alpha: Alpha,
     pub(crate) paused: bool,
-    pub(crate) fine_tuning: bool,
+    pub(crate) learns: bool,
 }
 
 impl Seed {
@@ -111,7 +111,7 @@ impl Seed {
             blend: BlendConfig::default(),
             alpha: Alpha::new(0.5).unwrap(),
             paused: false,
-            fine_tuning: false,
+            learns: true,
         }
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn cast(seeds: &[Seed]) -> Cast<'_, B> {
             blend: &seed.blend,
             alpha: seed.alpha,
             paused: seed.paused,
-            fine_tuning: seed.fine_tuning,
+            learns: seed.learns,
         }
     }
     Cast::new(seeds.iter().map(participant), Arc::new(ManualClock::default()))
