@@ -155,8 +155,6 @@ impl StabilityPolicy {
         }
         let window = Window::of(losses, self.window).filter(|_| losses.len() >= self.min_losses);
         let window = window.ok_or_else(|| Finding::postpone("insufficient_history").with("losses", losses.len()))?;
-        // The mean of finite losses can be too large for its type.
-        refuse_if(!window.mean.is_finite(), "loss_not_finite", "loss", window.mean)?;
         let matters = window.mean > self.loss_floor;
         let rising = window.rise > self.max_rise && window.significance > self.min_significance;
         refuse_if(matters && rising, "loss_rising", "rise", window.rise)?;
@@ -202,13 +200,14 @@ impl Gatekeeper<Stabilize> for GatePolicy {
 impl Gatekeeper<Evaluate> for GatePolicy {
     type Evidence = SystemImpactEvidence;
 
-    /// Bearable: a loss that is worse beyond the tolerance refuses once that is significant.
+    /// Bearable: a loss that is worse beyond the tolerance refuses once that is significant, and postpones until then.
     fn judge(&self, subject: &Subject<'_>, evidence: &SystemImpactEvidence) -> Finding {
         let policy = &self.system_impact;
         self.system_impact(subject, evidence, policy.min_probes, |contribution| {
             let tolerance = policy.tolerance(contribution.baseline());
             let harmful = -contribution.mean() > tolerance;
-            let significant = contribution.is_significant(policy.significance);
+            let final_already = contribution.probes() >= policy.min_probes_fossilize;
+            let significant = final_already && contribution.is_significant(policy.significance);
             refuse_if(harmful && significant, "contribution_negative", "tolerance", tolerance)?;
             postpone_if(harmful, "not_significant", "tolerance", tolerance)
         })

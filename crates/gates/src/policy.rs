@@ -93,10 +93,11 @@ pub struct SystemImpactPolicy {
     pub relative_tolerance: f64,
     /// Absolute tolerance, in the metric's unit. Default 0.005, our choice: for baselines near zero.
     pub absolute_tolerance: f64,
-    /// Probes in SHADOWING before EVALUATE can be judged; fewer postpone. Default 8, our choice: a verdict that can be taken back.
+    /// Probes in SHADOWING before EVALUATE can pass; fewer postpone. Default 8, our choice: a pass can be taken back.
     pub min_probes: u64,
-    /// Probes in PROBATIONARY before FOSSILIZE can be judged; fewer postpone. Default 30, our choice: from there on, means of
-    /// skewed differences are nearly Gaussian.
+    /// Probes before a contribution can decide what cannot be taken back: FOSSILIZE, and the refusal of EVALUATE. Fewer postpone.
+    /// Default 30, our choice: as many as it takes for skewed differences to be judged wrongly no more often than `significance` says.
+    /// [`Contribution`](crate::Contribution) has the measurement.
     pub min_probes_fossilize: u64,
     /// The largest probability with which a seed that changes nothing on average is ever passed or refused as if it did, however often
     /// the gate is asked. Default 0.05, the usual one. See [`Contribution`](crate::Contribution) for the limits.
