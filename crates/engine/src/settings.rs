@@ -36,6 +36,9 @@ impl EngineSettings {
     /// contract.
     pub const VIOLATIONS: u64 = 3;
 
+    /// The time in which failed or slow grafts are counted. Our choice: many steps lie in it, and nearly all of them succeed.
+    pub const BLENDING_WINDOW: Duration = Duration::from_secs(60);
+
     /// The defaults for a run. Their sources are beside the settings that they come from.
     #[must_use]
     pub fn new(run: TrainingRunId) -> Self {
@@ -50,8 +53,7 @@ impl EngineSettings {
             blend_budget: Duration::from_millis(100),
             isolation_breaker: BreakerSettings::default(),
             kernel_breaker: BreakerSettings::default(),
-            // Three failures within a minute, our choice: many steps lie in it, and nearly all of them succeed.
-            blending_breaker: BreakerSettings { window: Duration::from_secs(60), ..BreakerSettings::default() },
+            blending_breaker: BreakerSettings { window: Self::BLENDING_WINDOW, ..BreakerSettings::default() },
             telemetry_breaker: BreakerSettings::default(),
         }
     }

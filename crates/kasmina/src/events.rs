@@ -30,7 +30,7 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
             }
         }
         engine::Event::Judged(verdict) => {
-            let name = if verdict.passed { names::GATE_EVENT } else { names::GATE_FAILURE };
+            let name = if verdict.passed() { names::GATE_EVENT } else { names::GATE_FAILURE };
             let event = Event::new(name).with("gate", verdict.gate.as_str_name()).with("reason", verdict.reason);
             let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
             to.event(Some(&verdict.seed_id), event);
@@ -71,6 +71,38 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
                 .with("reason", fault.reason)
                 .with("detail", &fault.detail);
             to.event(Some(&fault.seed), event);
+        }
+        engine::Event::Postponed(verdict) => {
+            let event = Event::new(names::GATE_POSTPONED)
+                .with("gate", verdict.gate.as_str_name())
+                .with("reason", verdict.reason);
+            let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
+            to.event(Some(&verdict.seed_id), event);
+        }
+        engine::Event::Leaving { seed, from, steps } => {
+            let event = Event::new(names::BLEND_OUT).with("alpha", from).with("steps", steps);
+            to.event(Some(seed), event);
+        }
+        engine::Event::Idle { seed, slot, reason } => {
+            let event = Event::new(names::SEED_IDLE).with("slot", slot).with("reason", reason.reason());
+            to.event(Some(seed), event);
+        }
+        engine::Event::Probed { seed, difference, contribution } => {
+            to.metric(Some(seed), Metric::new(names::SEED_DIFFERENCE, *difference));
+            to.metric(Some(seed), Metric::new(names::SEED_CONTRIBUTION, contribution.mean()));
+            if let Some(error) = contribution.error() {
+                to.metric(Some(seed), Metric::new(names::SEED_CONTRIBUTION_ERROR, error));
+            }
+        }
+        engine::Event::Interacted { seeds: (one, other), value } => {
+            to.metric(Some(one), Metric::new(names::SEED_INTERACTION, *value).with("with", other.as_str()));
+        }
+        engine::Event::HuntBegan { seed, reason } => {
+            to.event(Some(seed), Event::new(names::HUNT_START).with("reason", reason));
+        }
+        engine::Event::HuntEnded { culled } => {
+            let culled = culled.as_ref().map_or("none", SeedId::as_str);
+            to.event(None, Event::new(names::HUNT_END).with("culled", culled));
         }
         // Metrics of a step are written once, at its end.
         engine::Event::SeedStepped(_) => {}

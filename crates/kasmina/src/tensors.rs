@@ -155,15 +155,14 @@ impl<B: GraftBackend> Tensors<B> {
             return failed(blueprint, KernelError::Misfit(misfit));
         }
         let kernel = artifact.build::<B>(&self.device);
-        let plant =
-            Plant {
-                manifest: Arc::new(manifest.clone()),
-                kernel,
-                optimizer: self.optimizer.init(),
-                // The type of `artifact` says so.
-                origin: KernelOrigin::Verified,
-                changed: true,
-            };
+        let plant = Plant {
+            manifest: Arc::new(manifest.clone()),
+            kernel,
+            optimizer: self.optimizer.init(),
+            // The type of `artifact` says so.
+            origin: KernelOrigin::Verified,
+            changed: true,
+        };
         let ids = parameter_ids(&plant.kernel);
         let owned = ids.iter().find_map(|id| Some((*id, self.registry.owner(*id)?.clone())));
         if let Some((parameter, owner)) = owned {

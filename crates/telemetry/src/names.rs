@@ -57,6 +57,11 @@ events! {
     SEED_STATE: "seed_state", Info, "A seed left a stage and entered another.";
     GATE_EVENT: "gate_event", Info, "A gate let a seed pass.";
     GATE_FAILURE: "gate_failure", Critical, "A gate refused a seed.";
+    GATE_POSTPONED: "gate_postponed", Info, "A gate cannot judge yet, and what it waits for. Emitted when the reason changes.";
+    SEED_IDLE: "seed_idle", Warning, "No gradient reaches a seed any more, and which slot is to blame.";
+    BLEND_OUT: "blend_out", Info, "A seed's alpha falls to 0, and then it is culled.";
+    HUNT_START: "hunt_start", Warning, "The loss of the blend misbehaves: every seed in it is measured in the next step.";
+    HUNT_END: "hunt_end", Warning, "The seed that did the most harm was culled, or none did any.";
     EMBARGO_START: "embargo_start", Info, "A culled seed's embargo began.";
     EMBARGO_END: "embargo_end", Info, "An embargo ran out.";
     SEED_CULLED: "seed_culled", Warning, "A seed was taken out of its slot, and why.";
@@ -89,6 +94,10 @@ metrics! {
     SEED_ALPHA: "kasmina.seed.alpha", "1", "The seed's alpha, 0 to 1.";
     SEED_GRADIENT_NORM: "kasmina.seed.gradient_norm", "1", "The L2 norm of the seed's gradient, when it was sampled.";
     SEED_LEARNING_RATE: "kasmina.seed.learning_rate", "1", "The learning rate of the seed's last optimizer step.";
+    SEED_DIFFERENCE: "kasmina.seed.difference", "1", "The loss without the seed minus the loss with it, on one batch: above 0 the seed helps.";
+    SEED_CONTRIBUTION: "kasmina.seed.contribution", "1", "The mean of these differences in the seed's stage.";
+    SEED_CONTRIBUTION_ERROR: "kasmina.seed.contribution_error", "1", "The standard error of that mean.";
+    SEED_INTERACTION: "kasmina.seed.interaction", "1", "What two seeds change together beyond what each changes alone; the attribute `with` names the other.";
     HOST_LOSS: "kasmina.host.loss", "1", "The host's own loss on the batch.";
     HOST_PASS_MS: "kasmina.host.pass_ms", "ms", "The host's forward and backward pass.";
     SEED_PASSES_MS: "kasmina.seed.passes_ms", "ms", "The passes of seeds.";

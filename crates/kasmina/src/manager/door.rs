@@ -301,6 +301,13 @@ impl<B: GraftBackend> SeedManager<B> {
                 Some(Entry::RolledBack { seed_id: Some(seed.clone()), epoch: *epoch })
             }
             Event::Judged(_)
+            | Event::Postponed(_)
+            | Event::Leaving { .. }
+            | Event::Idle { .. }
+            | Event::Probed { .. }
+            | Event::Interacted { .. }
+            | Event::HuntBegan { .. }
+            | Event::HuntEnded { .. }
             | Event::Culled { .. }
             | Event::EmbargoEnded(_)
             | Event::BlendConfigured { .. }

@@ -1,11 +1,12 @@
 //! The passes of a step, and the facts that they show.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use burn::{module::AutodiffModule, optim::GradientsParams, tensor::Tensor};
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{
-    Input,
+    Input, Measurement,
     input::{self, Fault, HostPassFacts, LearningFacts, ProbeFacts, Violation},
-    state::Measurement,
 };
 use kasmina_isolation::{
     self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, StepRng, host_pass,
@@ -101,19 +102,16 @@ impl<B: GraftBackend> SeedManager<B> {
         let Some(seed) = self.state().seeds.get(id) else { return };
         let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return };
         let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
-        let with = match on.live.filter(|_| lives) {
-            Some(loss) => Measured { loss: Some(loss), ..Measured::default() },
-            None => self.measure_on(on, &[in_it]),
-        };
-        let without = match on.live.filter(|_| !lives) {
-            Some(loss) => Measured { loss: Some(loss), ..Measured::default() },
-            None => self.measure_on(on, &[out_of_it]),
-        };
+        // The learning pass of this step was one of the two.
+        let with = on.live.filter(|_| lives).map_or_else(|| self.measure_on(on, &[in_it]), known);
+        let without = on.live.filter(|_| !lives).map_or_else(|| self.measure_on(on, &[out_of_it]), known);
+        // That a batch did not come to the slot is not the seed's fault.
+        let faults = with.faults.iter().chain(&without.faults).filter(|fault| fault.reason != "slot_not_reached");
         let facts = ProbeFacts {
             without: without.loss.unwrap_or(f32::NAN),
             with: with.loss,
             blend_latency: with.blend_times.get(id).copied().unwrap_or_default(),
-            faults: with.faults.iter().chain(&without.faults).map(fault).collect(),
+            faults: faults.map(fault).collect(),
         };
         let events = self.act(Input::Probe(id.clone(), facts));
         report.seeds.extend(steps_of(events));
@@ -142,6 +140,11 @@ impl<B: GraftBackend> SeedManager<B> {
     {
         measure(on.host, on.forward, &self.cast(), overrides, on.pass, &self.rng())
     }
+}
+
+/// A measure whose loss another pass has shown.
+const fn known(loss: f32) -> Measured {
+    Measured { loss: Some(loss), faults: Vec::new(), blend_times: BTreeMap::new(), pass_time: Duration::ZERO }
 }
 
 fn learning_facts(learned: &LearningPass) -> LearningFacts {

@@ -13,7 +13,7 @@ use kasmina_engine::{
     input::{Learned, SeedStep, StepFacts},
     seed::Turn,
 };
-use kasmina_isolation::{Grafts, HostPass, RngStream, Statistics, gradient_norm};
+use kasmina_isolation::{Grafts, HostPass, RngStream, gradient_norm};
 use kasmina_leyline::SeedId;
 use kasmina_telemetry::{Metric, names};
 
@@ -52,11 +52,11 @@ impl<B: GraftBackend> SeedManager<B> {
         self.act(Input::Tick);
         let mut report = StepReport { step: self.step() + 1, ..StepReport::default() };
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
-        let statistics = Statistics::of(host);
+        let before = H::from_inner(host.valid());
         let pass = match self.host_pass(host, &forward, &mut report) {
             Ok(pass) => pass,
             Err(error) => {
-                statistics.restore(host);
+                *host = before;
                 self.write_owed();
                 self.rng().start(RngStream::Trainer);
                 return Err(self.refuse_step(error));
@@ -172,7 +172,12 @@ pub(super) fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
         Event::Moved(_)
         | Event::Judged(_)
         | Event::Postponed(_)
+        | Event::Leaving { .. }
         | Event::Idle { .. }
+        | Event::Probed { .. }
+        | Event::Interacted { .. }
+        | Event::HuntBegan { .. }
+        | Event::HuntEnded { .. }
         | Event::Culled { .. }
         | Event::EmbargoEnded(_)
         | Event::BlendConfigured { .. }
