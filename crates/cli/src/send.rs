@@ -1,9 +1,7 @@
 //! `kasmina send`: one order as a signed command.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    env, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
@@ -53,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let order = args.order.order()?;
     let found = secret(args.secret_file.as_deref())?;
     if let Some(path) = &found.exposed {
-        eprintln!("warning: others can read {}", path.display());
+        eprintln!("warning: others can read or write {}; run `chmod 600` on it", path.display());
     }
     let sender = CommandSender::new(&found.secret, &args.issued_by).map_err(Failure::Sender)?;
     let mut sender = sender.with_deadline_ms(args.deadline_ms.unwrap_or_default());
@@ -69,11 +67,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 /// The secret of the file or, without one, of the environment.
 fn secret(file: Option<&Path>) -> Result<FoundSecret, Failure> {
     let Some(path) = file else {
-        let text = |(name, text): (OsString, OsString)| Some((name.into_string().ok()?, text.into_string().ok()?));
-        return find_secret(env::vars_os().filter_map(text)).map_err(Failure::Secret);
+        return find_secret(env::vars_os()).map_err(Failure::Secret);
     };
-    let variable = (SECRET_FILE_VARIABLE.to_owned(), path.display().to_string());
-    find_secret([variable]).map_err(|error| {
+    find_secret([(SECRET_FILE_VARIABLE.into(), path.into())]).map_err(|error| {
         let detail = if let SecretError::Unreadable { source, .. } = &error {
             source.to_string()
         } else if matches!(error, SecretError::Empty { .. }) {
