@@ -2,7 +2,10 @@
 
 use std::{error::Error, str::FromStr};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_commands::{BreakerName, Order};
 use kasmina_leyline::{
@@ -52,7 +55,13 @@ pub(crate) enum OrderArgs {
         lr_scale: f32,
     },
     /// Force a breaker into a state
-    CircuitBreaker { breaker: Breaker, state: State },
+    CircuitBreaker {
+        /// The breaker
+        #[arg(value_parser = breaker())]
+        breaker: BreakerName,
+        /// The state
+        state: State,
+    },
     /// Empty the caches
     Emergency {
         /// Drop the teacher too
@@ -156,14 +165,6 @@ pub(crate) enum Schedule {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Breaker {
-    /// Opened by violations of gradient isolation
-    Isolation,
-    /// Opened by kernels that cannot be loaded
-    Kernels,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum State {
     Closed,
     Open,
@@ -187,9 +188,7 @@ impl OrderArgs {
             Self::Optimizer { target, lr_scale } => {
                 Order::Optimizer { seed: target.seed.clone(), lr_scale: f64::from(*lr_scale) }
             }
-            Self::CircuitBreaker { breaker, state } => {
-                Order::CircuitBreaker { breaker: breaker.name(), state: state.wire() }
-            }
+            Self::CircuitBreaker { breaker, state } => Order::CircuitBreaker { breaker: *breaker, state: state.wire() },
             Self::Emergency { include_teacher } => Order::Emergency { include_teacher: *include_teacher },
             Self::Rollback { epoch } => Order::Rollback { epoch: *epoch },
             Self::RollBackSeed { target, epoch } => Order::RollBackSeed { seed: target.seed.clone(), epoch: *epoch },
@@ -261,15 +260,6 @@ impl Tier {
     }
 }
 
-impl Breaker {
-    const fn name(self) -> BreakerName {
-        match self {
-            Self::Isolation => BreakerName::Isolation,
-            Self::Kernels => BreakerName::Kernels,
-        }
-    }
-}
-
 impl State {
     const fn wire(self) -> CircuitBreakerState {
         match self {
@@ -278,6 +268,13 @@ impl State {
             Self::HalfOpen => CircuitBreakerState::CircuitStateHalfOpen,
         }
     }
+}
+
+/// A breaker by its name, from the names that commands have.
+fn breaker() -> impl TypedValueParser<Value = BreakerName> {
+    PossibleValuesParser::new(BreakerName::ALL.map(BreakerName::as_str)).try_map(|text| {
+        BreakerName::ALL.into_iter().find(|name| name.as_str() == text).ok_or("there is no such breaker")
+    })
 }
 
 /// `NAME=VALUE`.

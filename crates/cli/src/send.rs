@@ -1,12 +1,13 @@
 //! `kasmina send`: one order as a signed command.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
-use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret};
+use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret, table};
 use kasmina_leyline::TrainingRunId;
 use kasmina_safety::{Clock, SystemClock};
 
@@ -55,14 +56,31 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     let sender = CommandSender::new(&found.secret, &args.issued_by).map_err(Failure::Sender)?;
     let mut sender = sender.with_deadline_ms(args.deadline_ms.unwrap_or_default());
-    let run = args.run.iter().map(|run| ("training_run_id", run.as_str()));
-    let annotations = args.annotation.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let wire = sender.order_with(&order, run.chain(annotations), SystemClock::new().unix())?;
+    let wire = sender.order_with(&order, annotations(&args)?, SystemClock::new().unix())?;
     let written = if to_stdout { io::stdout().write_all(&wire) } else { fs::write(&args.out, &wire) };
     written.map_err(|source| Failure::Write { path: args.out, source })?;
     eprintln!("{}: {} bytes", order.name(), wire.len());
     Ok(())
 }
+
+/// Those of --annotation and --run. Two values for one name are a mistake, and so is one that a command cannot keep.
+fn annotations(args: &Args) -> Result<BTreeMap<&str, &str>, Failure> {
+    let run = args.run.iter().map(|run| (table::RUN.name, run.as_str()));
+    let given = args.annotation.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut annotations = BTreeMap::new();
+    for (name, value) in run.chain(given) {
+        if name == SIGNATURE {
+            return Err(Failure::Signature);
+        }
+        if annotations.insert(name, value).is_some_and(|before| before != value) {
+            return Err(Failure::Contradiction { name: name.to_owned() });
+        }
+    }
+    Ok(annotations)
+}
+
+/// The annotation that holds the signature.
+const SIGNATURE: &str = "signature";
 
 /// The secret of the file or, without one, of the environment.
 fn secret(file: Option<&Path>) -> Result<FoundSecret, Failure> {

@@ -131,12 +131,27 @@ fn wrong_arguments_exit_with_2_and_write_nothing() {
         &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel"],
         &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel", "--alpha-vec", "2"],
         &["pause", "seed-1", "--annotation", "resume=true"],
+        &["pause", "seed-1", "--annotation", "risk_score=0.1", "--annotation", "risk_score=0.2"],
+        &["pause", "seed-1", "--annotation", "signature=x"],
         &["pause", "seed-1", "--issued-by", "two words"],
     ] {
         let mut command = kasmina(&["send"]);
         let output = command.args(arguments).env("ESPER_LEYLINE_SECRET", SECRET).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
     }
+}
+
+#[test]
+fn run_that_an_annotation_contradicts_is_refused() {
+    let pause = |annotation: &'static str| {
+        let mut command = kasmina(&["send", "pause", "seed-1", "--run", "run-7", "--annotation", annotation]);
+        command.env("ESPER_LEYLINE_SECRET", SECRET).output().unwrap()
+    };
+    let output = pause("training_run_id=run-8");
+    let (code, said) = failure(&output);
+    assert!(code == Some(2) && output.stdout.is_empty() && said.contains("training_run_id"), "{said}");
+    let command = AdaptationCommand::decode(pause("training_run_id=run-7").stdout.as_slice()).unwrap();
+    assert_eq!(command.annotations["training_run_id"], "run-7");
 }
 
 #[test]
