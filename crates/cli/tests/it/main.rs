@@ -1,7 +1,9 @@
 //! The binary, run as an operator runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod reasons;
 mod send;
+mod source;
 mod store;
 
 use std::process::{Command, Output};
