@@ -31,6 +31,15 @@ pub(crate) enum Failure {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),
+    #[error("there is no reason {name}; {}", suggestion(.nearest))]
+    UnknownReason { name: String, nearest: Vec<String> },
+}
+
+fn suggestion(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "`kasmina explain` lists all".to_owned();
+    }
+    format!("did you mean {}?", nearest.join(" or "))
 }
 
 impl Failure {
@@ -41,6 +50,7 @@ impl Failure {
             | Self::Mismatch { .. }
             | Self::Contradiction { .. }
             | Self::Signature
+            | Self::UnknownReason { .. }
             | Self::Blend(_)
             | Self::Send(_) => 2,
             Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,

@@ -1,7 +1,9 @@
 //! The command line of an operator: signs commands, checks and repairs stores.
 
+mod explain;
 mod failure;
 mod order;
+mod reasons;
 mod send;
 mod store;
 
@@ -26,12 +28,15 @@ enum Command {
     Send(send::Args),
     /// Check or repair the store of a manager that is not running
     Store(store::Args),
+    /// Say what a machine-readable reason means and what to do about it
+    Explain(explain::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Send(args) => send::run(args),
         Command::Store(args) => store::run(args),
+        Command::Explain(args) => explain::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

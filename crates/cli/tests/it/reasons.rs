@@ -1,12 +1,90 @@
-//! The table of reasons against the source.
+//! The table of reasons against the source of all crates, and `kasmina explain`.
 
-use crate::source;
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::{failure, kasmina, source};
+
+/// Reasons with an entry whose code is not there yet.
+const EXPECTED: [&str; 15] = [
+    "blended_out",
+    "contribution_negative",
+    "gradient_not_measured",
+    "gradient_ratio",
+    "gradient_too_small",
+    "host_gradient_not_measured",
+    "not_significant",
+    "origin_not_measured",
+    "ownership_not_measured",
+    "pause_not_measured",
+    "remains_not_measured",
+    "slot_unused",
+    "telemetry_not_measured",
+    "too_few_probes",
+    "too_few_steps",
+];
+
+/// The reasons that have an entry.
+fn entries() -> BTreeSet<String> {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reasons.md");
+    let text = fs::read_to_string(table).unwrap();
+    text.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
+}
 
 #[test]
-fn list() {
+fn every_reason_in_the_source_has_an_entry() {
+    let (found, entries) = (source::scan(&source::workspace()), entries());
+    assert!(found.unclear.is_empty(), "the scan cannot follow: {:#?}", found.unclear);
+    let missing: Vec<_> = found.reasons.iter().filter(|(reason, _)| !entries.contains(*reason)).collect();
+    assert!(missing.is_empty(), "add entries to crates/cli/src/reasons.md: {missing:#?}");
+}
+
+#[test]
+fn every_entry_is_a_reason_in_the_source() {
     let found = source::scan(&source::workspace());
-    for (reason, places) in &found.reasons {
-        println!("{reason}\t{}", places.iter().cloned().collect::<Vec<_>>().join(" "));
+    let entries = entries();
+    let gone: Vec<_> = entries.iter().filter(|entry| !found.reasons.contains_key(*entry)).collect();
+    let unexpected: Vec<_> = gone.iter().filter(|entry| !EXPECTED.contains(&entry.as_str())).collect();
+    assert!(unexpected.is_empty(), "no crate gives these reasons any more: {unexpected:#?}");
+    let landed: Vec<_> = EXPECTED.iter().filter(|reason| found.reasons.contains_key(**reason)).collect();
+    assert!(landed.is_empty(), "these are in the source now and no longer an exception: {landed:?}");
+}
+
+#[test]
+fn explain_says_what_a_stale_command_needs() {
+    let expected = "stale_command
+
+  where   rejected: `CommandError::Rejected`, event `command_rejected`: the
+          command is not authentic, fresh and new. It used no nonce.
+  cause   The command was signed more than 60 s ago, or before the nonce
+          ledger's watermark.
+  remedy  Sign a new command. If the message says that the watermark is in the
+          future, a clock was ahead once: stop the manager and run `kasmina
+          store reset-watermark DIR`.
+";
+    for spelling in ["stale_command", "STALE-COMMAND"] {
+        let output = kasmina(&["explain", spelling]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
-    println!("UNCLEAR {:#?}", found.unclear);
+}
+
+#[test]
+fn unknown_reason_gets_the_nearest_names() {
+    for (reason, suggestion) in [
+        ("nonce_replay", "did you mean nonce_replayed"),
+        ("stail_comand", "did you mean stale_command"),
+        ("xyzzy", "`kasmina explain` lists all"),
+    ] {
+        let (code, said) = failure(&kasmina(&["explain", reason]).output().unwrap());
+        assert!(code == Some(2) && said.contains(suggestion), "{said}");
+    }
+}
+
+#[test]
+fn explain_without_a_reason_lists_all() {
+    let output = kasmina(&["explain"]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    for reason in entries() {
+        assert!(said.contains(&format!("\n  {reason} ")), "{reason}");
+    }
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
 }

@@ -97,8 +97,12 @@ fn every_way_to_give_a_reason_is_found() {
         pub enum Named {
             #[strum(serialize = "by_attribute")] A { at: u8 },
             Delegated(#[from] Other),
+            #[strum(serialize = "by_arm_into")] B { at: u8 },
+            C { other: Other },
         }
-        impl Named { pub fn reason(&self) -> &'static str { if let Self::Delegated(o) = self { o.reason() } else { self.into() } } }
+        impl Named { pub fn reason(&self) -> &'static str { 
+            if let Self::Delegated(o) = self { o.reason() } else { match self { Self::B { .. } => self.into(), Self::C { other } => other.reason(), _ => self.into() } }
+        } }
         #[derive(Clone, strum::IntoStaticStr)]
         #[strum(serialize_all = "snake_case")]
         pub enum Cause { ByVariant(u32) }
@@ -138,6 +142,7 @@ fn every_way_to_give_a_reason_is_found() {
     let reasons: Vec<_> = found.reasons.keys().map(String::as_str).collect();
     let expected = [
         "by_arm",
+        "by_arm_into",
         "by_attribute",
         "by_closure",
         "by_constant",

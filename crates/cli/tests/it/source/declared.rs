@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
-    Expr, ExprClosure, Fields, FnArg, ImplItemFn, Item, ItemConst, ItemEnum, ItemFn, ItemImpl, Lit, LitStr, Local,
-    Meta, Pat, Signature, Token, TraitItemFn, Type, punctuated::Punctuated, visit::Visit,
+    Expr, ExprClosure, FnArg, ImplItemFn, Item, ItemConst, ItemEnum, ItemFn, ItemImpl, Lit, LitStr, Local, Meta, Pat,
+    Signature, Token, TraitItemFn, Type, punctuated::Punctuated, visit::Visit,
 };
 
 use super::Source;
@@ -19,8 +19,8 @@ pub(crate) struct Declared {
     pub(crate) sinks: BTreeSet<(String, usize)>,
     /// Constants by their last name.
     pub(crate) constants: BTreeMap<String, String>,
-    /// The names of enums that become static strings, by crate and enum.
-    pub(crate) enums: BTreeMap<String, Vec<String>>,
+    /// The variants of enums that become static strings, with their names, by crate and enum.
+    pub(crate) enums: BTreeMap<String, Vec<(String, String)>>,
 }
 
 impl Declared {
@@ -183,13 +183,10 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             paths.iter().any(|path| path.segments.last().is_some_and(|last| last.ident == "IntoStaticStr"))
         }) {
             let snake_case = strum(&item.attrs, "serialize_all").is_some_and(|case| case == "snake_case");
-            let names = item.variants.iter().filter_map(|variant| {
-                let is_wrapper = matches!(&variant.fields, Fields::Unnamed(fields)
-                    if fields.unnamed.iter().any(|field| field.attrs.iter().any(|attribute| attribute.path().is_ident("from"))));
+            let names = item.variants.iter().map(|variant| {
                 let plain = variant.ident.to_string();
-                let named = if snake_case { in_snake_case(&plain) } else { plain };
-                // A wrapper gives the reason of what it wraps.
-                strum(&variant.attrs, "serialize").or_else(|| (!is_wrapper).then_some(named))
+                let named = if snake_case { in_snake_case(&plain) } else { plain.clone() };
+                (plain, strum(&variant.attrs, "serialize").unwrap_or(named))
             });
             self.declared.enums.insert(function(self.source, &item.ident.to_string()), names.collect());
         }

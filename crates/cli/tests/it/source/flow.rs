@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
-    Block, Expr, ExprCall, ExprClosure, ExprMethodCall, ExprStruct, ImplItemFn, Item, ItemFn, ItemImpl, Lit, Local,
-    Macro, Member, Pat, ReturnType, Signature, Stmt, Token, TraitItemFn, punctuated::Punctuated, visit::Visit,
+    Arm, Block, Expr, ExprCall, ExprClosure, ExprMethodCall, ExprStruct, ImplItemFn, Item, ItemFn, ItemImpl, Lit,
+    Local, Macro, Member, Pat, ReturnType, Signature, Stmt, Token, TraitItemFn, punctuated::Punctuated, visit::Visit,
 };
 
 use super::{
@@ -18,9 +18,15 @@ use super::{
 pub(crate) fn follow(sources: &[Source], declared: &Declared) -> (Found, BTreeSet<(String, usize)>) {
     let (mut found, mut discovered) = (Found::default(), BTreeSet::new());
     for source in sources {
-        let frames = Vec::new();
-        let mut visitor =
-            Visitor { declared, source, found: &mut found, discovered: &mut discovered, type_name: None, frames };
+        let mut visitor = Visitor {
+            declared,
+            source,
+            found: &mut found,
+            discovered: &mut discovered,
+            type_name: None,
+            frames: Vec::new(),
+            answered: BTreeSet::new(),
+        };
         visitor.visit_file(&source.syntax);
     }
     (found, discovered)
@@ -40,6 +46,8 @@ struct Visitor<'a> {
     discovered: &'a mut BTreeSet<(String, usize)>,
     type_name: Option<String>,
     frames: Vec<Frame>,
+    /// The variants for which a method `reason` has another answer than `self.into()`.
+    answered: BTreeSet<String>,
 }
 
 impl Visitor<'_> {
@@ -121,7 +129,10 @@ impl Visitor<'_> {
             "into" if matches!(&*call.receiver, Expr::Path(path) if path.path.is_ident("self")) => {
                 let name = self.type_name.clone().unwrap_or_default();
                 match self.declared.enums.get(&function(self.source, &name)) {
-                    Some(names) => names.clone().iter().for_each(|name| self.reason(name)),
+                    Some(names) => {
+                        let own = names.iter().filter(|(variant, _)| !self.answered.contains(variant));
+                        own.map(|(_, name)| name.clone()).collect::<Vec<_>>().iter().for_each(|name| self.reason(name));
+                    }
                     None => self.unclear("an enum without names"),
                 }
             }
@@ -160,8 +171,31 @@ impl Visitor<'_> {
         let is_text =
             matches!(&signature.output, ReturnType::Type(_, ty) if last_name(ty).is_some_and(|name| name == "str"));
         if signature.ident == "reason" && signature.receiver().is_some() && is_text {
+            let mut answers = Answers::default();
+            answers.visit_block(block);
+            self.answered = answers.0;
             self.flow_block(block);
         }
+    }
+}
+
+/// The variants that a method `reason` names in patterns, unless the answer for them is `self.into()`.
+#[derive(Default)]
+struct Answers(BTreeSet<String>);
+
+impl<'ast> Visit<'ast> for Answers {
+    fn visit_arm(&mut self, arm: &'ast Arm) {
+        if !matches!(&*arm.body, Expr::MethodCall(call) if call.method == "into") {
+            syn::visit::visit_arm(self, arm);
+        }
+    }
+
+    fn visit_pat_tuple_struct(&mut self, pattern: &'ast syn::PatTupleStruct) {
+        self.0.extend(pattern.path.segments.last().map(|last| last.ident.to_string()));
+    }
+
+    fn visit_pat_struct(&mut self, pattern: &'ast syn::PatStruct) {
+        self.0.extend(pattern.path.segments.last().map(|last| last.ident.to_string()));
     }
 }
 
