@@ -17,12 +17,12 @@ const WIDTH: usize = 80;
 const SUGGESTIONS: usize = 3;
 const ALIKE: f64 = 0.8;
 
-/// Prints what a machine-readable reason means: where it appears, its cause, and its remedy.
+/// Say what a machine-readable reason means and what to do about it
 ///
-/// Reasons are in error messages, in the attribute `reason` of events, and in the journal. Without a reason, all are listed.
+/// Errors, events and the journal have such reasons: `stale_command`, `loss_rising`, `disk_full`. Without a reason, all are listed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The reason, for example `stale_command`; all of them without it
+    /// The reason
     reason: Option<String>,
 }
 

@@ -18,35 +18,35 @@ use crate::failure::Failure;
 /// What is asked for.
 #[derive(Subcommand)]
 pub(crate) enum OrderArgs {
-    /// Graft a blueprint's kernel at the seed's slot: DORMANT to GERMINATED, and on to TRAINING
+    /// Graft a blueprint's kernel at the slot of a DORMANT seed, which then goes on to TRAINING
     Germinate(Germinate),
-    /// Train a GERMINATED seed
+    /// Move a GERMINATED seed to TRAINING, if it did not go there by itself
     StartTraining(Target),
-    /// Blend a TRAINING seed in
+    /// Move a TRAINING seed to BLENDING
     StartGrafting(Box<StartGrafting>),
     /// Move a BLENDING seed to SHADOWING
     Stabilize(Target),
     /// Move a SHADOWING seed to PROBATIONARY
     Evaluate(Target),
-    /// Let a PROBATIONARY seed learn for more batches
+    /// Let a PROBATIONARY seed learn for some more batches
     FineTune {
         #[command(flatten)]
         target: Target,
-        /// How many batches, 1 to 2^24
+        /// Number of batches, 1 to 2^24
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
         steps: u32,
     },
-    /// Make a PROBATIONARY seed part of the host
+    /// Make a PROBATIONARY seed part of the network, for good
     Fossilize(Target),
-    /// Take a seed out
+    /// Take a seed out, at any stage before FOSSILIZED
     Cull(Target),
-    /// Take a seed out that is not BLENDING yet
+    /// Take a seed out, before BLENDING only
     Cancel(Target),
-    /// Make the seed's slot the identity
+    /// Let the seed's slot pass activations on unchanged, until it is resumed
     Pause(Target),
-    /// Reverse a pause
+    /// End a pause
     Resume(Target),
-    /// Scale the seed's learning rate
+    /// Set the scale of a seed's learning rate
     Optimizer {
         #[command(flatten)]
         target: Target,
@@ -54,7 +54,7 @@ pub(crate) enum OrderArgs {
         #[arg(long, value_name = "FACTOR", value_parser = positive)]
         lr_scale: f32,
     },
-    /// Force a breaker into a state
+    /// Force a circuit breaker into a state
     CircuitBreaker {
         /// The breaker
         #[arg(value_parser = breaker())]
@@ -68,8 +68,9 @@ pub(crate) enum OrderArgs {
         #[arg(long)]
         include_teacher: bool,
     },
-    /// Go back to the checkpoint of an epoch, with everything
+    /// Take the whole run back to the checkpoint of an epoch
     Rollback {
+        /// The epoch; `kasmina store audit` lists those of a store
         #[arg(value_parser = clap::value_parser!(u64).range(..=EXACT))]
         epoch: u64,
     },
@@ -77,7 +78,7 @@ pub(crate) enum OrderArgs {
     RollBackSeed {
         #[command(flatten)]
         target: Target,
-        /// The epoch of the checkpoint; the newest one without it
+        /// The epoch; without it, that of the newest checkpoint
         #[arg(long, value_parser = clap::value_parser!(u64).range(..=EXACT))]
         epoch: Option<u64>,
     },
@@ -131,10 +132,10 @@ pub(crate) struct StartGrafting {
     /// With confidence: the largest alpha, 1 by default
     #[arg(long, value_name = "NUMBER")]
     alpha_hi: Option<f32>,
-    /// How alpha grows
+    /// How alpha rises
     #[arg(long, default_value = "sigmoid")]
     schedule: Schedule,
-    /// How many batches alpha takes from 0 to 1, 1 to 2^24
+    /// Number of batches in which alpha rises from 0 to 1, 1 to 2^24
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     steps: u32,
     /// With the sigmoid schedule: higher is flatter; above 0, 1 by default

@@ -16,11 +16,15 @@ use crate::{
     order::{OrderArgs, pair},
 };
 
-/// Writes one signed command: the bytes that a bus carries and `SeedManager::submit` takes.
+/// Write one signed command
+///
+/// The output is what a transport carries and `SeedManager::submit` takes. A command is accepted once, and only within a minute after it
+/// was signed, so send it at once.
 ///
 /// The secret is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or of the file that
-/// ESPER_LEYLINE_SECRET_FILE names. A command is accepted once, and only for a few minutes after it was signed.
+/// ESPER_LEYLINE_SECRET_FILE names.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every order")]
 pub(crate) struct Args {
     #[command(subcommand)]
     order: OrderArgs,
@@ -30,16 +34,16 @@ pub(crate) struct Args {
     /// Write the command to this file; `-` is standard output
     #[arg(long, global = true, value_name = "FILE", default_value = "-")]
     out: PathBuf,
-    /// The name of the sender; command ids begin with it
+    /// The sender's name; command ids begin with it
     #[arg(long, global = true, value_name = "NAME", default_value = "operator")]
     issued_by: String,
-    /// Refuse the command in any other training run
+    /// The training run; any other refuses the command
     #[arg(long, global = true, value_name = "RUN", value_parser = |text: &str| TrainingRunId::new(text))]
     run: Option<TrainingRunId>,
-    /// Refuse the command if it arrives later than this after it was signed, in milliseconds
+    /// The deadline, in milliseconds after the signing; a command that comes later is refused
     #[arg(long, global = true, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     deadline_ms: Option<u32>,
-    /// Add an annotation, for example the context of the decision; can be repeated
+    /// An annotation, for example `risk_score=0.2`; can be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair::<String>)]
     annotation: Vec<(String, String)>,
 }

@@ -9,6 +9,9 @@ use kasmina_safety::{Clock, SystemClock};
 
 use crate::failure::Failure;
 
+/// Check or repair a store
+///
+/// The store must not be open: stop its manager first. (`audit` can also read a copy.)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -17,15 +20,17 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Read everything and change nothing; fails with the first damage
+    /// Read and verify everything, and change nothing
+    ///
+    /// Prints what recovery would start from. Fails with the first damage.
     Audit {
         /// The store's directory
         dir: PathBuf,
     },
-    /// Cut a damaged journal off at the first damage, so that it opens again
+    /// Cut a damaged journal off at the damage, so that it opens again
     ///
-    /// This forgets acknowledged records: restore a backup if there is one. The bytes that are cut off are kept in a file
-    /// beside the journal.
+    /// This loses acknowledged records, so restore a backup instead if there is one. The bytes that are cut off are kept in a
+    /// file beside the journal.
     Salvage {
         /// The store's directory
         dir: PathBuf,

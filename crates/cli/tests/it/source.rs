@@ -5,6 +5,8 @@
 //! sink is a sink itself, under whatever name. If a value cannot be followed, the scan says where: write it in another way, or teach
 //! the scan the new one.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the enums of syn are open")]
+
 mod declared;
 mod flow;
 
@@ -35,7 +37,7 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn parse(package: &str, path: &str, text: &str) -> Self {
-        let syntax = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let syntax = syn::parse_file(text).expect(path);
         Self { package: package.to_owned(), path: path.to_owned(), syntax }
     }
 }
