@@ -211,7 +211,7 @@ fn seed_operation(
         SeedOperation::SeedOpEvaluate => Order::Evaluate { seed },
         SeedOperation::SeedOpFineTune => Order::FineTune { seed, steps: whole(&table::STEPS, parameters)? },
         SeedOperation::SeedOpFossilize => Order::Fossilize { seed },
-        SeedOperation::SeedOpCull => Order::Cull { seed },
+        SeedOperation::SeedOpCull => Order::Cull { seed, blend_out_steps: blend_out_steps(command)? },
         SeedOperation::SeedOpCancel => Order::Cancel { seed },
         SeedOperation::SeedOpUnknown => {
             return Err(ReadError::malformed("seed_operation.operation", operation.operation));
@@ -223,8 +223,20 @@ fn seed_operation(
 fn breaker_name(text: Option<&String>) -> Result<BreakerName, ReadError> {
     let Some(text) = text else { return Ok(BreakerName::Isolation) };
     BreakerName::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
-        ReadError::malformed("annotations[\"breaker\"]", format!("{text:?} is neither isolation nor kernels"))
+        let known = BreakerName::ALL.map(BreakerName::as_str);
+        ReadError::malformed("annotations[\"breaker\"]", format!("{text:?} is not one of {known:?}"))
     })
+}
+
+fn blend_out_steps(command: &AdaptationCommand) -> Result<u32, ReadError> {
+    let Some(text) = command.annotations.get(table::BLEND_OUT_STEPS.name) else { return Ok(0) };
+    match text.trim().parse() {
+        Ok(steps) if u64::from(steps) <= AlphaSchedule::MAX_TOTAL_STEPS => Ok(steps),
+        Ok(_) | Err(_) => Err(ReadError::malformed(
+            "annotations[\"blend_out_steps\"]",
+            format!("{text:?} is not a whole number from 0 to 2^24"),
+        )),
+    }
 }
 
 /// One seed if one is named, else everything, which needs an epoch.

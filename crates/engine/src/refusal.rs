@@ -34,6 +34,10 @@ pub enum Refusal {
     /// The gate has refused. The seed has been culled, if its stage allows that.
     #[error("{} refused {}: {}", .0.gate.as_str_name(), .0.seed_id, .0.reason)]
     GateFailed(Box<Verdict>),
+    /// The gate does not judge yet, for want of evidence or because of something that is not the seed's fault. The seed stays where it is;
+    /// ask again later.
+    #[error("{} postpones {}: {}", .0.gate.as_str_name(), .0.seed_id, .0.reason)]
+    Postponed(Box<Verdict>),
     /// The order cannot be meant for this seed or slot.
     #[error("{field}: {cause}")]
     Malformed { field: &'static str, cause: String },
@@ -66,7 +70,7 @@ impl Refusal {
             Self::WrongStage { .. } => "wrong_stage",
             Self::BlendingIncomplete { .. } => "blending_incomplete",
             Self::NotMeasured { .. } => "not_measured",
-            Self::GateFailed(verdict) => verdict.reason,
+            Self::GateFailed(verdict) | Self::Postponed(verdict) => verdict.reason,
             Self::Malformed { .. } => "malformed_command",
             Self::TierMismatch { .. } => "tier_mismatch",
             Self::Kernel(failure) => failure.reason,
