@@ -1,17 +1,20 @@
 //! Who takes part in the passes of a step, and the views that follow from it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use burn::module::AutodiffModule;
 use kasmina_blending::{Alpha, BlendBackend, BlendConfig, GraftBackend};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{
     SeedId, SlotId,
-    v1::SeedLifecycleStage::{self, SeedStageFossilized},
+    v1::SeedLifecycleStage::{self, SeedStageBlending, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing},
 };
 use kasmina_safety::Clock;
 
-use crate::{AlphaSource, Grafts, Part, PassKind, Row, View, frozen_twin, grafts::Graft};
+use crate::{AlphaSource, Grafts, Override, Part, PassKind, Row, View, frozen_twin, grafts::Graft};
 
 /// A seed with its kernel, as the passes of a step need it. It borrows everything, so a copy is cheap.
 #[allow(missing_docs, reason = "the names say it")]
@@ -23,12 +26,13 @@ pub struct Participant<'a, B: GraftBackend> {
     pub stage: SeedLifecycleStage,
     pub kernel: &'a KernelModule<B>,
     pub blend: &'a BlendConfig,
-    /// Its schedule's alpha.
+    /// The alpha at which it is blended in while it is BLENDING or PROBATIONARY.
     pub alpha: Alpha,
     /// A paused seed takes part in no pass. Its slot passes the host's activation on.
     pub paused: bool,
-    /// Whether its kernel learns in its own pass, although its stage is only measured there.
-    pub fine_tuning: bool,
+    /// Whether its kernel learns at present. It counts in the stages in which a seed can learn: TRAINING, in the host's pass;
+    /// BLENDING and PROBATIONARY, in the learning pass.
+    pub learns: bool,
 }
 
 /// All seeds that hold a kernel, and the views of the network that follow from their stages.
@@ -62,6 +66,16 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         self.participants.iter().find(|participant| participant.seed == seed)
     }
 
+    /// The seeds that learn in the [learning pass](crate::learning_pass).
+    pub fn learners(&self) -> impl Iterator<Item = &Participant<'a, B>> {
+        self.participants.iter().filter(|participant| participant.part(View::Learning) == Part::Learning)
+    }
+
+    /// The seeds that are blended into the live view: BLENDING and PROBATIONARY ones that are not paused.
+    pub fn blended(&self) -> impl Iterator<Item = &Participant<'a, B>> {
+        self.participants.iter().filter(|participant| participant.part(View::Live) == Part::Context)
+    }
+
     /// The pass that trains the host: fossils are structure, and every slot has a tap, from which [`host_pass`](crate::host_pass)
     /// lets TRAINING seeds learn.
     #[must_use]
@@ -72,40 +86,70 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     /// The host's pass without the seeds in `without`.
     #[must_use]
     pub fn host_without(&self, without: &[SeedId]) -> Grafts<B> {
-        self.view(PassKind::Host, &View::Host, |participant, _| {
+        self.view(PassKind::Host, View::Host, |participant, _| {
             (!without.contains(participant.seed)).then(|| participant.kernel.clone())
         })
     }
 
-    /// The pass in which `seed` learns or is measured. Everything but its kernel is frozen. Use it with a
+    /// The pass in which all seeds learn that are blended in. Every kernel that does not learn is frozen. Use it with a
     /// [frozen twin](frozen_twin) of the host.
     #[must_use]
-    pub fn seed(&self, seed: &SeedId) -> Grafts<B> {
-        self.view(PassKind::Seed, &View::Seed(seed.clone()), |participant, part| Some(participant.in_seed_pass(part)))
+    pub fn learning(&self) -> Grafts<B> {
+        self.learning_without(&BTreeSet::new())
     }
 
-    /// The pass of `seed` without other live seeds as context.
+    /// The learning pass without the seeds in `without`.
     #[must_use]
-    pub fn seed_alone(&self, seed: &SeedId) -> Grafts<B> {
-        self.view(PassKind::Seed, &View::Seed(seed.clone()), |participant, part| {
-            let wanted = part == Part::Committed || participant.seed == seed;
-            wanted.then(|| participant.in_seed_pass(part))
+    pub fn learning_without(&self, without: &BTreeSet<SeedId>) -> Grafts<B> {
+        self.view(PassKind::Learning, View::Learning, |participant, part| {
+            (!without.contains(participant.seed)).then(|| participant.kernel_in(part))
         })
     }
 
-    /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at their alpha. Use
-    /// it with `host.valid()`.
+    /// The network as inference and validation see it: fossils, and BLENDING and PROBATIONARY seeds at their alpha. Use it with
+    /// `host.valid()`.
     #[must_use]
     pub fn live(&self) -> Grafts<B::InnerBackend> {
-        self.view(PassKind::Live, &View::Live, |participant, _| Some(participant.kernel.valid()))
+        self.view(PassKind::Live, View::Live, |participant, _| Some(participant.kernel.valid()))
+    }
+
+    /// The live view in training mode, with these overrides. Nothing in it has a gradient. Use it with a
+    /// [frozen twin](frozen_twin) of the host.
+    #[must_use]
+    pub fn measured(&self, overrides: &[Override<'_>]) -> Grafts<B> {
+        self.build(PassKind::Measure, |participant| {
+            let (part, alpha) = match overrides.iter().find(|other| other.seed == participant.seed) {
+                None => (participant.part(View::Live), participant.blended_at()),
+                Some(Override { alpha: None, .. }) => return None,
+                Some(Override { alpha: Some(alpha), .. }) => (Part::Context, *alpha),
+            };
+            part.role()?;
+            Some((part, alpha, participant.kernel_in(part)))
+        })
     }
 
     /// The network without the seeds under trial: the host and its fossils. Use it with `host.valid()`.
     #[must_use]
     pub fn committed(&self) -> Grafts<B::InnerBackend> {
-        self.view(PassKind::Committed, &View::Live, |participant, part| {
+        self.view(PassKind::Committed, View::Live, |participant, part| {
             (part == Part::Committed).then(|| participant.kernel.valid())
         })
+    }
+
+    /// The same cast with other participants.
+    pub(crate) fn altered(&self, alter: impl Fn(Participant<'a, B>) -> Option<Participant<'a, B>>) -> Self {
+        let participants = self.participants.iter().filter_map(|participant| alter(*participant)).collect();
+        Self { participants, clock: Arc::clone(&self.clock) }
+    }
+
+    /// The slots at which the measures of this step may find another activation than the host's pass, whether a seed is in or not:
+    /// those of the seeds that are measured, and of `others`.
+    pub(crate) fn unsettled(&self, others: &[Override<'_>]) -> BTreeSet<SlotId> {
+        let measured = |participant: &&Participant<'a, B>| {
+            matches!(participant.stage, SeedStageBlending | SeedStageShadowing | SeedStageProbationary)
+                || others.iter().any(|other| other.seed == participant.seed)
+        };
+        self.participants.iter().filter(measured).map(|participant| participant.slot.clone()).collect()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -115,20 +159,27 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     fn view<C: BlendBackend>(
         &self,
         pass: PassKind,
-        view: &View,
+        view: View,
         kernel: impl Fn(&Participant<'a, B>, Part) -> Option<KernelModule<C>>,
+    ) -> Grafts<C> {
+        self.build(pass, |participant| {
+            let part = participant.part(view);
+            part.role()?;
+            Some((part, participant.blended_at(), kernel(participant, part)?))
+        })
+    }
+
+    pub(crate) fn build<C: BlendBackend>(
+        &self,
+        pass: PassKind,
+        choose: impl Fn(&Participant<'a, B>) -> Option<(Part, Alpha, KernelModule<C>)>,
     ) -> Grafts<C> {
         let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for participant in &self.participants {
-            let part = participant.part(view);
+            let Some((part, alpha, kernel)) = choose(participant) else { continue };
             let Some(role) = part.role() else { continue };
-            let Some(kernel) = kernel(participant, part) else { continue };
-            let alpha = match Row::of(participant.stage).alpha {
-                AlphaSource::Schedule => participant.alpha,
-                AlphaSource::One => Alpha::ONE,
-            };
             let (seed, blend) = (participant.seed.clone(), participant.blend.clone());
-            slots.entry(participant.slot.clone()).or_default().push(Graft { seed, kernel, part, role, blend, alpha });
+            slots.entry(participant.slot.clone()).or_default().push(Graft { seed, kernel, role, blend, alpha });
         }
         Grafts::new(pass, slots, Arc::clone(&self.clock))
     }
@@ -137,18 +188,21 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
 impl<B: GraftBackend> Participant<'_, B> {
     /// What the seed does in `view`: nothing while it is paused.
     #[must_use]
-    pub fn part(&self, view: &View) -> Part {
-        if self.paused { Part::Absent } else { Row::of(self.stage).part(self.seed, view) }
+    pub fn part(&self, view: View) -> Part {
+        if self.paused { Part::Absent } else { Row::of(self.stage).part(view, self.learns) }
     }
 
-    /// The kernel in the pass of a seed: frozen, unless it learns there.
-    fn in_seed_pass(&self, part: Part) -> KernelModule<B> {
-        let learns = match part {
-            Part::Learning => true,
-            Part::Probed => self.fine_tuning,
-            Part::Absent | Part::Committed | Part::StraightThrough | Part::Context => false,
-        };
-        if learns { self.kernel.clone() } else { frozen_twin(self.kernel) }
+    /// Its alpha in the views that it is blended into.
+    pub(crate) fn blended_at(&self) -> Alpha {
+        match Row::of(self.stage).alpha {
+            AlphaSource::Given => self.alpha,
+            AlphaSource::One => Alpha::ONE,
+        }
+    }
+
+    /// Its kernel in a view behind the barrier: frozen, unless it learns there.
+    pub(crate) fn kernel_in(&self, part: Part) -> KernelModule<B> {
+        if part == Part::Learning { self.kernel.clone() } else { frozen_twin(self.kernel) }
     }
 }
 

@@ -1,17 +1,23 @@
 //! What a host carries through its forward pass: the kernels grafted at its slots, as one view of the network sees them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use burn::tensor::{Tensor, TensorPrimitive};
-use kasmina_blending::{Alpha, BlendBackend, BlendConfig, Stash, blend_weights};
+use kasmina_blending::{Alpha, BlendBackend, BlendConfig, BlendMode, Stash, blend_weights};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_safety::Clock;
 
 use crate::{
-    Activation, Activations, Fault, Part, PassKind, Role, SlotShape, Trace,
+    Activation, Activations, Fault, PassKind, Role, SlotShape, Trace,
     reuse::{Kept, Reuse},
     riders::{Misfit, Visits},
+    rng::Draws,
+    watch::Watch,
 };
 
 /// The grafts of one pass. Give it to the host's forward, which calls [`at`](Self::at) at each of its slots.
@@ -23,6 +29,9 @@ pub struct Grafts<B: BlendBackend> {
     reuse: Reuse<B>,
     /// What riders will learn from. In a pass that has it, every slot has a tap.
     visits: Option<Visits<B>>,
+    /// Where the random numbers after each slot begin. In a pass without it, they go on.
+    draws: Option<Draws<B>>,
+    watch: Option<Watch>,
     trace: Trace<B>,
 }
 
@@ -30,7 +39,6 @@ pub struct Grafts<B: BlendBackend> {
 pub(crate) struct Graft<B: BlendBackend> {
     pub(crate) seed: SeedId,
     pub(crate) kernel: KernelModule<B>,
-    pub(crate) part: Part,
     pub(crate) role: Role,
     pub(crate) blend: BlendConfig,
     pub(crate) alpha: Alpha,
@@ -117,7 +125,8 @@ impl<B: BlendBackend> Grafts<B> {
     }
 
     pub(crate) fn bare(pass: PassKind) -> Self {
-        Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, visits: None, trace: Trace::new(pass) }
+        let trace = Trace::new(pass);
+        Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, visits: None, draws: None, watch: None, trace }
     }
 
     pub(crate) fn new(pass: PassKind, slots: BTreeMap<SlotId, Vec<Graft<B>>>, clock: Arc<dyn Clock>) -> Self {
@@ -138,16 +147,33 @@ impl<B: BlendBackend> Grafts<B> {
         self
     }
 
-    /// Lets the pass reuse the activations of the host's pass, if they are the same here, and its logits.
-    pub(crate) fn after(mut self, host: &Trace<B>) -> Self {
-        self.reuse = Reuse::From(host.activations.clone());
+    /// Lets the pass reuse the logits of the host's pass, and its activations up to the first of the `unsettled` slots.
+    pub(crate) fn after(mut self, host: &Trace<B>, unsettled: BTreeSet<SlotId>) -> Self {
+        self.reuse = Reuse::From(host.activations.clone(), unsettled);
         self.trace.logits.clone_from(&host.logits);
         self
     }
 
+    /// Lets the random numbers of the pass begin anew at every slot, if `draws` are there.
+    pub(crate) fn drawing(mut self, draws: Option<Draws<B>>) -> Self {
+        self.draws = draws;
+        self
+    }
+
+    /// Keeps what leaves this slot.
+    pub(crate) fn watching(mut self, slot: SlotId) -> Self {
+        self.watch = Some(Watch::new(slot));
+        self
+    }
+
+    /// Ends a pass that watched a slot: what has left it, visit by visit.
+    pub(crate) fn finish_watch(self) -> Option<Watch> {
+        self.watch
+    }
+
     fn find<const D: usize>(&self, slot: &str) -> Option<(Option<Tensor<B, D>>, Tensor<B, D>)> {
         match &self.reuse {
-            Reuse::From(activations) => activations.find(slot, &self.slots),
+            Reuse::From(activations, unsettled) => activations.find(slot, unsettled),
             Reuse::No | Reuse::Keep(_) => None,
         }
     }
@@ -164,16 +190,31 @@ impl<B: BlendBackend> Grafts<B> {
     fn graft<const D: usize>(&mut self, slot: &str, tap: Option<Tensor<B, D>>, h: Tensor<B, D>) -> Tensor<B, D> {
         // No seed can be registered at a name that is not an identifier, so it need not be recorded.
         let Some(slot) = self.intern(slot) else { return h };
-        self.observe(&slot, tap.as_ref(), &h);
-        let Some(grafts) = self.slots.get(&slot) else {
+        let visit = self.observe(&slot, tap.as_ref(), &h);
+        let out = self.blend(&slot, tap, h);
+        if let Some(watch) = &mut self.watch {
+            watch.see(&slot, &out);
+        }
+        if let Some(draws) = &self.draws {
+            draws.start_after(&slot, visit);
+        }
+        out
+    }
+
+    fn blend<const D: usize>(&mut self, slot: &SlotId, tap: Option<Tensor<B, D>>, h: Tensor<B, D>) -> Tensor<B, D> {
+        let Some(grafts) = self.slots.get(slot) else {
             return if self.visits.is_some() { kasmina_blending::tap(h, None) } else { h };
         };
-        let started = self.clock.as_ref().map(|clock| clock.monotonic());
         let mut out = h;
         for graft in grafts.iter().filter(|graft| graft.role != Role::StraightThrough) {
+            let started = self.clock.as_ref().map(|clock| clock.monotonic());
             let input = tap.as_ref().unwrap_or(&out).clone();
             let (blended, done) = graft.apply(input, out, self.trace.logits.as_ref());
             out = blended;
+            if let (Some(clock), Some(started)) = (&self.clock, started) {
+                let time = self.trace.blend_times.entry(graft.seed.clone()).or_default();
+                *time += clock.monotonic().since(started);
+            }
             if let Err((reason, detail)) = done {
                 self.trace.faults.push(Fault { seed: graft.seed.clone(), slot: slot.clone(), reason, detail });
             }
@@ -181,12 +222,9 @@ impl<B: BlendBackend> Grafts<B> {
         if let Some(visits) = &mut self.visits {
             let stash = grafts.iter().any(|graft| graft.role == Role::StraightThrough).then(Stash::new);
             if let Some(stash) = stash.clone() {
-                visits.push(slot, tap, &out, stash);
+                visits.push(slot.clone(), tap, &out, stash);
             }
             out = kasmina_blending::tap(out, stash.as_ref());
-        }
-        if let (Some(clock), Some(started)) = (&self.clock, started) {
-            self.trace.blend_time += clock.monotonic().since(started);
         }
         out
     }
@@ -198,22 +236,20 @@ impl<B: BlendBackend> Grafts<B> {
         known.cloned().or_else(|| SlotId::new(slot).ok())
     }
 
-    fn observe<const D: usize>(&mut self, slot: &SlotId, tap: Option<&Tensor<B, D>>, h: &Tensor<B, D>) {
+    /// Records a visit; returns how many there have been at this slot before.
+    fn observe<const D: usize>(&mut self, slot: &SlotId, tap: Option<&Tensor<B, D>>, h: &Tensor<B, D>) -> usize {
+        let before = self.trace.order.iter().filter(|other| *other == slot).count();
         self.trace.order.push(slot.clone());
         if !self.trace.shapes.contains_key(slot) {
             let output = Activation::of(h);
             let input = tap.map_or_else(|| output.clone(), Activation::of);
             self.trace.shapes.insert(slot.clone(), SlotShape { input, output });
         }
+        before
     }
 }
 
 impl<B: BlendBackend> Graft<B> {
-    /// Whether it is part of the host.
-    pub(crate) fn committed(&self) -> bool {
-        self.part == Part::Committed
-    }
-
     /// The blended activation, or `host` unchanged with the reason and an explanation.
     fn apply<const D: usize>(
         &self,
@@ -221,7 +257,8 @@ impl<B: BlendBackend> Graft<B> {
         host: Tensor<B, D>,
         logits: Option<&Tensor<B, 2>>,
     ) -> (Tensor<B, D>, Result<(), Misfit>) {
-        let input = if self.role == Role::Structure { input } else { input.detach() };
+        // A seed without a share passes no gradient on, whatever its weights are: zero times NaN is NaN.
+        let input = if self.has_no_share() { input.detach() } else { input };
         let seed = match self.kernel.forward(input) {
             Ok(seed) => seed,
             Err(error) => return (host, Err((error.reason(), error.to_string()))),
@@ -231,13 +268,11 @@ impl<B: BlendBackend> Graft<B> {
             Err(error) => return (host, Err((error.reason(), error.to_string()))),
         };
         let (host, seed) = (host.into_primitive().tensor(), seed.into_primitive().tensor());
-        let blended = match self.role {
-            Role::Structure => B::mix(host, seed, weights),
-            Role::Barrier => B::mix_behind_barrier(host, seed, weights),
-            // It reads the gradient and leaves the value alone.
-            Role::StraightThrough => host,
-        };
-        (Tensor::from_primitive(TensorPrimitive::Float(blended)), Ok(()))
+        (Tensor::from_primitive(TensorPrimitive::Float(B::mix(host, seed, weights))), Ok(()))
+    }
+
+    fn has_no_share(&self) -> bool {
+        self.alpha == Alpha::ZERO && self.blend.mode() != BlendMode::Confidence
     }
 }
 

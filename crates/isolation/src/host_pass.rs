@@ -12,8 +12,8 @@ use kasmina_leyline::SeedId;
 use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter_ids};
 
 use crate::{
-    Cast, Fault, GradientLedger, Grafts, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View, Violation,
-    cosine_similarity,
+    Cast, Fault, GradientLedger, Grafts, Idle, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View,
+    Violation, cosine_similarity,
     riders::{HostGradients, Visits, ride},
 };
 
@@ -26,6 +26,8 @@ pub struct HostPass<B: GraftBackend> {
     pub gradients: GradientsParams,
     /// The gradients of riders (TRAINING seeds) and fossils, in the order of their ids.
     pub kernels: Vec<(SeedId, GradientsParams)>,
+    /// Riders that got no gradients because nothing depends on their slot.
+    pub idle: Vec<(SeedId, Idle)>,
     /// Seeds that share a parameter with the host or another kernel. The gradients are as if they had not been there.
     pub violations: Vec<Violation>,
     /// The trace of the pass: its faults, and what the passes of seeds reuse.
@@ -136,13 +138,14 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
         }
     };
     let verify_time = cast.clock().monotonic().since(passed);
-    let ridden = ride(host, &HostGradients { gradients: &gradients, present: &present }, cast, &visits, ownership);
+    let ridden =
+        ride(host, &HostGradients { gradients: &gradients, present: &present }, cast, &visits, &trace, ownership);
     trace.faults.extend(ridden.faults);
     violations.extend(ridden.violations);
     kernels.extend(ridden.kernels);
     kernels.sort_by(|(one, _), (other, _)| one.cmp(other));
     let (pass_time, verify_time) = (passed.since(started) + ridden.pass_time, verify_time + ridden.verify_time);
-    Ok(HostPass { loss: value, gradients, kernels, violations, trace, pass_time, verify_time })
+    Ok(HostPass { loss: value, gradients, kernels, idle: ridden.idle, violations, trace, pass_time, verify_time })
 }
 
 /// What the pass without the fossils that spoilt it gave.
@@ -198,7 +201,7 @@ fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     without: &[SeedId],
 ) -> Result<Gradients, Vec<Offence>> {
     let in_pass = |participant: &&Participant<'_, B>| {
-        !without.contains(participant.seed) && participant.part(&View::Host) == Part::Committed
+        !without.contains(participant.seed) && participant.part(View::Host) == Part::Committed
     };
     let mut in_pass: Vec<_> = cast.participants().iter().filter(in_pass).collect();
     in_pass.sort_by_key(|participant| participant.seed);

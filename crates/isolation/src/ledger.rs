@@ -32,6 +32,14 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         present.found
     }
 
+    /// A copy of the module's gradients. They stay in the ledger.
+    #[must_use]
+    pub fn copy<M: Module<B>>(&self, module: &M) -> GradientsParams {
+        let mut copy = Copy::<B> { gradients: &self.gradients, copied: GradientsParams::new() };
+        module.visit(&mut copy);
+        copy.copied
+    }
+
     /// Takes the module's gradients out of the ledger. Each can be taken only once: if a later module shares a tensor with this
     /// one, [`present`](Self::present) no longer lists that parameter.
     ///
@@ -45,6 +53,11 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         }
         self.taken.extend(present);
         Ok(GradientsParams::from_module(&mut self.gradients, module))
+    }
+
+    /// Takes the module's gradients out of the ledger, whoever has taken some with the same ids, and drops them.
+    pub(crate) fn discard<M: AutodiffModule<B>>(&mut self, module: &M) {
+        drop(GradientsParams::from_module(&mut self.gradients, module));
     }
 
     /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`. The
@@ -86,6 +99,19 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Present<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if param.val().grad(self.gradients).is_some() {
             self.found.insert(param.id);
+        }
+    }
+}
+
+struct Copy<'a, B: AutodiffBackend> {
+    gradients: &'a B::Gradients,
+    copied: GradientsParams,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Copy<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            self.copied.register::<B::InnerBackend, D>(param.id, gradient);
         }
     }
 }

@@ -100,7 +100,7 @@
 //!         blend: &blend,
 //!         alpha: Alpha::ZERO,
 //!         paused: false,
-//!         fine_tuning: false,
+//!         learns: true,
 //!     };
 //!     let pass = host_pass(&host, &loss, &Cast::new([rider], Arc::clone(&clock)), &mut registry, &rng)?;
 //!     assert!(pass.violations.is_empty());
@@ -114,11 +114,17 @@
 //! # }
 //! ```
 
+mod behind;
 mod cast;
+mod divide;
 mod grafts;
 mod host_pass;
+mod hunt;
+mod idle;
+mod learning_pass;
 mod ledger;
 mod measure;
+mod norms;
 mod probe;
 mod rehearse;
 mod reuse;
@@ -130,12 +136,16 @@ mod table;
 mod trace;
 mod twin;
 mod violation;
+mod watch;
 
 pub use cast::{Cast, Participant};
 pub use grafts::Grafts;
 pub use host_pass::{HostPass, HostPassCause, HostPassError, host_pass};
+pub use idle::Idle;
+pub use learning_pass::{LearningPass, learning_pass};
 pub use ledger::GradientLedger;
-pub use measure::{cosine_similarity, gradient_norm};
+pub use measure::{Measured, Override, measure, prove_pause};
+pub use norms::{cosine_similarity, gradient_norm};
 pub use probe::{Probe, probe};
 pub use rehearse::{Rehearsal, passes_unchanged, rehearse};
 pub use reuse::Activations;

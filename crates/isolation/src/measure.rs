@@ -1,74 +1,91 @@
-//! What gradients amount to. Each reads from the device once.
+//! Measuring the live view: one forward pass, in which single seeds can be put in or left out.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, time::Duration};
 
-use burn::{
-    module::{AutodiffModule, ModuleVisitor, Param, ParamId},
-    optim::GradientsParams,
-    tensor::{Tensor, backend::AutodiffBackend},
-};
+use burn::{module::AutodiffModule, tensor::Tensor};
+use kasmina_blending::{Alpha, GraftBackend};
+use kasmina_leyline::SeedId;
 
-/// The L2 norm over all of the module's gradients; 0 if there are none.
-#[must_use]
-pub fn gradient_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradients: &GradientsParams) -> f32 {
-    let mut sums = Sums::<B>::new(gradients, gradients, None);
-    module.visit(&mut sums);
-    sums.read().map_or(0.0, |[squares, ..]| squares.sqrt())
+use crate::{Cast, Fault, Grafts, HostPass, Participant, StepRng, behind::Behind};
+
+/// Another part for a seed in one pass. It is an argument of the pass and changes nothing else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Override<'a> {
+    /// The seed.
+    pub seed: &'a SeedId,
+    /// Its alpha in this pass, whatever its stage and whether it is paused; `None` leaves it out.
+    pub alpha: Option<Alpha>,
 }
 
-/// The cosine similarity of two sets of gradients of the module over these parameters, in -1 to 1; `None` if no
-/// parameter has both, or one of them is zero.
-#[must_use]
-pub fn cosine_similarity<B: AutodiffBackend, M: AutodiffModule<B>>(
-    module: &M,
-    a: &GradientsParams,
-    b: &GradientsParams,
-    over: &BTreeSet<ParamId>,
-) -> Option<f32> {
-    let mut sums = Sums::<B>::new(a, b, Some(over));
-    module.visit(&mut sums);
-    let [products, a, b] = sums.read()?;
-    let norms = a.sqrt() * b.sqrt();
-    (norms > 0.0).then(|| (products / norms).clamp(-1.0, 1.0))
+/// The facts of a measure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// The loss of the view, finite or not. `None` if a seed that was put in by an override has failed or its slot was not
+    /// reached, which is one of the faults.
+    pub loss: Option<f32>,
+    /// Grafts that failed, including those of seeds without an override.
+    pub faults: Vec<Fault>,
+    /// The time of each seed's kernel and blend.
+    pub blend_times: BTreeMap<SeedId, Duration>,
+    /// The time that the forward pass took.
+    pub pass_time: Duration,
 }
 
-/// The sums of the products of two sets of gradients, and of the squares of each.
-struct Sums<'a, B: AutodiffBackend> {
-    a: &'a GradientsParams,
-    b: &'a GradientsParams,
-    over: Option<&'a BTreeSet<ParamId>>,
-    sums: Option<Tensor<B::InnerBackend, 1>>,
-}
-
-impl<'a, B: AutodiffBackend> Sums<'a, B> {
-    fn new(a: &'a GradientsParams, b: &'a GradientsParams, over: Option<&'a BTreeSet<ParamId>>) -> Self {
-        Self { a, b, over, sums: None }
-    }
-
-    /// The only read from the device: products, squares of a, squares of b.
-    fn read(self) -> Option<[f32; 3]> {
-        let sums: Vec<f32> = self.sums?.into_data().iter::<f32>().collect();
-        sums.try_into().ok()
-    }
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Sums<'_, B> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.over.is_some_and(|over| !over.contains(&param.id)) {
-            return;
+/// Measures the loss of the live view over the batch of `pass`, with these overrides: one forward pass of the host's frozen twin in
+/// training mode, without a graph.
+///
+/// All measures of a step, and its [learning pass](crate::learning_pass), draw the same random numbers at the same places of the
+/// host, whichever kernels are in them. So their losses can be compared, if every one of them has an override for each seed that any
+/// of them puts in out of its stage: SHADOWING seeds need not be named, a TRAINING or GERMINATED one must. The result for a host
+/// that draws random numbers can be compared only if `rng` has a seed.
+pub fn measure<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    overrides: &[Override<'_>],
+    pass: &HostPass<B>,
+    rng: &StepRng<'_, B>,
+) -> Measured {
+    let started = cast.clock().monotonic();
+    let behind = Behind { host, forward, cast, pass, rng, unsettled: cast.unsettled(overrides) };
+    let seen = behind.run(cast.measured(overrides));
+    let pass_time = cast.clock().monotonic().since(started);
+    let mut trace = seen.trace;
+    let put_in = || overrides.iter().filter(|other| other.alpha.is_some()).filter_map(|it| cast.participant(it.seed));
+    for Participant { seed, slot, .. } in put_in() {
+        if !trace.reached(slot) {
+            trace.faults.push(Fault::unreached(seed, slot));
         }
-        let a = self.a.get::<B::InnerBackend, D>(param.id);
-        let b = self.b.get::<B::InnerBackend, D>(param.id);
-        let (Some(a), Some(b)) = (a, b) else { return };
-        // An id that two modules share does not make their parameters alike.
-        if a.dims() != b.dims() {
-            return;
-        }
-        let products = (a.clone() * b.clone()).sum();
-        let sums = Tensor::cat(vec![products, a.square().sum(), b.square().sum()], 0);
-        self.sums = Some(match self.sums.take() {
-            None => sums,
-            Some(others) => others + sums,
-        });
     }
+    let failed = put_in().any(|participant| trace.failed(participant.seed));
+    let loss = (!failed).then_some(seen.value);
+    Measured { loss, faults: trace.faults, blend_times: trace.blend_times, pass_time }
+}
+
+/// Proves that a pause of the seed leaves the host as if the seed were not there, by two real passes over the batch of `pass`: one
+/// of the live view with the seed paused, and one without the seed. Returns whether the activations that leave its slot are equal
+/// bit for bit, at every visit.
+///
+/// `false` also if the seed is not in the cast or no pass reached its slot, and for a host that draws random numbers before the
+/// slot while `rng` has no seed: then nothing is proved.
+pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
+    seed: &SeedId,
+    host: &H,
+    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    pass: &HostPass<B>,
+    rng: &StepRng<'_, B>,
+) -> bool {
+    let Some(participant) = cast.participant(seed) else { return false };
+    let unsettled = cast.unsettled(&[Override { seed, alpha: None }]);
+    let paused = cast.altered(|other| {
+        let paused = other.paused || other.seed == seed;
+        Some(Participant { paused, ..other })
+    });
+    let without = cast.altered(|other| (other.seed != seed).then_some(other));
+    let watch = |cast: &Cast<'_, B>| {
+        let behind = Behind { host, forward, cast, pass, rng, unsettled: unsettled.clone() };
+        behind.start(cast.measured(&[]).watching(participant.slot.clone())).1.finish_watch()
+    };
+    watch(&paused).zip(watch(&without)).is_some_and(|(paused, without)| paused.same_as(&without))
 }

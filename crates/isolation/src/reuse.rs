@@ -1,12 +1,14 @@
 //! Activations of the host's pass that the passes of seeds use again.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use burn::tensor::{Tensor, TensorPrimitive};
 use kasmina_blending::BlendBackend;
 use kasmina_leyline::SlotId;
-
-use crate::grafts::Graft;
 
 /// How a pass gets lazy activations.
 pub(crate) enum Reuse<B: BlendBackend> {
@@ -14,8 +16,8 @@ pub(crate) enum Reuse<B: BlendBackend> {
     No,
     /// It computes them and keeps them.
     Keep(BTreeMap<SlotId, Kept<B>>),
-    /// It reuses those of another pass.
-    From(Activations<B>),
+    /// It reuses those of another pass, up to the first of these slots.
+    From(Activations<B>, BTreeSet<SlotId>),
 }
 
 /// The detached activations of one pass, and the order of its slots. A clone shares both.
@@ -44,11 +46,14 @@ impl<B: BlendBackend> Activations<B> {
         Self(Arc::new(Of { order, kept }))
     }
 
-    /// The tap and the activation of `slot`, if with these grafts too only the host itself has computed what comes before it.
+    /// The tap and the activation of `slot`, if none of the `unsettled` slots comes before it.
+    ///
+    /// What is reused was drawn in the host's pass. So two passes may be compared only if they reuse the same, whichever kernels
+    /// are in them.
     pub(crate) fn find<const D: usize>(
         &self,
         slot: &str,
-        grafts: &BTreeMap<SlotId, Vec<Graft<B>>>,
+        unsettled: &BTreeSet<SlotId>,
     ) -> Option<(Option<Tensor<B, D>>, Tensor<B, D>)> {
         let Of { order, kept } = &*self.0;
         let kept = kept.get(slot).filter(|kept| kept.rank == D)?;
@@ -56,8 +61,7 @@ impl<B: BlendBackend> Activations<B> {
         if order.iter().filter(|other| other.as_str() == slot).count() != 1 {
             return None;
         }
-        let before = order.iter().take_while(|other| other.as_str() != slot);
-        let changed = before.filter_map(|other| grafts.get(other)).flatten().any(|graft| !graft.committed());
+        let changed = order.iter().take_while(|other| other.as_str() != slot).any(|other| unsettled.contains(other));
         let restore = |primitive: &TensorPrimitive<B>| Tensor::from_primitive(primitive.clone());
         (!changed).then(|| (kept.tap.as_ref().map(restore), restore(&kept.h)))
     }

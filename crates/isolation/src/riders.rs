@@ -12,7 +12,7 @@ use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_registry::{Owner, Ownership, parameter_ids};
 
-use crate::{Cast, Fault, GradientLedger, Part, Participant, Pass, View, Violation, cosine_similarity};
+use crate::{Cast, Fault, GradientLedger, Idle, Part, Participant, Pass, Trace, View, Violation, cosine_similarity};
 
 /// The visits of slots with riders, in the order of the host's pass.
 pub(crate) struct Visits<B: BlendBackend>(Vec<(SlotId, Box<dyn Visit<B> + Send>)>);
@@ -34,8 +34,10 @@ struct At<B: BlendBackend, const D: usize> {
 }
 
 /// What the riders found.
+#[derive(Default)]
 pub(crate) struct Ridden {
     pub(crate) kernels: Vec<(SeedId, GradientsParams)>,
+    pub(crate) idle: Vec<(SeedId, Idle)>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) faults: Vec<Fault>,
     /// Forward and backward passes of the kernels.
@@ -57,11 +59,11 @@ pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
     theirs: &HostGradients<'_>,
     cast: &Cast<'_, B>,
     visits: &Visits<B>,
+    trace: &Trace<B>,
     ownership: &dyn Ownership,
 ) -> Ridden {
-    let zero = Duration::ZERO;
-    let mut ridden = Ridden { kernels: vec![], violations: vec![], faults: vec![], pass_time: zero, verify_time: zero };
-    let of = |part: Part| cast.participants().iter().filter(move |other| other.part(&View::Host) == part);
+    let mut ridden = Ridden::default();
+    let of = |part: Part| cast.participants().iter().filter(move |other| other.part(View::Host) == part);
     let mut riders: Vec<_> = of(Part::StraightThrough).collect();
     riders.sort_by_key(|rider| rider.seed);
     // Whoever got gradients before, with the ids of its parameters.
@@ -70,18 +72,20 @@ pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
         let started = cast.clock().monotonic();
         let (seed, slot) = (rider.seed.clone(), rider.slot.clone());
         let scalar = match visits.pull_back(rider) {
-            Ok(scalar) => scalar,
+            Ok(Some(scalar)) => scalar,
+            Ok(None) => {
+                let idle = Idle::at(trace.reached(&slot));
+                ridden.idle.push((seed, idle));
+                continue;
+            }
             Err((reason, detail)) => {
                 ridden.faults.push(Fault { seed, slot, reason, detail });
                 continue;
             }
         };
-        let ledger = scalar.map(|scalar| GradientLedger::<B>::new(scalar.backward()));
+        let mut ledger = GradientLedger::<B>::new(scalar.backward());
         let passed = cast.clock().monotonic();
-        let verified = match ledger {
-            None => Ok(GradientsParams::new()),
-            Some(mut ledger) => verify(rider, host, theirs, &others, &mut ledger, ownership),
-        };
+        let verified = verify(rider, host, theirs, &others, &mut ledger, ownership);
         ridden.pass_time += passed.since(started);
         ridden.verify_time += cast.clock().monotonic().since(passed);
         match verified {

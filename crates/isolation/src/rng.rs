@@ -1,6 +1,7 @@
 //! The three streams of random numbers of a step.
 
 use burn::tensor::backend::Backend;
+use kasmina_leyline::SlotId;
 
 /// A stream of a step's random numbers. The three streams are independent, so that the passes of seeds do not change what the host
 /// draws.
@@ -31,14 +32,45 @@ impl<'a, B: Backend> StepRng<'a, B> {
 
     /// Makes the backend draw from the beginning of `stream` from now on.
     pub fn start(&self, stream: RngStream) {
-        let Some(seed) = self.seed else { return };
+        if let Some(state) = self.state(stream) {
+            B::seed(self.device, state);
+        }
+    }
+
+    /// The draws of a pass in the stream of the seeds; none without a seed.
+    pub(crate) fn draws(&self) -> Option<Draws<B>> {
+        let state = self.state(RngStream::Seeds)?;
+        Some(Draws { device: self.device.clone(), state })
+    }
+
+    fn state(&self, stream: RngStream) -> Option<u64> {
         let stream = match stream {
             RngStream::Host => 0,
             RngStream::Seeds => 1,
             RngStream::Trainer => 2,
         };
-        let state = seed ^ mix(self.step.wrapping_mul(3).wrapping_add(stream));
-        B::seed(self.device, mix(state));
+        let seed = self.seed?;
+        Some(mix(seed ^ mix(self.step.wrapping_mul(3).wrapping_add(stream))))
+    }
+}
+
+/// Lets a pass draw from a new beginning after every visit of a slot. So what it draws there does not depend on what it has drawn
+/// before: a pass that skips a part of the host, or has a kernel more or less, has the same masks as another one.
+#[derive(Debug)]
+pub(crate) struct Draws<B: Backend> {
+    device: B::Device,
+    state: u64,
+}
+
+impl<B: Backend> Draws<B> {
+    /// `visit` is the number of visits of the slot before this one.
+    pub(crate) fn start_after(&self, slot: &SlotId, visit: usize) {
+        // FNV-1a: the name counts, not its place in the order of the slots.
+        let name = slot
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        B::seed(&self.device, mix(self.state ^ mix(name.wrapping_add(visit as u64))));
     }
 }
 

@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use burn::{module::AutodiffModule, optim::GradientsParams, tensor::Tensor};
-use kasmina_blending::GraftBackend;
-use kasmina_leyline::SeedId;
+use kasmina_blending::{Alpha, GraftBackend, tap};
+use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageBlending};
 use kasmina_registry::{Owner, Ownership};
 
 use crate::{
-    Cast, Fault, GradientLedger, Grafts, HostPass, Participant, Pass, PassKind, RngStream, StepRng, Violation,
-    cosine_similarity, frozen_twin, host_pass::number,
+    Cast, Fault, GradientLedger, Grafts, HostPass, Override, Part, Participant, Pass, PassKind, StepRng, View,
+    Violation,
+    behind::{Behind, Forward},
+    cosine_similarity,
 };
 
 /// The facts of a seed's pass. Nothing has been stepped, and no seed has been culled.
@@ -49,7 +51,7 @@ pub fn seed_pass<B: GraftBackend, H: AutodiffModule<B>>(
     let Looked { loss, faults, blend_time } = look(participant, host, forward, cast, pass, rng, PassKind::Seed);
     let value = loss.as_ref().map(|(_, value)| *value);
     let finite = loss.filter(|(_, value)| value.is_finite());
-    let ledger = finite.map(|(loss, _)| GradientLedger::<B>::new(loss.backward()));
+    let ledger = finite.map(|(loss, _)| GradientLedger::<B>::new(tap(loss, None).backward()));
     let passed = cast.clock().monotonic();
     let verified =
         ledger.map(|mut ledger| verify(participant, host, &mut ledger, cast, &faults, &pass.gradients, ownership));
@@ -80,25 +82,38 @@ pub(crate) fn look<B: GraftBackend, H: AutodiffModule<B>>(
     rng: &StepRng<'_, B>,
     kind: PassKind,
 ) -> Looked<B> {
-    let once = |grafts: Grafts<B>| {
-        rng.start(RngStream::Seeds);
-        let mut grafts = grafts.with_kind(kind).after(&pass.trace);
-        let loss = forward(&frozen_twin(host), &mut grafts);
-        let mut trace = grafts.finish();
+    let seed = participant.seed;
+    let unsettled = cast.unsettled(&[Override { seed, alpha: None }]);
+    let behind = Behind { host, forward, cast, pass, rng, unsettled };
+    let once = |alone: bool| {
+        let grafts = cast.build(kind, |other| {
+            let part = match other.part(View::Live) {
+                _ if other.seed == seed && other.paused => Part::Absent,
+                _ if other.seed == seed && (other.stage == SeedStageBlending || other.learns) => Part::Learning,
+                _ if other.seed == seed => Part::Context,
+                Part::Context if alone => Part::Absent,
+                part @ (Part::Absent | Part::Committed | Part::StraightThrough | Part::Learning | Part::Context) => {
+                    part
+                }
+            };
+            part.role()?;
+            let alpha =
+                if other.seed == seed && other.stage != SeedStageBlending { Alpha::ONE } else { other.blended_at() };
+            Some((part, alpha, other.kernel_in(part)))
+        });
+        let Forward { loss, value, mut trace } = behind.run(grafts);
         if !trace.reached(participant.slot) {
-            let detail = "the host's forward does not call its slot".to_owned();
-            let (seed, slot) = (participant.seed.clone(), participant.slot.clone());
-            trace.faults.push(Fault { seed, slot, reason: "slot_not_reached", detail });
+            trace.faults.push(Fault::unreached(seed, participant.slot));
         }
-        let value = number(&loss);
-        let loss = (!trace.failed(participant.seed)).then_some((loss, value));
-        Looked { loss, faults: trace.faults, blend_time: trace.blend_time }
+        let blend_time = trace.blend_time();
+        let loss = (!trace.failed(seed)).then_some((loss, value));
+        Looked { loss, faults: trace.faults, blend_time }
     };
-    let first = once(cast.seed(participant.seed));
+    let first = once(false);
     if first.loss.as_ref().is_none_or(|(_, value)| value.is_finite()) {
         return first;
     }
-    let mut alone = once(cast.seed_alone(participant.seed));
+    let mut alone = once(true);
     alone.faults.splice(0..0, first.faults);
     alone
 }

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use kasmina_blending::BlendBackend;
 use kasmina_leyline::{SeedId, SlotId};
 
-use crate::{Activations, SlotShape};
+use crate::{Activations, Idle, SlotShape};
 
 /// The kind of pass that a host's forward runs in. A closure that keeps metrics counts each batch once if it counts only
 /// [`Host`](Self::Host).
@@ -22,6 +22,11 @@ pub enum PassKind {
     Seed,
     /// The pass in which one seed is measured.
     Probe,
+    /// The pass in which all seeds learn that are blended in.
+    Learning,
+    /// A forward pass that only measures: [`measure`](crate::measure), [`prove_pause`](crate::prove_pause), and the search for the
+    /// seeds that make a loss not finite.
+    Measure,
     /// The network as inference sees it.
     Live,
     /// The network without the seeds under trial.
@@ -42,6 +47,14 @@ pub struct Fault {
     pub detail: String,
 }
 
+impl Fault {
+    /// The host's forward does not call the slot of a seed that was to be measured there.
+    pub(crate) fn unreached(seed: &SeedId, slot: &SlotId) -> Self {
+        let detail = "the host's forward does not call its slot".to_owned();
+        Self { seed: seed.clone(), slot: slot.clone(), reason: Idle::SlotNotReached.reason(), detail }
+    }
+}
+
 /// The trace of a pass: its slots, and what failed.
 pub struct Trace<B: BlendBackend> {
     /// The kind of pass.
@@ -56,8 +69,9 @@ pub struct Trace<B: BlendBackend> {
     pub logits: Option<Tensor<B, 2>>,
     /// Lazy activations, if the pass kept them.
     pub activations: Activations<B>,
-    /// The time of kernels and blends. On an asynchronous device, the time to launch them.
-    pub blend_time: Duration,
+    /// The time of each seed's kernel and blend. On an asynchronous device, the time to launch them. Seeds that only ride are not
+    /// listed.
+    pub blend_times: BTreeMap<SeedId, Duration>,
 }
 
 impl<B: BlendBackend> Trace<B> {
@@ -69,7 +83,7 @@ impl<B: BlendBackend> Trace<B> {
             faults: Vec::new(),
             logits: None,
             activations: Activations::default(),
-            blend_time: Duration::ZERO,
+            blend_times: BTreeMap::new(),
         }
     }
 
@@ -77,6 +91,12 @@ impl<B: BlendBackend> Trace<B> {
     #[must_use]
     pub fn reached(&self, slot: &SlotId) -> bool {
         self.shapes.contains_key(slot)
+    }
+
+    /// The time of all kernels and blends.
+    #[must_use]
+    pub fn blend_time(&self) -> Duration {
+        self.blend_times.values().sum()
     }
 
     /// Whether the seed's graft failed.

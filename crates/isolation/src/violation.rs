@@ -10,7 +10,7 @@ use kasmina_leyline::SeedId;
 pub enum Pass {
     /// The host's pass: a TRAINING seed shares a parameter with it.
     Host,
-    /// The seed's own pass: the host or another kernel got a gradient.
+    /// The learning pass: the host or another kernel got a gradient.
     Seed,
 }
 

@@ -15,7 +15,7 @@ use burn::{
 };
 use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
-use kasmina_isolation::{Cast, Grafts, RngStream, SlotShape, StepRng};
+use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
     v1::{SeedLifecycleStage, SeedState},
@@ -256,11 +256,12 @@ impl<B: GraftBackend> SeedManager<B> {
         self.cast().host()
     }
 
-    /// The pass in which `seed` learns or is probed: everything but its kernel is frozen. Goes with
+    /// The live view in training mode, with `seed` in it whatever its stage. Nothing in it has a gradient. Goes with
     /// [`frozen_twin`](kasmina_isolation::frozen_twin) of the host.
     #[must_use]
     pub fn seed_view(&self, seed: &SeedId) -> Grafts<B> {
-        self.cast().seed(seed)
+        let alpha = self.cast().participant(seed).map(|participant| participant.alpha);
+        self.cast().measured(&[Override { seed, alpha }])
     }
 
     /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs. Goes with

@@ -7,7 +7,7 @@ use kasmina_blending::{BlendConfig, GraftBackend};
 use kasmina_engine::{
     Effect, Seed, State,
     input::{KernelFacts, KernelFailure, Ownership as OwnershipFacts, Rehearsal},
-    seed::Contract,
+    seed::{Contract, Turn},
 };
 use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse};
 use kasmina_kernel_load::{
@@ -384,7 +384,7 @@ fn participant<'a, B: GraftBackend>(planted: &'a Planted<B>, seed: &'a Seed) -> 
         blend: seed.stage.blend().unwrap_or(NO_BLEND),
         alpha: seed.stage.alpha()?,
         paused: graft.paused,
-        fine_tuning: seed.stage.is_fine_tuning(),
+        learns: matches!(seed.stage.turn(), Turn::Rides | Turn::Learns),
     })
 }
 

@@ -6,14 +6,11 @@ use burn::{
     optim::GradientsParams,
     tensor::{Tensor, TensorData},
 };
-use kasmina_isolation::{Grafts, HostPass, Pass, PassKind, host_pass};
+use kasmina_isolation::{Grafts, HostPass, Idle, Pass, PassKind, host_pass};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 
-use crate::{
-    seed_pass::weight,
-    world::{B, Host, How, Seed, batch, cast, kernel, ramp, registry, rng, seed, share},
-};
+use crate::world::{B, Host, How, Seed, batch, cast, kernel, ramp, registry, rng, seed, share, weight};
 
 fn pass(host: &Host<B>, seeds: &[Seed], forward: &impl Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>) -> HostPass<B> {
     host_pass(host, forward, &cast(seeds), &mut registry(seeds), &rng()).unwrap()
@@ -80,7 +77,7 @@ fn rider_behind_a_frozen_stem_learns() {
 }
 
 #[test]
-fn rider_whose_slot_counts_for_nothing_gets_no_gradients() {
+fn rider_whose_slot_counts_for_nothing_is_idle() {
     let host = Host::init();
     let seeds = [
         Seed::new("absent", "nowhere", SeedStageTraining, kernel(1, 4)),
@@ -91,7 +88,8 @@ fn rider_whose_slot_counts_for_nothing_gets_no_gradients() {
         let _ = grafts.at("mid", h.clone());
         host.head.forward(h).square().mean()
     });
-    assert_eq!(found.kernels.iter().map(|(_, gradients)| gradients.len()).collect::<Vec<_>>(), [0, 0]);
+    assert!(found.kernels.is_empty());
+    assert_eq!(found.idle, [(seed("absent"), Idle::SlotNotReached), (seed("unused"), Idle::SlotUnused)]);
     assert!(found.violations.is_empty() && found.trace.faults.is_empty());
 }
 

@@ -1,7 +1,8 @@
 //! The views: who is in them, in which order, and who may learn.
 
 use burn::module::{AutodiffModule, list_param_ids};
-use kasmina_isolation::{GradientLedger, Grafts, frozen_twin};
+use kasmina_blending::Alpha;
+use kasmina_isolation::{GradientLedger, Grafts, Override, frozen_twin};
 use kasmina_leyline::v1::SeedLifecycleStage::{self, *};
 
 use crate::world::{B, Host, Seed, cast, kernel, seed};
@@ -30,9 +31,13 @@ fn fossils_come_first_and_views_hold_the_right_seeds() {
     assert_eq!(names(&cast.host_without(&[seed("training")])), "{[(fossil-2), (fossil-1)]}");
     assert_eq!(names(&cast.live()), "{[(fossil-2), (fossil-1), (blending), (probationary)]}");
     assert_eq!(names(&cast.committed()), "{[(fossil-2), (fossil-1)]}");
-    let own = names(&cast.seed(&seed("shadowing")));
-    assert_eq!(own, "{[(fossil-2), (fossil-1), (blending), (probationary), (shadowing)]}");
-    assert_eq!(names(&cast.seed_alone(&seed("shadowing"))), "{[(fossil-2), (fossil-1), (shadowing)]}");
+    assert_eq!(names(&cast.learning()), names(&cast.live()));
+    let shadowing = seed("shadowing");
+    let put_in = [Override { seed: &shadowing, alpha: Some(Alpha::ONE) }];
+    assert_eq!(names(&cast.measured(&put_in)), "{[(fossil-2), (fossil-1), (blending), (probationary), (shadowing)]}");
+    let blending = seed("blending");
+    let left_out = [Override { seed: &blending, alpha: None }];
+    assert_eq!(names(&cast.measured(&left_out)), "{[(fossil-2), (fossil-1), (probationary)]}");
 }
 
 #[test]
@@ -40,7 +45,7 @@ fn paused_seed_is_in_no_view() {
     let mut seeds = seeds();
     seeds.iter_mut().for_each(|seed| seed.paused = true);
     let cast = cast(&seeds);
-    assert_eq!((names(&cast.host()), names(&cast.live()), names(&cast.seed(&seed("blending")))), {
+    assert_eq!((names(&cast.host()), names(&cast.live()), names(&cast.learning())), {
         let empty = "{}".to_owned();
         (empty.clone(), empty.clone(), empty)
     });
@@ -48,32 +53,38 @@ fn paused_seed_is_in_no_view() {
 }
 
 #[test]
-fn only_the_seeds_kernel_learns_in_its_pass() {
+fn only_kernels_that_learn_get_gradients_in_the_learning_pass() {
     let host = Host::init();
     let mut seeds = seeds();
-    for (own, fine_tuning, learns) in
-        [("blending", false, true), ("probationary", false, false), ("probationary", true, true)]
-    {
-        seeds.iter_mut().for_each(|seed| seed.fine_tuning = fine_tuning);
-        let loss = frozen_twin(&host).loss(&mut cast(&seeds).seed(&seed(own)));
+    for (blending, probationary) in [(true, false), (false, true), (true, true)] {
+        for seed in &mut seeds {
+            seed.learns = match seed.stage == SeedStageProbationary {
+                true => probationary,
+                false => blending,
+            };
+        }
+        let loss = frozen_twin(&host).loss(&mut cast(&seeds).learning());
         let ledger = GradientLedger::<B>::new(loss.backward());
         assert!(ledger.present(&host).is_empty());
         for other in &seeds {
-            let expected = if learns && other.id == seed(own) { list_param_ids(&other.kernel).len() } else { 0 };
-            assert_eq!(ledger.present(&other.kernel).len(), expected, "{} in the pass of {own}", other.id);
+            let learns = other.learns && matches!(other.stage, SeedStageBlending | SeedStageProbationary);
+            let expected = if learns { list_param_ids(&other.kernel).len() } else { 0 };
+            assert_eq!(ledger.present(&other.kernel).len(), expected, "{}", other.id);
         }
     }
 }
 
 #[test]
-fn alpha_follows_the_schedule_in_blending_and_is_one_afterwards() {
+fn alpha_is_the_given_one_in_blending_and_probationary() {
     let host = Host::init();
     let value = |stage: SeedLifecycleStage, alpha: f32| {
         let mut seed = Seed::new("a", "mid", stage, kernel(1, 4));
-        seed.alpha = kasmina_blending::Alpha::new(alpha).unwrap();
+        seed.alpha = Alpha::new(alpha).unwrap();
         host.valid().loss(&mut cast(&[seed]).live()).into_scalar()
     };
-    assert_ne!(value(SeedStageBlending, 0.25), value(SeedStageBlending, 0.5));
-    assert_eq!(value(SeedStageProbationary, 0.25), value(SeedStageProbationary, 0.5));
-    assert_eq!(value(SeedStageBlending, 1.0), value(SeedStageProbationary, 0.5));
+    for stage in [SeedStageBlending, SeedStageProbationary] {
+        assert_ne!(value(stage, 0.25), value(stage, 0.5), "{stage:?}");
+    }
+    assert_eq!(value(SeedStageFossilized, 0.25), value(SeedStageFossilized, 0.5));
+    assert_eq!(value(SeedStageBlending, 1.0), value(SeedStageFossilized, 0.5));
 }

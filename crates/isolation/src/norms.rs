@@ -1,0 +1,74 @@
+//! What gradients amount to. Each reads from the device once.
+
+use std::collections::BTreeSet;
+
+use burn::{
+    module::{AutodiffModule, ModuleVisitor, Param, ParamId},
+    optim::GradientsParams,
+    tensor::{Tensor, backend::AutodiffBackend},
+};
+
+/// The L2 norm over all of the module's gradients; 0 if there are none.
+#[must_use]
+pub fn gradient_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradients: &GradientsParams) -> f32 {
+    let mut sums = Sums::<B>::new(gradients, gradients, None);
+    module.visit(&mut sums);
+    sums.read().map_or(0.0, |[squares, ..]| squares.sqrt())
+}
+
+/// The cosine similarity of two sets of gradients of the module over these parameters, in -1 to 1; `None` if no
+/// parameter has both, or one of them is zero.
+#[must_use]
+pub fn cosine_similarity<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    a: &GradientsParams,
+    b: &GradientsParams,
+    over: &BTreeSet<ParamId>,
+) -> Option<f32> {
+    let mut sums = Sums::<B>::new(a, b, Some(over));
+    module.visit(&mut sums);
+    let [products, a, b] = sums.read()?;
+    let norms = a.sqrt() * b.sqrt();
+    (norms > 0.0).then(|| (products / norms).clamp(-1.0, 1.0))
+}
+
+/// The sums of the products of two sets of gradients, and of the squares of each.
+struct Sums<'a, B: AutodiffBackend> {
+    a: &'a GradientsParams,
+    b: &'a GradientsParams,
+    over: Option<&'a BTreeSet<ParamId>>,
+    sums: Option<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<'a, B: AutodiffBackend> Sums<'a, B> {
+    fn new(a: &'a GradientsParams, b: &'a GradientsParams, over: Option<&'a BTreeSet<ParamId>>) -> Self {
+        Self { a, b, over, sums: None }
+    }
+
+    /// The only read from the device: products, squares of a, squares of b.
+    fn read(self) -> Option<[f32; 3]> {
+        let sums: Vec<f32> = self.sums?.into_data().iter::<f32>().collect();
+        sums.try_into().ok()
+    }
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Sums<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if self.over.is_some_and(|over| !over.contains(&param.id)) {
+            return;
+        }
+        let a = self.a.get::<B::InnerBackend, D>(param.id);
+        let b = self.b.get::<B::InnerBackend, D>(param.id);
+        let (Some(a), Some(b)) = (a, b) else { return };
+        // An id that two modules share does not make their parameters alike.
+        if a.dims() != b.dims() {
+            return;
+        }
+        let products = (a.clone() * b.clone()).sum();
+        let sums = Tensor::cat(vec![products, a.square().sum(), b.square().sum()], 0);
+        self.sums = Some(match self.sums.take() {
+            None => sums,
+            Some(others) => others + sums,
+        });
+    }
+}

@@ -1,0 +1,32 @@
+//! What leaves a slot, bit for bit.
+
+use burn::tensor::{Tensor, TensorData};
+use kasmina_blending::BlendBackend;
+use kasmina_leyline::SlotId;
+
+/// The activations that left one slot, in the order of the visits, read from the device.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    slot: SlotId,
+    seen: Vec<TensorData>,
+}
+
+impl Watch {
+    pub(crate) const fn new(slot: SlotId) -> Self {
+        Self { slot, seen: Vec::new() }
+    }
+
+    pub(crate) fn see<B: BlendBackend, const D: usize>(&mut self, slot: &SlotId, h: &Tensor<B, D>) {
+        if *slot == self.slot {
+            self.seen.push(h.to_data());
+        }
+    }
+
+    /// Whether something was seen, and the other saw the same bits in the same shapes.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let same = |(one, other): (&TensorData, &TensorData)| {
+            one.shape == other.shape && one.dtype == other.dtype && one.as_bytes() == other.as_bytes()
+        };
+        !self.seen.is_empty() && self.seen.len() == other.seen.len() && self.seen.iter().zip(&other.seen).all(same)
+    }
+}
