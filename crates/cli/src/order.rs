@@ -39,7 +39,13 @@ pub(crate) enum OrderArgs {
     /// Make a PROBATIONARY seed part of the network, for good
     Fossilize(Target),
     /// Take a seed out, at any stage before FOSSILIZED
-    Cull(Target),
+    Cull {
+        #[command(flatten)]
+        target: Target,
+        /// Number of batches in which a BLENDING or PROBATIONARY seed is blended out first, up to 2^24; 0 is at once
+        #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1 << 24))]
+        blend_out_steps: u32,
+    },
     /// Take a seed out, before BLENDING only
     Cancel(Target),
     /// Let the seed's slot pass activations on unchanged, until it is resumed
@@ -181,7 +187,9 @@ impl OrderArgs {
             Self::Stabilize(Target { seed }) => Order::Stabilize { seed: seed.clone() },
             Self::Evaluate(Target { seed }) => Order::Evaluate { seed: seed.clone() },
             Self::Fossilize(Target { seed }) => Order::Fossilize { seed: seed.clone() },
-            Self::Cull(Target { seed }) => Order::Cull { seed: seed.clone() },
+            Self::Cull { target, blend_out_steps } => {
+                Order::Cull { seed: target.seed.clone(), blend_out_steps: *blend_out_steps }
+            }
             Self::Cancel(Target { seed }) => Order::Cancel { seed: seed.clone() },
             Self::FineTune { target, steps } => Order::FineTune { seed: target.seed.clone(), steps: u64::from(*steps) },
             Self::Pause(Target { seed }) => Order::Pause { seed: seed.clone() },

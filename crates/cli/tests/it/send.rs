@@ -36,11 +36,13 @@ fn every_order_is_signed_and_verified() {
         ("fine-tune seed-1 --steps 10", CommandSeed),
         ("fossilize seed-1", CommandSeed),
         ("cull seed-1", CommandSeed),
+        ("cull seed-1 --blend-out-steps 20", CommandSeed),
         ("cancel seed-1", CommandSeed),
         ("pause seed-1", CommandPause),
         ("resume seed-1", CommandPause),
         ("optimizer seed-1 --lr-scale 0.25", CommandOptimizer),
         ("circuit-breaker kernels half-open", CommandCircuitBreaker),
+        ("circuit-breaker telemetry closed", CommandCircuitBreaker),
         ("emergency --include-teacher", CommandEmergency),
         ("rollback 3", CommandRollback),
         ("roll-back-seed seed-1 --epoch 3", CommandRollback),
@@ -77,6 +79,9 @@ fn arguments_become_fields() {
     let blend = operation.blend.unwrap();
     assert_eq!((blend.gate_k, blend.gate_tau), (Some(2.0), Some(0.2)));
     assert_eq!((blend.alpha_lo, blend.alpha_hi), (Some(0.0), Some(0.9)));
+
+    let command = sent(&["cull", "s", "--blend-out-steps", "20"]);
+    assert_eq!(command.annotations["blend_out_steps"], "20");
 
     let command = sent(&["resume", "s", "--issued-by", "ops", "--deadline-ms", "50", "--annotation", "risk_score=0.2"]);
     assert_eq!((command.issued_by.as_str(), command.execution_deadline_ms), ("ops", 50));
