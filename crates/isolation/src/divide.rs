@@ -45,29 +45,50 @@ pub(crate) fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     let foreign: BTreeSet<_> =
         others.iter().flat_map(|other| parameter_ids(other.kernel)).chain(parameter_ids(host)).collect();
     let mut left = reached(&ledger);
+    // Of the foreign parameters with a gradient, those that share it with whoever has just taken its own.
+    let freed = |left: &mut BTreeSet<ParamId>, ledger: &GradientLedger<B>| -> BTreeSet<ParamId> {
+        if left.is_empty() {
+            return BTreeSet::new();
+        }
+        let still = reached(ledger);
+        let freed = left.difference(&still).copied().collect();
+        *left = still;
+        freed
+    };
     // What the host would have got from the seeds.
     let there = (!left.is_empty()).then(|| ledger.copy(host));
     let present: Vec<_> = learners.iter().map(|learner| ledger.present(learner.kernel)).collect();
-    let (mut divided, mut violations) = (Vec::new(), Vec::new());
+    let (mut divided, mut violations, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for (learner, present) in learners.into_iter().zip(present) {
         let seed = learner.seed.clone();
-        match take(learner, &present, &foreign, &mut ledger, ownership) {
-            Err(shared) => violations.push((seed, shared)),
-            Ok(gradients) => {
-                let still = if left.is_empty() { BTreeSet::new() } else { reached(&ledger) };
-                let shared: BTreeSet<_> = left.difference(&still).copied().collect();
-                left = still;
-                if !shared.is_empty() {
-                    violations.push((seed, shared));
-                } else if trace.failed(&seed) {
-                    // A seed with a fault is left out of the step.
-                } else if present.is_empty() {
-                    divided.push((seed, Err(Idle::at(trace.reached(learner.slot)))));
-                } else {
-                    divided.push((seed, Ok(gradients)));
-                }
+        let shared = match check(learner, &present, &foreign, ownership) {
+            Err(shared) => {
+                refused.push((learner, shared));
+                continue;
             }
+            Ok(()) => take(learner, &present, &mut ledger),
+        };
+        let gradients = match shared {
+            Ok(gradients) => gradients,
+            Err(shared) => {
+                violations.push((seed, shared));
+                continue;
+            }
+        };
+        let shared = freed(&mut left, &ledger);
+        if !shared.is_empty() {
+            violations.push((seed, shared));
+        } else if !trace.failed(&seed) {
+            // A seed with a fault is left out of the step.
+            let idle = present.is_empty().then(|| Idle::at(trace.reached(learner.slot)));
+            divided.push((seed, idle.map_or(Ok(gradients), Err)));
         }
+    }
+    // Only now, so that nobody misses what one of these shares with it.
+    for (learner, mut shared) in refused {
+        ledger.discard(learner.kernel);
+        shared.extend(freed(&mut left, &ledger));
+        violations.push((learner.seed.clone(), shared));
     }
     if violations.is_empty() {
         divided.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -81,22 +102,25 @@ pub(crate) fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     Err(violations.into_iter().map(violation).collect())
 }
 
-/// The learner's gradients, if its parameters are its own and nobody before it has taken them.
-fn take<B: GraftBackend>(
+/// Whether the parameters of the learner that have a gradient are its own, by their ids.
+fn check<B: GraftBackend>(
     learner: &Participant<'_, B>,
     present: &BTreeSet<ParamId>,
     foreign: &BTreeSet<ParamId>,
-    ledger: &mut GradientLedger<B>,
     ownership: &dyn Ownership,
-) -> Result<GradientsParams, BTreeSet<ParamId>> {
+) -> Result<(), BTreeSet<ParamId>> {
     let allowed = ownership.validate_update(&Owner::Seed(learner.seed.clone()), present);
     allowed.map_err(|refusal| BTreeSet::from([refusal.parameter()]))?;
-    let by_id: BTreeSet<_> = present.intersection(foreign).copied().collect();
+    let shared: BTreeSet<_> = present.intersection(foreign).copied().collect();
+    if shared.is_empty() { Ok(()) } else { Err(shared) }
+}
+
+/// The learner's gradients, if nobody before it has taken one of them.
+fn take<B: GraftBackend>(
+    learner: &Participant<'_, B>,
+    present: &BTreeSet<ParamId>,
+    ledger: &mut GradientLedger<B>,
+) -> Result<GradientsParams, BTreeSet<ParamId>> {
     let missing: BTreeSet<_> = present.difference(&ledger.present(learner.kernel)).copied().collect();
-    for shared in [by_id, missing] {
-        if !shared.is_empty() {
-            return Err(shared);
-        }
-    }
-    ledger.take(learner.kernel)
+    if missing.is_empty() { ledger.take(learner.kernel) } else { Err(missing) }
 }

@@ -55,6 +55,11 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Ok(GradientsParams::from_module(&mut self.gradients, module))
     }
 
+    /// Takes the module's gradients out of the ledger, whoever has taken some with the same ids, and drops them.
+    pub(crate) fn discard<M: AutodiffModule<B>>(&mut self, module: &M) {
+        drop(GradientsParams::from_module(&mut self.gradients, module));
+    }
+
     /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`. The
     /// gradients of `protected` stay in the ledger.
     ///

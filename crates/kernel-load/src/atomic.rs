@@ -25,8 +25,17 @@ fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(directory)
 }
 
+/// Makes a directory and those above it that are missing, durably.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).count();
+    std::fs::create_dir_all(directory)?;
+    directory.ancestors().skip(1).take(missing).try_for_each(sync_directory)
+}
+
+/// The empty path is the current directory.
 #[cfg(unix)]
 fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     File::open(directory)?.sync_all()
 }
 

@@ -152,7 +152,7 @@ pub(super) const FLOORS: [Row; 16] = [
         6,
         "cli",
         Plain,
-        "the binary `kasmina`: signs commands, checks and repairs stores",
+        "the binary `kasmina`: signs commands, explains reasons, checks and repairs stores",
         &["blending", "commands", "leyline", "rollback", "safety"],
         "an order that no receiver would read as it was meant is not signed",
     ),

@@ -56,6 +56,25 @@ fn rollback(seed: &str, fields: &[(&str, Kind)]) -> AdaptationCommand {
     }
 }
 
+/// COMMAND_ROLLBACK with a GERMINATE in it is not a rollback to the newest checkpoint.
+#[test]
+fn payload_of_another_command_is_refused() {
+    let payloads = || {
+        let operation = operation(SeedOperation::SeedOpGerminate, &[]);
+        [operation, optimizer("", &[]), rollback("seed-1", &[])].map(|command| command.payload)
+    };
+    for kind in [CommandType::CommandPause, CommandType::CommandEmergency, CommandType::CommandRollback] {
+        for payload in payloads() {
+            if matches!((kind, &payload), (CommandType::CommandRollback, Some(Payload::RollbackPayload(_)))) {
+                continue;
+            }
+            let unreadable = read_command(command(kind, payload)).unwrap_err();
+            assert_eq!(unreadable.reason(), "malformed_command", "{kind:?}");
+            assert!(unreadable.to_string().ends_with("means nothing here"), "{unreadable}");
+        }
+    }
+}
+
 #[test]
 fn every_refusal_names_its_field() {
     let seedless = |command| AdaptationCommand { target_seed_id: String::new(), ..command };

@@ -3,8 +3,11 @@
 
 mod grafts;
 mod host_pass;
+mod learning_pass;
 mod ledger;
+mod measures;
 mod random_hosts;
+mod rehearse;
 mod riders;
 mod seed_pass;
 mod three_heads;

@@ -243,7 +243,7 @@ impl Random {
 
 /// Whether this process runs only this test; if not, runs it in a process of its own. Dropout draws from the backend's random
 /// numbers, which all tests of a process share.
-fn alone(test: &str) -> bool {
+pub(crate) fn alone(test: &str) -> bool {
     if env::var_os("KASMINA_TEST_ALONE").is_some() {
         return true;
     }

@@ -10,10 +10,7 @@ use kasmina_isolation::{Grafts, HostPass, Idle, Pass, PassKind, host_pass};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 
-use crate::{
-    seed_pass::weight,
-    world::{B, Host, How, Seed, batch, cast, kernel, ramp, registry, rng, seed, share},
-};
+use crate::world::{B, Host, How, Seed, batch, cast, kernel, ramp, registry, rng, seed, share, weight};
 
 fn pass(host: &Host<B>, seeds: &[Seed], forward: &impl Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>) -> HostPass<B> {
     host_pass(host, forward, &cast(seeds), &mut registry(seeds), &rng()).unwrap()

@@ -1,12 +1,10 @@
 //! The pass of one seed: who learns, who must not, and which seed caused a bad loss.
 
 use burn::tensor::Tensor;
-use kasmina_isolation::{
-    Activation, Grafts, Pass, SeedPass, SlotShape, host_pass, passes_unchanged, probe, rehearse, seed_pass,
-};
+use kasmina_isolation::{Grafts, Pass, SeedPass, host_pass, probe, seed_pass};
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 
-use crate::world::{B, Host, How, Seed, cast, kernel, ramp, registry, rng, seed, share, spoilt};
+use crate::world::{B, Host, How, Seed, cast, kernel, registry, rng, seed, share, spoilt, weight};
 
 fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
     host.loss(grafts)
@@ -116,44 +114,4 @@ fn probe_has_the_loss_of_the_seeds_pass() {
     assert_ne!(probed.loss, Some(pass.loss));
     assert!(probe(&seed("nobody"), &host, &forward, &cast, &pass, &rng()).is_none());
     assert!(seed_pass(&seed("nobody"), &host, &forward, &cast, &pass, &registry, &rng()).is_none());
-}
-
-#[test]
-fn rehearsal_measures_only_a_kernel_that_runs() {
-    let device = Default::default();
-    let input = Activation::of(&ramp::<B, 2>([64, 4], 1));
-    let rehearsal = rehearse(&kernel(1, 4), &input, &device).unwrap();
-    assert!(rehearsal.loss.is_finite() && rehearsal.gradient_norm > 0.0);
-    assert_eq!(rehearse(&kernel(1, 4), &input, &device), Some(rehearsal), "the kernel is as it was");
-    assert_eq!(rehearse(&kernel(1, 3), &input, &device), None);
-    let nan = rehearse(&spoilt(kernel(1, 4)), &input, &device).unwrap();
-    assert!(nan.loss.is_nan());
-}
-
-#[test]
-fn ramp_is_unchanged_only_while_the_seed_is_paused() {
-    let activation = Activation::of(&ramp::<B, 2>([8, 4], 1));
-    let shape = SlotShape { input: activation.clone(), output: activation };
-    let mut seeds = [Seed::new("own", "mid", SeedStageProbationary, kernel(1, 4))];
-    let slot = seeds[0].slot.clone();
-    assert!(!passes_unchanged(cast(&seeds).live(), &slot, &shape, &Default::default()));
-    seeds[0].paused = true;
-    assert!(passes_unchanged(cast(&seeds).live(), &slot, &shape, &Default::default()));
-}
-
-/// The one weight of a linear kernel.
-pub(crate) fn weight(kernel: &kasmina_kernel_load::KernelModule<B>) -> burn::module::Param<Tensor<B, 2>> {
-    use burn::module::{Module, ModuleVisitor, Param};
-    struct Find(Option<Param<Tensor<B, 2>>>);
-    impl ModuleVisitor<B> for Find {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            if D == 2 {
-                let value = Tensor::from_primitive(param.val().into_primitive());
-                self.0 = Some(Param::initialized(param.id, value));
-            }
-        }
-    }
-    let mut find = Find(None);
-    kernel.visit(&mut find);
-    find.0.unwrap()
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use burn::{
     backend::{Autodiff, Flex},
-    module::{AutodiffModule, Module, ModuleMapper, Param, ParamId},
+    module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     nn::{Linear, LinearConfig},
+    optim::GradientsParams,
     tensor::{Tensor, TensorData, activation::relu, backend::Backend},
 };
 use kasmina_blending::{Alpha, BlendBackend, BlendConfig};
@@ -81,9 +82,18 @@ pub(crate) fn deep_kernel(seed: u64, channels: usize) -> KernelModule<B> {
     built(seed, SlotContract::f32(2, channels, channels), vec![linear(), relu(), linear(), relu(), linear()])
 }
 
+/// A kernel for 4 channels that gives zeros.
+pub(crate) fn neutral() -> KernelModule<B> {
+    initialised(Initialisation { seed: 1, zero_last: true }, SlotContract::f32(2, 4, 4), vec![LayerSpec::linear(4, 4)])
+}
+
 pub(crate) fn built(seed: u64, contract: SlotContract, layers: Vec<LayerSpec>) -> KernelModule<B> {
+    initialised(Initialisation { seed, zero_last: false }, contract, layers)
+}
+
+fn initialised(how: Initialisation, contract: SlotContract, layers: Vec<LayerSpec>) -> KernelModule<B> {
     let manifest = Manifest::new(BlueprintId::new("bp").unwrap(), contract, layers).unwrap();
-    let bytes = initialise(&manifest, &Initialisation { seed, zero_last: false }).unwrap();
+    let bytes = initialise(&manifest, &how).unwrap();
     let limits = ArtifactLimits::default();
     verify(&bytes, &Digests::of(&bytes, &limits).unwrap(), &limits).unwrap().build(&Default::default())
 }
@@ -181,4 +191,33 @@ pub(crate) fn spoilt(kernel: KernelModule<B>) -> KernelModule<B> {
         }
     }
     kernel.map(&mut Nan)
+}
+
+/// The one weight of a linear kernel.
+pub(crate) fn weight(kernel: &KernelModule<B>) -> Param<Tensor<B, 2>> {
+    struct Find(Option<Param<Tensor<B, 2>>>);
+    impl ModuleVisitor<B> for Find {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            if D == 2 {
+                let value = Tensor::from_primitive(param.val().into_primitive());
+                self.0 = Some(Param::initialized(param.id, value));
+            }
+        }
+    }
+    let mut find = Find(None);
+    kernel.visit(&mut find);
+    find.0.unwrap()
+}
+
+/// The gradients of the kernel's parameters, in their order.
+pub(crate) fn gradients_of(kernel: &KernelModule<B>, gradients: &GradientsParams) -> Vec<TensorData> {
+    struct Of<'a>(&'a GradientsParams, Vec<TensorData>);
+    impl ModuleVisitor<B> for Of<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.1.extend(self.0.get::<Flex, D>(param.id).map(Tensor::into_data));
+        }
+    }
+    let mut of = Of(gradients, Vec::new());
+    kernel.visit(&mut of);
+    of.1
 }
