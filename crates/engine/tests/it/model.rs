@@ -19,6 +19,7 @@ pub enum Happening {
     KernelArrives(SeedId),
     KernelFails(SeedId, bool),
     Step(Trouble),
+    Onward(SeedId),
     Flush { failed: bool },
     Time(u64),
     Luck(Luck),
@@ -104,18 +105,22 @@ fn luck() -> impl Strategy<Value = Luck> {
 }
 
 fn trouble() -> impl Strategy<Value = Trouble> {
-    let some = || prop::collection::vec(seeds(), 0..2);
+    // Few, or nobody would live to see the rest.
+    let some = || prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(seeds(), 1..2)];
     let reason = prop_oneof![Just(Idle::SlotNotReached), Just(Idle::SlotUnused)];
     let idle = prop::collection::vec((seeds(), reason), 0..2);
     let difference = prop_oneof![4 => -1.0..1.0_f32, 1 => Just(f32::NAN), 1 => Just(f32::NEG_INFINITY)];
     let differences = prop::collection::btree_map(seeds(), difference, 0..3);
-    (some(), some(), idle, some(), differences).prop_map(|(faulty, violating, idle, culprits, differences)| Trouble {
-        faulty,
-        violating,
-        idle,
-        culprits,
-        differences,
-    })
+    (some(), some(), idle, some(), differences, any::<bool>()).prop_map(
+        |(faulty, violating, idle, culprits, differences, blind)| Trouble {
+            faulty,
+            violating,
+            idle,
+            culprits,
+            differences,
+            blind,
+        },
+    )
 }
 
 fn happenings() -> impl Strategy<Value = Happening> {
@@ -123,8 +128,9 @@ fn happenings() -> impl Strategy<Value = Happening> {
         12 => orders().prop_map(Happening::Order),
         6 => seeds().prop_map(Happening::KernelArrives),
         1 => (seeds(), any::<bool>()).prop_map(|(seed, source)| Happening::KernelFails(seed, source)),
-        10 => Just(Happening::Step(Trouble::default())),
-        1 => trouble().prop_map(Happening::Step),
+        8 => Just(Happening::Step(Trouble::default())),
+        16 => seeds().prop_map(Happening::Onward),
+        4 => trouble().prop_map(Happening::Step),
         1 => (0.1..20.0_f32).prop_map(|seed_loss| Happening::Luck(Luck { seed_loss, ..Luck::default() })),
         1 => any::<bool>().prop_map(|failed| Happening::Flush { failed }),
         2 => (0..40_u64).prop_map(Happening::Time),
@@ -148,6 +154,11 @@ impl World {
             Happening::Step(trouble) => {
                 if self.engine.state().run.rollback.is_none() {
                     self.step(&trouble);
+                }
+            }
+            Happening::Onward(seed) => {
+                if self.engine.state().run.rollback.is_none() {
+                    self.onward(&seed);
                 }
             }
             Happening::Flush { failed } => drop(self.act(Input::Flushed { failed })),
@@ -242,7 +253,7 @@ const RARE: [&str; 30] = [
     "postponed slot_unused",
     "blending CircuitStateOpen",
     "telemetry CircuitStateOpen",
-    "cache_not_empty",
+    "refused cache_not_empty",
 ];
 
 /// `KASMINA_MODEL_CASES` asks for more than every build runs.

@@ -91,6 +91,8 @@ pub struct Trouble {
     pub culprits: Vec<SeedId>,
     /// Seeds whose probes show this difference, loss without less loss with, and not that of [`Luck`].
     pub differences: BTreeMap<SeedId, f32>,
+    /// Nothing is measured.
+    pub blind: bool,
 }
 
 /// Equality in which a NaN equals a NaN.
@@ -127,6 +129,7 @@ pub fn policy() -> GatePolicy {
 /// An event in a word or two.
 fn what(event: &Event) -> String {
     match event {
+        Event::Judged(verdict) if !verdict.passed() => format!("refused {}", verdict.reason),
         Event::Culled { why, .. } => format!("culled {why}"),
         Event::Postponed(verdict) => format!("postponed {}", verdict.reason),
         Event::HuntEnded { culled } => {
@@ -215,32 +218,36 @@ impl World {
 
     /// A seed on its way to `stage`, by the shortest way.
     pub fn grow(&mut self, id: &SeedId, stage: SeedLifecycleStage) {
-        use SeedLifecycleStage::*;
         for _ in 0..200 {
-            match self.stage(id) {
-                now if now == stage => return,
-                SeedStageDormant => drop(self.order(germinate(id))),
-                SeedStageGerminated => drop(self.kernel_arrives(id)),
-                SeedStageTraining => {
-                    self.plain_step();
-                    drop(self.order(graft(id)));
-                }
-                SeedStageBlending => {
-                    self.plain_step();
-                    drop(self.order(Order::Stabilize { seed: id.clone() }));
-                }
-                SeedStageShadowing => {
-                    self.plain_step();
-                    drop(self.order(Order::Evaluate { seed: id.clone() }));
-                }
-                SeedStageProbationary => {
-                    self.plain_step();
-                    drop(self.order(Order::Fossilize { seed: id.clone() }));
-                }
-                other => panic!("no way from {other:?} to {stage:?}: {:?}", self.last),
+            if self.stage(id) == stage {
+                return;
             }
+            assert!(self.onward(id), "no way from {:?} to {stage:?}: {:?}", self.stage(id), self.last);
         }
         panic!("{id} is {:?} and never became {stage:?}", self.stage(id));
+    }
+
+    /// A step, and the order that leads a seed on, if one does.
+    pub fn onward(&mut self, id: &SeedId) -> bool {
+        let Some(stage) = self.engine.state().stage(id) else { return false };
+        let order = match stage {
+            SeedLifecycleStage::SeedStageDormant => {
+                drop(self.order(germinate(id)));
+                return true;
+            }
+            SeedLifecycleStage::SeedStageGerminated => {
+                drop(self.kernel_arrives(id));
+                return true;
+            }
+            SeedLifecycleStage::SeedStageTraining => graft(id),
+            SeedLifecycleStage::SeedStageBlending => Order::Stabilize { seed: id.clone() },
+            SeedLifecycleStage::SeedStageShadowing => Order::Evaluate { seed: id.clone() },
+            SeedLifecycleStage::SeedStageProbationary => Order::Fossilize { seed: id.clone() },
+            _ => return false,
+        };
+        self.plain_step();
+        drop(self.order(order));
+        true
     }
 
     pub fn kernel_arrives(&mut self, id: &SeedId) -> Decision {
@@ -295,7 +302,9 @@ impl World {
             })));
         }
         let state = self.engine.state();
-        for measurement in state.measurements(state.run.step + 1, self.engine.settings()) {
+        let mut measurements = state.measurements(state.run.step + 1, self.engine.settings());
+        measurements.retain(|_| !trouble.blind);
+        for measurement in measurements {
             decisions.push(self.act(match measurement {
                 Measurement::Probe(id) => {
                     let with = trouble.differences.get(&id).map_or(self.luck.seed_loss, |by| self.luck.loss - by);
