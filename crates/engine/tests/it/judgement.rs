@@ -10,7 +10,10 @@ use kasmina_engine::{
 use kasmina_gates::GatePolicy;
 use kasmina_leyline::{
     SeedId,
-    v1::{CircuitBreakerState::*, SeedLifecycleStage::*},
+    v1::{
+        CircuitBreakerState::*,
+        SeedLifecycleStage::{self, *},
+    },
 };
 use kasmina_lifecycle::Outcome;
 
@@ -108,7 +111,8 @@ fn what_is_not_the_seeds_fault_postpones_and_never_culls() {
         let breaker = BreakerName::Telemetry;
         world.order(Order::CircuitBreaker { breaker, state: CircuitStateOpen });
     };
-    let cases: [(_, fn(&SeedId) -> Order, Spoil, &str); 9] = [
+    type Case = (SeedLifecycleStage, fn(&SeedId) -> Order, Spoil, &'static str);
+    let cases: [Case; 9] = [
         (SeedStageTraining, graft, |world| world.luck.origin = None, "origin_not_measured"),
         (SeedStageBlending, stabilize, |world| world.luck.packets = (2, 1), "telemetry_incomplete"),
         (SeedStageBlending, stabilize, |world| world.luck.origin = None, "origin_not_measured"),
