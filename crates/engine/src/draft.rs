@@ -48,7 +48,9 @@ impl<'a> Draft<'a> {
                 Ok(())
             }
             Input::PauseProof(id, proven) => {
-                if let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage {
+                if matches!(self.seed(&id)?.stage, Stage::Blending(..))
+                    && let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage
+                {
                     blend.pause_proven = Some(proven);
                 }
                 Ok(())

@@ -2,14 +2,36 @@
 
 use kasmina_blending::{Alpha, AlphaSchedule};
 use kasmina_leyline::SeedId;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    decision::Event,
-    draft::Draft,
-    moves::CullReason,
-    refusal::Refusal,
-    seed::{Graft, Leaving},
-};
+use crate::{decision::Event, draft::Draft, moves::CullReason, refusal::Refusal, seed::Graft};
+
+/// A seed on its way out of the blend: alpha falls by the same amount in each batch, and then the seed is culled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The alpha that it had.
+    pub from: f32,
+    /// Batches from there to alpha 0; at least 1.
+    pub steps: u64,
+    /// Batches of these that are done.
+    pub done: u64,
+}
+
+impl Leaving {
+    /// The alpha of the last batch. It never rises, and is 0 when all steps are done.
+    #[must_use]
+    pub fn alpha(&self) -> Alpha {
+        let left = self.steps.saturating_sub(self.done) as f64 / self.steps.max(1) as f64;
+        // Whatever a record says, no more than was in the blend.
+        Alpha::new((f64::from(self.from) * left) as f32).unwrap_or(Alpha::ZERO)
+    }
+
+    /// Whether alpha has reached 0.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.done >= self.steps
+    }
+}
 
 impl Draft<'_> {
     /// CULL. Only what is in the blend can be blended out; a seed that is leaving gets a new ramp from where it is.

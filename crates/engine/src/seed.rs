@@ -12,6 +12,7 @@ use kasmina_leyline::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use crate::leaving::Leaving;
 use crate::vitals::Vitals;
 
 /// Everything that is known of one seed but its tensors.
@@ -59,6 +60,7 @@ pub enum Stage {
 
 /// A seed that has passed G0: its kernel is on its way, or has arrived and waits for G1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a seed waits for its kernel only for a while, and there are few seeds")]
 pub enum Germinated {
     /// The kernel was asked for.
     Awaiting(KernelRequest),
@@ -98,33 +100,6 @@ pub struct Graft {
     /// How far it has been taken out of the blend, if it is being taken out. Its kernel does not learn any more.
     #[serde(default)]
     pub leaving: Option<Leaving>,
-}
-
-/// A seed on its way out of the blend: alpha falls by the same amount in each batch, and then the seed is culled.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Leaving {
-    /// The alpha that it had.
-    pub from: f32,
-    /// Batches from there to alpha 0; at least 1.
-    pub steps: u64,
-    /// Batches of these that are done.
-    pub done: u64,
-}
-
-impl Leaving {
-    /// The alpha of the last batch. It never rises, and is 0 when all steps are done.
-    #[must_use]
-    pub fn alpha(&self) -> Alpha {
-        let left = self.steps.saturating_sub(self.done) as f64 / self.steps.max(1) as f64;
-        // Whatever a record says, no more than was in the blend.
-        Alpha::new((f64::from(self.from) * left) as f32).unwrap_or(Alpha::ZERO)
-    }
-
-    /// Whether alpha has reached 0.
-    #[must_use]
-    pub const fn is_done(&self) -> bool {
-        self.done >= self.steps
-    }
 }
 
 /// What a kernel takes and gives, or what a slot shows.

@@ -10,7 +10,8 @@ use kasmina_lifecycle::{
 use crate::{
     Contribution, GatePolicy, GradientHealthEvidence, Idle, ImpactMetric, InterfaceEvidence, KernelOrigin, Progress,
     ResetEvidence, SanityEvidence, SanityPolicy, SlotState, StabilityEvidence, StabilityPolicy, SystemImpactEvidence,
-    SystemImpactPolicy, check_stage, window::Window,
+    SystemImpactPolicy, check_stage,
+    window::{Window, rank_significance},
 };
 
 /// `Err` is the refusal or the postponement.
@@ -156,7 +157,9 @@ impl StabilityPolicy {
         let window = Window::of(losses, self.window).filter(|_| losses.len() >= self.min_losses);
         let window = window.ok_or_else(|| Finding::postpone("insufficient_history").with("losses", losses.len()))?;
         let matters = window.mean > self.loss_floor;
-        let rising = window.rise > self.max_rise && window.significance > self.min_significance;
+        let significant = |significance| significance > self.min_significance;
+        let rising = window.rise > self.max_rise
+            && (significant(window.significance) || significant(rank_significance(losses, self.window)));
         refuse_if(matters && rising, "loss_rising", "rise", window.rise)?;
         let oscillation = window.oscillation;
         refuse_if(matters && oscillation > self.max_oscillation, "loss_oscillating", "oscillation", oscillation)

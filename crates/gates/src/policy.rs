@@ -66,8 +66,8 @@ pub struct StabilityPolicy {
     /// How much the mean of the window's second half may exceed the mean of its first half, as a share of the latter. Default
     /// 0.5, our choice: a diverging seed exceeds it within one window.
     pub max_rise: f32,
-    /// The rise must exceed this many standard errors to count as a rise. Default 4: by chance alone, about one window in
-    /// 30,000 does.
+    /// The rise must exceed this many standard errors, or the order of the losses this many standard deviations, to count as a rise.
+    /// Default 4: by chance alone, either does in about one window in 30,000.
     pub min_significance: f32,
     /// The largest mean change from one loss to the next, as a share of the mean loss. Default 1.5, our choice: independent
     /// exponentially distributed losses have 1.

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kasmina_gates::{
-    Contribution, GatePolicy, GradientHealthEvidence, Idle, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin,
-    Progress, ResetEvidence, SanityEvidence, SlotState, StabilityEvidence, SystemImpactEvidence, conformance::sound,
+    Contribution, GatePolicy, GradientHealthEvidence, Idle, ImpactMetric, KernelOrigin, Progress, ResetEvidence,
+    SanityEvidence, SlotState, StabilityEvidence, SystemImpactEvidence, conformance::sound,
 };
 use kasmina_leyline::{
     SeedId, SlotId, TrainingRunId,
@@ -221,6 +221,7 @@ fn g2_refuses_a_blend_that_is_not_stable() {
                 e.progress = blending((0..20).map(|step| [-f32::MAX, f32::MAX, f32::MAX][step % 3]))
             }),
             ("loss_rising", &|e| e.progress = blending((0..20).map(|step| 1.0 + 0.2 * step as f32))),
+            ("loss_rising", &|e| e.progress = blending((0..24).map(|step| 2.0_f32.powi(step)))),
             ("loss_oscillating", &|e| e.progress = blending((0..20).map(|step| [0.05, 1.0][step % 2]))),
             ("alpha_not_monotone", &|e| e.progress = alpha(Some(0.3), 0.2)),
             ("alpha_not_monotone", &|e| e.progress = alpha(None, f32::NAN)),
