@@ -1,6 +1,7 @@
 //! The promise of the crate on random hosts: what a live seed does to the host's bytes (nothing), and what a tap does to them
 //! (nothing that plain Burn would not, in the hosts that the promise names).
 
+mod joint;
 mod plan;
 
 use std::{collections::BTreeMap, env, process::Command};
@@ -11,7 +12,8 @@ use burn::{
     optim::{AdamWConfig, GradientsParams, Optimizer, SgdConfig, momentum::MomentumConfig},
     tensor::{Tensor, backend::Backend},
 };
-use kasmina_isolation::{Grafts, RngStream, StepRng, host_pass, probe, seed_pass};
+use kasmina_blending::{Alpha, BlendConfig};
+use kasmina_isolation::{Grafts, Override, RngStream, StepRng, host_pass, learning_pass, measure, prove_pause};
 use kasmina_kernel_load::{Activation, KernelModule, LayerSpec, SlotContract};
 use kasmina_leyline::v1::SeedLifecycleStage::{self, *};
 
@@ -104,7 +106,18 @@ impl Host {
         }
         let kernel = built(random.next(), SlotContract::f32(rank, 4, 4), layers);
         let nan = random.one_in(6) && stage != SeedStageFossilized;
-        Seed::new(id, SLOTS[random.below(SLOTS.len())], stage, if nan { spoilt(kernel) } else { kernel })
+        let kernel = if nan { spoilt(kernel) } else { kernel };
+        let mut seed = Seed::new(id, SLOTS[random.below(SLOTS.len())], stage, kernel);
+        // A fossil without logits would refuse the host's pass.
+        seed.blend = match random.below(if stage == SeedStageFossilized { 3 } else { 4 }) {
+            0 => BlendConfig::convex(),
+            1 => BlendConfig::residual(),
+            2 => BlendConfig::channel(vec![0.9, 0.5, 0.0, 1.0]).unwrap(),
+            _ => BlendConfig::confidence(4.0, 0.2, 0.1, 0.9).unwrap(),
+        };
+        seed.alpha = Alpha::new(0.25 * random.below(5) as f32).unwrap();
+        seed.spoilt = nan;
+        seed
     }
 
     fn rng<'a>(&self, device: &'a <B as burn::tensor::backend::BackendTypes>::Device, step: usize) -> StepRng<'a, B> {
@@ -132,18 +145,30 @@ impl Host {
                 }
             };
             assert!(found.violations.is_empty() && found.trace.faults.is_empty());
-            let mut learned = Vec::new();
-            for seed in &seeds {
-                if seed.stage == SeedStageBlending {
-                    let seen = seed_pass(&seed.id, &pool, &forward, &cast, &found, &registry, &rng).unwrap();
-                    assert!(seen.violation.is_none());
-                    learned.extend(seen.gradients.map(|gradients| (seed.id.clone(), gradients)));
-                } else if matches!(seed.stage, SeedStageShadowing | SeedStageProbationary) {
-                    probe(&seed.id, &pool, &forward, &cast, &found, &rng).unwrap();
+            let probe = |seed: &Seed, alpha: Option<f32>| {
+                let put = Override { seed: &seed.id, alpha: alpha.map(|alpha| Alpha::new(alpha).unwrap()) };
+                measure(&pool, &forward, &cast, &[put], &found, &rng).loss
+            };
+            let live =
+                |seed: &&Seed| matches!(seed.stage, SeedStageBlending | SeedStageShadowing | SeedStageProbationary);
+            // Before the seeds learn, and after that.
+            let before: Vec<_> = seeds.iter().filter(live).map(|seed| probe(seed, Some(1.0))).collect();
+            let seen = learning_pass(&pool, &forward, &cast, &found, &registry, &rng);
+            let learned = seen.map(|seen| {
+                assert!(seen.violations.is_empty() && seen.faults.is_empty());
+                seen.gradients
+            });
+            for (seed, before) in seeds.iter().filter(live).zip(before) {
+                probe(seed, None);
+                let bits = |loss: Option<f32>| loss.map(f32::to_bits);
+                assert_eq!(bits(probe(seed, Some(1.0))), bits(before));
+                if step % 3 == 0 {
+                    let reached = found.trace.reached(&seed.slot);
+                    assert_eq!(prove_pause(&seed.id, &pool, &forward, &cast, &found, &rng), reached);
                 }
             }
             pool = optimizer(pool, found.gradients, step);
-            for (id, gradients) in found.kernels.into_iter().chain(learned) {
+            for (id, gradients) in found.kernels.into_iter().chain(learned.unwrap_or_default()) {
                 let seed = seeds.iter_mut().find(|seed| seed.id == id).unwrap();
                 seed.kernel = optimizers.get_mut(&id).unwrap().step(1e-2, seed.kernel.clone(), gradients);
             }

@@ -109,6 +109,8 @@ pub(crate) struct Seed {
     pub(crate) alpha: Alpha,
     pub(crate) paused: bool,
     pub(crate) learns: bool,
+    /// Whether its weights are NaN from the beginning.
+    pub(crate) spoilt: bool,
 }
 
 impl Seed {
@@ -122,6 +124,7 @@ impl Seed {
             alpha: Alpha::new(0.5).unwrap(),
             paused: false,
             learns: true,
+            spoilt: false,
         }
     }
 }

@@ -136,6 +136,39 @@ impl Plan {
         }
     }
 
+    /// The names of its slots.
+    pub(crate) fn slots(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.visits().map(|(_, name)| name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn visits(&self) -> impl Iterator<Item = (usize, &'static str)> {
+        self.ops.iter().enumerate().filter_map(|(number, op)| match op {
+            Op::Slot { name, .. } => Some((number, *name)),
+            Op::Input
+            | Op::Layer(..)
+            | Op::Relu(_)
+            | Op::Tanh(_)
+            | Op::Square(_)
+            | Op::Add(..)
+            | Op::Mul(..)
+            | Op::Norm(_)
+            | Op::Dropout(_) => None,
+        })
+    }
+
+    /// Whether one of the slots comes before the other on a path through the host.
+    pub(crate) fn in_sequence(&self, one: &str, other: &str) -> bool {
+        let visits =
+            |wanted: &str| self.visits().filter(|(_, name)| *name == wanted).map(|(op, _)| op).collect::<Vec<_>>();
+        let behind = |one: &str, other: &str| {
+            visits(one).iter().any(|op| visits(other).iter().any(|other| self.before(*op).contains(other)))
+        };
+        one == other || behind(one, other) || behind(other, one)
+    }
+
     /// Whether the host has something to learn.
     pub(crate) fn learns(&self) -> bool {
         self.learning(self.ops.len() - 1)
@@ -184,6 +217,8 @@ impl Plan {
             values.push(value);
         }
         let out = values.pop().unwrap();
+        // The samples of a batch are the first axis in every rank.
+        grafts.offer_logits(out.clone().detach().flatten::<2>(1, D - 1));
         (out - ramp(shape, 5 + step)).square().mean()
     }
 }
