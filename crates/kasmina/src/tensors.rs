@@ -178,9 +178,14 @@ impl<B: GraftBackend> Tensors<B> {
     pub(crate) fn tamper(&mut self, seed: &SeedId, replace: impl FnOnce(KernelModule<B>) -> KernelModule<B>) -> bool {
         let Some(plant) = self.planted.get_mut(seed) else { return false };
         plant.kernel = replace(plant.kernel.clone());
-        plant.origin = KernelOrigin::Fallback;
         plant.changed = true;
         true
+    }
+
+    /// Says that a substitute runs instead of a grafted seed's kernel.
+    #[cfg(feature = "doubles")]
+    pub(crate) fn mark_as_fallback(&mut self, seed: &SeedId) -> bool {
+        self.planted.get_mut(seed).map(|plant| plant.origin = KernelOrigin::Fallback).is_some()
     }
 
     #[cfg(feature = "doubles")]

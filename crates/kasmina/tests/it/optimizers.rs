@@ -6,7 +6,7 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage::SeedStageBlending, SeedOperation::SeedOpStabilize},
 };
 
-use crate::common::{Mlp, World, determined, loss, seed};
+use crate::common::{Mlp, World, bytes, determined, loss, seed};
 
 /// The learning rates of seed-1 in the steps of a run, on a host that steps at `rate`.
 fn rates(settings: Settings, rate: f64, scale: impl Fn(u64) -> f64) -> Vec<f64> {
@@ -83,9 +83,9 @@ fn each_optimizer_of_the_settings_moves_the_kernel() {
         let mut world = World::new(Settings::from_toml(&text).unwrap());
         world.attach(&host);
         world.germinate("seed-1", "mlp").unwrap();
-        let before = world.kernel_bytes("seed-1");
+        let before = bytes(&world.manager.kernel(&seed("seed-1")).unwrap());
         world.manager.train_batch(&mut host, &mut optimizer, 0.01, |host, grafts| loss(host, 1, grafts)).unwrap();
-        assert_ne!(world.kernel_bytes("seed-1"), before, "{text}");
+        assert_ne!(bytes(&world.manager.kernel(&seed("seed-1")).unwrap()), before, "{text}");
     }
 }
 
