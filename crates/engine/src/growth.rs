@@ -55,17 +55,17 @@ impl Draft<'_> {
     }
 
     /// G2 again, as after every step of BLENDING. A trend of the loss, which all seeds in the blend share, starts a hunt; for anything else
-    /// the seed is culled. A seed that is leaving is not looked at any more.
+    /// the seed is culled. A seed that is leaving has no part in the loss any more, and its alpha has to fall.
     pub(crate) fn recheck_stability(&mut self, id: &SeedId) -> Result<(), Refusal> {
         let seed = self.seed(id)?;
         let Stage::Blending(graft, blend) = &seed.stage else { return Ok(()) };
-        if graft.leaving.is_some() {
-            return Ok(());
-        }
         let (graft, violations) = (graft.clone(), seed.violations);
-        let progress = Progress::Blending {
-            losses: graft.vitals.losses.iter().copied().collect(),
-            alpha: (blend.previous_alpha().map(|alpha| alpha.get()), blend.alpha().get()),
+        let progress = match &graft.leaving {
+            Some(leaving) => Progress::Blending { losses: Vec::new(), alpha: (None, leaving.alpha().get()) },
+            None => Progress::Blending {
+                losses: graft.vitals.losses.iter().copied().collect(),
+                alpha: (blend.previous_alpha().map(|alpha| alpha.get()), blend.alpha().get()),
+            },
         };
         let origin = self.origin::<StartGrafting>(id)?;
         let evidence = stability(&graft, SeedStageBlending, origin, violations, progress);

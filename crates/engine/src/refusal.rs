@@ -36,6 +36,17 @@ pub enum Refusal {
     GateFailed(Box<Verdict>),
     /// The gate does not judge yet, for want of evidence or because of something that is not the seed's fault. The seed stays where it is;
     /// ask again later.
+    ///
+    /// Besides the gates' own reasons there are those for which no gate is asked, whoever keeps it:
+    ///
+    /// | reason | what it says |
+    /// |---|---|
+    /// | `breaker_open` | A breaker is open: the blending breaker for START_GRAFTING, any for EVALUATE and FOSSILIZE. |
+    /// | `origin_not_measured` | It is not known where the seed's kernel comes from. |
+    /// | `ownership_not_measured` | It is not known who owns its parameters. |
+    /// | `telemetry_not_measured` | It is not known how much of its telemetry has arrived. |
+    /// | `pause_not_measured` | It has not been tried whether its slot is the identity while it is paused. |
+    /// | `remains_not_measured` | It is not known what is left of it after its cull. |
     #[error("{} postpones {}: {}", .0.gate.as_str_name(), .0.seed_id, .0.reason)]
     Postponed(Box<Verdict>),
     /// The order cannot be meant for this seed or slot.

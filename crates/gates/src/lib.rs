@@ -20,6 +20,20 @@
 //! | G4 | SHADOWING to PROBATIONARY, PROBATIONARY to FOSSILIZED | `kernel_missing` `fallback_used` `isolation_violations` `metric_not_finite` `metric_regressed` `contribution_negative` | `too_few_probes` `not_significant` |
 //! | G5 | RESETTING to DORMANT | `slot_occupied` `counters_left` `cache_not_empty` `parameters_left` | |
 //!
+//! | reason | what it says |
+//! |---|---|
+//! | `too_few_steps` | The seed has been in TRAINING for fewer steps than `stability.min_steps`. |
+//! | `slot_not_reached` | The host did not come to the seed's slot in the last step. |
+//! | `slot_unused` | The host came to the slot, and its loss does not depend on what left it. |
+//! | `gradient_not_measured`, `host_gradient_not_measured` | No gradient norm of the seed, or of the host, has been sampled that is a number. |
+//! | `gradient_too_small` | The seed's gradient norm is below `stability.min_gradient_norm`: it does not learn. |
+//! | `gradient_ratio` | It is more than `stability.max_gradient_ratio` times the host's. |
+//! | `insufficient_history` | Fewer losses than `stability.min_losses` in BLENDING: no trend is judged yet. |
+//! | `telemetry_incomplete` | A sink has not taken every packet of this stage. |
+//! | `too_few_probes` | Fewer probes in this stage than `system_impact.min_probes`, or `min_probes_fossilize`. |
+//! | `not_significant` | EVALUATE: the loss seems worse with the seed, beyond the tolerance, and that may be chance. FOSSILIZE: nothing but chance need be in it. |
+//! | `contribution_negative` | The loss is worse with the seed, and that is not chance. For EVALUATE, it is worse beyond the tolerance. |
+//!
 //! G4 judges a seed by its [`Contribution`]: what it alone changes, on batches that were run with it and without it. SHADOWING is left
 //! unless the seed is significantly harmful beyond the tolerance. FOSSILIZED, which cannot be taken back, is entered only by a seed that
 //! is significantly helpful. How often a gate is asked does not matter.

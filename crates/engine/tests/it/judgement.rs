@@ -91,7 +91,7 @@ fn policy_that_asks_after_every_step_is_told_a_reason_once() {
     let a = seed("a");
     world.grow(&a, SeedStageShadowing);
     let mut asked = Vec::new();
-    while world.stage(&a) == SeedStageShadowing {
+    while world.stage(&a) == SeedStageShadowing && asked.len() < 100 {
         asked.push(world.order(Order::Evaluate { seed: a.clone() }));
         world.plain_step();
     }

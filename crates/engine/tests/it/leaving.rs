@@ -11,7 +11,7 @@ use kasmina_leyline::{
     v1::{CircuitBreakerState::CircuitStateOpen, SeedLifecycleStage::*},
 };
 
-use crate::world::{World, reason, seed};
+use crate::world::{Trouble, World, reason, seed};
 
 fn alpha(world: &World, id: &SeedId) -> Option<f32> {
     world.engine.state().alpha(id).map(|alpha| alpha.get())
@@ -168,6 +168,33 @@ fn falling_alpha_is_not_held_against_a_seed_that_leaves() {
     assert_eq!((world.stage(&a), world.engine.state().run.hunt.clone()), (SeedStageBlending, None));
     world.plain_step();
     assert_eq!(world.stage(&a), SeedStageEmbargoed, "an open breaker holds alpha, and not the way out");
+}
+
+#[test]
+fn rise_before_the_way_out_is_not_held_against_it_and_a_violation_is() {
+    let (mut world, a) = (World::new(), seed("a"));
+    world.grow(&a, SeedStageBlending);
+    // One more loss, and G2 would see them rise.
+    for seed_loss in [1.0, 1.0, 4.0] {
+        world.luck.seed_loss = seed_loss;
+        world.plain_step();
+    }
+    let mut control = World::new();
+    control.grow(&a, SeedStageBlending);
+    for seed_loss in [1.0, 1.0, 4.0, 4.0] {
+        control.luck.seed_loss = seed_loss;
+        control.plain_step();
+    }
+    assert!(control.engine.state().run.hunt.is_some());
+    let _ = world.act(Input::HostPass(Default::default()));
+    let learners = [a.clone()].into();
+    let _ = world.act(Input::LearningPass(LearningFacts { loss: Some(4.0), learners, ..LearningFacts::default() }));
+    world.cull(&a, 100);
+    world.plain_step();
+    assert_eq!((world.stage(&a), world.engine.state().run.hunt.clone()), (SeedStageBlending, None));
+    world.step(&Trouble { violating: vec![a.clone()], ..Trouble::default() });
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
+    assert!(world.seen.contains("culled isolation_violations"));
 }
 
 #[test]
