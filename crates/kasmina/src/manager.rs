@@ -23,7 +23,14 @@ use kasmina_safety::Clock;
 use kasmina_security::Verifier;
 use kasmina_telemetry::Reporter;
 
-use crate::{durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
+use crate::{
+    durable::Durable,
+    error::Refusal,
+    events,
+    gauges::{Gauges, Standing},
+    settings::Settings,
+    tensors::Tensors,
+};
 
 pub use epochs::{RestoredHost, RolledBack};
 pub use submit::Receipt;
@@ -42,6 +49,7 @@ pub struct SeedManager<B: GraftBackend> {
     verifier: Box<dyn Verifier>,
     clock: Arc<dyn Clock>,
     reporter: Reporter,
+    gauges: Gauges,
     /// `None` if nothing is to outlive the process.
     durable: Option<Durable>,
     /// Checkpoints in memory, oldest first.
@@ -67,7 +75,8 @@ pub(crate) struct Parts<B: GraftBackend> {
 
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
-        let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
+        let Parts { settings, reading, engine, tensors, policy, verifier, clock, mut reporter, durable } = parts;
+        reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
         Self {
             settings,
@@ -78,6 +87,7 @@ impl<B: GraftBackend> SeedManager<B> {
             verifier,
             clock,
             reporter,
+            gauges: Gauges::default(),
             durable,
             checkpoints,
             moved,
@@ -107,7 +117,15 @@ impl<B: GraftBackend> SeedManager<B> {
         host: &H,
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), Refusal> {
-        self.tensors.attach_host(host, forward)?;
+        let attached = self.tensors.attach_host(host, forward);
+        self.reporter.emit(
+            None,
+            match &attached {
+                Ok(()) => events::registered(kasmina_registry::parameter_ids(host).len() as u64),
+                Err(error) => events::not_registered(error),
+            },
+        );
+        attached?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
         self.fetch_awaited()
@@ -140,7 +158,11 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
-        let step = self.engine.state().run.step;
+        let state = self.engine.state();
+        let (cache, ledger) = (self.tensors.cache_stats(), self.verifier.gauges());
+        let standing = Standing { state, budgets: &self.settings.gates.stability, cache, ledger };
+        self.gauges.write(&mut self.reporter, &standing);
+        let step = state.run.step;
         let durable = &mut self.durable;
         self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
         durable.iter_mut().for_each(Durable::forget_recalled);
