@@ -47,12 +47,12 @@ mod atomic;
 mod blocks;
 mod catalogue;
 mod check;
+pub mod container;
 mod digest;
 mod directory;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod error;
-mod header;
 mod layer;
 mod library;
 mod limits;
