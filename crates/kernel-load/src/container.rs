@@ -37,7 +37,6 @@ pub struct TensorEntry {
 /// Why bytes have no readable header.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, strum::IntoStaticStr)]
-#[non_exhaustive]
 pub enum ContainerError {
     #[strum(serialize = "artifact_truncated")]
     #[error("the file is truncated: expected {expected} bytes, got {got}")]
