@@ -15,8 +15,8 @@ pub struct Initialisation {
     /// Whether the last layer with parameters starts at zero. Then the kernel's output is zero (in a residual, its input), and a
     /// newly grafted RESIDUAL seed changes nothing.
     ///
-    /// Only the last linear map of that layer is zero (`output` of attention, `up` of low rank), because a layer that is zero
-    /// throughout would never get a gradient. Squeeze-excite only scales and is skipped. Later layers can change the zeros; a
+    /// Only the last linear map of that layer is zero (`output` of attention, `up` of low rank, `gamma` of a scale), because a layer that is
+    /// zero throughout would never get a gradient. Squeeze-excite only scales and is skipped. Later layers can change the zeros; a
     /// sigmoid, for example, turns them into 0.5.
     pub zero_last: bool,
 }
