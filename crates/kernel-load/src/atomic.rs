@@ -1,12 +1,13 @@
 //! Atomic replacement of files.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Replaces the file `name` in `directory`. A reader sees either the old content or the new content. Once this has returned, the new
 /// content survives a power cut: the bytes are synced before the rename, the directory after it.
-pub(crate) fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(directory: &Path, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

@@ -116,7 +116,7 @@ impl DirectoryLibrary {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LibraryError> {
         let path = self.directory.join(name);
-        atomic::replace(&self.directory, name, bytes).map_err(|error| refused(&path, &error))
+        atomic::replace(&self.directory, name.as_ref(), bytes).map_err(|error| refused(&path, &error))
     }
 }
 

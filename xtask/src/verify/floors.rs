@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 16] = [
+pub(super) const FLOORS: [Row; 17] = [
     row(
         0,
         "leyline",
@@ -124,6 +124,14 @@ pub(super) const FLOORS: [Row; 16] = [
         "grafts, passes, gradient ledger",
         &["blending", "kernel-load", "leyline", "registry", "safety"],
         "a shared parameter shows in the pass in which it is shared",
+    ),
+    row(
+        4,
+        "grown",
+        Anything,
+        "a host and its fossils as one module, and their file",
+        &["blending", "isolation", "kernel-load", "leyline"],
+        "a file is loaded as what was saved, or it is refused",
     ),
     row(
         5,
