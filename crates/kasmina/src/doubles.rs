@@ -31,7 +31,7 @@ pub use hosts::{
     B, Cnn, Host, Mlp, Noisy, RATE, Seat, Stack, batch, bytes, control_step, determined, loss, optimizer, spoilt, twin,
 };
 pub use stock::{blueprint, seed, slot, stock};
-pub use world::{SECRET, Trainee, World, sender};
+pub use world::{SECRET, Trainee, World, lenient, sender};
 
 use kasmina_blending::GraftBackend;
 use kasmina_kernel_load::KernelModule;

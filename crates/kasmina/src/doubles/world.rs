@@ -68,6 +68,16 @@ impl<H: Host<B> + AutodiffModule<B>> Trainee<H> {
     }
 }
 
+/// The default settings, but G4 passes a seed after two probes if their mean says that it does no harm, whatever chance may have done. The
+/// defaults demand thirty probes and a significant difference.
+#[must_use]
+pub fn lenient() -> Settings {
+    let mut settings = Settings::default();
+    let impact = &mut settings.gates.system_impact;
+    (impact.min_probes, impact.min_probes_fossilize, impact.significance) = (2, 2, f64::INFINITY);
+    settings
+}
+
 /// Whoever sends the commands.
 ///
 /// # Panics

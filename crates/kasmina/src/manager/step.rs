@@ -15,7 +15,6 @@ use kasmina_engine::{
 };
 use kasmina_isolation::{Grafts, HostPass, RngStream, gradient_norm};
 use kasmina_leyline::SeedId;
-use kasmina_telemetry::{Metric, names};
 
 use super::door::Batch;
 use crate::{error::StepError, events, manager::SeedManager, report::StepReport};
@@ -146,17 +145,8 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     fn report(&mut self, report: &StepReport) {
-        let (gauges, state) = (self.verifier.gauges(), self.engine.state());
-        self.reporter.write(|to| {
-            events::stepped(to, report, state);
-            for (name, value) in [
-                (names::NONCE_LEDGER_SIZE, gauges.size as f64),
-                (names::NONCE_LEDGER_EVICTIONS, gauges.evictions_total as f64),
-                (names::NONCE_LEDGER_TTL, gauges.ttl.as_secs_f64()),
-            ] {
-                to.metric(None, Metric::new(name, value));
-            }
-        });
+        let state = self.engine.state();
+        self.reporter.write(|to| events::stepped(to, report, state));
     }
 
     fn refuse_step(&mut self, error: StepError) -> StepError {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, B, Mlp, World, bytes, determined, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, bytes, determined, lenient, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, CommandError, SeedManager, Settings,
     commands::{BreakerName, Order},
@@ -33,7 +33,7 @@ use kasmina::{
 
 /// Every step's weights are in the store.
 fn settings() -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = lenient();
     settings.rollback.checkpoint_every = 1;
     settings
 }
@@ -391,7 +391,7 @@ fn journal_that_refuses_has_no_weights_encoded() {
 fn orders_that_move_no_seed_write_no_weights() {
     let store = MemoryStore::new();
     let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
-    let mut world = world(&store, Settings::default());
+    let mut world = world(&store, lenient());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     for at in 1..=20 {
@@ -527,7 +527,7 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
 #[test]
 fn watermark_that_was_reset_stays_so_when_nonces_of_a_clock_that_was_ahead_are_forgotten() {
     let store = MemoryStore::new();
-    let mut world = World::recover(Settings::default(), store.clone(), store.clone()).0;
+    let mut world = World::recover(lenient(), store.clone(), store.clone()).0;
     world.attach(&determined(Mlp::<B>::init()));
     let right = world.clock.unix();
     world.clock.set_unix(right.after(Duration::from_secs(365 * 86_400)));
@@ -535,7 +535,7 @@ fn watermark_that_was_reset_stays_so_when_nonces_of_a_clock_that_was_ahead_are_f
     // The clock is set right, and an operator resets the watermark.
     world.clock.set_unix(right);
     store.clone().append(&[Entry::WatermarkReset { at: right }]).unwrap();
-    world.restart(Settings::default(), &store);
+    world.restart(lenient(), &store);
     for minutes in 1..20 {
         world.clock.advance(Duration::from_secs(60));
         world.clock.set_unix(right.after(Duration::from_secs(60 * minutes)));
@@ -550,7 +550,7 @@ fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
     let store = MemoryStore::new();
     let keys = KeyRing::of("k1", Secret::new(SECRET).unwrap());
     let verifier = Arc::new(Mutex::new(CommandVerifier::new(keys)));
-    let mut world = World::build(Settings::default(), |builder| {
+    let mut world = World::build(lenient(), |builder| {
         let builder = builder.verifier(Arc::clone(&verifier)).journal(store.clone(), store.clone());
         builder.build(&Default::default()).unwrap()
     });
@@ -563,7 +563,7 @@ fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
     verifier.lock().unwrap().reset_watermark(right);
     for minutes in 1..30 {
         if minutes == 15 {
-            world.restart(Settings::default(), &store);
+            world.restart(lenient(), &store);
         }
         world.clock.advance(Duration::from_secs(60));
         let wire = world.sender.pause(&seed("seed-1"), minutes % 2 == 0, world.clock.unix()).unwrap();

@@ -1,6 +1,6 @@
 //! Seeds learn by optimizers of their own.
 
-use burn::optim::{SgdConfig, momentum::MomentumConfig};
+use burn::optim::SgdConfig;
 use kasmina::{
     SeedOptimizer, Settings,
     leyline::v1::{SeedLifecycleStage::SeedStageBlending, SeedOperation::SeedOpStabilize},
@@ -54,8 +54,7 @@ fn scale_that_is_not_a_number_is_refused() {
 #[test]
 fn host_on_sgd_at_a_tenth_grows_with_the_defaults() {
     let mut host = determined(Mlp::init());
-    let momentum = MomentumConfig { momentum: 0.9, dampening: 0.0, nesterov: false };
-    let mut optimizer = SgdConfig::new().with_momentum(Some(momentum)).init();
+    let mut optimizer = SgdConfig::new().init();
     let mut world = World::new(Settings::default());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use crate::common::{B, Mlp, World, blueprint, bytes, determined, refused, seed};
+use crate::common::{B, Mlp, World, blueprint, bytes, determined, lenient, refused, seed};
 use kasmina::{
-    Advance, AutomaticMode, SeedManagerBuilder, Settings, StepReport,
+    Advance, AutomaticMode, SeedManagerBuilder, StepReport,
     blending::{AlphaSchedule, BlendConfig},
     commands::Order,
     doubles::{Act, Act::*, Trainee},
@@ -27,7 +27,7 @@ fn journaled() -> (World, MemoryStore) {
 
 fn journaled_with(wire: impl FnOnce(SeedManagerBuilder) -> SeedManagerBuilder) -> (World, MemoryStore) {
     let store = MemoryStore::new();
-    let world = World::build(Settings::default(), |builder| {
+    let world = World::build(lenient(), |builder| {
         wire(builder).journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
     });
     (world, store)
@@ -114,7 +114,7 @@ fn order_outlives_the_process() {
     world.attach(&trainee.host);
     world.order("seed-1", Germinate).unwrap();
     world.order("seed-1", Pause).unwrap();
-    world.restart(Settings::default(), &store);
+    world.restart(lenient(), &store);
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
     assert!(world.manager.state().seeds[&seed("seed-1")].stage.graft().unwrap().paused);
 }
@@ -214,11 +214,11 @@ fn own_policy_takes_a_seed_to_fossilized() {
 
 #[test]
 fn refused_orders_of_a_policy_disturb_nothing() {
-    let mut with = World::build(Settings::default(), |builder| {
+    let mut with = World::build(lenient(), |builder| {
         let builder = builder.policy(Hasty { kernel: "no-such-kernel" });
         builder.volatile().build(&Default::default()).unwrap()
     });
-    let mut without = World::new(Settings::default());
+    let mut without = World::new(lenient());
     let (mut disturbed, mut alone) = (trainee(), trainee());
     with.attach(&disturbed.host);
     without.attach(&alone.host);
@@ -230,7 +230,7 @@ fn refused_orders_of_a_policy_disturb_nothing() {
 
 #[test]
 fn automatic_advance_equals_a_step_policy() {
-    let mut automatic = Settings::default();
+    let mut automatic = lenient();
     automatic.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
     automatic.blending.total_steps = 15;
     automatic.blending.mode = AutomaticMode::Residual;
@@ -242,9 +242,8 @@ fn automatic_advance_equals_a_step_policy() {
         schedule: AlphaSchedule::Sigmoid { total_steps: 15, temperature: AlphaSchedule::DEFAULT_TEMPERATURE },
     };
     let by_settings = World::new(automatic);
-    let by_hand = World::build(Settings::default(), |builder| {
-        builder.policy(policy).volatile().build(&Default::default()).unwrap()
-    });
+    let by_hand =
+        World::build(lenient(), |builder| builder.policy(policy).volatile().build(&Default::default()).unwrap());
     let life = |mut world: World| {
         let mut trainee = trainee();
         world.attach(&trainee.host);
@@ -299,6 +298,6 @@ fn refused_rollback_of_a_seed_leaves_the_kernel_that_the_same_batch_grafts() {
     assert_eq!(refused(answers.next().unwrap()), "wrong_stage");
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
     assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 4, "its kernel is in the slot");
-    world.restart(Settings::default(), &store);
+    world.restart(lenient(), &store);
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

@@ -58,7 +58,7 @@ fn caught_at_once(how: How, blending: bool) {
         share(&mut world, &host, how);
         let report = world.step(&mut host, &mut host_optimizer, step);
         control_step(&mut control, &mut control_optimizer, step);
-        assert_eq!(report.violations.len(), 1, "round {round}");
+        assert_eq!(report.violations.len(), 1, "round {round}: {:?}", report.violations);
         let violation = &report.violations[0];
         assert_eq!(violation.seed, seed("seed-1"));
         assert_eq!(violation.pass, if blending { Pass::Seed } else { Pass::Host });

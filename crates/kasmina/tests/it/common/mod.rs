@@ -5,8 +5,8 @@ use std::{env, process::Command};
 use kasmina::{CommandError, Receipt};
 
 pub use kasmina::doubles::{
-    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, loss, optimizer, seed,
-    sender, spoilt, twin,
+    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, lenient, loss, optimizer,
+    seed, sender, spoilt, twin,
 };
 
 const ALONE: &str = "KASMINA_TEST_ALONE";
