@@ -1,8 +1,9 @@
 //! The hunt for the seed that makes the loss of the blend misbehave.
 //!
 //! All seeds in the blend learn from one loss. When its trend would fail G2, that does not say whose fault it is. So nobody is culled
-//! yet: in the next step every live seed is probed, and the seed whose contribution on that batch is the most negative is culled. If the loss is not
-//! worse with any seed than without it, the trend is the host's or the data's, and all stay. Either way the windows of losses start anew.
+//! yet: in the next step every live seed is probed, and the seed whose contribution on that batch is the most negative is culled. If
+//! the loss is not worse with any seed than without it, the trend is the host's or the data's, and all stay. Either way the windows
+//! of losses start anew.
 
 use std::collections::BTreeMap;
 

@@ -31,9 +31,9 @@ impl State {
     ///
     /// There is a turn every `settings.probe_every` steps. As a rule it is the probe of one seed: of those in SHADOWING and
     /// PROBATIONARY in rotation, or, if there are none, of those in BLENDING. If two to four seeds are in the live network, every
-    /// fourth turn is the interaction of two of them, and the turn after that is left out. A probe is two forwards, or one if the learning pass
-    /// of the step gave the other loss; an interaction is four, or three. So at the default of 2 it is at most one extra forward a
-    /// step on average.
+    /// fourth turn is the interaction of two of them, and the turn after that is left out. A probe is two forwards, or one if the
+    /// learning pass of the step gave the other loss; an interaction is four, or three. So at the default of 2 it is at most one
+    /// extra forward a step on average.
     ///
     /// Two things come on top, both rare: while a hunt is on, a probe of every live seed instead of the turn; and the pause proof of each
     /// seed in BLENDING, once, when alpha is 1.

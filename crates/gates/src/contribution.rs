@@ -34,9 +34,9 @@ use serde::{Deserialize, Serialize};
 /// | Gaussian, each correlated 0.2 with the one before | - | 7.9 % |
 /// | Gaussian, each correlated 0.3 with the one before | - | 14.6 % |
 ///
-/// So heavy tails cost power and not validity; skewed differences need more probes, which is why nothing final is judged on fewer than 30
-/// ([`SystemImpactPolicy::min_probes_fossilize`](crate::SystemImpactPolicy::min_probes_fossilize)); and correlation breaks the promise. Batches
-/// that are drawn independently are not correlated. If yours are, probe more rarely (`probe_every`).
+/// So heavy tails cost power and not validity. Skewed differences need more probes, which is why nothing final is judged on fewer
+/// than 30 ([`SystemImpactPolicy::min_probes_fossilize`](crate::SystemImpactPolicy::min_probes_fossilize)). Correlation breaks the
+/// promise: draw batches independently, or probe more rarely (`probe_every`).
 ///
 /// # Numbers that are not finite
 /// [`record`](Self::record) leaves a pair out if either loss is NaN or infinite, so that one broken batch does not poison the rest.

@@ -143,7 +143,7 @@ fn hunt_waits_for_a_probe_that_says_something() {
 }
 
 #[test]
-fn hunt_outlives_the_process_and_can_find_a_probationary_seed() {
+fn hunt_outlives_process_and_finds_a_probationary_seed() {
     let mut world = World::new();
     world.grow(&seed("c"), SeedStageProbationary);
     world.grow(&seed("a"), SeedStageBlending);

@@ -38,7 +38,7 @@ fn step_with(world: &mut World, changes: &[(&SeedId, f32)]) {
 }
 
 #[test]
-fn harmful_seed_is_refused_and_the_helpful_one_beside_it_is_not() {
+fn harmful_seed_is_refused_and_helpful_one_beside_it_passes() {
     let mut world = World::strict(&[("good", "mid"), ("bad", "late")]);
     let (good, bad) = (seed("good"), seed("bad"));
     for id in [&good, &bad] {
@@ -69,7 +69,7 @@ fn harmful_seed_is_refused_and_the_helpful_one_beside_it_is_not() {
 }
 
 #[test]
-fn seed_that_changes_nothing_is_never_fossilized_and_never_culled() {
+fn neutral_seed_is_neither_fossilized_nor_culled() {
     let mut world = World::strict(&[("a", "mid")]);
     let a = seed("a");
     world.grow(&a, SeedStageProbationary);
@@ -175,7 +175,7 @@ fn fallback_is_refused_at_every_gate_that_sees_a_kernel() {
 }
 
 #[test]
-fn kernel_of_unknown_origin_waits_and_start_training_asks_again() {
+fn kernel_of_unknown_origin_waits_for_start_training() {
     let mut world = World::new();
     let a = seed("a");
     world.luck.origin = None;
@@ -213,7 +213,7 @@ fn idle_seed_is_named_once_and_not_grafted_until_it_learns() {
 }
 
 #[test]
-fn seed_without_a_gradient_waits_and_one_that_is_too_strong_is_refused() {
+fn weak_gradient_postpones_and_strong_one_is_refused() {
     for (seeds, host, expected) in [
         (None, Some(1.0), "gradient_not_measured"),
         (Some(1e-9), Some(1.0), "gradient_too_small"),
@@ -289,7 +289,7 @@ fn pause_is_proven_once_when_the_blend_is_complete() {
 }
 
 #[test]
-fn reset_refuses_what_is_left_and_tries_again_what_was_not_measured() {
+fn reset_refuses_remains_and_retries_what_is_unmeasured() {
     let culled = |luck| {
         let mut world = World::new();
         world.grow(&seed("a"), SeedStageTraining);
@@ -317,7 +317,7 @@ fn reset_refuses_what_is_left_and_tries_again_what_was_not_measured() {
 }
 
 #[test]
-fn facts_that_were_not_measured_postpone_whatever_the_gatekeeper() {
+fn unmeasured_facts_postpone_with_any_gatekeeper() {
     let mut world = World::of(settings(), GatePolicy::default(), &[]);
     world.engine = kasmina_engine::Engine::new(settings(), kasmina_gates::doubles::AllowAll);
     let _ = world.act(Input::Register(seed("a"), kasmina_leyline::SlotId::new("mid").unwrap()));

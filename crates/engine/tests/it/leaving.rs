@@ -171,7 +171,7 @@ fn falling_alpha_is_not_held_against_a_seed_that_leaves() {
 }
 
 #[test]
-fn rise_before_the_way_out_is_not_held_against_it_and_a_violation_is() {
+fn leaving_seed_is_judged_by_violations_and_not_by_loss() {
     let (mut world, a) = (World::new(), seed("a"));
     world.grow(&a, SeedStageBlending);
     // One more loss, and G2 would see them rise.

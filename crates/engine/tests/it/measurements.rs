@@ -33,7 +33,7 @@ fn forwards(measurements: &[Measurement]) -> usize {
 }
 
 #[test]
-fn seeds_on_trial_are_probed_in_turn_and_before_those_in_blending() {
+fn seeds_on_trial_are_probed_in_turn_before_blending_ones() {
     let mut world = World::strict(&[("a", "one"), ("b", "two"), ("c", "three"), ("d", "four"), ("e", "five")]);
     for (id, stage) in [("a", SeedStageShadowing), ("b", SeedStageProbationary), ("e", SeedStageTraining)] {
         world.grow(&seed(id), stage);

@@ -138,7 +138,7 @@ fn effect_of_half_a_deviation_is_found_soon() {
 }
 
 #[test]
-fn harmful_seed_is_refused_in_shadowing_and_a_helpful_one_never() {
+fn evaluate_refuses_harmful_seeds_and_no_helpful_ones() {
     for run in 0..50 {
         let harmful = judged::<Evaluate>(SeedStageShadowing, |rng| gaussian(rng) - 0.5, run);
         assert_eq!((harmful.0, harmful.1), (Outcome::Refused, "contribution_negative"), "run {run}");
@@ -157,7 +157,7 @@ fn seed_that_changes_nothing_is_never_fossilized() {
 }
 
 #[test]
-fn differences_that_are_all_alike_are_evidence_of_their_number() {
+fn equal_differences_are_evidence_of_their_number() {
     let mut contribution = Contribution::default();
     for probes in 1..=2_000_u64 {
         contribution.record(1.0, 0.5);
