@@ -217,7 +217,7 @@ fn frozen() -> Mlp<B> {
 fn gate_without_measurements_postpones_and_does_not_cull() {
     let (mut world, ..) = grown_to(SeedStageFossilized as i32);
     world.germinate("seed-2", "late").unwrap();
-    assert_eq!(refused(world.graft("seed-2", "RESIDUAL", 10.0)), "not_measured");
+    assert_eq!(refused(world.graft("seed-2", "RESIDUAL", 10.0)), "too_few_steps");
     assert_eq!(world.stage("seed-2"), SeedStageTraining);
     let (mut world, ..) = grown_to(SeedStageTraining as i32);
     world.graft("seed-1", "RESIDUAL", 10.0).unwrap();

@@ -47,8 +47,10 @@ fn forced_breakers_show_their_state_in_a_scrape() {
     assert_eq!(
         states,
         [
+            state("blending", CircuitBreakerState::CircuitStateClosed),
             state("isolation", CircuitBreakerState::CircuitStateHalfOpen),
             state("kernels", CircuitBreakerState::CircuitStateOpen),
+            state("telemetry", CircuitBreakerState::CircuitStateClosed),
         ]
     );
 }
