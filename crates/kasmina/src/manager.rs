@@ -9,7 +9,10 @@ mod submit;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use burn::module::AutodiffModule;
+use burn::{
+    module::AutodiffModule,
+    tensor::{Distribution, Tensor},
+};
 use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
@@ -18,12 +21,18 @@ use kasmina_leyline::{
     v1::{SeedLifecycleStage, SeedState},
 };
 use kasmina_lifecycle::Transition;
-use kasmina_registry::Registry;
+use kasmina_registry::{Registry, parameter_ids};
 use kasmina_safety::Clock;
 use kasmina_security::Verifier;
 use kasmina_telemetry::Reporter;
 
-use crate::{durable::Durable, error::Refusal, events, settings::Settings, tensors::Tensors};
+use crate::{
+    durable::Durable,
+    error::Refusal,
+    events,
+    settings::{Settings, SettingsError},
+    tensors::Tensors,
+};
 
 pub use epochs::{RestoredHost, RolledBack};
 pub use submit::Receipt;
@@ -50,6 +59,10 @@ pub struct SeedManager<B: GraftBackend> {
     moved: Vec<Transition>,
     /// Whether seeds wait for kernels that this process, or what was undone, has not asked for.
     ask_again: bool,
+    /// What the learning rates of seeds are multiplied by.
+    rate_scale: f64,
+    /// What the random numbers of steps are derived from; `None` before the host was looked at.
+    rng_seed: Option<u64>,
 }
 
 /// What the builder has collected.
@@ -69,6 +82,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
         let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
+        let rng_seed = settings.training.rng_seed.filter(|_| settings.training.reseed);
         Self {
             settings,
             reading,
@@ -82,6 +96,8 @@ impl<B: GraftBackend> SeedManager<B> {
             checkpoints,
             moved,
             ask_again,
+            rate_scale: 1.0,
+            rng_seed,
         }
     }
 
@@ -107,6 +123,7 @@ impl<B: GraftBackend> SeedManager<B> {
         host: &H,
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), Refusal> {
+        self.begin_rng(host);
         self.tensors.attach_host(host, forward)?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
@@ -176,6 +193,24 @@ impl<B: GraftBackend> SeedManager<B> {
     #[must_use]
     pub const fn state(&self) -> &State {
         self.engine.state()
+    }
+
+    /// Multiplies the learning rates of all seeds by `scale` from the next batch on, instead of by 1: for a schedule. The scale does not
+    /// outlive the process.
+    ///
+    /// # Errors
+    /// [`SettingsError::OutOfRange`](crate::SettingsError::OutOfRange) if it is not finite or below 0.
+    pub fn scale_learning_rates(&mut self, scale: f64) -> Result<(), SettingsError> {
+        if !(scale.is_finite() && scale >= 0.0) {
+            let demand = "must be finite and not below 0";
+            return Err(SettingsError::OutOfRange {
+                key: "the learning rates' scale",
+                value: scale.to_string(),
+                demand,
+            });
+        }
+        self.rate_scale = scale;
+        Ok(())
     }
 
     /// Steps taken so far.
@@ -258,8 +293,19 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// The random numbers of the step that comes next.
     fn rng(&self) -> StepRng<'_, B> {
-        let training = &self.settings.training;
-        StepRng::new(self.tensors.device(), training.reseed.then_some(training.rng_seed), self.step())
+        StepRng::new(self.tensors.device(), self.rng_seed, self.step())
+    }
+
+    /// Draws what the random numbers of all steps are derived from, if no setting says it.
+    fn begin_rng<H: AutodiffModule<B>>(&mut self, host: &H) {
+        if self.rng_seed.is_some() || !self.settings.training.reseed {
+            return;
+        }
+        // Burn draws parameters when they are first looked at, and plain Burn would have drawn them by now.
+        let _ = parameter_ids(host);
+        let drawn = Tensor::<B, 1>::random([3], Distribution::Uniform(0.0, 1.0), self.tensors.device()).into_data();
+        let words = drawn.iter::<f32>().map(|share| u64::from((share * 16_777_216.0) as u32));
+        self.rng_seed = Some(words.fold(0, |seed, word| (seed << 24) ^ word));
     }
 
     /// The moves that have become durable since they were last taken.

@@ -9,6 +9,8 @@ use kasmina_safety::BreakerSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::SeedOptimizer;
+
 /// The prefix of environment variables that override settings: `KASMINA_SET_TRAINING__SAMPLE_EVERY=5` sets
 /// `training.sample_every`.
 pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
@@ -86,9 +88,11 @@ pub struct CommandSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainingSettings {
-    /// The seeds' learning rate as a multiple of the host's; `lr_scale` of GERMINATE multiplies it. Default 1, which suits a host on
-    /// AdamW. Seeds use AdamW, so lower it for a host whose rate is much higher, such as SGD at 0.1.
-    pub learning_rate_scale: f64,
+    /// The optimizer that each seed gets of its own. Default: AdamW as Burn has it.
+    pub optimizer: SeedOptimizer,
+    /// The learning rate of seeds, whatever the host's is; `lr_scale` of GERMINATE multiplies it, and so does
+    /// [`scale_learning_rates`](crate::SeedManager::scale_learning_rates), for schedules. Default 0.001, the usual rate of AdamW.
+    pub learning_rate: f64,
     /// The learning rate of TRAINING seeds, as a share of that. They follow the host's gradient and never see the effect of their
     /// own output on it, so large steps would overshoot. Default 0.1: of 0.02, 0.05, 0.1, 0.2 and 1, it gave the networks of
     /// `cargo xtask demo` the largest gain. At 1, most of their seeds became unstable in BLENDING.
@@ -102,9 +106,9 @@ pub struct TrainingSettings {
     /// Whether the backend's random numbers are seeded before each pass, from `rng_seed`, the step and the pass, so that the passes
     /// of seeds do not change the host's. Default true. Without it, seeds disturb a host with stochastic layers (dropout).
     pub reseed: bool,
-    /// The seed of all these random numbers. They replace the backend's own, so runs that are to differ need different seeds here.
-    /// Default 0.
-    pub rng_seed: u64,
+    /// The seed of all these random numbers. Default: one number out of the backend's own stream, drawn when the manager first looks
+    /// at the host, so runs that seed the backend differently differ.
+    pub rng_seed: Option<u64>,
 }
 
 /// Blending.
@@ -256,8 +260,11 @@ impl Settings {
         let below = self.commands.degraded_below;
         demand((0.0..=1.0).contains(&below), "commands.degraded_below", &below, "must be in [0, 1]")?;
         let training = &self.training;
-        let scale = training.learning_rate_scale;
-        demand(scale.is_finite() && scale > 0.0, "training.learning_rate_scale", &scale, "must be finite and above 0")?;
+        let rate = training.learning_rate;
+        demand(rate.is_finite() && rate > 0.0, "training.learning_rate", &rate, "must be finite and above 0")?;
+        if let Some((key, value, must)) = training.optimizer.out_of_range() {
+            demand(false, key, &value, must)?;
+        }
         let scale = training.straight_through_scale;
         let positive = scale.is_finite() && scale > 0.0;
         demand(positive, "training.straight_through_scale", &scale, "must be finite and above 0")?;
@@ -323,12 +330,13 @@ impl Default for CommandSettings {
 impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
-            learning_rate_scale: 1.0,
+            optimizer: SeedOptimizer::default(),
+            learning_rate: 1e-3,
             straight_through_scale: 0.1,
             sample_every: 10,
             probe_every: 4,
             reseed: true,
-            rng_seed: 0,
+            rng_seed: None,
         }
     }
 }
@@ -399,8 +407,8 @@ mod tests {
             Err(SettingsError::OutOfRange { key: "training.probe_every", .. })
         ));
         assert!(matches!(
-            overlay("KASMINA_SET_TRAINING__LEARNING_RATE_SCALE", "nan"),
-            Err(SettingsError::OutOfRange { key: "training.learning_rate_scale", .. })
+            overlay("KASMINA_SET_TRAINING__LEARNING_RATE", "nan"),
+            Err(SettingsError::OutOfRange { key: "training.learning_rate", .. })
         ));
         for value in ["-0.1", "1.1", "nan", "inf"] {
             assert!(matches!(

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use burn::{
-    module::AutodiffModule,
-    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
-};
+use burn::{module::AutodiffModule, optim::GradientsParams};
 use kasmina_blending::{BlendConfig, GraftBackend};
 use kasmina_engine::{
     Effect, Seed, State,
@@ -15,14 +12,19 @@ use kasmina_engine::{
 use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse};
 use kasmina_kernel_load::{
     Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
-    weights::{WeightsError, module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes},
+    weights::{WeightsError, module_from_bytes, module_to_bytes},
 };
 use kasmina_leyline::{BlueprintId, Monotonic, SeedId, SlotId, v1::BlueprintDescriptor};
 use kasmina_memory::{CacheStats, Evicted};
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
-use crate::{error::KernelError, records::Weights, settings::Settings};
+use crate::{
+    error::KernelError,
+    kernel_optimizer::{KernelOptimizer, SeedOptimizer},
+    records::Weights,
+    settings::Settings,
+};
 
 /// What the engine does not hold, for all seeds.
 pub(crate) struct Tensors<B: GraftBackend> {
@@ -33,17 +35,18 @@ pub(crate) struct Tensors<B: GraftBackend> {
     planted: Planted<B>,
     /// Kernels of decisions that are not committed.
     staged: Planted<B>,
+    /// What a new kernel gets.
+    optimizer: SeedOptimizer,
 }
 
 /// Kernels by seed. Cloning copies handles, no weights.
 pub(crate) type Planted<B> = BTreeMap<SeedId, Plant<B>>;
 
 /// A kernel with its optimizer. Cloning copies handles, no weights.
-#[derive(Clone)]
 pub(crate) struct Plant<B: GraftBackend> {
     manifest: Arc<Manifest>,
     kernel: KernelModule<B>,
-    optimizer: OptimizerAdaptor<AdamW, KernelModule<B>, B>,
+    optimizer: Box<dyn KernelOptimizer<B>>,
     /// Whether it has learned since its weights were last saved.
     changed: bool,
 }
@@ -69,6 +72,7 @@ impl<B: GraftBackend> Tensors<B> {
             slots: BTreeMap::new(),
             planted: BTreeMap::new(),
             staged: BTreeMap::new(),
+            optimizer: settings.training.optimizer,
         }
     }
 
@@ -149,7 +153,9 @@ impl<B: GraftBackend> Tensors<B> {
             let misfit = format!("the kernel takes {}; slot {slot} shows {}", describe(&contract), describe(&shown));
             return failed(blueprint, KernelError::Misfit(misfit));
         }
-        let plant = Plant::new(Arc::new(manifest.clone()), artifact.build::<B>(&self.device));
+        let kernel = artifact.build::<B>(&self.device);
+        let plant =
+            Plant { manifest: Arc::new(manifest.clone()), kernel, optimizer: self.optimizer.init(), changed: true };
         let ids = parameter_ids(&plant.kernel);
         let owned = ids.iter().find_map(|id| Some((*id, self.registry.owner(*id)?.clone())));
         if let Some((parameter, owner)) = owned {
@@ -325,18 +331,22 @@ impl<B: GraftBackend> Tensors<B> {
     }
 }
 
-impl<B: GraftBackend> Plant<B> {
-    fn new(manifest: Arc<Manifest>, kernel: KernelModule<B>) -> Self {
-        Self { manifest, kernel, optimizer: AdamWConfig::new().init(), changed: true }
+impl<B: GraftBackend> Clone for Plant<B> {
+    fn clone(&self) -> Self {
+        let Self { manifest, kernel, optimizer, changed } = self;
+        let (manifest, kernel, optimizer) = (Arc::clone(manifest), kernel.clone(), optimizer.boxed());
+        Self { manifest, kernel, optimizer, changed: *changed }
     }
+}
 
+impl<B: GraftBackend> Plant<B> {
     pub(crate) fn manifest(&self) -> String {
         self.manifest.canonical()
     }
 
     /// The bytes of kernel and optimizer.
     pub(crate) fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>), WeightsError> {
-        Ok((module_to_bytes(&self.kernel)?, optimizer_to_bytes(&self.optimizer)?))
+        Ok((module_to_bytes(&self.kernel)?, self.optimizer.to_bytes()?))
     }
 
     /// The kernel and optimizer that these bytes say.
@@ -352,8 +362,7 @@ impl<B: GraftBackend> Plant<B> {
         let blank = KernelModule::blank(&manifest, &settings.kernels.limits, device)
             .map_err(|error| malformed(error.to_string()))?;
         let kernel = module_from_bytes(blank, kernel, "a kernel", device)?;
-        let fresh: OptimizerAdaptor<AdamW, KernelModule<B>, B> = AdamWConfig::new().init();
-        let optimizer = optimizer_from_bytes(fresh, optimizer, "a kernel's optimizer", device)?;
+        let optimizer = settings.training.optimizer.init().with_state(optimizer, device)?;
         Ok(Self { manifest: Arc::new(manifest), kernel, optimizer, changed: false })
     }
 }

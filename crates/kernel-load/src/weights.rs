@@ -191,18 +191,22 @@ impl<B: Backend> ModuleMapper<B> for Put<'_, B> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
         let Some((id, data)) = self.next() else { return param };
         let dtype = data.dtype;
-        let tensor = Tensor::from_data(data, (self.device, dtype));
-        Param::initialized(id, if param.is_require_grad() { tensor.require_grad() } else { tensor })
+        let tensor = Tensor::from_data(data, (self.device, dtype)).set_require_grad(param.is_require_grad());
+        // What a layer does to its weights when a recorder saves or loads them stays with the parameter.
+        let (_, _, mapper) = param.consume();
+        Param::from_mapped_value(id, tensor, mapper)
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<B, D, Int>>) -> Param<Tensor<B, D, Int>> {
         let Some((id, data)) = self.next() else { return param };
         let dtype = data.dtype;
-        Param::initialized(id, Tensor::from_data(data, (self.device, dtype)))
+        let (_, _, mapper) = param.consume();
+        Param::from_mapped_value(id, Tensor::from_data(data, (self.device, dtype)), mapper)
     }
 
     fn map_bool<const D: usize>(&mut self, param: Param<Tensor<B, D, Bool>>) -> Param<Tensor<B, D, Bool>> {
         let Some((id, data)) = self.next() else { return param };
-        Param::initialized(id, Tensor::from_data(data, self.device))
+        let (_, _, mapper) = param.consume();
+        Param::from_mapped_value(id, Tensor::from_data(data, self.device), mapper)
     }
 }

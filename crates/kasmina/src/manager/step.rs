@@ -27,8 +27,8 @@ impl<B: GraftBackend> SeedManager<B> {
     ///
     /// `forward` runs a host with grafts on the batch and gives the loss, one number. It is called once for the host, once for every
     /// seed that learns behind the barrier (BLENDING), and now and then for those under probe; it must do the same each time. The
-    /// host steps by `optimizer` at `learning_rate`, each seed by an AdamW of its own at that rate times its scale. If a seed's
-    /// gradient and the host's touch, the host's step is as if the seed had not been there.
+    /// host steps by `optimizer` at `learning_rate`, each seed by an optimizer of its own at a rate of its own
+    /// (`training.optimizer`, `training.learning_rate`). If a seed's gradient and the host's touch, the host's step is as if the seed had not been there.
     ///
     /// Between its passes it seeds the backend's random numbers (`training.reseed`), and once more at its end, so that what the
     /// trainer draws before the next batch does not depend on the seeds.
@@ -49,6 +49,7 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Some(epoch) = self.state().run.rollback {
             return Err(self.refuse_step(StepError::RollbackPending { epoch }));
         }
+        self.begin_rng(host);
         self.act(Input::Tick);
         let mut report = StepReport { step: self.step() + 1, ..StepReport::default() };
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
@@ -67,7 +68,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let started = self.clock.monotonic();
         let HostPass { gradients, kernels, .. } = pass;
         *host = optimizer.step(learning_rate, host.clone(), gradients);
-        let learned = self.learn(learning_rate, kernels.into_iter().chain(learned), report.step);
+        let learned = self.learn(kernels.into_iter().chain(learned), report.step);
         report.timing.optimizer = self.clock.monotonic().since(started);
 
         self.take_step(learned, &mut report);
@@ -91,8 +92,7 @@ impl<B: GraftBackend> SeedManager<B> {
         forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
         report: &mut StepReport,
     ) -> Result<HostPass<B>, StepError> {
-        let training = &self.settings.training;
-        let (seed, step) = (training.reseed.then_some(training.rng_seed), self.engine.state().run.step);
+        let (seed, step) = (self.rng_seed, self.engine.state().run.step);
         let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
         let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
         let pass = match passed {
@@ -165,7 +165,6 @@ impl<B: GraftBackend> SeedManager<B> {
     /// The optimizer steps of kernels. A seed that was culled in this step has none.
     fn learn(
         &mut self,
-        learning_rate: f64,
         gradients: impl Iterator<Item = (SeedId, GradientsParams)>,
         step: u64,
     ) -> BTreeMap<SeedId, Learned> {
@@ -175,7 +174,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let Some(seed) = self.engine.state().seeds.get(&id) else { continue };
             let Some(graft) = seed.stage.graft() else { continue };
             let share = if seed.stage.turn() == Turn::Rides { training.straight_through_scale } else { 1.0 };
-            let learning_rate = learning_rate * (training.learning_rate_scale * graft.lr_scale * share);
+            let learning_rate = training.learning_rate * (self.rate_scale * graft.lr_scale * share);
             let sampled = step.is_multiple_of(training.sample_every) || graft.vitals.gradient_norm.is_none();
             let gradient_norm = self.tensors.learn(&id, learning_rate, gradients, sampled);
             learned.insert(id, Learned { learning_rate, gradient_norm });

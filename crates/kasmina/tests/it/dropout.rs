@@ -1,7 +1,9 @@
 //! A seed's passes take no random numbers from a host that draws them.
 
+use std::collections::BTreeSet;
+
 use crate::common::{B, Noisy, World, alone, bytes, determined, optimizer, twin};
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
 #[test]
@@ -11,7 +13,9 @@ fn host_with_dropout_draws_the_same_numbers_with_a_seed() {
     }
     let mut host = determined(Noisy::init());
     let mut control = twin(&host);
-    let (mut world, mut other) = (World::new(Settings::default()), World::new(Settings::default()));
+    let mut settings = Settings::default();
+    settings.training.rng_seed = Some(7);
+    let (mut world, mut other) = (World::new(settings.clone()), World::new(settings));
     world.attach(&host);
     other.attach(&control);
     let (mut host_optimizer, mut control_optimizer) = (optimizer(), optimizer());
@@ -34,6 +38,26 @@ fn host_with_dropout_draws_the_same_numbers_with_a_seed() {
         assert_eq!(drawn_after_seeds, draw(), "what the trainer draws at step {step}");
         assert!(bytes(&host) == bytes(&control), "step {step} left a trace");
     }
+}
+
+#[test]
+fn runs_differ_if_the_backend_was_seeded_differently() {
+    if !alone("dropout::runs_differ_if_the_backend_was_seeded_differently") {
+        return;
+    }
+    let run = |backend: u64| {
+        B::seed(&Default::default(), backend);
+        let mut host = determined(Noisy::init());
+        let (mut world, mut host_optimizer) = (World::new(Settings::default()), optimizer());
+        world.attach(&host);
+        for step in 1..=3 {
+            world.step(&mut host, &mut host_optimizer, step);
+        }
+        bytes(&host)
+    };
+    let hosts: BTreeSet<_> = (1..=5).map(run).collect();
+    assert_eq!(hosts.len(), 5);
+    assert!(hosts.contains(&run(3)), "the same seed gives the same run");
 }
 
 /// Random numbers as a trainer draws them between batches.
