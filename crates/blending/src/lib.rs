@@ -31,8 +31,9 @@
 //!
 //! | backend | implementation |
 //! |---|---|
-//! | [`Flex`](burn::backend::Flex) | `f32` in one pass, in parallel if it pays; other element types in plain operations |
-//! | CUDA (feature `cuda`) | plain operations, which Burn's fusion makes one kernel |
+//! | [`Flex`](burn::backend::Flex) (feature `flex`, default) | `f32` in one pass, in parallel if it pays; other element types in plain operations |
+//! | CUDA, ROCm, Vulkan, Metal (features `cuda`, `rocm`, `vulkan`, `metal`) | plain operations, which Burn's fusion makes one kernel |
+//! | NdArray, LibTorch (features `ndarray`, `tch`) | plain operations |
 //! | [`Autodiff`](burn::backend::Autodiff) over any of them | its own backward pass |
 //! | a backend of your own | `impl BlendBackend for Mine {}`: plain operations |
 
@@ -44,19 +45,23 @@ mod backend;
 #[cfg(feature = "tensor")]
 mod blend;
 mod config;
-#[cfg(feature = "cuda")]
-mod cuda;
+#[cfg(feature = "cube")]
+mod cube;
 #[cfg(feature = "tensor")]
 mod error;
-#[cfg(feature = "tensor")]
+#[cfg(feature = "flex")]
 mod flex;
 mod gate;
+#[cfg(feature = "ndarray")]
+mod ndarray;
 mod refusal;
 mod schedule;
 #[cfg(feature = "tensor")]
 mod stats;
 #[cfg(feature = "tensor")]
 mod tap;
+#[cfg(feature = "tch")]
+mod tch;
 mod wire;
 
 pub use alpha::{Alpha, InvalidAlpha};

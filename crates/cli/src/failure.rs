@@ -17,6 +17,10 @@ pub(crate) enum Failure {
     Sender(#[source] InvalidId),
     #[error("{flag} goes with --{goes_with} only")]
     Mismatch { flag: &'static str, goes_with: &'static str },
+    #[error("annotation {name} has two different values; --run sets training_run_id")]
+    Contradiction { name: String },
+    #[error("--annotation signature: the signature is made from the secret")]
+    Signature,
     #[error("{0}")]
     Blend(#[from] BlendRefusal),
     #[error("{0}")]
@@ -27,13 +31,28 @@ pub(crate) enum Failure {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),
+    #[error("there is no reason {name}; {}", suggestion(.nearest))]
+    UnknownReason { name: String, nearest: Vec<String> },
+}
+
+fn suggestion(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "`kasmina explain` lists all".to_owned();
+    }
+    format!("did you mean {}?", nearest.join(" or "))
 }
 
 impl Failure {
     /// 1 if something failed, 2 if the arguments are wrong.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {
-            Self::Sender(_) | Self::Mismatch { .. } | Self::Blend(_) | Self::Send(_) => 2,
+            Self::Sender(_)
+            | Self::Mismatch { .. }
+            | Self::Contradiction { .. }
+            | Self::Signature
+            | Self::UnknownReason { .. }
+            | Self::Blend(_)
+            | Self::Send(_) => 2,
             Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
         }
     }

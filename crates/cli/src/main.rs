@@ -1,7 +1,9 @@
 //! The command line of an operator: signs commands, checks and repairs stores.
 
+mod explain;
 mod failure;
 mod order;
+mod reasons;
 mod send;
 mod store;
 
@@ -9,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Signs commands for a seed manager, and checks and repairs its store.
+/// Sign commands for a seed manager, check and repair its store, and explain its reasons
 #[derive(Parser)]
 #[command(name = "kasmina", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -22,16 +24,16 @@ const EXIT_CODES: &str =
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write one signed command
     Send(send::Args),
-    /// Check or repair the store of a manager that is not running
     Store(store::Args),
+    Explain(explain::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Send(args) => send::run(args),
         Command::Store(args) => store::run(args),
+        Command::Explain(args) => explain::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,12 +46,24 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
 
     use super::Cli;
 
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_has_a_help_text() {
+        fn check(command: &Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} of {}", argument.get_id(), command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
     }
 }

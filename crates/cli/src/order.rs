@@ -2,7 +2,10 @@
 
 use std::{error::Error, str::FromStr};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_commands::{BreakerName, Order};
 use kasmina_leyline::{
@@ -15,35 +18,41 @@ use crate::failure::Failure;
 /// What is asked for.
 #[derive(Subcommand)]
 pub(crate) enum OrderArgs {
-    /// Graft a blueprint's kernel at the seed's slot: DORMANT to GERMINATED, and on to TRAINING
+    /// Graft a blueprint's kernel at the slot of a DORMANT seed, which then goes on to TRAINING
     Germinate(Germinate),
-    /// Train a GERMINATED seed
+    /// Move a GERMINATED seed to TRAINING, if it did not go there by itself
     StartTraining(Target),
-    /// Blend a TRAINING seed in
+    /// Move a TRAINING seed to BLENDING
     StartGrafting(Box<StartGrafting>),
     /// Move a BLENDING seed to SHADOWING
     Stabilize(Target),
     /// Move a SHADOWING seed to PROBATIONARY
     Evaluate(Target),
-    /// Let a PROBATIONARY seed learn for more batches
+    /// Let a PROBATIONARY seed learn for some more batches
     FineTune {
         #[command(flatten)]
         target: Target,
-        /// How many batches, 1 to 2^24
+        /// Number of batches, 1 to 2^24
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
         steps: u32,
     },
-    /// Make a PROBATIONARY seed part of the host
+    /// Make a PROBATIONARY seed part of the network, for good
     Fossilize(Target),
-    /// Take a seed out
-    Cull(Target),
-    /// Take a seed out that is not BLENDING yet
+    /// Take a seed out, at any stage before FOSSILIZED
+    Cull {
+        #[command(flatten)]
+        target: Target,
+        /// Number of batches in which a BLENDING or PROBATIONARY seed is blended out first, up to 2^24; 0 is at once
+        #[arg(long, value_name = "STEPS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1 << 24))]
+        blend_out_steps: u32,
+    },
+    /// Take a seed out, before BLENDING only
     Cancel(Target),
-    /// Make the seed's slot the identity
+    /// Let the seed's slot pass activations on unchanged, until it is resumed
     Pause(Target),
-    /// Reverse a pause
+    /// End a pause
     Resume(Target),
-    /// Scale the seed's learning rate
+    /// Set the scale of a seed's learning rate
     Optimizer {
         #[command(flatten)]
         target: Target,
@@ -51,16 +60,23 @@ pub(crate) enum OrderArgs {
         #[arg(long, value_name = "FACTOR", value_parser = positive)]
         lr_scale: f32,
     },
-    /// Force a breaker into a state
-    CircuitBreaker { breaker: Breaker, state: State },
+    /// Force a circuit breaker into a state
+    CircuitBreaker {
+        /// The breaker
+        #[arg(value_parser = breaker())]
+        breaker: BreakerName,
+        /// The state
+        state: State,
+    },
     /// Empty the caches
     Emergency {
         /// Drop the teacher too
         #[arg(long)]
         include_teacher: bool,
     },
-    /// Go back to the checkpoint of an epoch, with everything
+    /// Take the whole run back to the checkpoint of an epoch
     Rollback {
+        /// The epoch; `kasmina store audit` lists those of a store
         #[arg(value_parser = clap::value_parser!(u64).range(..=EXACT))]
         epoch: u64,
     },
@@ -68,7 +84,7 @@ pub(crate) enum OrderArgs {
     RollBackSeed {
         #[command(flatten)]
         target: Target,
-        /// The epoch of the checkpoint; the newest one without it
+        /// The epoch; without it, that of the newest checkpoint
         #[arg(long, value_parser = clap::value_parser!(u64).range(..=EXACT))]
         epoch: Option<u64>,
     },
@@ -122,10 +138,10 @@ pub(crate) struct StartGrafting {
     /// With confidence: the largest alpha, 1 by default
     #[arg(long, value_name = "NUMBER")]
     alpha_hi: Option<f32>,
-    /// How alpha grows
+    /// How alpha rises
     #[arg(long, default_value = "sigmoid")]
     schedule: Schedule,
-    /// How many batches alpha takes from 0 to 1, 1 to 2^24
+    /// Number of batches in which alpha rises from 0 to 1, 1 to 2^24
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     steps: u32,
     /// With the sigmoid schedule: higher is flatter; above 0, 1 by default
@@ -156,14 +172,6 @@ pub(crate) enum Schedule {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Breaker {
-    /// Opened by violations of gradient isolation
-    Isolation,
-    /// Opened by kernels that cannot be loaded
-    Kernels,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum State {
     Closed,
     Open,
@@ -179,7 +187,9 @@ impl OrderArgs {
             Self::Stabilize(Target { seed }) => Order::Stabilize { seed: seed.clone() },
             Self::Evaluate(Target { seed }) => Order::Evaluate { seed: seed.clone() },
             Self::Fossilize(Target { seed }) => Order::Fossilize { seed: seed.clone() },
-            Self::Cull(Target { seed }) => Order::Cull { seed: seed.clone() },
+            Self::Cull { target, blend_out_steps } => {
+                Order::Cull { seed: target.seed.clone(), blend_out_steps: *blend_out_steps }
+            }
             Self::Cancel(Target { seed }) => Order::Cancel { seed: seed.clone() },
             Self::FineTune { target, steps } => Order::FineTune { seed: target.seed.clone(), steps: u64::from(*steps) },
             Self::Pause(Target { seed }) => Order::Pause { seed: seed.clone() },
@@ -187,9 +197,7 @@ impl OrderArgs {
             Self::Optimizer { target, lr_scale } => {
                 Order::Optimizer { seed: target.seed.clone(), lr_scale: f64::from(*lr_scale) }
             }
-            Self::CircuitBreaker { breaker, state } => {
-                Order::CircuitBreaker { breaker: breaker.name(), state: state.wire() }
-            }
+            Self::CircuitBreaker { breaker, state } => Order::CircuitBreaker { breaker: *breaker, state: state.wire() },
             Self::Emergency { include_teacher } => Order::Emergency { include_teacher: *include_teacher },
             Self::Rollback { epoch } => Order::Rollback { epoch: *epoch },
             Self::RollBackSeed { target, epoch } => Order::RollBackSeed { seed: target.seed.clone(), epoch: *epoch },
@@ -261,15 +269,6 @@ impl Tier {
     }
 }
 
-impl Breaker {
-    const fn name(self) -> BreakerName {
-        match self {
-            Self::Isolation => BreakerName::Isolation,
-            Self::Kernels => BreakerName::Kernels,
-        }
-    }
-}
-
 impl State {
     const fn wire(self) -> CircuitBreakerState {
         match self {
@@ -278,6 +277,13 @@ impl State {
             Self::HalfOpen => CircuitBreakerState::CircuitStateHalfOpen,
         }
     }
+}
+
+/// A breaker by its name, from the names that commands have.
+fn breaker() -> impl TypedValueParser<Value = BreakerName> {
+    PossibleValuesParser::new(BreakerName::ALL.map(BreakerName::as_str)).try_map(|text| {
+        BreakerName::ALL.into_iter().find(|name| name.as_str() == text).ok_or("there is no such breaker")
+    })
 }
 
 /// `NAME=VALUE`.

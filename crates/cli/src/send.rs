@@ -1,14 +1,13 @@
 //! `kasmina send`: one order as a signed command.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    collections::BTreeMap,
+    env, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
-use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret};
+use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret, table};
 use kasmina_leyline::TrainingRunId;
 use kasmina_safety::{Clock, SystemClock};
 
@@ -17,11 +16,15 @@ use crate::{
     order::{OrderArgs, pair},
 };
 
-/// Writes one signed command: the bytes that a bus carries and `SeedManager::submit` takes.
+/// Write one signed command
+///
+/// The output is what a transport carries and `SeedManager::submit` takes. A command is accepted once, and only within a minute after it
+/// was signed, so send it at once.
 ///
 /// The secret is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or of the file that
-/// ESPER_LEYLINE_SECRET_FILE names. A command is accepted once, and only for a few minutes after it was signed.
+/// ESPER_LEYLINE_SECRET_FILE names.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every order")]
 pub(crate) struct Args {
     #[command(subcommand)]
     order: OrderArgs,
@@ -31,16 +34,16 @@ pub(crate) struct Args {
     /// Write the command to this file; `-` is standard output
     #[arg(long, global = true, value_name = "FILE", default_value = "-")]
     out: PathBuf,
-    /// The name of the sender; command ids begin with it
+    /// The sender's name; command ids begin with it
     #[arg(long, global = true, value_name = "NAME", default_value = "operator")]
     issued_by: String,
-    /// Refuse the command in any other training run
+    /// The training run; any other refuses the command
     #[arg(long, global = true, value_name = "RUN", value_parser = |text: &str| TrainingRunId::new(text))]
     run: Option<TrainingRunId>,
-    /// Refuse the command if it arrives later than this after it was signed, in milliseconds
+    /// The deadline, in milliseconds after the signing; a command that comes later is refused
     #[arg(long, global = true, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     deadline_ms: Option<u32>,
-    /// Add an annotation, for example the context of the decision; can be repeated
+    /// An annotation, for example `risk_score=0.2`; can be repeated
     #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = pair::<String>)]
     annotation: Vec<(String, String)>,
 }
@@ -53,27 +56,42 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let order = args.order.order()?;
     let found = secret(args.secret_file.as_deref())?;
     if let Some(path) = &found.exposed {
-        eprintln!("warning: others can read {}", path.display());
+        eprintln!("warning: others can read or write {}; run `chmod 600` on it", path.display());
     }
     let sender = CommandSender::new(&found.secret, &args.issued_by).map_err(Failure::Sender)?;
     let mut sender = sender.with_deadline_ms(args.deadline_ms.unwrap_or_default());
-    let run = args.run.iter().map(|run| ("training_run_id", run.as_str()));
-    let annotations = args.annotation.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let wire = sender.order_with(&order, run.chain(annotations), SystemClock::new().unix())?;
+    let wire = sender.order_with(&order, annotations(&args)?, SystemClock::new().unix())?;
     let written = if to_stdout { io::stdout().write_all(&wire) } else { fs::write(&args.out, &wire) };
     written.map_err(|source| Failure::Write { path: args.out, source })?;
     eprintln!("{}: {} bytes", order.name(), wire.len());
     Ok(())
 }
 
+/// Those of --annotation and --run. Two values for one name are a mistake, and so is one that a command cannot keep.
+fn annotations(args: &Args) -> Result<BTreeMap<&str, &str>, Failure> {
+    let run = args.run.iter().map(|run| (table::RUN.name, run.as_str()));
+    let given = args.annotation.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut annotations = BTreeMap::new();
+    for (name, value) in run.chain(given) {
+        if name == SIGNATURE {
+            return Err(Failure::Signature);
+        }
+        if annotations.insert(name, value).is_some_and(|before| before != value) {
+            return Err(Failure::Contradiction { name: name.to_owned() });
+        }
+    }
+    Ok(annotations)
+}
+
+/// The annotation that holds the signature.
+const SIGNATURE: &str = "signature";
+
 /// The secret of the file or, without one, of the environment.
 fn secret(file: Option<&Path>) -> Result<FoundSecret, Failure> {
     let Some(path) = file else {
-        let text = |(name, text): (OsString, OsString)| Some((name.into_string().ok()?, text.into_string().ok()?));
-        return find_secret(env::vars_os().filter_map(text)).map_err(Failure::Secret);
+        return find_secret(env::vars_os()).map_err(Failure::Secret);
     };
-    let variable = (SECRET_FILE_VARIABLE.to_owned(), path.display().to_string());
-    find_secret([variable]).map_err(|error| {
+    find_secret([(SECRET_FILE_VARIABLE.into(), path.into())]).map_err(|error| {
         let detail = if let SecretError::Unreadable { source, .. } = &error {
             source.to_string()
         } else if matches!(error, SecretError::Empty { .. }) {

@@ -9,6 +9,9 @@ use kasmina_safety::{Clock, SystemClock};
 
 use crate::failure::Failure;
 
+/// Check or repair a store
+///
+/// The store must not be open: stop its manager first. (`audit` can also read a copy.)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -17,28 +20,32 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Read everything and change nothing; fails with the first damage
+    /// Read and verify everything, and change nothing
+    ///
+    /// Prints what recovery would start from. Fails with the first damage.
     Audit {
         /// The store's directory
         dir: PathBuf,
     },
-    /// Cut a damaged journal off at the first damage, so that it opens again
+    /// Cut a damaged journal off at the damage, so that it opens again
     ///
-    /// This forgets acknowledged records: restore a backup if there is one. The bytes that are cut off are kept in a file
-    /// beside the journal.
+    /// This loses acknowledged records, so restore a backup instead if there is one. The bytes that are cut off are kept in a
+    /// file beside the journal.
     Salvage {
         /// The store's directory
         dir: PathBuf,
     },
-    /// Set the time before which commands are refused as replays
+    /// Set the time before which commands are rejected as replays
     ///
-    /// For a manager whose clock once was far ahead: since then it has refused every command as too old, and a restart does not
-    /// change that. Commands that were signed after the new time and accepted before are no longer known: do not set it back
-    /// further than needed. The reset is journaled.
+    /// For a manager whose clock was far ahead when a command was accepted: it has rejected every command as `stale_command` since,
+    /// and a restart does not change that. Set the clock right first.
+    ///
+    /// The price: commands that were accepted while the clock was ahead are no longer known. Whoever has recorded one can send it
+    /// again when its time of issue has come, so rotate the secret too. The reset is journaled.
     ResetWatermark {
         /// The store's directory
         dir: PathBuf,
-        /// Refuse commands issued before this time, in seconds since 1970; now by default
+        /// Reject commands issued before this time, in seconds since 1970; now by default
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32))]
         to: Option<u32>,
     },
@@ -51,7 +58,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Action::ResetWatermark { dir, to } => {
             let at = to.map_or_else(|| SystemClock::new().unix(), |to| UnixTime::from_millis(i64::from(to) * 1_000));
             let record = Store::reset_watermark(&dir, at)?;
-            println!("record {record}: commands issued before {} s are refused", at.as_nanos() / 1_000_000_000);
+            println!("record {record}: commands issued before {} s are rejected", at.as_nanos() / 1_000_000_000);
             Ok(())
         }
     }

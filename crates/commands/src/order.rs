@@ -35,8 +35,13 @@ pub enum Order {
     FineTune { seed: SeedId, steps: u64 },
     /// Make a PROBATIONARY seed part of the host.
     Fossilize { seed: SeedId },
-    /// Take a seed out.
-    Cull { seed: SeedId },
+    /// Take a seed out: at once, or, if it is in the live blend, after alpha has been ramped down over `blend_out_steps` batches (0 to
+    /// 2^24; 0: at once).
+    Cull {
+        seed: SeedId,
+        #[serde(default)]
+        blend_out_steps: u32,
+    },
     /// Take a seed out, if it is not BLENDING yet.
     Cancel { seed: SeedId },
     /// Make the seed's slot the identity.
@@ -65,6 +70,10 @@ pub enum BreakerName {
     Isolation,
     /// Opened by kernels that cannot be loaded.
     Kernels,
+    /// Opened by grafts that fail or take too long. While it is open, no seed is grafted and alpha does not rise.
+    Blending,
+    /// Opened by flushes of telemetry that fail. While it is open, telemetry is not flushed.
+    Telemetry,
 }
 
 impl Order {
@@ -79,7 +88,7 @@ impl Order {
             | Self::Evaluate { seed }
             | Self::FineTune { seed, .. }
             | Self::Fossilize { seed }
-            | Self::Cull { seed }
+            | Self::Cull { seed, .. }
             | Self::Cancel { seed }
             | Self::Pause { seed }
             | Self::Resume { seed }
@@ -139,7 +148,7 @@ impl Order {
 
 impl BreakerName {
     /// Every breaker.
-    pub const ALL: [Self; 2] = [Self::Isolation, Self::Kernels];
+    pub const ALL: [Self; 4] = [Self::Isolation, Self::Kernels, Self::Blending, Self::Telemetry];
 
     /// Its name in commands and events.
     #[must_use]
@@ -147,6 +156,8 @@ impl BreakerName {
         match self {
             Self::Isolation => "isolation",
             Self::Kernels => "kernels",
+            Self::Blending => "blending",
+            Self::Telemetry => "telemetry",
         }
     }
 }

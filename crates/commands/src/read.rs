@@ -121,7 +121,7 @@ pub(crate) fn order(
         (CommandType::CommandSeed, Some(Payload::SeedOperation(operation))) => {
             return seed_operation(seed()?, operation, command, context, max_alpha_vec, default_total_steps);
         }
-        (CommandType::CommandPause, _) => match flag(command, &table::RESUME)? {
+        (CommandType::CommandPause, None) => match flag(command, &table::RESUME)? {
             true => Order::Resume { seed: seed()? },
             false => Order::Pause { seed: seed()? },
         },
@@ -141,13 +141,17 @@ pub(crate) fn order(
             breaker: breaker_name(command.annotations.get(table::BREAKER.name))?,
             state: breaker.desired_state(),
         },
-        (CommandType::CommandEmergency, _) => {
+        (CommandType::CommandEmergency, None) => {
             Order::Emergency { include_teacher: flag(command, &table::INCLUDE_TEACHER)? }
         }
         (CommandType::CommandRollback, Some(Payload::RollbackPayload(payload))) => {
             rollback(&command.target_seed_id, target_epoch(payload)?)?
         }
-        (CommandType::CommandRollback, _) => rollback(&command.target_seed_id, None)?,
+        (CommandType::CommandRollback, None) => rollback(&command.target_seed_id, None)?,
+        // Its sender meant something else than what the command would do without it.
+        (CommandType::CommandPause | CommandType::CommandEmergency | CommandType::CommandRollback, Some(payload)) => {
+            return Err(ReadError::malformed("payload", format!("{} means nothing here", payload_name(payload))));
+        }
         (CommandType::CommandSeed, _) => return Err(ReadError::missing("seed_operation")),
         (CommandType::CommandOptimizer, _) => return Err(ReadError::missing("optimizer_adjustment")),
         (CommandType::CommandCircuitBreaker, _) => return Err(ReadError::missing("circuit_breaker")),
@@ -159,6 +163,16 @@ pub(crate) fn order(
         }
     };
     Ok((order, None))
+}
+
+/// The field's name on the wire.
+const fn payload_name(payload: &Payload) -> &'static str {
+    match payload {
+        Payload::SeedOperation(_) => "seed_operation",
+        Payload::OptimizerAdjustment(_) => "optimizer_adjustment",
+        Payload::CircuitBreaker(_) => "circuit_breaker",
+        Payload::RollbackPayload(_) => "rollback_payload",
+    }
 }
 
 fn seed_operation(
@@ -197,7 +211,7 @@ fn seed_operation(
         SeedOperation::SeedOpEvaluate => Order::Evaluate { seed },
         SeedOperation::SeedOpFineTune => Order::FineTune { seed, steps: whole(&table::STEPS, parameters)? },
         SeedOperation::SeedOpFossilize => Order::Fossilize { seed },
-        SeedOperation::SeedOpCull => Order::Cull { seed },
+        SeedOperation::SeedOpCull => Order::Cull { seed, blend_out_steps: blend_out_steps(command)? },
         SeedOperation::SeedOpCancel => Order::Cancel { seed },
         SeedOperation::SeedOpUnknown => {
             return Err(ReadError::malformed("seed_operation.operation", operation.operation));
@@ -209,8 +223,20 @@ fn seed_operation(
 fn breaker_name(text: Option<&String>) -> Result<BreakerName, ReadError> {
     let Some(text) = text else { return Ok(BreakerName::Isolation) };
     BreakerName::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
-        ReadError::malformed("annotations[\"breaker\"]", format!("{text:?} is neither isolation nor kernels"))
+        let known = BreakerName::ALL.map(BreakerName::as_str);
+        ReadError::malformed("annotations[\"breaker\"]", format!("{text:?} is not one of {known:?}"))
     })
+}
+
+fn blend_out_steps(command: &AdaptationCommand) -> Result<u32, ReadError> {
+    let Some(text) = command.annotations.get(table::BLEND_OUT_STEPS.name) else { return Ok(0) };
+    match text.trim().parse() {
+        Ok(steps) if u64::from(steps) <= AlphaSchedule::MAX_TOTAL_STEPS => Ok(steps),
+        Ok(_) | Err(_) => Err(ReadError::malformed(
+            "annotations[\"blend_out_steps\"]",
+            format!("{text:?} is not a whole number from 0 to 2^24"),
+        )),
+    }
 }
 
 /// One seed if one is named, else everything, which needs an epoch.

@@ -234,7 +234,13 @@ fn write(order: &Order) -> Result<AdaptationCommand, SendError> {
             seed_command(seed, operation)
         }
         Order::Fossilize { seed } => plain(seed, SeedOperation::SeedOpFossilize),
-        Order::Cull { seed } => plain(seed, SeedOperation::SeedOpCull),
+        Order::Cull { seed, blend_out_steps } => {
+            let mut command = plain(seed, SeedOperation::SeedOpCull);
+            if *blend_out_steps > 0 {
+                command.annotations.insert(table::BLEND_OUT_STEPS.name.to_owned(), blend_out_steps.to_string());
+            }
+            command
+        }
         Order::Cancel { seed } => plain(seed, SeedOperation::SeedOpCancel),
         Order::Pause { seed } => pause(seed, false),
         Order::Resume { seed } => pause(seed, true),

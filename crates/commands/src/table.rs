@@ -87,10 +87,11 @@ fields! {
     ALPHA_VEC = blending::ALPHA_VEC, Annotation, "JSON list or comma-separated list of numbers in [0, 1]; at most 64 unless the receiver is set otherwise", "required by CHANNEL", "CHANNEL: a factor of alpha for each channel.";
     ALPHA_VEC_LEN = blending::ALPHA_VEC_LEN, Annotation, "whole number", "not compared", "CHANNEL: must be the number of entries of `alpha_vec`.";
     STEPS = "steps", Parameter, "whole number, 1 to 2^24", "required", "Batches that the seed may learn for.";
+    BLEND_OUT_STEPS = "blend_out_steps", Annotation, "whole number, 0 to 2^24", "0", "Batches over which alpha of a BLENDING or PROBATIONARY seed falls to 0 before it is taken out. 0: at once, as in every other stage.";
     RESUME = "resume", Annotation, "true or 1; false, 0 or nothing", "false", "Reverses a PAUSE.";
     OPTIMIZER_ID = "optimizer_id", Payload, "the target seed's id", "the target seed's", "The optimizer. A seed has one, with the seed's name.";
     DESIRED_STATE = "desired_state", Payload, "CircuitBreakerState other than UNKNOWN", "required", "The state to force the breaker into.";
-    BREAKER = "breaker", Annotation, "isolation or kernels", "isolation", "The breaker.";
+    BREAKER = "breaker", Annotation, "isolation, kernels, blending or telemetry", "isolation", "The breaker.";
     INCLUDE_TEACHER = "include_teacher", Annotation, "true or 1; false, 0 or nothing", "false", "Drops the teacher too.";
     TARGET_EPOCH = "target_epoch", Payload, "whole number, 0 to 2^53", "the newest checkpoint; required without a target seed", "The epoch to go back to.";
     REASON = "reason", Payload, "any value", "not said", "For people who read the command; it is not used.";
@@ -140,7 +141,11 @@ pub const FINE_TUNE: Row =
 /// FOSSILIZE.
 pub const FOSSILIZE: Row = seed(SeedOperation::SeedOpFossilize, &[], "PROBATIONARY to FOSSILIZED");
 /// CULL.
-pub const CULL: Row = seed(SeedOperation::SeedOpCull, &[], "takes the seed out, at any stage before FOSSILIZED");
+pub const CULL: Row = seed(
+    SeedOperation::SeedOpCull,
+    &[BLEND_OUT_STEPS],
+    "takes the seed out, at any stage before FOSSILIZED, at once or blended out",
+);
 /// CANCEL.
 pub const CANCEL: Row = seed(SeedOperation::SeedOpCancel, &[], "takes the seed out, before BLENDING only");
 /// PAUSE and its reversal.

@@ -8,7 +8,7 @@ use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_engine::{
     Engine, EngineSettings, Facts, Input, Seed, Stage, State,
     commands::Order,
-    input::StepFacts,
+    input::{KernelOrigin, StepFacts},
     seed::{Contract, Graft},
     state::RunState,
     vitals::Vitals,
@@ -24,7 +24,8 @@ fn name(index: u64) -> SeedId {
 fn engine(seeds: u64) -> Engine {
     let settings = EngineSettings::new(TrainingRunId::new("bench").unwrap());
     let mut engine = Engine::new(settings, GatePolicy::default());
-    let vitals = Vitals { losses: [0.5; Vitals::WINDOW].into(), ..Vitals::default() };
+    let vitals =
+        Vitals { steps: 100, gradient_norm: Some(0.5), losses: [0.5; Vitals::WINDOW].into(), ..Vitals::default() };
     let seeds = (0..seeds).map(|index| {
         let graft = Graft {
             blueprint: BlueprintId::new("bottleneck").unwrap(),
@@ -34,11 +35,14 @@ fn engine(seeds: u64) -> Engine {
             epoch: 0,
             paused: false,
             vitals: vitals.clone(),
+            idle: None,
+            leaving: None,
         };
         let slot = SlotId::new(format!("slot-{index}")).unwrap();
-        (name(index), Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft) })
+        (name(index), Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft), postponed: None })
     });
-    let state = State { seeds: seeds.collect(), run: RunState::default() };
+    let state =
+        State { seeds: seeds.collect(), run: RunState { host_gradient_norm: Some(0.5), ..RunState::default() } };
     engine.restore(state, Monotonic::ORIGIN, Monotonic::ORIGIN);
     engine
 }
@@ -64,7 +68,8 @@ fn orders(criterion: &mut Criterion) {
         let engine = self::engine(seeds);
         let schedule = AlphaSchedule::Linear { total_steps: 100 };
         let graft = Input::Order(Order::StartGrafting { seed: name(0), blend: BlendConfig::convex(), schedule });
-        let facts = Facts { slot: Some(contract()), ..Facts::default() };
+        let origins = [(name(0), KernelOrigin::Verified)].into();
+        let facts = Facts { slot: Some(contract()), origins, ..Facts::default() };
         assert_eq!(engine.decide(graft.clone(), &facts, now).answer, Ok(()));
         group.bench_function(format!("order_with_gate/{seeds}_seeds"), |bencher| {
             bencher.iter(|| {
@@ -73,7 +78,13 @@ fn orders(criterion: &mut Criterion) {
             });
         });
         let mut engine = self::engine(seeds);
-        let facts = StepFacts { host_loss: 0.5, verify_latency: Duration::ZERO, clean: true, learned: BTreeMap::new() };
+        let facts = StepFacts {
+            host_loss: 0.5,
+            host_gradient_norm: None,
+            verify_latency: Duration::ZERO,
+            clean: true,
+            learned: BTreeMap::new(),
+        };
         group.bench_function(format!("step/{seeds}_seeds"), |bencher| {
             bencher.iter(|| {
                 let decision = engine.decide(Input::StepTaken(facts.clone()), &Facts::default(), now);

@@ -1,7 +1,7 @@
 //! The breakers. They are used through a draft, so that every change of state is an event.
 
 use kasmina_commands::BreakerName;
-use kasmina_leyline::v1::CircuitBreakerState;
+use kasmina_leyline::v1::CircuitBreakerState::{self, CircuitStateOpen};
 
 use crate::{decision::Event, draft::Draft, refusal::Refusal};
 
@@ -21,15 +21,26 @@ impl Draft<'_> {
     }
 
     pub(crate) fn breaker_succeeded(&mut self, breaker: BreakerName) {
-        let now = self.now;
-        let event = self.run_mut().breakers.get_mut(breaker).record_success(now);
-        event.into_iter().for_each(|event| self.emit(Event::Breaker(breaker, event)));
+        self.breaker_saw(breaker, false);
     }
 
     pub(crate) fn breaker_failed(&mut self, breaker: BreakerName) {
-        let now = self.now;
-        let event = self.run_mut().breakers.get_mut(breaker).record_failure(now);
+        self.breaker_saw(breaker, true);
+    }
+
+    /// Records an outcome. What changes nothing leaves no trace in the decision.
+    pub(crate) fn breaker_saw(&mut self, breaker: BreakerName, failed: bool) {
+        let before = self.run().breakers.get(breaker);
+        let mut after = before.clone();
+        let event = if failed { after.record_failure(self.now) } else { after.record_success(self.now) };
+        if after != *before {
+            *self.run_mut().breakers.get_mut(breaker) = after;
+        }
         event.into_iter().for_each(|event| self.emit(Event::Breaker(breaker, event)));
+    }
+
+    pub(crate) fn breaker_is_open(&self, breaker: BreakerName) -> bool {
+        self.run().breakers.get(breaker).state() == CircuitStateOpen
     }
 
     pub(crate) fn force_breaker(&mut self, breaker: BreakerName, state: CircuitBreakerState) -> Result<(), Refusal> {

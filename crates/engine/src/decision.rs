@@ -2,7 +2,8 @@
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_commands::BreakerName;
-use kasmina_leyline::{BlueprintId, SeedId};
+use kasmina_gates::{Contribution, Idle};
+use kasmina_leyline::{BlueprintId, SeedId, SlotId};
 use kasmina_lifecycle::{Transition, Verdict};
 use kasmina_safety::BreakerEvent;
 
@@ -72,8 +73,12 @@ pub enum Effect {
 pub enum Event {
     /// A seed moved.
     Moved(Transition),
-    /// A gate judged.
+    /// A gate passed or refused.
     Judged(Verdict),
+    /// A gate postponed. Emitted once for each reason in a row and stage, however often the gate is asked.
+    Postponed(Verdict),
+    /// A seed is being taken out of the blend: alpha falls from `from` to 0 in `steps` batches, and then it is culled.
+    Leaving { seed: SeedId, from: f32, steps: u64 },
     /// A seed was taken out of its slot.
     Culled { seed: SeedId, why: &'static str },
     /// An embargo ended.
@@ -90,8 +95,18 @@ pub enum Event {
     Violated { violation: Violation, count: u64 },
     /// A graft could not do its part.
     Faulted(Fault),
+    /// No gradient reaches a seed any more.
+    Idle { seed: SeedId, slot: SlotId, reason: Idle },
     /// A seed took part in a pass.
     SeedStepped(SeedStep),
+    /// What a seed changes was measured: on this batch, and in its stage so far.
+    Probed { seed: SeedId, difference: f32, contribution: Contribution },
+    /// How much two seeds change together beyond what each changes alone. See [`Input::Interaction`](crate::Input::Interaction).
+    Interacted { seeds: (SeedId, SeedId), value: f32 },
+    /// The loss of the blend misbehaves, as `seed` was the first to show: every live seed is probed in the next step.
+    HuntBegan { seed: SeedId, reason: &'static str },
+    /// The seed with the most negative contribution was culled, or none had one.
+    HuntEnded { culled: Option<SeedId> },
     /// One seed went back to a checkpoint.
     SeedRolledBack { seed: SeedId, epoch: u64 },
 }
@@ -112,6 +127,13 @@ impl Event {
             | Self::Violated { .. }
             | Self::Faulted(_)
             | Self::SeedStepped(_)
+            | Self::Postponed(_)
+            | Self::Leaving { .. }
+            | Self::Idle { .. }
+            | Self::Probed { .. }
+            | Self::Interacted { .. }
+            | Self::HuntBegan { .. }
+            | Self::HuntEnded { .. }
             | Self::SeedRolledBack { .. } => None,
         }
     }

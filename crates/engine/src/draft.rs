@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kasmina_commands::Order;
+use kasmina_commands::{BreakerName, Order};
 use kasmina_leyline::{Monotonic, SeedId, v1::SeedLifecycleStage};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     input::{Facts, Input},
     overlay::{Keepers, Overlay},
     refusal::Refusal,
-    seed::{Graft, Seed},
+    seed::{Graft, Seed, Stage},
     settings::EngineSettings,
     state::{Delta, RunState},
 };
@@ -39,9 +39,27 @@ impl<'a> Draft<'a> {
             Input::KernelFailed(id, failure) => self.kernel_failed(&id, failure),
             Input::HostPass(facts) => self.host_pass(facts),
             Input::HostPassFailed(faults) => self.host_pass_failed(&faults),
-            Input::SeedPass(id, facts) => self.seed_pass(&id, facts),
+            Input::LearningPass(facts) => self.learning_pass(facts),
             Input::Probe(id, facts) => self.probe(&id, facts),
+            Input::Interaction { seeds, value } => {
+                if value.is_finite() {
+                    self.emit(Event::Interacted { seeds, value });
+                }
+                Ok(())
+            }
+            Input::PauseProof(id, proven) => {
+                if matches!(self.seed(&id)?.stage, Stage::Blending(..))
+                    && let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage
+                {
+                    blend.pause_proven = Some(proven);
+                }
+                Ok(())
+            }
             Input::StepTaken(facts) => self.step_taken(facts),
+            Input::Flushed { failed } => {
+                self.breaker_saw(BreakerName::Telemetry, failed);
+                Ok(())
+            }
             Input::Validation(validation) => {
                 self.run_mut().validation = validation;
                 Ok(())
@@ -74,12 +92,13 @@ impl<'a> Draft<'a> {
             Order::Evaluate { seed } => self.evaluate(&seed),
             Order::FineTune { seed, steps } => self.fine_tune(&seed, steps),
             Order::Fossilize { seed } => self.fossilize(&seed),
-            Order::Cull { seed } => self.cull(&seed, "command"),
+            Order::Cull { seed, blend_out_steps } => self.order_cull(&seed, blend_out_steps),
             Order::Cancel { seed } => self.cancel(&seed),
             Order::Pause { seed } => self.pause(&seed),
             Order::Resume { seed } => self.resume(&seed),
             Order::Optimizer { seed, lr_scale } => {
                 check_scale(lr_scale)?;
+                self.not_leaving(&seed, self.graft(&seed)?)?;
                 self.graft_mut(&seed)?.lr_scale = lr_scale;
                 Ok(())
             }
@@ -135,7 +154,7 @@ impl<'a> Draft<'a> {
         self.before.seeds()
     }
 
-    /// Seeds whose embargo has ended.
+    /// Seeds whose embargo has ended, and those whose reset was postponed.
     pub(crate) fn due(&self) -> Vec<SeedId> {
         self.before.due(self.now).map(|seed| seed.id.clone()).collect()
     }

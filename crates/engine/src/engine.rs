@@ -30,7 +30,7 @@ impl Engine {
     #[must_use]
     pub fn new(settings: EngineSettings, keepers: impl Gatekeepers + Send + Sync + 'static) -> Self {
         let mut state = State::default();
-        state.run.breakers = Breakers::new(settings.isolation_breaker, settings.kernel_breaker);
+        state.run.breakers = Breakers::new(settings.breakers());
         Self { settings, keepers: Box::new(keepers), state }
     }
 

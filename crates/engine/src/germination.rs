@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kasmina_commands::BreakerName;
-use kasmina_gates::{GradientHealthEvidence, KernelOrigin, SanityEvidence, SlotState};
+use kasmina_gates::{GradientHealthEvidence, SanityEvidence, SlotState};
 use kasmina_leyline::{
     BlueprintId, SeedId,
     v1::{
@@ -11,12 +11,13 @@ use kasmina_leyline::{
         SeedLifecycleStage::{self, SeedStageDormant, SeedStageGerminated},
     },
 };
-use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, StartTraining, Subject};
+use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, Outcome, StartTraining, Subject};
 
 use crate::{
     decision::{Effect, Event},
     draft::{Draft, check_scale},
     input::{KernelFacts, KernelFailure},
+    moves::CullReason,
     refusal::Refusal,
     seed::{Germinated, Graft, KernelRequest, Stage},
     vitals::Vitals,
@@ -36,7 +37,7 @@ impl Draft<'_> {
         let Stage::Dormant = seed.stage else { return Err(self.illegal(seed, Germinate::TO)) };
         let slot = seed.slot.clone();
         check_scale(lr_scale)?;
-        for name in BreakerName::ALL {
+        for name in [BreakerName::Isolation, BreakerName::Kernels] {
             self.breaker_allows(name)?;
         }
         let missing = || Refusal::NotMeasured { seed: id.clone(), what: "the catalogue has not been asked" };
@@ -78,7 +79,7 @@ impl Draft<'_> {
         let subject = Subject { seed_id: id, stage: SeedStageDormant };
         let verdict =
             Gatekeeper::<Germinate>::judge(&self.keepers(), &subject, evidence).into_verdict(id, Germinate::GATE);
-        if verdict.passed {
+        if verdict.passed() {
             return Refusal::SlotTaken { slot: evidence.slot.clone(), by };
         }
         self.emit(Event::Judged(verdict.clone()));
@@ -97,6 +98,8 @@ impl Draft<'_> {
             epoch: self.run().epoch,
             paused: false,
             vitals: Vitals::default(),
+            idle: None,
+            leaving: None,
         };
         self.seed_mut(id)?.stage = Stage::Germinated(Germinated::Ready(graft));
         self.effect(Effect::Attach { seed: id.clone() });
@@ -154,11 +157,15 @@ impl Draft<'_> {
         if !self.graft(id)?.paused {
             return Err(self.wrong_stage(id, "it is not paused"));
         }
-        let evidence = self.gradient_health(id, self.seed(id)?.stage.leyline())?;
+        let stage = self.seed(id)?.stage.leyline();
+        let evidence = self.gradient_health(id, stage)?;
         let finding = Gatekeeper::<StartTraining>::judge(&self.keepers(), &self.lifecycle(id)?.subject(), &evidence);
         let verdict = finding.into_verdict(id, StartTraining::GATE);
+        if verdict.outcome == Outcome::Postponed {
+            return Err(self.postpone(verdict));
+        }
         self.emit(Event::Judged(verdict.clone()));
-        if !verdict.passed {
+        if !verdict.passed() {
             self.cull(id, verdict.reason)?;
             return Err(Refusal::GateFailed(Box::new(verdict)));
         }
@@ -170,7 +177,7 @@ impl Draft<'_> {
     /// CANCEL: a cull before BLENDING.
     pub(crate) fn cancel(&mut self, id: &SeedId) -> Result<(), Refusal> {
         match self.seed(id)?.stage {
-            Stage::Germinated(_) | Stage::Training(_) => self.cull(id, "cancelled"),
+            Stage::Germinated(_) | Stage::Training(_) => self.cull(id, CullReason::Cancelled.reason()),
             Stage::Dormant
             | Stage::Blending(..)
             | Stage::Shadowing(..)
@@ -204,7 +211,7 @@ impl Draft<'_> {
     }
 
     fn gradient_health(
-        &self,
+        &mut self,
         id: &SeedId,
         expected_stage: SeedLifecycleStage,
     ) -> Result<GradientHealthEvidence, Refusal> {
@@ -214,7 +221,7 @@ impl Draft<'_> {
         let rehearsal = self.facts.rehearsal.ok_or_else(missing)?;
         Ok(GradientHealthEvidence {
             expected_stage,
-            kernel: KernelOrigin::Verified,
+            origin: self.origin::<StartTraining>(id)?,
             violations,
             loss: rehearsal.loss,
             gradient_norm: rehearsal.gradient_norm,

@@ -1,20 +1,23 @@
 //! From TRAINING to FOSSILIZED: G2, G3, and G4 twice.
 
 use kasmina_blending::{AlphaSchedule, BlendConfig, BlendMode};
-use kasmina_gates::{ImpactMetric, InterfaceEvidence, StabilityEvidence, SystemImpactEvidence, SystemStatus};
+use kasmina_commands::BreakerName;
+use kasmina_gates::{
+    Contribution, ImpactMetric, InterfaceEvidence, KernelOrigin, Progress, StabilityEvidence, SystemImpactEvidence,
+};
 use kasmina_leyline::{
     SeedId,
     v1::SeedLifecycleStage::{self, SeedStageBlending, SeedStageProbationary, SeedStageShadowing, SeedStageTraining},
 };
-use kasmina_lifecycle::{Evaluate, Fossilize, Gatekeeper, GuardedMove, Stabilize, StartGrafting};
+use kasmina_lifecycle::{Evaluate, Finding, Fossilize, Gatekeeper, GuardedMove, Outcome, Stabilize, StartGrafting};
 
 use crate::{
     decision::{Effect, Event},
     draft::Draft,
+    hunt::Trend,
     refusal::Refusal,
     seed::{Blend, FineTune, Graft, Stage, Trial},
     state::Validation,
-    vitals::Probe,
 };
 
 /// The most steps of FINE_TUNE: those that a command can say.
@@ -33,28 +36,49 @@ impl Draft<'_> {
         let (graft, violations) = (graft.clone(), seed.violations);
         self.not_paused(id, &graft)?;
         self.fits_channels(id, &config)?;
-        if graft.vitals.losses.len() < self.settings().min_losses {
-            return Err(not_measured(id, "too few losses in TRAINING"));
-        }
-        let evidence = stability(&graft, SeedStageTraining, (None, 0.0), violations);
-        let blend = Blend { config: config.clone(), schedule, advanced: 0 };
+        let open = self.breaker_is_open(BreakerName::Blending).then_some(BreakerName::Blending);
+        self.closed::<StartGrafting>(id, open, |finding| finding)?;
+        let progress = Progress::Training {
+            steps: graft.vitals.steps,
+            gradient_norm: graft.vitals.gradient_norm,
+            host_gradient_norm: self.run().host_gradient_norm,
+            idle: graft.idle,
+        };
+        let origin = self.origin::<StartGrafting>(id)?;
+        let evidence = stability(&graft, SeedStageTraining, origin, violations, progress);
+        let contribution = Contribution::default();
+        let blend = Blend { config: config.clone(), schedule, advanced: 0, contribution, pause_proven: None };
         self.pass::<StartGrafting>(id, &evidence, Stage::Blending(graft.entering(), blend))?;
         self.emit(Event::BlendConfigured { seed: id.clone(), blend: config, schedule });
         self.effect(Effect::SaveWeights { seed: id.clone() });
         Ok(())
     }
 
-    /// G2 again, as after every step of BLENDING. A seed that fails is culled.
+    /// G2 again, as after every step of BLENDING. A trend of the loss, which all seeds in the blend share, starts a hunt; for anything else
+    /// the seed is culled. A seed that is leaving has no part in the loss any more, and its alpha has to fall.
     pub(crate) fn recheck_stability(&mut self, id: &SeedId) -> Result<(), Refusal> {
         let seed = self.seed(id)?;
         let Stage::Blending(graft, blend) = &seed.stage else { return Ok(()) };
-        let alphas = (blend.previous_alpha().map(|alpha| alpha.get()), blend.alpha().get());
-        let evidence = stability(graft, SeedStageBlending, alphas, seed.violations);
+        let (graft, violations) = (graft.clone(), seed.violations);
+        let progress = match &graft.leaving {
+            Some(leaving) => Progress::Blending { losses: Vec::new(), alpha: (None, leaving.alpha().get()) },
+            None => Progress::Blending {
+                losses: graft.vitals.losses.iter().copied().collect(),
+                alpha: (blend.previous_alpha().map(|alpha| alpha.get()), blend.alpha().get()),
+            },
+        };
+        let origin = self.origin::<StartGrafting>(id)?;
+        let evidence = stability(&graft, SeedStageBlending, origin, violations, progress);
         let finding = Gatekeeper::<StartGrafting>::judge(&self.keepers(), &self.lifecycle(id)?.subject(), &evidence);
-        if finding.passed() {
+        if finding.outcome() != Outcome::Refused {
+            // A history that is too short speaks neither for the seed nor against it.
             return Ok(());
         }
         let verdict = finding.into_verdict(id, StartGrafting::GATE);
+        if let Some(trend) = Trend::of(&verdict) {
+            self.begin_hunt(id, trend);
+            return Ok(());
+        }
         self.emit(Event::Judged(verdict.clone()));
         self.cull(id, verdict.reason)
     }
@@ -65,22 +89,32 @@ impl Draft<'_> {
         let Stage::Blending(graft, blend) = &seed.stage else { return Err(self.illegal(seed, Stabilize::TO)) };
         let (graft, blend) = (graft.clone(), blend.clone());
         self.not_paused(id, &graft)?;
+        self.not_leaving(id, &graft)?;
         if !blend.is_complete() {
             return Err(Refusal::BlendingIncomplete { seed: id.clone(), alpha: blend.alpha().get() });
         }
         let slot = self.facts.slot.clone().ok_or_else(|| not_measured(id, "the host has not shown its slot yet"))?;
-        let ownership = self.facts.ownership.get(id).copied().unwrap_or_default();
+        let origin = self.origin::<Stabilize>(id)?;
+        let Some(ownership) = self.facts.ownership.get(id).copied() else {
+            return Err(self.not_yet::<Stabilize>(id, Finding::postpone("ownership_not_measured")));
+        };
+        let Some(packets) = self.facts.packets else {
+            return Err(self.not_yet::<Stabilize>(id, Finding::postpone("telemetry_not_measured")));
+        };
+        let Some(pause_proven) = blend.pause_proven else {
+            return Err(self.not_yet::<Stabilize>(id, Finding::postpone("pause_not_measured")));
+        };
         let evidence = InterfaceEvidence {
             expected_stage: SeedStageBlending,
+            origin,
             kernel: graft.contract.clone().into(),
             slot: slot.into(),
             parameters: (ownership.own, ownership.registered),
             foreign_parameters: ownership.foreign,
-            // What was not measured is not there.
-            packets: self.facts.packets.unwrap_or((1, 0)),
-            pause_proven: self.facts.pause_proven.unwrap_or(false),
+            packets,
+            pause_proven,
         };
-        let trial = Trial { blend: blend.config, probe: Probe::default() };
+        let trial = Trial { blend: blend.config, contribution: Contribution::default() };
         self.pass::<Stabilize>(id, &evidence, Stage::Shadowing(graft.entering(), trial))?;
         self.effect(Effect::SaveWeights { seed: id.clone() });
         Ok(())
@@ -92,8 +126,8 @@ impl Draft<'_> {
         let Stage::Shadowing(graft, trial) = &seed.stage else { return Err(self.illegal(seed, Evaluate::TO)) };
         let (graft, trial) = (graft.clone(), trial.clone());
         self.not_paused(id, &graft)?;
-        let evidence = self.system_impact(id, SeedStageShadowing, &trial.probe)?;
-        let trial = Trial { probe: Probe::default(), ..trial };
+        let evidence = self.system_impact::<Evaluate>(id, SeedStageShadowing, trial.contribution)?;
+        let trial = Trial { contribution: Contribution::default(), ..trial };
         let next = Stage::Probationary(graft.entering(), trial, FineTune::default());
         self.pass::<Evaluate>(id, &evidence, next)?;
         self.effect(Effect::SaveWeights { seed: id.clone() });
@@ -108,6 +142,7 @@ impl Draft<'_> {
         };
         let (graft, trial, fine_tune) = (graft.clone(), trial.clone(), *fine_tune);
         self.not_paused(id, &graft)?;
+        self.not_leaving(id, &graft)?;
         if trial.blend.mode() == BlendMode::Confidence {
             // Whoever runs the committed network has no logits before it has run.
             return Err(Refusal::Unsupported("FOSSILIZE of a CONFIDENCE blend"));
@@ -118,7 +153,7 @@ impl Draft<'_> {
         if self.settings().require_validation && self.run().validation.is_empty() {
             return Err(not_measured(id, "no metrics of the live network since it last moved"));
         }
-        let mut evidence = self.system_impact(id, SeedStageProbationary, &trial.probe)?;
+        let mut evidence = self.system_impact::<Fossilize>(id, SeedStageProbationary, trial.contribution)?;
         evidence.metrics.extend(self.run().validation.iter().map(Into::into));
         self.pass::<Fossilize>(id, &evidence, Stage::Fossilized(graft.entering(), trial.blend))?;
         self.run_mut().fossils.push(id.clone());
@@ -132,13 +167,14 @@ impl Draft<'_> {
             return Err(self.wrong_stage(id, "FINE_TUNE works in PROBATIONARY"));
         };
         self.not_paused(id, graft)?;
+        self.not_leaving(id, graft)?;
         if !(1..=MOST_FINE_TUNING).contains(&steps) {
             let cause = format!("{steps} must be from 1 to 2^24");
             return Err(Refusal::Malformed { field: "steps", cause });
         }
         if let Stage::Probationary(_, trial, fine_tune) = &mut self.seed_mut(id)?.stage {
             // The probes were of weights that are about to change.
-            (trial.probe, *fine_tune) = (Probe::default(), FineTune(steps));
+            (trial.contribution, *fine_tune) = (Contribution::default(), FineTune(steps));
         }
         Ok(())
     }
@@ -157,25 +193,17 @@ impl Draft<'_> {
         })
     }
 
-    /// For G4: the losses of the probes.
-    ///
-    /// Too few probes and an open breaker are not the seed's fault, so they are not its gate's business either.
-    fn system_impact(
-        &self,
+    /// For G4. An open breaker is not the seed's fault, so it is not its gate's business either.
+    fn system_impact<M: GuardedMove>(
+        &mut self,
         id: &SeedId,
         expected_stage: SeedLifecycleStage,
-        probe: &Probe,
+        contribution: Contribution,
     ) -> Result<SystemImpactEvidence, Refusal> {
-        let (baseline, current) = probe.means().ok_or_else(|| not_measured(id, "no probes in this stage yet"))?;
-        if let Some(breaker) = self.run().breakers.open() {
-            return Err(Refusal::BreakerOpen { breaker });
-        }
-        Ok(SystemImpactEvidence {
-            expected_stage,
-            metrics: vec![ImpactMetric { name: "loss".to_owned(), baseline, current, higher_is_better: false }],
-            status: SystemStatus::Nominal,
-            violations: self.seed(id)?.violations,
-        })
+        self.closed::<M>(id, self.run().breakers.open(), |finding| contribution.describe(finding))?;
+        let origin = self.origin::<M>(id)?;
+        let violations = self.seed(id)?.violations;
+        Ok(SystemImpactEvidence { expected_stage, origin, violations, contribution, metrics: Vec::new() })
     }
 }
 
@@ -183,18 +211,17 @@ impl Draft<'_> {
 fn stability(
     graft: &Graft,
     expected_stage: SeedLifecycleStage,
-    alpha: (Option<f32>, f32),
+    origin: KernelOrigin,
     violations: u64,
+    progress: Progress,
 ) -> StabilityEvidence {
-    let vitals = &graft.vitals;
     StabilityEvidence {
         expected_stage,
-        losses: vitals.losses.iter().copied().collect(),
-        alpha,
-        blend_latency: vitals.blend_latency.median(),
-        isolation_latency: vitals.verify_latency.median(),
-        fallback_used: false,
+        origin,
         violations,
+        blend_latency: graft.vitals.blend_latency.median(),
+        isolation_latency: graft.vitals.verify_latency.median(),
+        progress,
     }
 }
 

@@ -1,8 +1,12 @@
 //! What goes into the engine: what happened, and the facts that only the shell can measure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use kasmina_commands::Order;
+pub use kasmina_gates::{Idle, KernelOrigin};
 use kasmina_leyline::{
     BlueprintId, SeedId, SlotId,
     v1::{BlueprintDescriptor, SeedLifecycleStage},
@@ -28,12 +32,27 @@ pub enum Input {
     HostPass(HostPassFacts),
     /// The host's pass over a batch failed. The step is not taken.
     HostPassFailed(Vec<Fault>),
-    /// A seed learned in a pass of its own.
-    SeedPass(SeedId, SeedPassFacts),
-    /// A seed was probed.
+    /// The one pass of all seeds that learn behind the barrier is done.
+    LearningPass(LearningFacts),
+    /// What a seed changes was measured, as [`State::measurements`] asked.
     Probe(SeedId, ProbeFacts),
+    /// How much two seeds change together beyond what each changes alone, as [`State::measurements`] asked.
+    Interaction {
+        /// Which two.
+        seeds: (SeedId, SeedId),
+        /// L(without both) - L(without the first) - L(without the second) + L(with all), on one batch. Below zero, they do each
+        /// other's work; above it, each needs the other.
+        value: f32,
+    },
+    /// Whether a pass with this seed paused left its slot as a pass without it did, bit for bit, as [`State::measurements`] asked.
+    PauseProof(SeedId, bool),
     /// The optimizers have stepped: the step is taken.
     StepTaken(StepFacts),
+    /// Telemetry was flushed, or a flush failed.
+    Flushed {
+        /// Whether a sink refused.
+        failed: bool,
+    },
     /// Metrics of the whole network.
     Validation(Vec<Validation>),
     /// An epoch has ended.
@@ -77,30 +96,38 @@ pub struct HostPassFacts {
     pub faults: Vec<Fault>,
     /// Gradients found where they must not be.
     pub violations: Vec<Violation>,
+    /// TRAINING seeds that no gradient reached, and why. The others of that stage got one.
+    pub idle: Vec<(SeedId, Idle)>,
 }
 
-/// What a seed's own pass showed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SeedPassFacts {
-    /// The loss of the seed's view; `None` if the kernel could not do its part.
+/// What the pass of all seeds that learn behind the barrier showed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LearningFacts {
+    /// The loss of the network with every seed in the blend, without the culprits; `None` if no pass gave a number.
     pub loss: Option<f32>,
-    /// How long kernel and blend took.
-    pub blend_latency: Duration,
+    /// The seeds that took part and whose loss it is.
+    pub learners: BTreeSet<SeedId>,
+    /// Seeds without which the loss is finite. It was not finite with them.
+    pub culprits: Vec<SeedId>,
+    /// How long each kernel and its blend took.
+    pub blend_latencies: BTreeMap<SeedId, Duration>,
     /// How long the isolation check took.
     pub verify_latency: Duration,
     /// Grafts that could not do their part.
     pub faults: Vec<Fault>,
     /// Gradients found where they must not be.
-    pub violation: Option<Violation>,
+    pub violations: Vec<Violation>,
+    /// Seeds that no gradient reached, and why.
+    pub idle: Vec<(SeedId, Idle)>,
 }
 
-/// What a probe showed.
+/// What a probe showed: two losses of the network on the same batch with the same random draws, that differ in one seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeFacts {
-    /// The host's own loss on the batch.
-    pub host_loss: f32,
-    /// The loss with the seed on the same batch; `None` if the kernel could not do its part.
-    pub loss: Option<f32>,
+    /// The loss without the seed.
+    pub without: f32,
+    /// The loss with the seed, which is at alpha 1 in SHADOWING; `None` if the kernel could not do its part.
+    pub with: Option<f32>,
     /// How long kernel and blend took.
     pub blend_latency: Duration,
     /// Grafts that could not do their part.
@@ -112,6 +139,8 @@ pub struct ProbeFacts {
 pub struct StepFacts {
     /// The host's own loss on the batch.
     pub host_loss: f32,
+    /// The L2 norm of the host's gradient, if it was sampled.
+    pub host_gradient_norm: Option<f32>,
     /// How long the isolation checks took.
     pub verify_latency: Duration,
     /// Whether no violation was found.
@@ -168,8 +197,10 @@ pub enum Want {
     Ownership(SeedId),
     /// How much of this seed's telemetry has arrived.
     Packets(SeedId),
-    /// Whether the slot passes the host's activation on while this seed is paused.
-    PauseProof(SeedId),
+    /// Where this seed's kernel comes from.
+    Origin(SeedId),
+    /// What is left of a seed that was culled.
+    Remains(SeedId),
     /// The epochs that can be gone back to.
     Epochs,
     /// This seed as the checkpoint of an epoch has it: of the given epoch, or of the newest.
@@ -184,7 +215,8 @@ impl Want {
             Self::Rehearsal(seed)
             | Self::Ownership(seed)
             | Self::Packets(seed)
-            | Self::PauseProof(seed)
+            | Self::Origin(seed)
+            | Self::Remains(seed)
             | Self::Checkpoint(seed, _) => Some(seed),
             Self::Descriptor(_) | Self::Slot(_) | Self::Epochs => None,
         }
@@ -204,8 +236,10 @@ pub struct Facts {
     pub ownership: BTreeMap<SeedId, Ownership>,
     /// For [`Want::Packets`]: due, and delivered to every sink, since the seed's last gate.
     pub packets: Option<(u64, u64)>,
-    /// For [`Want::PauseProof`].
-    pub pause_proven: Option<bool>,
+    /// For [`Want::Origin`].
+    pub origins: BTreeMap<SeedId, KernelOrigin>,
+    /// For [`Want::Remains`].
+    pub remains: BTreeMap<SeedId, Remains>,
     /// For [`Want::Epochs`], oldest first.
     pub epochs: Vec<u64>,
     /// For [`Want::Checkpoint`].
@@ -230,6 +264,17 @@ pub struct Ownership {
     pub registered: u64,
     /// Registered parameters that the kernel does not have.
     pub foreign: u64,
+}
+
+/// What is left of a seed that was culled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Kernels of the seed in its slot.
+    pub kernels: u64,
+    /// Cache entries that belong to this seed alone.
+    pub cached: u64,
+    /// Telemetry packets that are counted as the seed's.
+    pub packets: u64,
 }
 
 /// A seed as a checkpoint has it.

@@ -12,6 +12,12 @@
 //!
 //! Several inputs that shall happen together are decided on an [`Overlay`].
 //!
+//! In a training step the shell reports the host's pass ([`Input::HostPass`]) and the pass of all seeds that learn
+//! ([`Input::LearningPass`]), measures what [`State::measurements`] asks for, and reports the step ([`Input::StepTaken`]). A seed is judged
+//! by what it changes: by losses on one batch with it and without it. A gate *refuses* a seed for what it does, and the seed is culled;
+//! what is not its fault, or not known yet, *postpones* ([`Refusal::Postponed`]), and nothing moves. A loss of the blend that misbehaves starts a
+//! [`Hunt`], which finds out whose fault that is before anybody is culled.
+//!
 //! ```
 //! use kasmina_engine::{Engine, EngineSettings, Effect, Facts, Input, Want, commands::Order, seed::Contract};
 //! use kasmina_gates::GatePolicy;
@@ -47,6 +53,9 @@ mod draft;
 mod engine;
 mod germination;
 mod growth;
+mod hunt;
+mod leaving;
+mod measurement;
 mod moves;
 mod overlay;
 mod policy;
@@ -65,7 +74,9 @@ pub use kasmina_commands as commands;
 
 pub use decision::{Decision, Effect, Event};
 pub use engine::Engine;
+pub use hunt::{Hunt, Trend};
 pub use input::{Facts, Input, Want};
+pub use measurement::Measurement;
 pub use overlay::Overlay;
 pub use policy::{NoPolicy, Observation, Policy, StepPolicy};
 pub use refusal::Refusal;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use kasmina_gates::ResetEvidence;
+use kasmina_commands::BreakerName;
+use kasmina_gates::{KernelOrigin, ResetEvidence};
 use kasmina_leyline::{
     SeedId, SlotId,
     v1::SeedLifecycleStage::{
         SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageResetting, SeedStageTerminated,
     },
 };
-use kasmina_lifecycle::{Gatekeeper, GuardedMove, Lifecycle, Reset, Transition};
+use kasmina_lifecycle::{Finding, Gatekeeper, GuardedMove, Lifecycle, Outcome, Reset, Transition, Verdict};
 
 use crate::{
     decision::{Effect, Event},
@@ -18,6 +19,33 @@ use crate::{
     refusal::Refusal,
     seed::{Embargo, Graft, Seed, Stage},
 };
+
+/// Why a seed was culled, if neither a gate nor a kernel says why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum CullReason {
+    Command,
+    Cancelled,
+    BlendedOut,
+    LossNotFinite,
+    IsolationViolations,
+}
+
+impl CullReason {
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            // CULL was ordered.
+            Self::Command => "command",
+            // CANCEL was ordered.
+            Self::Cancelled => "cancelled",
+            // CULL was ordered with `blend_out_steps`, and alpha has reached 0.
+            Self::BlendedOut => "blended_out",
+            // The loss is a number without the seed and is not one with it.
+            Self::LossNotFinite => "loss_not_finite",
+            // Three gradients were found where they must not be.
+            Self::IsolationViolations => "isolation_violations",
+        }
+    }
+}
 
 impl Draft<'_> {
     pub(crate) fn register(&mut self, id: SeedId, slot: SlotId) -> Result<(), Refusal> {
@@ -50,6 +78,7 @@ impl Draft<'_> {
                 self.effect(Effect::CountPackets { seed: id.clone() });
                 Ok(())
             }
+            Err(verdict) if verdict.outcome == Outcome::Postponed => Err(self.postpone(verdict)),
             Err(verdict) => {
                 self.emit(Event::Judged(verdict.clone()));
                 // DORMANT and RESETTING cannot be culled: nothing is grafted there.
@@ -57,6 +86,42 @@ impl Draft<'_> {
                 Err(Refusal::GateFailed(Box::new(verdict)))
             }
         }
+    }
+
+    /// Leaves a seed where it is. A policy asks after every step, so the same reason is emitted once.
+    pub(crate) fn postpone(&mut self, verdict: Verdict) -> Refusal {
+        if let Ok(seed) = self.seed(&verdict.seed_id)
+            && seed.postponed.as_deref() != Some(verdict.reason)
+        {
+            let id = verdict.seed_id.clone();
+            if let Ok(seed) = self.seed_mut(&id) {
+                seed.postponed = Some(verdict.reason.to_owned());
+            }
+            self.emit(Event::Postponed(verdict.clone()));
+        }
+        Refusal::Postponed(Box::new(verdict))
+    }
+
+    /// The verdict of the gate of `M` that postpones, given before the gate is asked.
+    pub(crate) fn not_yet<M: GuardedMove>(&mut self, id: &SeedId, finding: Finding) -> Refusal {
+        self.postpone(finding.into_verdict(id, M::GATE))
+    }
+
+    /// Where the seed's kernel comes from. Before that was measured no gate is asked.
+    pub(crate) fn origin<M: GuardedMove>(&mut self, id: &SeedId) -> Result<KernelOrigin, Refusal> {
+        let measured = self.facts.origins.get(id).copied();
+        measured.ok_or_else(|| self.not_yet::<M>(id, Finding::postpone("origin_not_measured")))
+    }
+
+    /// An open breaker is not the seed's fault.
+    pub(crate) fn closed<M: GuardedMove>(
+        &mut self,
+        id: &SeedId,
+        breaker: Option<BreakerName>,
+        describe: impl FnOnce(Finding) -> Finding,
+    ) -> Result<(), Refusal> {
+        let Some(breaker) = breaker else { return Ok(()) };
+        Err(self.not_yet::<M>(id, describe(Finding::postpone("breaker_open").with("breaker", breaker))))
     }
 
     /// Takes a seed out of its slot, without a trace in the host, and lets it rest.
@@ -85,10 +150,18 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Ends the embargoes that are over, and lets breakers whose time-out is over admit trials.
+    /// Ends the embargoes that are over, resets what could not be reset before, and lets breakers whose time-out is over admit trials.
     pub(crate) fn tick(&mut self) -> Result<(), Refusal> {
         for id in self.due() {
-            self.end_embargo(&id)?;
+            if let Stage::Embargoed(_) = self.seed(&id)?.stage {
+                let resetting = self.lifecycle(&id)?.advance(SeedStageResetting, self.now)?;
+                let seed = self.seed_mut(&id)?;
+                (seed.violations, seed.stage) = (0, Stage::Resetting);
+                self.emit(Event::EmbargoEnded(id.clone()));
+                self.moved(resetting);
+            }
+            // After a refusal the seed stays in RESETTING, where nothing happens to it. A postponed one is tried again.
+            let _ = self.reset(&id);
         }
         for (name, _) in self.settings().breakers() {
             let _ = self.breaker_allows(name);
@@ -96,27 +169,29 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn end_embargo(&mut self, id: &SeedId) -> Result<(), Refusal> {
-        let resetting = self.lifecycle(id)?.advance(SeedStageResetting, self.now)?;
-        let seed = self.seed_mut(id)?;
-        (seed.violations, seed.stage) = (0, Stage::Resetting);
+    /// RESETTING to DORMANT, if nothing of the seed is left.
+    fn reset(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let Some(remains) = self.facts.remains.get(id).copied() else {
+            return Err(self.not_yet::<Reset>(id, Finding::postpone("remains_not_measured")));
+        };
+        let Some(ownership) = self.facts.ownership.get(id).copied() else {
+            return Err(self.not_yet::<Reset>(id, Finding::postpone("ownership_not_measured")));
+        };
         let evidence = ResetEvidence {
             expected_stage: SeedStageResetting,
-            slot_occupied: self.run().fossils.contains(id),
-            counters_left: 0,
-            // Kernels are cached by blueprint: no entry is a seed's own.
-            cached_entries: 0,
-            registered_parameters: self.facts.ownership.get(id).copied().unwrap_or_default().registered,
+            slot_occupied: remains.kernels > 0 || self.run().fossils.contains(id),
+            counters_left: remains.packets + self.seed(id)?.violations,
+            cached_entries: remains.cached,
+            registered_parameters: ownership.registered,
         };
-        self.emit(Event::EmbargoEnded(id.clone()));
-        self.moved(resetting);
-        // After a refusal the seed stays in RESETTING, where nothing happens to it.
-        let _ = self.pass::<Reset>(id, &evidence, Stage::Dormant);
-        Ok(())
+        self.pass::<Reset>(id, &evidence, Stage::Dormant)
     }
 
     /// What every move brings with it.
     pub(crate) fn moved(&mut self, transition: Transition) {
+        if let Ok(seed) = self.seed_mut(&transition.seed_id) {
+            seed.postponed = None;
+        }
         self.emit(Event::Moved(transition));
         // What was measured of the network before it moved says nothing of the network after.
         if !self.run().validation.is_empty() {
@@ -138,10 +213,10 @@ impl Draft<'_> {
 }
 
 impl Graft {
-    /// The graft in a stage that it has just entered: what is counted by stage begins at 0. Losses go on, because at alpha 0 a
-    /// blended seed has the loss of its host.
+    /// The graft in a stage that it has just entered: what is counted and judged by stage begins anew.
     pub(crate) fn entering(mut self) -> Self {
         self.vitals.steps = 0;
+        self.vitals.losses.clear();
         self
     }
 }

@@ -7,7 +7,7 @@ use kasmina_leyline::{Monotonic, SeedId};
 
 use crate::{
     decision::Decision,
-    seed::Seed,
+    seed::{Seed, Stage},
     settings::EngineSettings,
     state::{Delta, RunState, State},
 };
@@ -64,8 +64,10 @@ impl<'a> Overlay<'a> {
         known.chain(new)
     }
 
+    /// Seeds whose embargo has ended, and those whose reset was postponed.
     pub(crate) fn due(&self, now: Monotonic) -> impl Iterator<Item = &Seed> {
-        self.seeds().filter(move |seed| seed.embargo_until().is_some_and(|until| until <= now))
+        let resets = |seed: &Seed| matches!(seed.stage, Stage::Resetting) && seed.postponed.is_some();
+        self.seeds().filter(move |seed| resets(seed) || seed.embargo_until().is_some_and(|until| until <= now))
     }
 
     pub(crate) const fn settings(&self) -> &'a EngineSettings {

@@ -13,8 +13,8 @@ use crate::{
 /// Gives orders after each step.
 ///
 /// A policy looks and does not touch: its orders go through the same door as signed commands, are judged by the same gates and are
-/// written to the same journal. An order out of turn is refused and changes nothing, so it costs a policy nothing to ask again. A gate
-/// that refuses culls its seed.
+/// written to the same journal. An order out of turn is refused and changes nothing, and a gate that needs more evidence postpones, so it
+/// costs a policy nothing to ask again. A gate that refuses culls its seed.
 pub trait Policy {
     /// The orders that follow from this step, in the order in which they are to be carried out.
     fn orders(&mut self, seen: &Observation<'_>) -> Vec<Order>;
@@ -70,7 +70,7 @@ impl Policy for StepPolicy {
 
 impl StepPolicy {
     fn order(&self, seed: SeedId, stage: &Stage) -> Option<Order> {
-        let graft = stage.graft().filter(|graft| !graft.paused)?;
+        let graft = stage.graft().filter(|graft| !graft.paused && graft.leaving.is_none())?;
         let steps = graft.vitals.steps;
         match stage {
             Stage::Training(_) if steps >= self.training_steps => {

@@ -34,6 +34,21 @@ pub enum Refusal {
     /// The gate has refused. The seed has been culled, if its stage allows that.
     #[error("{} refused {}: {}", .0.gate.as_str_name(), .0.seed_id, .0.reason)]
     GateFailed(Box<Verdict>),
+    /// The gate does not judge yet, for want of evidence or because of something that is not the seed's fault. The seed stays where it is;
+    /// ask again later.
+    ///
+    /// Besides the gates' own reasons there are those for which no gate is asked, whoever keeps it:
+    ///
+    /// | reason | what it says |
+    /// |---|---|
+    /// | `breaker_open` | A breaker is open: the blending breaker for START_GRAFTING, any for EVALUATE and FOSSILIZE. |
+    /// | `origin_not_measured` | It is not known where the seed's kernel comes from. |
+    /// | `ownership_not_measured` | It is not known who owns its parameters. |
+    /// | `telemetry_not_measured` | It is not known how much of its telemetry has arrived. |
+    /// | `pause_not_measured` | It has not been tried whether its slot is the identity while it is paused. |
+    /// | `remains_not_measured` | It is not known what is left of it after its cull. |
+    #[error("{} postpones {}: {}", .0.gate.as_str_name(), .0.seed_id, .0.reason)]
+    Postponed(Box<Verdict>),
     /// The order cannot be meant for this seed or slot.
     #[error("{field}: {cause}")]
     Malformed { field: &'static str, cause: String },
@@ -66,7 +81,7 @@ impl Refusal {
             Self::WrongStage { .. } => "wrong_stage",
             Self::BlendingIncomplete { .. } => "blending_incomplete",
             Self::NotMeasured { .. } => "not_measured",
-            Self::GateFailed(verdict) => verdict.reason,
+            Self::GateFailed(verdict) | Self::Postponed(verdict) => verdict.reason,
             Self::Malformed { .. } => "malformed_command",
             Self::TierMismatch { .. } => "tier_mismatch",
             Self::Kernel(failure) => failure.reason,

@@ -1,7 +1,7 @@
 //! One seed: its stage, and in the stage what exists in that stage alone.
 
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
-use kasmina_gates::Interface;
+use kasmina_gates::{Contribution, Idle, Interface};
 use kasmina_leyline::{
     BlueprintId, Monotonic, SeedId, SlotId,
     v1::SeedLifecycleStage::{
@@ -12,7 +12,8 @@ use kasmina_leyline::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::vitals::{Probe, Vitals};
+pub use crate::leaving::Leaving;
+use crate::vitals::Vitals;
 
 /// Everything that is known of one seed but its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Seed {
     pub violations: u64,
     /// Where it stands.
     pub stage: Stage,
+    /// Why a gate postponed its last request in this stage, if it did and was not asked for another move since.
+    #[serde(default)]
+    pub postponed: Option<String>,
 }
 
 /// A stage with its payload. A seed that was never registered has no record, so UNKNOWN has no variant.
@@ -56,6 +60,7 @@ pub enum Stage {
 
 /// A seed that has passed G0: its kernel is on its way, or has arrived and waits for G1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "a seed waits for its kernel only for a while, and there are few seeds")]
 pub enum Germinated {
     /// The kernel was asked for.
     Awaiting(KernelRequest),
@@ -89,6 +94,12 @@ pub struct Graft {
     pub paused: bool,
     /// What has been measured of it.
     pub vitals: Vitals,
+    /// Why no gradient reached it in the last step, if none did.
+    #[serde(default)]
+    pub idle: Option<Idle>,
+    /// How far it has been taken out of the blend, if it is being taken out. Its kernel does not learn any more.
+    #[serde(default)]
+    pub leaving: Option<Leaving>,
 }
 
 /// What a kernel takes and gives, or what a slot shows.
@@ -117,6 +128,12 @@ pub struct Blend {
     pub schedule: AlphaSchedule,
     /// Batches that have been blended.
     pub advanced: u64,
+    /// What it changes, measured while it is blended in; it says nothing of another alpha.
+    #[serde(default)]
+    pub contribution: Contribution,
+    /// Whether its slot was left as it is without it when it was paused; `None` before that was measured.
+    #[serde(default)]
+    pub pause_proven: Option<bool>,
 }
 
 impl Blend {
@@ -144,8 +161,9 @@ impl Blend {
 pub struct Trial {
     /// How host and seed are joined.
     pub blend: BlendConfig,
-    /// What it changes, measured in this stage.
-    pub probe: Probe,
+    /// What it changes, measured in this stage since it last learned.
+    #[serde(default)]
+    pub contribution: Contribution,
 }
 
 /// Steps that the seed's own optimizer may still take in PROBATIONARY.
@@ -181,8 +199,10 @@ pub enum Turn {
     None,
     /// It learns behind the host, in the host's pass.
     Rides,
-    /// It learns in a pass of its own.
+    /// It learns behind the barrier, in the learning pass.
     Learns,
+    /// It is being taken out of the blend, and does not learn.
+    Leaves,
     /// What it changes is measured.
     IsProbed,
     /// It is part of the host.
@@ -262,9 +282,13 @@ impl Stage {
         }
     }
 
-    /// How much of the seed is in the blend; `None` without a kernel, 0 before BLENDING, 1 after it.
+    /// How much of the seed is in the blend; `None` without a kernel, 0 before BLENDING, 1 after it, and less and less for a seed
+    /// that is leaving.
     #[must_use]
     pub fn alpha(&self) -> Option<Alpha> {
+        if let Some(leaving) = self.leaving() {
+            return Some(leaving.alpha());
+        }
         match self {
             Self::Germinated(Germinated::Ready(_)) | Self::Training(_) => Some(Alpha::ZERO),
             Self::Blending(_, blend) => Some(blend.alpha()),
@@ -283,6 +307,9 @@ impl Stage {
     pub const fn turn(&self) -> Turn {
         match self {
             Self::Training(graft) if !graft.paused => Turn::Rides,
+            Self::Blending(graft, _) | Self::Probationary(graft, ..) if !graft.paused && graft.leaving.is_some() => {
+                Turn::Leaves
+            }
             Self::Blending(graft, _) if !graft.paused => Turn::Learns,
             Self::Shadowing(graft, _) if !graft.paused => Turn::IsProbed,
             Self::Probationary(graft, _, fine_tune) if !graft.paused => match fine_tune {
@@ -300,6 +327,37 @@ impl Stage {
             | Self::Embargoed(_)
             | Self::Resetting
             | Self::Terminated => Turn::None,
+        }
+    }
+
+    /// How far the seed has been taken out of the blend, if it is being taken out.
+    #[must_use]
+    pub const fn leaving(&self) -> Option<&Leaving> {
+        match self.graft() {
+            Some(graft) => graft.leaving.as_ref(),
+            None => None,
+        }
+    }
+
+    /// Whether the seed has a part in the live network that is not the host's own: BLENDING or PROBATIONARY, and not paused.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Blending(graft, _) | Self::Probationary(graft, ..) if !graft.paused)
+    }
+
+    pub(crate) const fn contribution_mut(&mut self) -> Option<&mut Contribution> {
+        match self {
+            Self::Blending(_, Blend { contribution, .. })
+            | Self::Shadowing(_, Trial { contribution, .. })
+            | Self::Probationary(_, Trial { contribution, .. }, _) => Some(contribution),
+            Self::Dormant
+            | Self::Germinated(_)
+            | Self::Training(_)
+            | Self::Fossilized(..)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
         }
     }
 
@@ -350,7 +408,7 @@ impl Seed {
     /// A seed that was just registered.
     #[must_use]
     pub const fn dormant(id: SeedId, slot: SlotId) -> Self {
-        Self { id, slot, violations: 0, stage: Stage::Dormant }
+        Self { id, slot, violations: 0, stage: Stage::Dormant, postponed: None }
     }
 
     /// When its embargo ends.

@@ -11,7 +11,10 @@ use kasmina_leyline::{
 use kasmina_safety::{Breaker, BreakerSettings};
 use serde::{Deserialize, Serialize};
 
-use crate::seed::{Embargo, Seed, Stage};
+use crate::{
+    hunt::Hunt,
+    seed::{Embargo, Seed, Stage},
+};
 
 /// All that the engine knows: a record for each seed, and what belongs to none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,12 @@ pub struct RunState {
     pub validation: Vec<Validation>,
     /// The epoch of a rollback that was ordered and not yet done.
     pub rollback: Option<u64>,
+    /// The L2 norm of the host's gradient when it was last sampled.
+    #[serde(default)]
+    pub host_gradient_norm: Option<f32>,
+    /// The hunt for the seed that makes the loss of the blend misbehave.
+    #[serde(default)]
+    pub hunt: Option<Hunt>,
 }
 
 /// A metric of the whole network, measured on the host with its committed structure and on the live view.
@@ -108,7 +117,7 @@ impl State {
     /// The same state by a monotonic clock that reads `now` when the old one read `then`. Time in between counts for nothing: an
     /// embargo goes on with what was left of it. A breaker that was open stays open for another time-out.
     #[must_use]
-    pub fn rebase(mut self, then: Monotonic, now: Monotonic, breakers: [(BreakerName, BreakerSettings); 2]) -> Self {
+    pub fn rebase(mut self, then: Monotonic, now: Monotonic, breakers: [(BreakerName, BreakerSettings); 4]) -> Self {
         for seed in self.seeds.values_mut() {
             if let Stage::Embargoed(Embargo { until }) = &mut seed.stage {
                 *until = now.after(until.since(then));
@@ -142,13 +151,21 @@ pub struct Breakers {
     isolation: Breaker,
     #[serde(with = "stored_breaker")]
     kernels: Breaker,
+    #[serde(default, with = "stored_breaker")]
+    blending: Breaker,
+    #[serde(default, with = "stored_breaker")]
+    telemetry: Breaker,
 }
 
 impl Breakers {
-    /// Both closed.
+    /// All closed.
     #[must_use]
-    pub const fn new(isolation: BreakerSettings, kernels: BreakerSettings) -> Self {
-        Self { isolation: Breaker::new(isolation), kernels: Breaker::new(kernels) }
+    pub fn new(settings: [(BreakerName, BreakerSettings); 4]) -> Self {
+        let mut breakers = Self::default();
+        for (name, settings) in settings {
+            *breakers.get_mut(name) = Breaker::new(settings);
+        }
+        breakers
     }
 
     /// The breaker of that name.
@@ -157,6 +174,8 @@ impl Breakers {
         match name {
             BreakerName::Isolation => &self.isolation,
             BreakerName::Kernels => &self.kernels,
+            BreakerName::Blending => &self.blending,
+            BreakerName::Telemetry => &self.telemetry,
         }
     }
 
@@ -164,6 +183,8 @@ impl Breakers {
         match name {
             BreakerName::Isolation => &mut self.isolation,
             BreakerName::Kernels => &mut self.kernels,
+            BreakerName::Blending => &mut self.blending,
+            BreakerName::Telemetry => &mut self.telemetry,
         }
     }
 

@@ -1,22 +1,40 @@
 //! What a training step shows, and what follows from it for every seed.
 
+use std::time::Duration;
+
 use kasmina_commands::BreakerName;
-use kasmina_leyline::{SeedId, v1::CircuitBreakerState::CircuitStateOpen};
+use kasmina_gates::{Contribution, Idle};
+use kasmina_leyline::{
+    SeedId,
+    v1::CircuitBreakerState::{CircuitStateHalfOpen, CircuitStateOpen},
+};
 
 use crate::{
     decision::Event,
     draft::Draft,
-    input::{Fault, HostPassFacts, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
+    input::{Fault, HostPassFacts, LearningFacts, ProbeFacts, SeedStep, StepFacts, Violation},
+    moves::CullReason,
     refusal::Refusal,
     seed::{FineTune, Stage, Turn},
     settings::EngineSettings,
 };
 
 impl Draft<'_> {
-    /// After the host's pass: what failed in it is taken out, and alpha advances for the seeds whose passes come next.
+    /// After the host's pass: what failed in it is taken out, and alpha advances for the passes that come next. While the blending
+    /// breaker is open, alpha does not rise.
     pub(crate) fn host_pass(&mut self, facts: HostPassFacts) -> Result<(), Refusal> {
         facts.faults.iter().for_each(|fault| self.faulted(fault));
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
+        for id in self.ids() {
+            if self.seed(&id)?.stage.turn() == Turn::Rides {
+                let idle = facts.idle.iter().find(|(seed, _)| *seed == id).map(|(_, idle)| *idle);
+                self.saw_idle(&id, idle)?;
+            }
+        }
+        self.advance_leaving()?;
+        if self.breaker_is_open(BreakerName::Blending) {
+            return Ok(());
+        }
         for id in self.ids() {
             if self.seed(&id)?.stage.turn() == Turn::Learns
                 && let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage
@@ -33,94 +51,96 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// After a seed's own pass.
-    pub(crate) fn seed_pass(&mut self, id: &SeedId, facts: SeedPassFacts) -> Result<(), Refusal> {
-        if let Ok(graft) = self.graft_mut(id) {
-            graft.vitals.blend_latency.record(facts.blend_latency);
+    /// After the pass of all seeds that learn behind the barrier.
+    pub(crate) fn learning_pass(&mut self, facts: LearningFacts) -> Result<(), Refusal> {
+        for (id, latency) in &facts.blend_latencies {
+            self.took(id, *latency);
         }
         facts.faults.iter().for_each(|fault| self.faulted(fault));
-        if let Some(loss) = facts.loss
-            && let Ok(graft) = self.graft_mut(id)
-        {
-            graft.vitals.record_loss(loss);
-            graft.vitals.verify_latency.record(facts.verify_latency);
-            let probationary = match &mut self.seed_mut(id)?.stage {
-                Stage::Probationary(_, _, FineTune(left)) => {
-                    *left = left.saturating_sub(1);
-                    true
-                }
-                Stage::Dormant
-                | Stage::Germinated(_)
-                | Stage::Training(_)
-                | Stage::Blending(..)
-                | Stage::Shadowing(..)
-                | Stage::Fossilized(..)
-                | Stage::Culled
-                | Stage::Embargoed(_)
-                | Stage::Resetting
-                | Stage::Terminated => false,
-            };
-            self.stepped(id, loss);
-            if !loss.is_finite() && probationary {
-                // In BLENDING, G2 sees to it.
-                let _ = self.cull(id, "loss_not_finite");
+        for id in &facts.culprits {
+            let _ = self.cull(id, CullReason::LossNotFinite.reason());
+        }
+        for (id, idle) in &facts.idle {
+            if self.graft(id).is_ok() {
+                self.saw_idle(id, Some(*idle))?;
             }
         }
-        facts.violation.into_iter().for_each(|violation| self.violated(violation));
+        for id in &facts.learners {
+            // Whoever was taken out in this pass has learned for nothing.
+            let Ok(graft) = self.graft_mut(id) else { continue };
+            graft.vitals.verify_latency.record(facts.verify_latency);
+            if facts.idle.iter().all(|(seed, _)| seed != id) {
+                self.saw_idle(id, None)?;
+            }
+            if let Some(loss) = facts.loss {
+                self.graft_mut(id)?.vitals.record_loss(loss);
+                self.stepped(id, loss);
+            }
+            if let Stage::Probationary(_, trial, FineTune(left @ 1..)) = &mut self.seed_mut(id)?.stage {
+                *left -= 1;
+                if *left == 0 {
+                    // The probes were of weights that have changed.
+                    trial.contribution = Contribution::default();
+                }
+            }
+        }
+        facts.violations.into_iter().for_each(|violation| self.violated(violation));
         Ok(())
     }
 
-    /// After a probe.
+    /// After a probe. A loss that is not finite on a batch that is broken without the seed too says nothing of it.
     pub(crate) fn probe(&mut self, id: &SeedId, facts: ProbeFacts) -> Result<(), Refusal> {
-        if let Ok(graft) = self.graft_mut(id) {
-            graft.vitals.blend_latency.record(facts.blend_latency);
+        let ProbeFacts { without, with, blend_latency, faults } = facts;
+        faults.iter().for_each(|fault| self.faulted(fault));
+        let Some(with) = with else { return Ok(()) };
+        self.took(id, blend_latency);
+        if self.seed(id)?.stage.clone().contribution_mut().is_none() || !without.is_finite() {
+            return Ok(());
         }
-        facts.faults.iter().for_each(|fault| self.faulted(fault));
-        let Some(loss) = facts.loss else { return Ok(()) };
-        match &mut self.seed_mut(id)?.stage {
-            Stage::Shadowing(_, trial) | Stage::Probationary(_, trial, _) => trial.probe.record(facts.host_loss, loss),
-            Stage::Dormant
-            | Stage::Germinated(_)
-            | Stage::Training(_)
-            | Stage::Blending(..)
-            | Stage::Fossilized(..)
-            | Stage::Culled
-            | Stage::Embargoed(_)
-            | Stage::Resetting
-            | Stage::Terminated => return Ok(()),
+        if !with.is_finite() {
+            return self.cull(id, CullReason::LossNotFinite.reason());
         }
-        self.stepped(id, loss);
-        if !loss.is_finite() {
-            let _ = self.cull(id, "loss_not_finite");
+        let difference = without - with;
+        let Some(contribution) = self.seed_mut(id)?.stage.contribution_mut() else { return Ok(()) };
+        contribution.record(without, with);
+        let contribution = *contribution;
+        self.record_in_hunt(id, difference);
+        self.emit(Event::Probed { seed: id.clone(), difference, contribution });
+        if self.seed(id)?.stage.turn() == Turn::IsProbed {
+            self.stepped(id, with);
         }
         Ok(())
     }
 
-    /// After the optimizers: the losses of riders and fossils, and G2 for those in BLENDING.
+    /// After the optimizers: the end of a hunt, and G2 for those in BLENDING.
     pub(crate) fn step_taken(&mut self, facts: StepFacts) -> Result<(), Refusal> {
         self.run_mut().step += 1;
+        if facts.host_gradient_norm.is_some() {
+            self.run_mut().host_gradient_norm = facts.host_gradient_norm;
+        }
         for (id, learned) in facts.learned {
             if let Ok(graft) = self.graft_mut(&id) {
                 graft.vitals.learning_rate = learned.learning_rate;
                 graft.vitals.gradient_norm = learned.gradient_norm.or(graft.vitals.gradient_norm);
             }
         }
-        let mut taken_part = false;
+        self.end_hunt()?;
+        let (mut taken_part, mut blended) = (false, false);
         for id in self.ids() {
             let Ok(graft) = self.graft(&id) else { continue };
             if graft.paused {
                 continue;
             }
             taken_part = true;
+            blended |= self.seed(&id)?.stage.is_live();
             self.graft_mut(&id)?.vitals.steps += 1;
             match self.seed(&id)?.stage {
                 Stage::Training(_) | Stage::Fossilized(..) => {
-                    let vitals = &mut self.graft_mut(&id)?.vitals;
-                    vitals.record_loss(facts.host_loss);
-                    vitals.verify_latency.record(facts.verify_latency);
+                    self.graft_mut(&id)?.vitals.verify_latency.record(facts.verify_latency);
                     self.stepped(&id, facts.host_loss);
                 }
-                Stage::Blending(..) => self.recheck_stability(&id)?,
+                // What was not measured leaves the seed where it is.
+                Stage::Blending(..) => drop(self.recheck_stability(&id)),
                 Stage::Dormant
                 | Stage::Germinated(_)
                 | Stage::Shadowing(..)
@@ -133,6 +153,32 @@ impl Draft<'_> {
         }
         if taken_part && facts.clean {
             self.breaker_succeeded(BreakerName::Isolation);
+        }
+        // What failed in a half-open breaker's step has opened it again.
+        if blended && self.run().breakers.get(BreakerName::Blending).state() == CircuitStateHalfOpen {
+            self.breaker_succeeded(BreakerName::Blending);
+        }
+        Ok(())
+    }
+
+    /// How long kernel and blend took in one pass.
+    fn took(&mut self, id: &SeedId, latency: Duration) {
+        let Ok(graft) = self.graft_mut(id) else { return };
+        graft.vitals.blend_latency.record(latency);
+        if latency > self.settings().blend_budget {
+            self.breaker_failed(BreakerName::Blending);
+        }
+    }
+
+    /// Whether a gradient reached the seed. That none does is emitted once.
+    fn saw_idle(&mut self, id: &SeedId, idle: Option<Idle>) -> Result<(), Refusal> {
+        if self.graft(id)?.idle == idle {
+            return Ok(());
+        }
+        self.graft_mut(id)?.idle = idle;
+        if let Some(reason) = idle {
+            let slot = self.seed(id)?.slot.clone();
+            self.emit(Event::Idle { seed: id.clone(), slot, reason });
         }
         Ok(())
     }
@@ -150,7 +196,7 @@ impl Draft<'_> {
         self.emit(Event::Violated { violation, count });
         self.breaker_failed(BreakerName::Isolation);
         if count >= EngineSettings::VIOLATIONS {
-            let _ = self.cull(&id, "isolation_violations");
+            let _ = self.cull(&id, CullReason::IsolationViolations.reason());
             if self.run().breakers.get(BreakerName::Isolation).state() != CircuitStateOpen {
                 let _ = self.force_breaker(BreakerName::Isolation, CircuitStateOpen);
             }
@@ -159,6 +205,7 @@ impl Draft<'_> {
 
     fn faulted(&mut self, fault: &Fault) {
         self.emit(Event::Faulted(fault.clone()));
+        self.breaker_failed(BreakerName::Blending);
         let _ = self.cull(&fault.seed, fault.reason);
     }
 

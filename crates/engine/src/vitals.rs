@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Vitals {
     /// Steps since it entered its stage, those in which it was paused left out.
     pub steps: u64,
-    /// Losses of the last passes that it took part in, oldest first; at most [`Vitals::WINDOW`].
+    /// Losses of the last learning passes of its stage that it took part in, oldest first; at most [`Vitals::WINDOW`]. A hunt empties it.
     pub losses: VecDeque<f32>,
     /// L2 norm of its last sampled gradient.
     pub gradient_norm: Option<f32>,
     /// Learning rate of its last optimizer step.
     pub learning_rate: f64,
-    /// How long its kernel and blend took in its own passes.
+    /// How long its kernel and blend took.
     pub blend_latency: Latencies,
     /// How long the isolation check took in the passes that it took part in.
     pub verify_latency: Latencies,
@@ -54,28 +54,5 @@ impl Latencies {
         let mut sorted: Vec<_> = self.0.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
-    }
-}
-
-/// Sums of the host's loss with and without a seed, on the same batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Probe {
-    batches: u64,
-    host: f64,
-    seed: f64,
-}
-
-impl Probe {
-    pub(crate) fn record(&mut self, host: f32, seed: f32) {
-        self.batches += 1;
-        self.host += f64::from(host);
-        self.seed += f64::from(seed);
-    }
-
-    /// Mean losses without and with the seed; `None` before the first probe.
-    #[must_use]
-    pub fn means(&self) -> Option<(f64, f64)> {
-        let batches = self.batches as f64;
-        (self.batches > 0).then(|| (self.host / batches, self.seed / batches))
     }
 }

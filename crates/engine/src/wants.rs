@@ -6,6 +6,7 @@ use kasmina_leyline::Monotonic;
 use crate::{
     input::{Input, Want},
     overlay::Overlay,
+    seed::Stage,
 };
 
 impl Overlay<'_> {
@@ -18,17 +19,20 @@ impl Overlay<'_> {
                 Order::Germinate { seed, blueprint, .. } => {
                     slot(seed).into_iter().chain([Want::Descriptor(blueprint.clone())]).collect()
                 }
-                Order::StartTraining { seed } | Order::Resume { seed } => vec![Want::Rehearsal(seed.clone())],
-                Order::StartGrafting { seed, .. } => slot(seed).into_iter().collect(),
+                Order::StartTraining { seed } | Order::Resume { seed } => {
+                    vec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
+                }
+                Order::StartGrafting { seed, .. } => {
+                    slot(seed).into_iter().chain([Want::Origin(seed.clone())]).collect()
+                }
                 Order::Stabilize { seed } => slot(seed)
                     .into_iter()
-                    .chain([Want::Ownership(seed.clone()), Want::Packets(seed.clone()), Want::PauseProof(seed.clone())])
+                    .chain([Want::Origin(seed.clone()), Want::Ownership(seed.clone()), Want::Packets(seed.clone())])
                     .collect(),
+                Order::Evaluate { seed } | Order::Fossilize { seed } => vec![Want::Origin(seed.clone())],
                 Order::Rollback { .. } => vec![Want::Epochs],
                 Order::RollBackSeed { seed, epoch } => vec![Want::Checkpoint(seed.clone(), *epoch)],
-                Order::Evaluate { .. }
-                | Order::FineTune { .. }
-                | Order::Fossilize { .. }
+                Order::FineTune { .. }
                 | Order::Cull { .. }
                 | Order::Cancel { .. }
                 | Order::Pause { .. }
@@ -37,16 +41,28 @@ impl Overlay<'_> {
                 | Order::Emergency { .. }
                 | Order::Terminate { .. } => Vec::new(),
             },
-            Input::KernelReady(seed, _) if self.settings().fast_path => vec![Want::Rehearsal(seed.clone())],
-            Input::Tick => self.due(now).map(|seed| Want::Ownership(seed.id.clone())).collect(),
+            Input::KernelReady(seed, _) if self.settings().fast_path => {
+                vec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
+            }
+            Input::Tick => {
+                let due = self.due(now).map(|seed| &seed.id);
+                due.flat_map(|seed| [Want::Ownership(seed.clone()), Want::Remains(seed.clone())]).collect()
+            }
+            // G2 looks again at every seed in BLENDING.
+            Input::StepTaken(_) => {
+                let blending = self.seeds().filter(|seed| matches!(seed.stage, Stage::Blending(..)));
+                blending.map(|seed| Want::Origin(seed.id.clone())).collect()
+            }
             Input::Register(..)
             | Input::KernelReady(..)
             | Input::KernelFailed(..)
             | Input::HostPass(_)
             | Input::HostPassFailed(_)
-            | Input::SeedPass(..)
+            | Input::LearningPass(_)
             | Input::Probe(..)
-            | Input::StepTaken(_)
+            | Input::Interaction { .. }
+            | Input::PauseProof(..)
+            | Input::Flushed { .. }
             | Input::Validation(_)
             | Input::EpochEnded
             | Input::RolledBack(..)

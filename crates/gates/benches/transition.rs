@@ -29,7 +29,7 @@ fn guarded(criterion: &mut Criterion) {
     approach.judge(&policy, &sanity, now).expect("the evidence is sound");
     let health = GradientHealthEvidence {
         expected_stage: SeedLifecycleStage::SeedStageGerminated,
-        kernel: KernelOrigin::Verified,
+        origin: KernelOrigin::Verified,
         violations: 0,
         loss: 2.3,
         gradient_norm: 0.1,

@@ -14,15 +14,15 @@ use kasmina_lifecycle::{
 };
 
 use crate::{
-    Evidence, Gated, Gatekeepers, GradientHealthEvidence, ImpactMetric, Interface, InterfaceEvidence, KernelOrigin,
-    ResetEvidence, SanityEvidence, SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus,
+    Contribution, Evidence, Gated, Gatekeepers, GradientHealthEvidence, Interface, InterfaceEvidence, KernelOrigin,
+    Progress, ResetEvidence, SanityEvidence, SlotState, StabilityEvidence, SystemImpactEvidence,
 };
 
 /// Runs the suite on the gatekeepers that `build` makes:
 ///
 /// - evidence of another stage is refused with `stage_mismatch`, at every gate and in every stage;
 /// - the same question gets the same answer, for any seed;
-/// - the reason of a refusal is neither empty nor [`Verdict::PASSED`];
+/// - the reason of a refusal or a postponement is neither empty nor [`Verdict::PASSED`];
 /// - a box with the gatekeeper answers like the gatekeeper.
 ///
 /// # Panics
@@ -92,20 +92,34 @@ pub mod sound {
 
     #[must_use]
     pub fn gradient_health(expected_stage: SeedLifecycleStage) -> GradientHealthEvidence {
-        let kernel = KernelOrigin::Verified;
-        GradientHealthEvidence { expected_stage, kernel, violations: 0, loss: 2.3, gradient_norm: 0.1 }
+        let origin = KernelOrigin::Verified;
+        GradientHealthEvidence { expected_stage, origin, violations: 0, loss: 2.3, gradient_norm: 0.1 }
     }
 
     #[must_use]
     pub fn stability(expected_stage: SeedLifecycleStage) -> StabilityEvidence {
         StabilityEvidence {
             expected_stage,
-            losses: (0..20_u8).map(|step| 1.0 - 0.01 * f32::from(step)).collect(),
-            alpha: (Some(0.2), 0.3),
+            origin: KernelOrigin::Verified,
+            violations: 0,
             blend_latency: Duration::from_millis(1),
             isolation_latency: Duration::from_millis(1),
-            fallback_used: false,
-            violations: 0,
+            progress: Progress::Training {
+                steps: 100,
+                gradient_norm: Some(0.1),
+                host_gradient_norm: Some(0.2),
+                idle: None,
+            },
+        }
+    }
+
+    /// The same of a seed in the blend.
+    #[must_use]
+    pub fn blending(expected_stage: SeedLifecycleStage) -> StabilityEvidence {
+        let losses = (0..20_u8).map(|step| 1.0 - 0.01 * f32::from(step)).collect();
+        StabilityEvidence {
+            progress: Progress::Blending { losses, alpha: (Some(0.2), 0.3) },
+            ..stability(expected_stage)
         }
     }
 
@@ -114,6 +128,7 @@ pub mod sound {
         let side = Interface { rank: 2, channels: (64, 6), dtype: "f32".to_owned() };
         InterfaceEvidence {
             expected_stage,
+            origin: KernelOrigin::Verified,
             kernel: side.clone(),
             slot: side,
             parameters: (4, 4),
@@ -125,8 +140,17 @@ pub mod sound {
 
     #[must_use]
     pub fn system_impact(expected_stage: SeedLifecycleStage) -> SystemImpactEvidence {
-        let loss = ImpactMetric { name: "loss".to_owned(), baseline: 0.5, current: 0.4, higher_is_better: false };
-        SystemImpactEvidence { expected_stage, metrics: vec![loss], status: SystemStatus::Nominal, violations: 0 }
+        let mut contribution = Contribution::default();
+        for without in [0.5_f32, 0.47, 0.53, 0.49, 0.51].into_iter().cycle().take(60) {
+            contribution.record(without, 0.9 * without);
+        }
+        SystemImpactEvidence {
+            expected_stage,
+            origin: KernelOrigin::Verified,
+            violations: 0,
+            contribution,
+            metrics: Vec::new(),
+        }
     }
 
     #[must_use]

@@ -10,6 +10,9 @@ use kasmina_leyline::{
     SeedId, SlotId, TrainingRunId,
     v1::{BlueprintDescriptor, SeedLifecycleStage},
 };
+use serde::{Deserialize, Serialize};
+
+use crate::Contribution;
 
 /// Evidence of G0: a blueprint that may be tried, a slot for it, and the run that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +44,7 @@ pub enum SlotState {
 #[allow(missing_docs, reason = "the names say it")]
 pub struct GradientHealthEvidence {
     pub expected_stage: SeedLifecycleStage,
-    pub kernel: KernelOrigin,
+    pub origin: KernelOrigin,
     pub violations: u64,
     /// The loss of a rehearsal or of the seed's last pass.
     pub loss: f32,
@@ -56,26 +59,70 @@ pub enum KernelOrigin {
     Missing,
     /// An artifact that passed verification.
     Verified,
-    /// A substitute. The kernel loader of this workspace has none: whoever adds one must report it here, and G1 refuses it.
+    /// A substitute. The kernel loader of this workspace has none: whoever adds one must report it here, and G1 to G4 refuse it.
     Fallback,
 }
 
-/// Evidence of G2: a seed that is stable.
+/// Evidence of G2: a seed that learns, and then one that is stable.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct StabilityEvidence {
     pub expected_stage: SeedLifecycleStage,
-    /// The losses of the passes that the seed took part in, oldest first.
-    pub losses: Vec<f32>,
-    /// Alpha after the step before, if there was one, and alpha now.
-    pub alpha: (Option<f32>, f32),
+    pub origin: KernelOrigin,
+    pub violations: u64,
     /// The median time per step that kernel and blend took.
     pub blend_latency: Duration,
     /// The median time per step that the isolation checks took.
     pub isolation_latency: Duration,
-    /// Whether a substitute ran instead of the kernel, even once since the last gate. See [`KernelOrigin::Fallback`].
-    pub fallback_used: bool,
-    pub violations: u64,
+    /// What the stage has shown.
+    pub progress: Progress,
+}
+
+/// What G2 is shown: a seed that learned behind the host, or one that is in the blend.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Progress {
+    /// Of a seed that is to be grafted. The host's loss says nothing of it, because it does not touch the host yet.
+    Training {
+        /// Steps in TRAINING, those in which it was paused left out.
+        steps: u64,
+        /// The L2 norm of its last sampled gradient.
+        gradient_norm: Option<f32>,
+        /// The L2 norm of the host's last sampled gradient.
+        host_gradient_norm: Option<f32>,
+        /// Why it gets no gradient, if it gets none.
+        idle: Option<Idle>,
+    },
+    /// Of a seed in the blend, after each step.
+    Blending {
+        /// The losses of the network with all seeds in the blend, oldest first.
+        losses: Vec<f32>,
+        /// Alpha after the step before, if there was one, and alpha now.
+        alpha: (Option<f32>, f32),
+    },
+}
+
+/// Why no gradient reaches a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idle {
+    /// The host did not come to the seed's slot.
+    SlotNotReached,
+    /// The host came to the slot and did not use what left it.
+    SlotUnused,
+}
+
+impl Idle {
+    /// The machine-readable name, stable across versions.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            // The host's forward does not call `at` for the slot on this batch.
+            Self::SlotNotReached => "slot_not_reached",
+            // The loss does not depend on what `at` returned.
+            Self::SlotUnused => "slot_unused",
+        }
+    }
 }
 
 /// Evidence of G3: a seed that fits its slot, its parameters and its telemetry.
@@ -83,6 +130,7 @@ pub struct StabilityEvidence {
 #[allow(missing_docs, reason = "the names say it")]
 pub struct InterfaceEvidence {
     pub expected_stage: SeedLifecycleStage,
+    pub origin: KernelOrigin,
     /// The kernel's contract.
     pub kernel: Interface,
     /// What the host has at the slot.
@@ -114,9 +162,12 @@ pub struct Interface {
 #[allow(missing_docs, reason = "the names say it")]
 pub struct SystemImpactEvidence {
     pub expected_stage: SeedLifecycleStage,
-    pub metrics: Vec<ImpactMetric>,
-    pub status: SystemStatus,
+    pub origin: KernelOrigin,
     pub violations: u64,
+    /// What the seed alone changes, measured in this stage.
+    pub contribution: Contribution,
+    /// Metrics of the whole network, if any were reported since it last moved.
+    pub metrics: Vec<ImpactMetric>,
 }
 
 /// One metric of the network without the seed and with it.
@@ -129,18 +180,6 @@ pub struct ImpactMetric {
     /// The value with the seed, in the same unit.
     pub current: f64,
     pub higher_is_better: bool,
-}
-
-/// The state of the system that the metrics were measured on. The caller decides it from its breakers and budgets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case")]
-pub enum SystemStatus {
-    /// Everything runs as it should.
-    Nominal,
-    /// A breaker is open, or a budget is exceeded.
-    Degraded,
-    /// A substitute runs instead of a kernel. See [`KernelOrigin::Fallback`].
-    Fallback,
 }
 
 /// Evidence of G5: nothing of the seed is left.

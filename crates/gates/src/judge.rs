@@ -1,4 +1,4 @@
-//! The default policy's judgement at each gate. A refusal names the first check that failed.
+//! The default policy's judgement at each gate. A refusal or a postponement names the first check that failed.
 
 use std::time::Duration;
 
@@ -8,11 +8,13 @@ use kasmina_lifecycle::{
 };
 
 use crate::{
-    GatePolicy, GradientHealthEvidence, ImpactMetric, InterfaceEvidence, KernelOrigin, ResetEvidence, SanityEvidence,
-    SanityPolicy, SlotState, StabilityEvidence, SystemImpactEvidence, SystemStatus, check_stage, window::Window,
+    Contribution, GatePolicy, GradientHealthEvidence, Idle, ImpactMetric, InterfaceEvidence, KernelOrigin, Progress,
+    ResetEvidence, SanityEvidence, SanityPolicy, SlotState, StabilityEvidence, StabilityPolicy, SystemImpactEvidence,
+    SystemImpactPolicy, check_stage,
+    window::{Window, rank_significance},
 };
 
-/// `Err` is the refusal.
+/// `Err` is the refusal or the postponement.
 type Check = Result<(), Finding>;
 
 impl Gatekeeper<Germinate> for GatePolicy {
@@ -77,14 +79,10 @@ impl Gatekeeper<StartTraining> for GatePolicy {
 
     fn judge(&self, subject: &Subject<'_>, evidence: &GradientHealthEvidence) -> Finding {
         let policy = &self.gradient_health;
-        let GradientHealthEvidence { expected_stage, kernel, violations, loss, gradient_norm: norm } = *evidence;
+        let GradientHealthEvidence { expected_stage, origin, violations, loss, gradient_norm: norm } = *evidence;
         finding(
             check_stage(subject, expected_stage).and_then(|()| {
-                match kernel {
-                    KernelOrigin::Missing => return Err(Finding::refuse("kernel_missing")),
-                    KernelOrigin::Fallback => return Err(Finding::refuse("fallback_used")),
-                    KernelOrigin::Verified => {}
-                }
+                verified(origin)?;
                 no_violations(violations)?;
                 refuse_if(!loss.is_finite(), "loss_not_finite", "loss", loss)?;
                 refuse_if(!norm.is_finite(), "gradient_not_finite", "gradient_norm", norm)?;
@@ -101,37 +99,70 @@ impl Gatekeeper<StartGrafting> for GatePolicy {
 
     fn judge(&self, subject: &Subject<'_>, evidence: &StabilityEvidence) -> Finding {
         let policy = &self.stability;
-        let (before, alpha) = evidence.alpha;
-        let window = Window::of(&evidence.losses, policy.window);
         finding(
             check_stage(subject, evidence.expected_stage).and_then(|()| {
-                refuse_if(evidence.fallback_used, "fallback_used", "fallback_used", true)?;
+                verified(evidence.origin)?;
                 no_violations(evidence.violations)?;
-                let losses = evidence.losses.len();
-                let window = window.filter(|_| losses >= policy.min_losses);
-                let window = window.ok_or_else(|| Finding::refuse("insufficient_history").with("losses", losses))?;
-                refuse_if(!window.mean.is_finite(), "loss_not_finite", "loss", window.mean)?;
-                let matters = window.mean > policy.loss_floor;
-                let rising = window.rise > policy.max_rise && window.significance > policy.min_significance;
-                refuse_if(matters && rising, "loss_rising", "rise", window.rise)?;
-                let oscillation = window.oscillation;
-                refuse_if(
-                    matters && oscillation > policy.max_oscillation,
-                    "loss_oscillating",
-                    "oscillation",
-                    oscillation,
-                )?;
-                // Written so that NaN is not monotone.
-                let monotone = (0.0..=1.0).contains(&alpha) && before.is_none_or(|before| before <= alpha);
-                refuse_if(!monotone, "alpha_not_monotone", "alpha", alpha)?;
                 within(evidence.blend_latency, policy.max_blend_ms, "blend_latency")?;
-                within(evidence.isolation_latency, policy.max_isolation_ms, "isolation_latency")
+                within(evidence.isolation_latency, policy.max_isolation_ms, "isolation_latency")?;
+                match &evidence.progress {
+                    Progress::Training { steps, gradient_norm, host_gradient_norm, idle } => {
+                        postpone_if(*steps < policy.min_steps, "too_few_steps", "steps", steps)?;
+                        policy.learns(*gradient_norm, *host_gradient_norm, *idle)
+                    }
+                    Progress::Blending { losses, alpha } => policy.is_stable(losses, *alpha),
+                }
             }),
-            |pass| match window {
-                Some(window) => pass.with("loss", window.mean).with("rise", window.rise).with("alpha", alpha),
-                None => pass,
+            |pass| match &evidence.progress {
+                Progress::Training { steps, gradient_norm, .. } => {
+                    pass.with("steps", steps).with("gradient_norm", gradient_norm.unwrap_or_default())
+                }
+                Progress::Blending { losses, alpha: (_, alpha) } => {
+                    pass.with("losses", losses.len()).with("alpha", alpha)
+                }
             },
         )
+    }
+}
+
+impl StabilityPolicy {
+    /// A seed that is to be grafted gets a gradient, of the size of the host's.
+    fn learns(&self, norm: Option<f32>, host: Option<f32>, idle: Option<Idle>) -> Check {
+        if let Some(idle) = idle {
+            return Err(Finding::postpone(idle.reason()));
+        }
+        let norm = norm.ok_or_else(|| Finding::postpone("gradient_not_measured"))?;
+        refuse_if(!norm.is_finite(), "gradient_not_finite", "gradient_norm", norm)?;
+        postpone_if(norm < self.min_gradient_norm, "gradient_too_small", "gradient_norm", norm)?;
+        // A norm that is not finite says nothing of the seed.
+        let host = host.filter(|host| host.is_finite());
+        let host = host.ok_or_else(|| Finding::postpone("host_gradient_not_measured"))?;
+        let ratio = norm / host;
+        if host >= self.min_gradient_norm && ratio > self.max_gradient_ratio {
+            let refusal = Finding::refuse("gradient_ratio").with("ratio", ratio);
+            return Err(refusal.with("gradient_norm", norm).with("host_gradient_norm", host));
+        }
+        Ok(())
+    }
+
+    /// A seed in the blend: alpha does not fall, and the loss neither rises nor oscillates. Too few losses show neither.
+    fn is_stable(&self, losses: &[f32], (before, alpha): (Option<f32>, f32)) -> Check {
+        // Written so that NaN is not monotone.
+        let monotone = (0.0..=1.0).contains(&alpha) && before.is_none_or(|before| before <= alpha);
+        refuse_if(!monotone, "alpha_not_monotone", "alpha", alpha)?;
+        let judged = &losses[losses.len().saturating_sub(self.window)..];
+        if let Some(loss) = judged.iter().find(|loss| !loss.is_finite()) {
+            return Err(Finding::refuse("loss_not_finite").with("loss", loss));
+        }
+        let window = Window::of(losses, self.window).filter(|_| losses.len() >= self.min_losses);
+        let window = window.ok_or_else(|| Finding::postpone("insufficient_history").with("losses", losses.len()))?;
+        let matters = window.mean > self.loss_floor;
+        let significant = |significance| significance > self.min_significance;
+        let rising = window.rise > self.max_rise
+            && (significant(window.significance) || significant(rank_significance(losses, self.window)));
+        refuse_if(matters && rising, "loss_rising", "rise", window.rise)?;
+        let oscillation = window.oscillation;
+        refuse_if(matters && oscillation > self.max_oscillation, "loss_oscillating", "oscillation", oscillation)
     }
 }
 
@@ -147,6 +178,7 @@ impl Gatekeeper<Stabilize> for GatePolicy {
         };
         finding(
             check_stage(subject, evidence.expected_stage).and_then(|()| {
+                verified(evidence.origin)?;
                 differ("rank", kernel.rank.to_string(), slot.rank.to_string())?;
                 differ("channels", format!("{:?}", kernel.channels), format!("{:?}", slot.channels))?;
                 differ("dtype", kernel.dtype.clone(), slot.dtype.clone())?;
@@ -154,10 +186,14 @@ impl Gatekeeper<Stabilize> for GatePolicy {
                     let refusal = Finding::refuse("registry_coverage").with("own", own).with("registered", registered);
                     return Err(refusal.with("foreign", evidence.foreign_parameters));
                 }
+                refuse_if(!evidence.pause_proven, "pause_unproven", "pause_proven", false)?;
                 if delivered < due {
-                    return Err(Finding::refuse("telemetry_incomplete").with("due", due).with("delivered", delivered));
+                    // A sink that is down is not the seed's fault.
+                    return Err(Finding::postpone("telemetry_incomplete")
+                        .with("due", due)
+                        .with("delivered", delivered));
                 }
-                refuse_if(!evidence.pause_proven, "pause_unproven", "pause_proven", false)
+                Ok(())
             }),
             |pass| pass.with("parameters", own).with("packets", delivered),
         )
@@ -167,38 +203,63 @@ impl Gatekeeper<Stabilize> for GatePolicy {
 impl Gatekeeper<Evaluate> for GatePolicy {
     type Evidence = SystemImpactEvidence;
 
+    /// Bearable: a loss that is worse beyond the tolerance refuses once that is significant, and postpones until then.
     fn judge(&self, subject: &Subject<'_>, evidence: &SystemImpactEvidence) -> Finding {
-        self.system_impact(subject, evidence)
+        let policy = &self.system_impact;
+        self.system_impact(subject, evidence, policy.min_probes, |contribution| {
+            let tolerance = policy.tolerance(contribution.baseline());
+            let harmful = -contribution.mean() > tolerance;
+            let final_already = contribution.probes() >= policy.min_probes_fossilize;
+            let significant = final_already && contribution.is_significant(policy.significance);
+            refuse_if(harmful && significant, "contribution_negative", "tolerance", tolerance)?;
+            postpone_if(harmful, "not_significant", "tolerance", tolerance)
+        })
     }
 }
 
 impl Gatekeeper<Fossilize> for GatePolicy {
     type Evidence = SystemImpactEvidence;
 
+    /// For ever: only a loss that is significantly better passes.
     fn judge(&self, subject: &Subject<'_>, evidence: &SystemImpactEvidence) -> Finding {
-        self.system_impact(subject, evidence)
+        let policy = &self.system_impact;
+        self.system_impact(subject, evidence, policy.min_probes_fossilize, |contribution| {
+            let significant = contribution.is_significant(policy.significance);
+            let significance = policy.significance;
+            postpone_if(!significant, "not_significant", "significance", significance)?;
+            // Written so that NaN does not help.
+            let helps = contribution.mean() > 0.0;
+            refuse_if(!helps, "contribution_negative", "significance", significance)
+        })
     }
 }
 
 impl GatePolicy {
-    fn system_impact(&self, subject: &Subject<'_>, evidence: &SystemImpactEvidence) -> Finding {
-        let status: &'static str = evidence.status.into();
-        finding(
+    fn system_impact(
+        &self,
+        subject: &Subject<'_>,
+        evidence: &SystemImpactEvidence,
+        min_probes: u64,
+        judge: impl FnOnce(&Contribution) -> Check,
+    ) -> Finding {
+        let contribution = &evidence.contribution;
+        let finding = finding(
             check_stage(subject, evidence.expected_stage).and_then(|()| {
+                verified(evidence.origin)?;
                 no_violations(evidence.violations)?;
-                refuse_if(evidence.status != SystemStatus::Nominal, "status_not_nominal", "status", status)?;
-                if evidence.metrics.is_empty() {
-                    return Err(Finding::refuse("no_metrics"));
-                }
-                evidence.metrics.iter().try_for_each(|metric| self.metric(metric))
+                evidence.metrics.iter().try_for_each(|metric| self.system_impact.metric(metric))?;
+                postpone_if(contribution.probes() < min_probes, "too_few_probes", "min_probes", min_probes)?;
+                judge(contribution)
             }),
-            |pass| match evidence.metrics.first() {
-                Some(first) => {
-                    pass.with("metric", &first.name).with("baseline", first.baseline).with("current", first.current)
-                }
-                None => pass,
-            },
-        )
+            |pass| pass.with("baseline", contribution.baseline()).with("metrics", evidence.metrics.len()),
+        );
+        contribution.describe(finding)
+    }
+}
+
+impl SystemImpactPolicy {
+    fn tolerance(&self, baseline: f64) -> f64 {
+        (self.relative_tolerance * baseline.abs()).max(self.absolute_tolerance)
     }
 
     fn metric(&self, metric: &ImpactMetric) -> Check {
@@ -208,8 +269,7 @@ impl GatePolicy {
         if !(baseline.is_finite() && current.is_finite()) {
             return Err(about("metric_not_finite"));
         }
-        let policy = &self.system_impact;
-        let tolerance = (policy.relative_tolerance * baseline.abs()).max(policy.absolute_tolerance);
+        let tolerance = self.tolerance(*baseline);
         let worse_by = if *higher_is_better { baseline - current } else { current - baseline };
         if worse_by > tolerance {
             return Err(about("metric_regressed").with("tolerance", tolerance));
@@ -244,6 +304,19 @@ fn finding(check: Check, describe: impl FnOnce(Finding) -> Finding) -> Finding {
 
 fn refuse_if(wrong: bool, reason: &'static str, name: &'static str, value: impl std::fmt::Display) -> Check {
     if wrong { Err(Finding::refuse(reason).with(name, value)) } else { Ok(()) }
+}
+
+fn postpone_if(not_yet: bool, reason: &'static str, name: &'static str, value: impl std::fmt::Display) -> Check {
+    if not_yet { Err(Finding::postpone(reason).with(name, value)) } else { Ok(()) }
+}
+
+/// The kernel is the artifact that was verified, not a substitute.
+fn verified(origin: KernelOrigin) -> Check {
+    match origin {
+        KernelOrigin::Missing => Err(Finding::refuse("kernel_missing")),
+        KernelOrigin::Fallback => Err(Finding::refuse("fallback_used")),
+        KernelOrigin::Verified => Ok(()),
+    }
 }
 
 fn no_violations(violations: u64) -> Check {

@@ -52,15 +52,22 @@ pub struct GradientHealthPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StabilityPolicy {
-    /// How many of the latest losses are judged. Default 128, our choice: two to three epochs of a small data set.
+    /// Steps of TRAINING before a seed can be grafted; fewer postpone. Default 8, our choice: as many as `min_losses`.
+    pub min_steps: u64,
+    /// The smallest norm of the seed's gradient; a smaller one postpones. Default 1e-8: AdamW's epsilon, below which its steps are
+    /// noise. The ratio is not judged if the host's norm is below it.
+    pub min_gradient_norm: f32,
+    /// How many times the host's gradient norm the seed's may be. Default 10: the limit of the newest Python implementation.
+    pub max_gradient_ratio: f32,
+    /// How many of the latest losses are judged in BLENDING. Default 128, our choice: two to three epochs of a small data set.
     pub window: usize,
-    /// The smallest number of losses that can be judged. Default 8, our choice: four in each half of the window.
+    /// The smallest number of losses that can be judged in BLENDING; fewer are not. Default 8, our choice: four in each half of the window.
     pub min_losses: usize,
     /// How much the mean of the window's second half may exceed the mean of its first half, as a share of the latter. Default
     /// 0.5, our choice: a diverging seed exceeds it within one window.
     pub max_rise: f32,
-    /// The rise must exceed this many standard errors to count as a rise. Default 4: by chance alone, about one window in
-    /// 30,000 does.
+    /// The rise must exceed this many standard errors, or the order of the losses this many standard deviations, to count as a rise.
+    /// Default 4: by chance alone, either does in about one window in 30,000.
     pub min_significance: f32,
     /// The largest mean change from one loss to the next, as a share of the mean loss. Default 1.5, our choice: independent
     /// exponentially distributed losses have 1.
@@ -76,15 +83,25 @@ pub struct StabilityPolicy {
     pub max_isolation_ms: u64,
 }
 
-/// The thresholds of G4. The larger of the two tolerances applies.
+/// The thresholds of G4. The larger of the two tolerances applies, to the metrics of the whole network and, in SHADOWING, to the
+/// loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SystemImpactPolicy {
-    /// How much worse a metric may be, as a share of its baseline. Default 0.02, our choice: the noise of a validation on a
+    /// How much worse a metric or the loss may be, as a share of its baseline. Default 0.02, our choice: the noise of a validation on a
     /// few hundred examples.
     pub relative_tolerance: f64,
     /// Absolute tolerance, in the metric's unit. Default 0.005, our choice: for baselines near zero.
     pub absolute_tolerance: f64,
+    /// Probes in SHADOWING before EVALUATE can pass; fewer postpone. Default 8, our choice: a pass can be taken back.
+    pub min_probes: u64,
+    /// Probes before a contribution can decide what cannot be taken back: FOSSILIZE, and the refusal of EVALUATE. Fewer postpone.
+    /// Default 30, our choice: as many as it takes for skewed differences to be judged wrongly no more often than `significance` says.
+    /// [`Contribution`](crate::Contribution) has the measurement.
+    pub min_probes_fossilize: u64,
+    /// The largest probability with which a seed that changes nothing on average is ever passed or refused as if it did, however often
+    /// the gate is asked. Default 0.05, the usual one. See [`Contribution`](crate::Contribution) for the limits.
+    pub significance: f64,
 }
 
 impl Default for SanityPolicy {
@@ -110,6 +127,9 @@ impl Default for GradientHealthPolicy {
 impl Default for StabilityPolicy {
     fn default() -> Self {
         Self {
+            min_steps: 8,
+            min_gradient_norm: 1e-8,
+            max_gradient_ratio: 10.0,
             window: 128,
             min_losses: 8,
             max_rise: 0.5,
@@ -124,6 +144,12 @@ impl Default for StabilityPolicy {
 
 impl Default for SystemImpactPolicy {
     fn default() -> Self {
-        Self { relative_tolerance: 0.02, absolute_tolerance: 0.005 }
+        Self {
+            relative_tolerance: 0.02,
+            absolute_tolerance: 0.005,
+            min_probes: 8,
+            min_probes_fossilize: 30,
+            significance: 0.05,
+        }
     }
 }

@@ -249,6 +249,21 @@ impl<B: BlendBackend> Grafts<B> {
     }
 }
 
+impl<B: BlendBackend> Grafts<B> {
+    /// Kernels that are part of the network: each is blended in at alpha 1, and learns with the host. If several share a slot, they are
+    /// applied in this order. There is no tap and no clock: this is what a grown network runs with when nothing is managed. The pass is
+    /// of the kind [`Committed`](PassKind::Committed).
+    #[must_use]
+    pub fn structure(kernels: impl IntoIterator<Item = (SeedId, SlotId, KernelModule<B>, BlendConfig)>) -> Self {
+        let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (seed, slot, kernel, blend) in kernels {
+            let (part, role, alpha) = (Part::Committed, Role::Structure, Alpha::ONE);
+            slots.entry(slot).or_default().push(Graft { seed, kernel, part, role, blend, alpha });
+        }
+        Self { slots, ..Self::bare(PassKind::Committed) }
+    }
+}
+
 impl<B: BlendBackend> Graft<B> {
     /// The blended activation, or `host` unchanged with the reason and an explanation.
     fn apply<const D: usize>(

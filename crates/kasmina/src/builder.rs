@@ -229,9 +229,12 @@ impl Settings {
             embargo: Duration::from_secs(self.lifecycle.embargo_seconds),
             fast_path: self.lifecycle.fast_path,
             require_validation: self.lifecycle.require_validation,
-            min_losses: self.gates.stability.min_losses,
+            probe_every: self.training.probe_every,
+            blend_budget: Duration::from_millis(self.gates.stability.max_blend_ms),
             isolation_breaker: self.isolation_breaker,
             kernel_breaker: self.kernel_breaker,
+            blending_breaker: self.blending_breaker,
+            telemetry_breaker: self.telemetry_breaker,
         }
     }
 

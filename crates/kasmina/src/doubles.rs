@@ -45,6 +45,11 @@ impl<B: GraftBackend> SeedManager<B> {
         self.tensors_mut().tamper(seed, replace)
     }
 
+    /// Says that a substitute runs instead of a grafted seed's kernel, as the gates will be shown. `false` if it has none.
+    pub fn mark_as_fallback(&mut self, seed: &SeedId) -> bool {
+        self.tensors_mut().mark_as_fallback(seed)
+    }
+
     /// The kernel of a grafted seed, to look at. Copies handles, no weights.
     #[must_use]
     pub fn kernel(&self, seed: &SeedId) -> Option<KernelModule<B>> {

@@ -162,8 +162,11 @@ pub enum CheckpointError {
     /// A parameter of a stored kernel belongs to somebody else.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    #[error("the record has version {got}, this build reads versions up to {newest}")]
-    NewerVersion { newest: u32, got: u32 },
+    #[error(
+        "the record has version {got}, and this build reads version {reads}: finish the run with the release that wrote it, or start \
+         in an empty directory"
+    )]
+    WrongVersion { reads: u32, got: u32 },
     #[error("the store is of run {got}, this is run {expected}")]
     WrongRun { expected: String, got: String },
     #[error("the store holds {records} records of a run: recover it")]
@@ -188,7 +191,7 @@ impl CheckpointError {
             Self::Weights(WeightsError::Malformed { .. }) => "checkpoint_malformed",
             Self::Weights(error) => error.reason(),
             Self::Registry(error) => error.reason(),
-            Self::NewerVersion { .. } => "checkpoint_newer_version",
+            Self::WrongVersion { .. } => "checkpoint_version",
             Self::WrongRun { .. } => "wrong_training_run",
             Self::NotEmpty { .. } => "store_not_empty",
             Self::UnknownEpoch { .. } => "unknown_checkpoint",

@@ -1,5 +1,6 @@
 //! What happened, as telemetry says it.
 
+use kasmina_blending::{BlendConfig, BlendStats};
 use kasmina_commands::{Command, Notice};
 use kasmina_engine as engine;
 use kasmina_leyline::{
@@ -11,6 +12,7 @@ use kasmina_leyline::{
     },
 };
 use kasmina_memory::{CacheStats, Evicted};
+use kasmina_registry::RegistryError;
 use kasmina_rollback::Timing;
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
@@ -18,6 +20,9 @@ use crate::{
     error::{CheckpointError, Refused, StepError},
     report::{Recovered, StepReport},
 };
+
+/// Reasons of refusals that say whose a parameter is.
+const OWNERSHIP: [&str; 3] = ["cross_seed", "teacher", "unregistered"];
 
 /// Writes down what happened to a seed or a breaker.
 pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
@@ -30,18 +35,26 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
             }
         }
         engine::Event::Judged(verdict) => {
-            let name = if verdict.passed { names::GATE_EVENT } else { names::GATE_FAILURE };
+            let name = if verdict.passed() { names::GATE_EVENT } else { names::GATE_FAILURE };
             let event = Event::new(name).with("gate", verdict.gate.as_str_name()).with("reason", verdict.reason);
             let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
             to.event(Some(&verdict.seed_id), event);
         }
-        engine::Event::Culled { seed, why } => to.event(Some(seed), Event::new(names::SEED_CULLED).with("reason", why)),
+        engine::Event::Culled { seed, why } => {
+            to.event(Some(seed), Event::new(names::SEED_CULLED).with("reason", why));
+            // A kernel came with a parameter of another owner.
+            if OWNERSHIP.contains(why) {
+                to.event(Some(seed), Event::new(names::PARAMETER_VIOLATION).with("reason", why));
+            }
+        }
         engine::Event::EmbargoEnded(seed) => to.event(Some(seed), Event::new(names::EMBARGO_END)),
         engine::Event::BlendConfigured { seed, blend, schedule } => {
             let event = Event::new(names::BLEND_CONFIG)
                 .with("mode", blend.mode().as_str())
                 .with("source", blend.source().unwrap_or("default"))
                 .with("schedule", format_args!("{schedule:?}"));
+            let length = blend.alpha_vec().map(<[f32]>::len);
+            let event = length.into_iter().fold(event, |event, length| event.with("alpha_vec_len", length));
             to.event(Some(seed), event);
         }
         engine::Event::Paused(seed) => to.event(Some(seed), Event::new(names::PAUSE)),
@@ -62,8 +75,18 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
                 .with("pass", violation.pass)
                 .with("shared_parameters", violation.shared)
                 .with("cosine_similarity", cosine);
-            to.event(Some(&violation.seed), event);
-            to.metric(Some(&violation.seed), Metric::new(names::ISOLATION_VIOLATIONS, *count as f64));
+            let seed = Some(&violation.seed);
+            to.event(seed, event);
+            if violation.shared > 0 {
+                let event = Event::new(names::PARAMETER_VIOLATION)
+                    .with("reason", "shared_parameter")
+                    .with("parameters", violation.shared);
+                to.event(seed, event);
+            }
+            to.metric(seed, Metric::new(names::ISOLATION_VIOLATIONS, *count as f64));
+            if let Some(cosine) = violation.cosine {
+                to.metric(seed, Metric::new(names::ISOLATION_COSINE, cosine));
+            }
         }
         engine::Event::Faulted(fault) => {
             let event = Event::new(names::GRAFT_FAULT)
@@ -71,6 +94,38 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
                 .with("reason", fault.reason)
                 .with("detail", &fault.detail);
             to.event(Some(&fault.seed), event);
+        }
+        engine::Event::Postponed(verdict) => {
+            let event = Event::new(names::GATE_POSTPONED)
+                .with("gate", verdict.gate.as_str_name())
+                .with("reason", verdict.reason);
+            let event = verdict.attributes.iter().fold(event, |event, (name, value)| event.with(name, value));
+            to.event(Some(&verdict.seed_id), event);
+        }
+        engine::Event::Leaving { seed, from, steps } => {
+            let event = Event::new(names::BLEND_OUT).with("alpha", from).with("steps", steps);
+            to.event(Some(seed), event);
+        }
+        engine::Event::Idle { seed, slot, reason } => {
+            let event = Event::new(names::SEED_IDLE).with("slot", slot).with("reason", reason.reason());
+            to.event(Some(seed), event);
+        }
+        engine::Event::Probed { seed, difference, contribution } => {
+            to.metric(Some(seed), Metric::new(names::SEED_CONTRIBUTION, *difference));
+            to.metric(Some(seed), Metric::new(names::SEED_CONTRIBUTION_MEAN, contribution.mean()));
+            if let Some(error) = contribution.error() {
+                to.metric(Some(seed), Metric::new(names::SEED_CONTRIBUTION_ERROR, error));
+            }
+        }
+        engine::Event::Interacted { seeds: (one, other), value } => {
+            to.metric(Some(one), Metric::new(names::SEED_INTERACTION, *value).with("other", other.as_str()));
+        }
+        engine::Event::HuntBegan { seed, reason } => {
+            to.event(Some(seed), Event::new(names::HUNT_START).with("reason", reason));
+        }
+        engine::Event::HuntEnded { culled } => {
+            let culled = culled.as_ref().map_or("none", SeedId::as_str);
+            to.event(None, Event::new(names::HUNT_END).with("culled", culled));
         }
         // Metrics of a step are written once, at its end.
         engine::Event::SeedStepped(_) => {}
@@ -85,6 +140,7 @@ pub(crate) fn accepted(to: &mut Assembler, wire: &AdaptationCommand, command: &C
     let said = said.into_iter().filter_map(|(name, number)| Some((name, number?)));
     let event = said.fold(about(names::COMMAND_ACCEPTED, wire), |event, (name, number)| event.with(name, number));
     to.event(target(wire).as_ref(), event);
+    to.count(Metric::new(names::COMMANDS_ACCEPTED, 1));
 }
 
 /// A command was not obeyed.
@@ -124,9 +180,13 @@ pub(crate) fn stepped(to: &mut Assembler, report: &StepReport, state: &engine::S
         (names::HOST_LOSS, f64::from(report.loss)),
         (names::HOST_PASS_MS, milliseconds(report.timing.host)),
         (names::SEED_PASSES_MS, milliseconds(report.timing.seeds)),
-        (names::ISOLATION_VERIFY_MS, milliseconds(report.timing.verify)),
+        (names::ISOLATION_HOOK_LATENCY, milliseconds(report.timing.verify)),
     ] {
         to.metric(None, Metric::new(name, value));
+    }
+    if report.violations.is_empty() && !report.seeds.is_empty() {
+        // A sum over no parameter. In a violation it is not.
+        to.metric(None, Metric::new(names::ISOLATION_DOT_PRODUCT, 0.0));
     }
     for step in &report.seeds {
         let seed = Some(&step.seed);
@@ -184,14 +244,44 @@ pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64,
     }
 }
 
+/// What a cache holds and what it has done, in total.
 pub(crate) fn cache(to: &mut Assembler, stats: &CacheStats) {
     for (name, value) in [
-        (names::CACHE_HITS, stats.total.hits),
-        (names::CACHE_MISSES, stats.total.misses),
-        (names::CACHE_BYTES, stats.bytes),
+        (names::CACHE_SIZE, stats.entries as f64),
+        (names::CACHE_BYTES, stats.bytes as f64),
+        (names::CACHE_HITS, stats.total.hits as f64),
+        (names::CACHE_MISSES, stats.total.misses as f64),
+        (names::CACHE_EVICTIONS, stats.total.evicted.entries() as f64),
+        (names::CACHE_TTL, stats.ttl.as_secs_f64()),
     ] {
-        to.metric(None, Metric::new(name, value as f64));
+        to.metric(None, Metric::new(name, value));
     }
+}
+
+/// The blend of a seed in numbers.
+#[allow(dead_code, reason = "the step calls it once its passes sample blends")]
+pub(crate) fn blended(to: &mut Assembler, seed: &SeedId, blend: &BlendConfig, stats: &BlendStats) {
+    let values = [
+        (names::BLEND_ALPHA_MEAN, Some(stats.alpha_mean)),
+        (names::BLEND_ALPHA_P95, Some(stats.alpha_p95)),
+        (names::BLEND_SPARSITY, Some(stats.sparsity)),
+        (names::BLEND_CLAMPED_FRACTION, Some(stats.clamped_fraction)),
+        (names::BLEND_GATE_MEAN, stats.gate_mean),
+    ];
+    for (name, value) in values.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        let metric = Metric::new(name, value).with("mode", blend.mode().as_str());
+        to.metric(Some(seed), metric.with("source", blend.source().unwrap_or("default")));
+    }
+}
+
+/// Parameters are registered as the host's, or as a seed's.
+pub(crate) fn registered(parameters: u64) -> Event {
+    Event::new(names::PARAMETER_REGISTRATION).with("parameters", parameters)
+}
+
+/// A parameter belongs to another.
+pub(crate) fn not_registered(error: &RegistryError) -> Event {
+    Event::new(names::PARAMETER_VIOLATION).with("reason", error.reason()).with("detail", error)
 }
 
 pub(crate) fn collected(evicted: &Evicted) -> Event {

@@ -88,6 +88,7 @@ mod builder;
 mod durable;
 mod error;
 mod events;
+mod gauges;
 mod kernel_optimizer;
 mod manager;
 mod nonces;

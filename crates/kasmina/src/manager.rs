@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod passes;
 mod recover;
 mod step;
 mod submit;
@@ -30,6 +31,7 @@ use crate::{
     durable::Durable,
     error::Refusal,
     events,
+    gauges::{Gauges, Standing},
     settings::{Settings, SettingsError},
     tensors::Tensors,
 };
@@ -51,6 +53,7 @@ pub struct SeedManager<B: GraftBackend> {
     verifier: Box<dyn Verifier>,
     clock: Arc<dyn Clock>,
     reporter: Reporter,
+    gauges: Gauges,
     /// `None` if nothing is to outlive the process.
     durable: Option<Durable>,
     /// Checkpoints in memory, oldest first.
@@ -80,7 +83,8 @@ pub(crate) struct Parts<B: GraftBackend> {
 
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
-        let Parts { settings, reading, engine, tensors, policy, verifier, clock, reporter, durable } = parts;
+        let Parts { settings, reading, engine, tensors, policy, verifier, clock, mut reporter, durable } = parts;
+        reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
         let rng_seed = settings.training.rng_seed.filter(|_| settings.training.reseed);
         Self {
@@ -92,6 +96,7 @@ impl<B: GraftBackend> SeedManager<B> {
             verifier,
             clock,
             reporter,
+            gauges: Gauges::default(),
             durable,
             checkpoints,
             moved,
@@ -124,7 +129,15 @@ impl<B: GraftBackend> SeedManager<B> {
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), Refusal> {
         self.begin_rng(host);
-        self.tensors.attach_host(host, forward)?;
+        let attached = self.tensors.attach_host(host, forward);
+        self.reporter.emit(
+            None,
+            match &attached {
+                Ok(()) => events::registered(parameter_ids(host).len() as u64),
+                Err(error) => events::not_registered(error),
+            },
+        );
+        attached?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
         self.fetch_awaited()
@@ -157,7 +170,11 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
-        let step = self.engine.state().run.step;
+        let state = self.engine.state();
+        let (cache, ledger) = (self.tensors.cache_stats(), self.verifier.gauges());
+        let standing = Standing { state, budgets: &self.settings.gates.stability, cache, ledger };
+        self.gauges.write(&mut self.reporter, &standing);
+        let step = state.run.step;
         let durable = &mut self.durable;
         self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
         durable.iter_mut().for_each(Durable::forget_recalled);

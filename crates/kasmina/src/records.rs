@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::CheckpointError;
 
-/// Versions of these records that this build reads. A record says its own in its first byte.
-const VERSION: u8 = 1;
+/// The version of these records. A record says its own in its first byte.
+const VERSION: u8 = 2;
 
 /// Where the weights of one seed are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ pub(crate) fn encode<R: Serialize>(record: &R) -> Result<Vec<u8>, CheckpointErro
 pub(crate) fn decode<R: DeserializeOwned>(bytes: &[u8]) -> Result<R, CheckpointError> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| malformed(&error)),
-        Some((&got, _)) => Err(CheckpointError::NewerVersion { newest: VERSION.into(), got: got.into() }),
+        Some((&got, _)) => Err(CheckpointError::WrongVersion { reads: VERSION.into(), got: got.into() }),
         None => Err(malformed(&"it is empty")),
     }
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, path::PathBuf, time::Duration};
 
 use kasmina_blending::BlendConfig;
+use kasmina_engine::EngineSettings;
 use kasmina_gates::GatePolicy;
 use kasmina_kernel_load::ArtifactLimits;
 use kasmina_safety::BreakerSettings;
@@ -28,7 +29,7 @@ pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
 /// # Ok::<(), kasmina::SettingsError>(())
 /// ```
 #[allow(missing_docs, reason = "the types' docs say it")]
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     pub lifecycle: LifecycleSettings,
@@ -41,6 +42,10 @@ pub struct Settings {
     pub isolation_breaker: BreakerSettings,
     /// The breaker that failed kernel loads open.
     pub kernel_breaker: BreakerSettings,
+    /// The breaker that grafts open which fail or take too long.
+    pub blending_breaker: BreakerSettings,
+    /// The breaker that failed flushes of telemetry open.
+    pub telemetry_breaker: BreakerSettings,
     pub kernels: KernelSettings,
     pub rollback: RollbackSettings,
     pub telemetry: TelemetrySettings,
@@ -100,8 +105,8 @@ pub struct TrainingSettings {
     /// Gradient norms are read from the device every so many steps. Default 10: a read costs about as much as all other checks
     /// together, and the gates look at windows of steps.
     pub sample_every: u64,
-    /// SHADOWING and PROBATIONARY seeds are probed every so many steps. Default 4: a probe is a forward pass, so this adds less than
-    /// a tenth to a step.
+    /// What a seed changes is measured every so many steps, all seeds under trial in turn. Default 2: a probe is two forward passes,
+    /// so this adds at most one to a step on average.
     pub probe_every: u64,
     /// Whether the backend's random numbers are seeded before each pass, from `rng_seed`, the step and the pass, so that the passes
     /// of seeds do not change the host's. Default true. Without it, seeds disturb a host with stochastic layers (dropout).
@@ -315,6 +320,27 @@ impl LifecycleSettings {
     }
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        let blending_breaker =
+            BreakerSettings { window: EngineSettings::BLENDING_WINDOW, ..BreakerSettings::default() };
+        Self {
+            lifecycle: LifecycleSettings::default(),
+            commands: CommandSettings::default(),
+            training: TrainingSettings::default(),
+            blending: BlendingSettings::default(),
+            gates: GatePolicy::default(),
+            isolation_breaker: BreakerSettings::default(),
+            kernel_breaker: BreakerSettings::default(),
+            blending_breaker,
+            telemetry_breaker: BreakerSettings::default(),
+            kernels: KernelSettings::default(),
+            rollback: RollbackSettings::default(),
+            telemetry: TelemetrySettings::default(),
+        }
+    }
+}
+
 impl Default for LifecycleSettings {
     fn default() -> Self {
         Self { embargo_seconds: 30, fast_path: true, require_validation: false, advance: Advance::default() }
@@ -334,7 +360,7 @@ impl Default for TrainingSettings {
             learning_rate: 1e-3,
             straight_through_scale: 0.1,
             sample_every: 10,
-            probe_every: 4,
+            probe_every: 2,
             reseed: true,
             rng_seed: None,
         }

@@ -6,10 +6,10 @@ use burn::{module::AutodiffModule, optim::GradientsParams};
 use kasmina_blending::{BlendConfig, GraftBackend};
 use kasmina_engine::{
     Effect, Seed, State,
-    input::{KernelFacts, KernelFailure, Ownership as OwnershipFacts, Rehearsal},
+    input::{KernelFacts, KernelFailure, KernelOrigin, Ownership as OwnershipFacts, Rehearsal, Remains},
     seed::{Contract, Turn},
 };
-use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, passes_unchanged, rehearse};
+use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, rehearse};
 use kasmina_kernel_load::{
     Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
@@ -47,6 +47,7 @@ pub(crate) struct Plant<B: GraftBackend> {
     manifest: Arc<Manifest>,
     kernel: KernelModule<B>,
     optimizer: Box<dyn KernelOptimizer<B>>,
+    origin: KernelOrigin,
     /// Whether it has learned since its weights were last saved.
     changed: bool,
 }
@@ -154,8 +155,14 @@ impl<B: GraftBackend> Tensors<B> {
             return failed(blueprint, KernelError::Misfit(misfit));
         }
         let kernel = artifact.build::<B>(&self.device);
-        let plant =
-            Plant { manifest: Arc::new(manifest.clone()), kernel, optimizer: self.optimizer.init(), changed: true };
+        let plant = Plant {
+            manifest: Arc::new(manifest.clone()),
+            kernel,
+            optimizer: self.optimizer.init(),
+            // The type of `artifact` says so.
+            origin: KernelOrigin::Verified,
+            changed: true,
+        };
         let ids = parameter_ids(&plant.kernel);
         let owned = ids.iter().find_map(|id| Some((*id, self.registry.owner(*id)?.clone())));
         if let Some((parameter, owner)) = owned {
@@ -173,6 +180,12 @@ impl<B: GraftBackend> Tensors<B> {
         plant.kernel = replace(plant.kernel.clone());
         plant.changed = true;
         true
+    }
+
+    /// Says that a substitute runs instead of a grafted seed's kernel.
+    #[cfg(feature = "doubles")]
+    pub(crate) fn mark_as_fallback(&mut self, seed: &SeedId) -> bool {
+        self.planted.get_mut(seed).map(|plant| plant.origin = KernelOrigin::Fallback).is_some()
     }
 
     #[cfg(feature = "doubles")]
@@ -206,12 +219,17 @@ impl<B: GraftBackend> Tensors<B> {
         }
     }
 
-    /// For G3: whether the slot passes a ramp on bit for bit while the seed is paused.
-    pub(crate) fn proves_pause(&self, seed: &Seed, clock: &Arc<dyn Clock>) -> bool {
-        let Some(shape) = self.slots.get(&seed.slot) else { return false };
-        let paused = participant(&self.planted, seed).map(|participant| Participant { paused: true, ..participant });
-        let grafts = Cast::new(paused, Arc::clone(clock)).live();
-        passes_unchanged(grafts, &seed.slot, shape, &self.device)
+    /// For G1 to G4: where the kernel comes from.
+    pub(crate) fn origin(&self, seed: &SeedId) -> KernelOrigin {
+        let plant = self.staged.get(seed).or_else(|| self.planted.get(seed));
+        plant.map_or(KernelOrigin::Missing, |plant| plant.origin)
+    }
+
+    /// For G5: what is left of a culled seed.
+    pub(crate) fn remains(&self, seed: &SeedId) -> Remains {
+        let kernels = [&self.staged, &self.planted].into_iter().filter(|plants| plants.contains_key(seed)).count();
+        // The loader's cache is by blueprint: no entry is a seed's own.
+        Remains { kernels: kernels as u64, ..Remains::default() }
     }
 
     /// Everybody who takes part in passes.
@@ -333,9 +351,9 @@ impl<B: GraftBackend> Tensors<B> {
 
 impl<B: GraftBackend> Clone for Plant<B> {
     fn clone(&self) -> Self {
-        let Self { manifest, kernel, optimizer, changed } = self;
+        let Self { manifest, kernel, optimizer, origin, changed } = self;
         let (manifest, kernel, optimizer) = (Arc::clone(manifest), kernel.clone(), optimizer.boxed());
-        Self { manifest, kernel, optimizer, changed: *changed }
+        Self { manifest, kernel, optimizer, origin: *origin, changed: *changed }
     }
 }
 
@@ -363,7 +381,9 @@ impl<B: GraftBackend> Plant<B> {
             .map_err(|error| malformed(error.to_string()))?;
         let kernel = module_from_bytes(blank, kernel, "a kernel", device)?;
         let optimizer = settings.training.optimizer.init().with_state(optimizer, device)?;
-        Ok(Self { manifest: Arc::new(manifest), kernel, optimizer, changed: false })
+        // The store's digests stand for the artifact that they were built from.
+        let origin = KernelOrigin::Verified;
+        Ok(Self { manifest: Arc::new(manifest), kernel, optimizer, origin, changed: false })
     }
 }
 
@@ -384,7 +404,7 @@ fn participant<'a, B: GraftBackend>(planted: &'a Planted<B>, seed: &'a Seed) -> 
         blend: seed.stage.blend().unwrap_or(NO_BLEND),
         alpha: seed.stage.alpha()?,
         paused: graft.paused,
-        learns: matches!(seed.stage.turn(), Turn::Rides | Turn::Learns),
+        learns: matches!(seed.stage.turn(), Turn::Learns | Turn::Rides),
     })
 }
 

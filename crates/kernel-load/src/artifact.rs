@@ -5,7 +5,7 @@ use std::fmt;
 use burn::tensor::backend::Backend;
 
 use crate::check::{self, Spatial};
-use crate::header::{self, Header, excerpt};
+use crate::container::{self, Header, excerpt};
 use crate::plan::TensorSpec;
 use crate::{ArtifactError, ArtifactLimits, Digest, Digests, KernelModule, Manifest};
 
@@ -71,8 +71,8 @@ impl Digests {
     /// # Errors
     /// [`ArtifactError`] if there is no manifest.
     pub fn of(bytes: &[u8], limits: &ArtifactLimits) -> Result<Self, ArtifactError> {
-        let (header, _) = header::split(bytes, limits)?;
-        let guard_digest = manifest(&header::parse(header)?)?.guard_digest();
+        let (header, _) = container::split(bytes, limits.max_header_bytes)?;
+        let guard_digest = manifest(&container::parse(header)?)?.guard_digest();
         Ok(Self { checksum: Digest::of(bytes), guard_digest })
     }
 }
@@ -94,8 +94,8 @@ pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Resul
     if got != digests.checksum {
         return Err(ArtifactError::Checksum { expected: digests.checksum, got });
     }
-    let (text, data) = header::split(bytes, limits)?;
-    let header = header::parse(text)?;
+    let (text, data) = container::split(bytes, limits.max_header_bytes)?;
+    let header = container::parse(text)?;
     let manifest = manifest(&header)?;
     let checked = check::manifest(&manifest, limits)?;
     let got = manifest.guard_digest();

@@ -1,12 +1,13 @@
 //! Atomic replacement of files.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// Replaces the file `name` in `directory`. A reader sees either the old content or the new content. Once this has returned, the new
 /// content survives a power cut: the bytes are synced before the rename, the directory after it.
-pub(crate) fn replace(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(directory: &Path, name: &OsStr, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -25,8 +26,17 @@ fn temporary(directory: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(directory)
 }
 
+/// Makes a directory and those above it that are missing, durably.
+pub(crate) fn create_directory(directory: &Path) -> io::Result<()> {
+    let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).count();
+    std::fs::create_dir_all(directory)?;
+    directory.ancestors().skip(1).take(missing).try_for_each(sync_directory)
+}
+
+/// The empty path is the current directory.
 #[cfg(unix)]
 fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     File::open(directory)?.sync_all()
 }
 

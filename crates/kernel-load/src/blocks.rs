@@ -23,6 +23,7 @@ pub(crate) enum Layer<B: Backend> {
     SqueezeExcite(SqueezeExcite<B>),
     Attention(Attention<B>),
     LowRank(LowRank<B>),
+    Scale(Scale<B>),
 }
 
 /// An elementwise function; `None` is the identity.
@@ -61,6 +62,12 @@ pub(crate) struct LowRank<B: Backend> {
     up: Linear<B>,
 }
 
+/// `gamma * x` per channel.
+#[derive(Module, Debug)]
+pub(crate) struct Scale<B: Backend> {
+    gamma: Param<Tensor<B, 1>>,
+}
+
 impl<B: Backend> Layers<B> {
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
         self.0.iter().fold(x, |x, layer| layer.forward(x))
@@ -79,6 +86,7 @@ impl<B: Backend> Layer<B> {
             Self::SqueezeExcite(layer) => layer.forward(x),
             Self::Attention(layer) => with_rank(layer.forward(with_rank(x))),
             Self::LowRank(layer) => layer.up.forward(layer.down.forward(x)),
+            Self::Scale(layer) => layer.forward(x),
         }
     }
 }
@@ -98,7 +106,7 @@ impl Elementwise {
 
 impl<B: Backend> SqueezeExcite<B> {
     fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
-        let channel_axis = if D == 3 { 2 } else { 1 };
+        let channel_axis = channel_axis(D);
         let mean = (1..D).filter(|&axis| axis != channel_axis).fold(x.clone(), Tensor::mean_dim);
         let shape = mean.dims();
         let squeezed = mean.reshape([shape[0], shape[channel_axis]]);
@@ -119,6 +127,20 @@ impl<B: Backend> Attention<B> {
         let mixed = softmax(scores, 3).matmul(split(&self.value));
         self.output.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, channels]))
     }
+}
+
+impl<B: Backend> Scale<B> {
+    fn forward<const D: usize>(&self, x: Tensor<B, D>) -> Tensor<B, D> {
+        let gamma = self.gamma.val();
+        let mut shape = [1; D];
+        shape[channel_axis(D)] = gamma.dims()[0];
+        x * gamma.reshape(shape)
+    }
+}
+
+/// The axis of the channels on this rank.
+const fn channel_axis(rank: usize) -> usize {
+    if rank == 3 { 2 } else { 1 }
 }
 
 /// The same tensor when `D` and `E` are equal at run time, which the types do not know.
@@ -185,6 +207,7 @@ impl<B: Backend> Weights<'_, B> {
                 down: self.linear(*channels_in, *rank, false),
                 up: self.linear(*rank, *channels_out, false),
             }),
+            LayerSpec::Scale { channels } => Layer::Scale(Scale { gamma: self.take([*channels]) }),
             LayerSpec::Identity {} => Layer::Elementwise(Elementwise { function: None }),
         }
     }

@@ -6,7 +6,7 @@ use kasmina_leyline::BlueprintId;
 use kasmina_leyline::v1::{BlueprintDescriptor, BlueprintParameterBounds, BlueprintTier};
 use serde::{Deserialize, Serialize};
 
-use crate::header::excerpt;
+use crate::container::excerpt;
 use crate::{Digest, Digests, LibraryError};
 
 pub(crate) type Catalogue = BTreeMap<BlueprintId, Entry>;

@@ -168,6 +168,7 @@ impl Walk<'_> {
                 within(at, "rank", *rank, 1, MAX_CHANNELS)?;
                 within(at, "channels_out", *channels_out, 1, MAX_CHANNELS)
             }
+            LayerSpec::Scale { channels } => takes(*channels),
             LayerSpec::Activation(_) | LayerSpec::Identity {} => Ok(channels),
         }
     }

@@ -53,7 +53,7 @@ impl DirectoryLibrary {
     pub fn open_or_create(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
         let directory = directory.into();
         if fs::symlink_metadata(directory.join(CATALOGUE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            fs::create_dir_all(&directory).map_err(|error| refused(&directory, &error))?;
+            atomic::create_directory(&directory).map_err(|error| refused(&directory, &error))?;
             let library =
                 Self { directory: directory.clone(), catalogue: Catalogue::new(), limits: ArtifactLimits::default() };
             library.write_catalogue(&library.catalogue)?;
@@ -116,7 +116,7 @@ impl DirectoryLibrary {
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LibraryError> {
         let path = self.directory.join(name);
-        atomic::replace(&self.directory, name, bytes).map_err(|error| refused(&path, &error))
+        atomic::replace(&self.directory, name.as_ref(), bytes).map_err(|error| refused(&path, &error))
     }
 }
 

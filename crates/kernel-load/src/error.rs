@@ -1,6 +1,7 @@
 //! Why an artifact or its manifest is refused.
 
 use crate::Digest;
+use crate::container::ContainerError;
 
 /// Why a manifest does not describe a kernel. `at` is the path of the layer, for example `layers.2.Residual.layers.0`.
 #[allow(missing_docs, reason = "the names say it")]
@@ -122,5 +123,15 @@ impl ArtifactError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         if let Self::Manifest(error) = self { error.reason() } else { self.into() }
+    }
+}
+
+impl From<ContainerError> for ArtifactError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Truncated { expected, got } => Self::Truncated { expected, got },
+            ContainerError::HeaderOversized { limit, got } => Self::HeaderOversized { limit, got },
+            ContainerError::Header { detail } => Self::Header { detail },
+        }
     }
 }

@@ -71,6 +71,9 @@ pub enum LayerSpec {
         /// Width of the bottleneck.
         rank: usize,
     },
+    /// `y = gamma * x` per channel, any rank. Tensors: `gamma [channels]`, which starts at one, or at zero as the last layer of a kernel
+    /// that must change nothing at first.
+    Scale { channels: usize },
     /// `y = x`, any rank. No tensors.
     Identity {},
 }
@@ -94,7 +97,7 @@ pub enum Activation {
 
 impl LayerSpec {
     /// Every name that a layer can have in a manifest.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "linear",
         "conv2d",
         "layer_norm",
@@ -104,6 +107,7 @@ impl LayerSpec {
         "squeeze_excite",
         "attention",
         "low_rank",
+        "scale",
         "identity",
     ];
 
@@ -120,6 +124,7 @@ impl LayerSpec {
             Self::SqueezeExcite { .. } => "squeeze_excite",
             Self::Attention { .. } => "attention",
             Self::LowRank { .. } => "low_rank",
+            Self::Scale { .. } => "scale",
             Self::Identity {} => "identity",
         }
     }

@@ -8,6 +8,7 @@
 //! - A [`VerifiedArtifact`] builds [`KernelModule`]s.
 //! - A [`KernelLoader`] gets artifacts from a [`KernelLibrary`] and caches them, including those that arrive late
 //!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel.
+//! - [`blueprints`] has useful kernels for any slot, and a library of them that needs no directory.
 //! - [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] makes the module to restore into.
 //!
 //! ```
@@ -45,14 +46,15 @@
 mod artifact;
 mod atomic;
 mod blocks;
+pub mod blueprints;
 mod catalogue;
 mod check;
+pub mod container;
 mod digest;
 mod directory;
 #[cfg(feature = "doubles")]
 pub mod doubles;
 mod error;
-mod header;
 mod layer;
 mod library;
 mod limits;

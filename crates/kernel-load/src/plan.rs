@@ -47,6 +47,7 @@ pub(crate) fn last_map(layers: &[LayerSpec]) -> Option<String> {
                 LayerSpec::Residual { layers } => find(layers, &path("Residual")),
                 LayerSpec::Attention { .. } => Some(path("Attention.output")),
                 LayerSpec::LowRank { .. } => Some(path("LowRank.up")),
+                LayerSpec::Scale { .. } => Some(path("Scale")),
                 LayerSpec::SqueezeExcite { .. } | LayerSpec::Activation(_) | LayerSpec::Identity {} => None,
             }
         })
@@ -89,6 +90,7 @@ fn collect(layers: &[LayerSpec], prefix: &str, plan: &mut Vec<TensorSpec>) {
                 linear(plan, &format!("{path}.down"), *channels_in, *rank, false);
                 linear(plan, &format!("{path}.up"), *rank, *channels_out, false);
             }
+            LayerSpec::Scale { channels } => push(plan, &path("Scale"), "gamma", &[*channels], Fill::Ones),
             LayerSpec::Activation(_) | LayerSpec::Identity {} => {}
         }
     }

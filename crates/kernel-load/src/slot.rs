@@ -48,6 +48,16 @@ impl SlotActivation {
     }
 }
 
+impl SlotActivation {
+    /// The contract of the kernels that fit the slot; `None` if kernels do not have its element type.
+    #[must_use]
+    pub fn contract(&self) -> Option<SlotContract> {
+        let Self { rank, channels_in, channels_out, dtype } = *self;
+        let contract = SlotContract::f32(rank, channels_in, channels_out);
+        (contract.dtype.dtype() == dtype).then_some(contract)
+    }
+}
+
 impl KernelDtype {
     /// Burn's name for this element type.
     #[must_use]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::artifact::{DTYPE, MANIFEST_KEY, WIDTH};
-use crate::header::{self, Header, TensorEntry, excerpt};
+use crate::container::{self, Header, TensorEntry, excerpt};
 use crate::plan::{self, Fill};
 use crate::{ArtifactError, ArtifactLimits, Manifest};
 
@@ -15,8 +15,8 @@ pub struct Initialisation {
     /// Whether the last layer with parameters starts at zero. Then the kernel's output is zero (in a residual, its input), and a
     /// newly grafted RESIDUAL seed changes nothing.
     ///
-    /// Only the last linear map of that layer is zero (`output` of attention, `up` of low rank), because a layer that is zero
-    /// throughout would never get a gradient. Squeeze-excite only scales and is skipped. Later layers can change the zeros; a
+    /// Only the last linear map of that layer is zero (`output` of attention, `up` of low rank, `gamma` of a scale), because a layer that is
+    /// zero throughout would never get a gradient. Squeeze-excite only scales and is skipped. Later layers can change the zeros; a
     /// sigmoid, for example, turns them into 0.5.
     pub zero_last: bool,
 }
@@ -51,8 +51,8 @@ pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>)
         data.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
         header.tensors.insert(spec.name, TensorEntry { dtype: DTYPE.into(), shape: spec.shape, data_offsets });
     }
-    let mut bytes = header::write(&header)?;
-    header::split(&bytes, &limits)?;
+    let mut bytes = container::write(&header)?;
+    container::split(&bytes, limits.max_header_bytes)?;
     bytes.append(&mut data);
     if bytes.len() > limits.max_bytes {
         return Err(ArtifactError::Oversized { limit: limits.max_bytes, got: bytes.len() });

@@ -17,7 +17,7 @@ pub struct Subject<'a> {
 ///
 /// A wrong yes lets a seed closer to the host than it has earned: before BLENDING that costs compute, from then on the
 /// model's quality, and at FOSSILIZED the damage is permanent. A wrong no costs one seed, which can germinate again after
-/// its embargo.
+/// its embargo. A postponement costs time: give it for whatever is not the seed's fault, and whatever more evidence can settle.
 pub trait Gatekeeper<M: GuardedMove> {
     /// What the gatekeeper looks at.
     type Evidence;

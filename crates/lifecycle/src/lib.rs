@@ -5,6 +5,10 @@
 //! for *this* move: [`Approach::judge`] asks for the finding, records the verdict and moves the seed in one call that
 //! borrows the seed exclusively. A verdict on another seed, of another gate or from an earlier time cannot be used.
 //!
+//! A gate has three answers ([`Outcome`]). It passes; it refuses, because the evidence speaks against the seed; or it postpones,
+//! because too little is known or what is wrong is not the seed's fault. A refusal and a postponement leave the seed where it is.
+//! What follows from a refusal (a cull, as a rule) is the caller's to decide; nothing follows from a postponement.
+//!
 //! ```
 //! use std::time::Duration;
 //!
@@ -61,4 +65,4 @@ pub use gatekeeper::{Gatekeeper, Subject};
 pub use machine::{Approach, IllegalTransition, Lifecycle, Transition};
 pub use moves::{Evaluate, Fossilize, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining};
 pub use table::{Move, TABLE};
-pub use verdict::{Finding, Verdict};
+pub use verdict::{Finding, Outcome, Verdict};

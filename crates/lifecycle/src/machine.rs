@@ -204,7 +204,7 @@ impl<M: GuardedMove> Approach<'_, M> {
     /// Lets `keeper` judge, and makes the move if it passes.
     ///
     /// # Errors
-    /// The verdict that refuses; the seed stays where it is.
+    /// The verdict that refuses or postpones; the seed stays where it is.
     pub fn judge<G: Gatekeeper<M> + ?Sized>(
         self,
         keeper: &G,
@@ -212,6 +212,6 @@ impl<M: GuardedMove> Approach<'_, M> {
         now: Monotonic,
     ) -> Result<(Transition, Verdict), Verdict> {
         let verdict = keeper.judge(&self.seed.subject(), evidence).into_verdict(&self.seed.seed_id, M::GATE);
-        if verdict.passed { Ok((self.seed.enter(M::TO, Some(M::GATE), now), verdict)) } else { Err(verdict) }
+        if verdict.passed() { Ok((self.seed.enter(M::TO, Some(M::GATE), now), verdict)) } else { Err(verdict) }
     }
 }

@@ -1,4 +1,4 @@
-//! Findings and verdicts.
+//! Findings and verdicts: pass, refuse, postpone.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,23 +7,43 @@ use serde::Serialize;
 
 use crate::stored;
 
-/// A pass or a refusal, with the values that the gatekeeper looked at.
+/// What a gate says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum Outcome {
+    /// The seed may make the move.
+    Passed,
+    /// The seed may not make the move, and the evidence speaks against it.
+    Refused,
+    /// The seed may not make the move yet, and nothing speaks against it: too little is known, or what is wrong is not the
+    /// seed's fault.
+    Postponed,
+}
+
+/// A pass, a refusal or a postponement, with the values that the gatekeeper looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[must_use]
 pub struct Finding {
-    pub(crate) reason: Option<&'static str>,
+    pub(crate) outcome: Outcome,
+    pub(crate) reason: &'static str,
     pub(crate) attributes: BTreeMap<&'static str, String>,
 }
 
 impl Finding {
     /// The seed may make the move.
     pub const fn pass() -> Self {
-        Self { reason: None, attributes: BTreeMap::new() }
+        Self { outcome: Outcome::Passed, reason: Verdict::PASSED, attributes: BTreeMap::new() }
     }
 
     /// The seed may not make the move. `reason` is machine-readable and stable.
     pub const fn refuse(reason: &'static str) -> Self {
-        Self { reason: Some(reason), attributes: BTreeMap::new() }
+        Self { outcome: Outcome::Refused, reason, attributes: BTreeMap::new() }
+    }
+
+    /// The seed may not make the move yet; asking again later can help. `reason` is machine-readable and stable.
+    pub const fn postpone(reason: &'static str) -> Self {
+        Self { outcome: Outcome::Postponed, reason, attributes: BTreeMap::new() }
     }
 
     /// Adds a value that was looked at.
@@ -32,31 +52,29 @@ impl Finding {
         self
     }
 
+    #[allow(missing_docs, reason = "the name says it")]
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
     /// Whether the seed may make the move.
     #[must_use]
     pub const fn passed(&self) -> bool {
-        self.reason.is_none()
+        matches!(self.outcome, Outcome::Passed)
     }
 
-    /// Why the gate refused, or [`Verdict::PASSED`].
+    /// Why the gate refused or postponed, or [`Verdict::PASSED`].
     #[must_use]
     pub const fn reason(&self) -> &'static str {
-        match self.reason {
-            None => Verdict::PASSED,
-            Some(reason) => reason,
-        }
+        self.reason
     }
 
     /// The finding as a verdict of `gate` on `seed_id`, for a gate that is asked without a move to make.
     #[must_use]
     pub fn into_verdict(self, seed_id: &SeedId, gate: SeedLifecycleGate) -> Verdict {
-        Verdict {
-            seed_id: seed_id.clone(),
-            gate,
-            passed: self.passed(),
-            reason: self.reason(),
-            attributes: self.attributes,
-        }
+        let Self { outcome, reason, attributes } = self;
+        Verdict { seed_id: seed_id.clone(), gate, outcome, reason, attributes }
     }
 }
 
@@ -68,8 +86,8 @@ pub struct Verdict {
     pub seed_id: SeedId,
     #[serde(with = "stored::number")]
     pub gate: SeedLifecycleGate,
-    pub passed: bool,
-    /// Why the gate refused, machine-readable, or [`PASSED`](Self::PASSED).
+    pub outcome: Outcome,
+    /// Why the gate refused or postponed, machine-readable, or [`PASSED`](Self::PASSED).
     pub reason: &'static str,
     /// The values that were looked at.
     pub attributes: BTreeMap<&'static str, String>,
@@ -78,4 +96,10 @@ pub struct Verdict {
 impl Verdict {
     /// The reason of a verdict that passes.
     pub const PASSED: &'static str = "passed";
+
+    /// Whether the seed may make the move.
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        matches!(self.outcome, Outcome::Passed)
+    }
 }

@@ -113,7 +113,7 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
     /// What the cache holds and what it has done. The difference of two totals is what happened in between.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        CacheStats { entries: self.entries.len() as u64, bytes: self.bytes, total: self.total }
+        CacheStats { entries: self.entries.len() as u64, bytes: self.bytes, ttl: self.limits.ttl, total: self.total }
     }
 
     /// Evicts the least recently used entries until at most `limit` bytes are held.

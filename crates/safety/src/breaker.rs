@@ -1,6 +1,6 @@
 //! The circuit breaker.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use kasmina_leyline::{
     Monotonic,
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::BreakerSettings;
 
-/// A circuit breaker: after failures in a row it refuses, after a timeout it admits trials, and after successes in a row it
+/// A circuit breaker: after failures in a row, or within a window of time, it refuses, after a timeout it admits trials, and after successes in a row it
 /// closes again.
 ///
 /// Ask [`allow`](Self::allow) before the guarded operation and record its outcome afterwards. A wrong yes repeats an
 /// operation that is known to fail; a wrong no delays one by at most the timeout. A breaker holds no clock: a refusal names
-/// the earliest time at which asking again can help. A clone copies a few words.
+/// the earliest time at which asking again can help. A clone copies a few words, and with a window the times of the failures in it.
 ///
 /// | state | success | failure | `allow` after the timeout |
 /// |---|---|---|---|
-/// | CLOSED | resets the count of failures | counts; opens at `failure_threshold` | - |
+/// | CLOSED | resets the count of failures, unless there is a window | counts; opens at `failure_threshold` | - |
 /// | OPEN | ignored | ignored | HALF_OPEN |
 /// | HALF_OPEN | counts; closes at `success_threshold` | opens for another timeout | - |
 ///
@@ -30,6 +30,8 @@ use crate::BreakerSettings;
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
+    /// When the failures in the window were, oldest first; fewer than open the breaker. Empty without a window.
+    recent: VecDeque<Monotonic>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,19 +126,27 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed { failures: 0 } }
+        Self { settings, state: State::Closed { failures: 0 }, recent: VecDeque::new() }
     }
 
     /// A breaker in the state of `snapshot`. A timeout that was running goes on from `now`, for at most a whole timeout of
-    /// `settings`.
+    /// `settings`. Failures in a window count from `now`.
     #[must_use]
     pub fn resumed(settings: BreakerSettings, snapshot: BreakerSnapshot, now: Monotonic) -> Self {
+        let mut recent = VecDeque::new();
         let state = match snapshot {
-            BreakerSnapshot::Closed { failures } => State::Closed { failures },
+            BreakerSnapshot::Closed { failures } => {
+                if !settings.window.is_zero() {
+                    // One fewer than opens it, if the settings have become stricter.
+                    let counted = failures.min(settings.failure_threshold.saturating_sub(1));
+                    recent.extend((0..counted).map(|_| now));
+                }
+                State::Closed { failures }
+            }
             BreakerSnapshot::Open { left } => State::Open { until: now.after(left.min(settings.timeout)) },
             BreakerSnapshot::HalfOpen { successes } => State::HalfOpen { successes },
         };
-        Self { settings, state }
+        Self { settings, state, recent }
     }
 
     #[allow(missing_docs, reason = "the name says it")]
@@ -147,9 +157,13 @@ impl Breaker {
 
     /// The state to be stored at `now`.
     #[must_use]
-    pub const fn snapshot(&self, now: Monotonic) -> BreakerSnapshot {
+    pub fn snapshot(&self, now: Monotonic) -> BreakerSnapshot {
         match self.state {
-            State::Closed { failures } => BreakerSnapshot::Closed { failures },
+            State::Closed { failures } if self.settings.window.is_zero() => BreakerSnapshot::Closed { failures },
+            State::Closed { .. } => {
+                let counted = self.recent.iter().filter(|at| self.counts(**at, now)).count();
+                BreakerSnapshot::Closed { failures: u32::try_from(counted).unwrap_or(u32::MAX) }
+            }
             State::Open { until } => BreakerSnapshot::Open { left: until.since(now) },
             State::HalfOpen { successes } => BreakerSnapshot::HalfOpen { successes },
         }
@@ -199,7 +213,7 @@ impl Breaker {
         let open = State::Open { until: now.after(self.settings.timeout) };
         match self.state {
             State::Closed { failures } => {
-                let failures = failures.saturating_add(1);
+                let failures = self.count(failures, now);
                 if failures >= self.settings.failure_threshold {
                     return Some(self.enter(open, BreakerCause::Failures(failures), now));
                 }
@@ -237,9 +251,27 @@ impl Breaker {
         }
     }
 
+    /// How many failures count, with one more at `now`.
+    fn count(&mut self, in_a_row: u32, now: Monotonic) -> u32 {
+        if self.settings.window.is_zero() {
+            return in_a_row.saturating_add(1);
+        }
+        while self.recent.front().is_some_and(|at| !self.counts(*at, now)) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        u32::try_from(self.recent.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a failure at `at` still counts at `now`.
+    fn counts(&self, at: Monotonic, now: Monotonic) -> bool {
+        now.since(at) < self.settings.window
+    }
+
     fn enter(&mut self, next: State, cause: BreakerCause, at: Monotonic) -> BreakerEvent {
         let from = self.state();
         self.state = next;
+        self.recent.clear();
         BreakerEvent { from, to: self.state(), cause, at }
     }
 }

@@ -11,7 +11,7 @@
 //! use kasmina_safety::{Breaker, BreakerSettings};
 //!
 //! let timeout = Duration::from_secs(30);
-//! let mut breaker = Breaker::new(BreakerSettings { failure_threshold: 2, timeout, success_threshold: 1 });
+//! let mut breaker = Breaker::new(BreakerSettings { failure_threshold: 2, timeout, success_threshold: 1, ..BreakerSettings::default() });
 //! let now = Monotonic::ORIGIN;
 //!
 //! breaker.record_failure(now);

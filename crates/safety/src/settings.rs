@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The thresholds of a breaker. As text (TOML, JSON) the timeout is `timeout_ms`, in whole milliseconds.
+/// The thresholds of a breaker. As text (TOML, JSON) the times are `timeout_ms` and `window_ms`, in whole milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerSettings {
-    /// Failures in a row that open the breaker. Zero counts as one. Default 3: three isolation violations cull a seed.
+    /// Failures that open the breaker: in a row, or within the window if there is one. Zero counts as one. Default 3: three
+    /// isolation violations cull a seed.
     pub failure_threshold: u32,
     /// How long an open breaker refuses before it admits trials. Default 30 s, our choice: as long as the embargo of a
     /// culled seed, so that both end together.
@@ -16,11 +17,15 @@ pub struct BreakerSettings {
     pub timeout: Duration,
     /// Successes in a row that close a half-open breaker. Zero counts as one. Default 2, our choice: one success may be luck.
     pub success_threshold: u32,
+    /// How long a failure counts. With a window, a success between two failures forgives neither. Default zero: no window, so
+    /// failures count only in a row.
+    #[serde(rename = "window_ms", with = "milliseconds")]
+    pub window: Duration,
 }
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { failure_threshold: 3, timeout: Duration::from_secs(30), success_threshold: 2 }
+        Self { failure_threshold: 3, timeout: Duration::from_secs(30), success_threshold: 2, window: Duration::ZERO }
     }
 }
 
@@ -44,8 +49,9 @@ mod tests {
 
     #[test]
     fn absent_keys_take_defaults_and_settings_survive_text() {
-        let settings: BreakerSettings = serde_json::from_str(r#"{"timeout_ms": 1500}"#).unwrap();
-        assert_eq!(settings, BreakerSettings { timeout: Duration::from_millis(1_500), ..Default::default() });
+        let settings: BreakerSettings = serde_json::from_str(r#"{"timeout_ms": 1500, "window_ms": 60000}"#).unwrap();
+        let (timeout, window) = (Duration::from_millis(1_500), Duration::from_secs(60));
+        assert_eq!(settings, BreakerSettings { timeout, window, ..Default::default() });
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<BreakerSettings>(&text).unwrap(), settings);
     }

@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret that is ready to sign with. It is wiped when dropped.
+/// A secret that is ready to sign with. It is wiped when dropped, as are the copies of it that sign and verify.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha256>);
 
@@ -97,5 +97,20 @@ impl KeyRing {
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.ids()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sha256, Zeroizing};
+    use zeroize::ZeroizeOnDrop;
+
+    /// Wiped memory cannot be inspected without `unsafe`. It does not compile without the feature `zeroize` of `sha2`. A [`Key`](super::Key)
+    /// is two such states and a buffer.
+    #[test]
+    fn secrets_and_keys_are_wiped_on_drop() {
+        const fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<Sha256>();
+        wiped::<Zeroizing<Vec<u8>>>();
     }
 }

@@ -28,16 +28,28 @@ pub enum Rejection {
     #[error("command {id} is stale: it was issued {age:?} ago")]
     StaleCommand { id: CommandId, age: Duration },
     /// It was issued at the watermark or before it. The nonces of that time may have been forgotten, so it could be a replay. The
-    /// reason is the contract's `stale_command`.
-    #[error(
-        "command {id} was issued {behind:?} before the watermark of the nonce ledger; if a wrong clock has moved the watermark, \
-         an operator can reset it"
-    )]
-    BeforeWatermark { id: CommandId, behind: Duration },
+    /// reason is the contract's `stale_command`. `ahead` is how far the watermark is ahead of this machine's wall clock: zero
+    /// unless a clock was wrong, because a command that is accepted was issued a few seconds ahead at most.
+    #[error("{}", before_watermark(id, *behind, *ahead))]
+    BeforeWatermark { id: CommandId, behind: Duration, ahead: Duration },
     #[error("command {id} was seen before")]
     NonceReplayed { id: CommandId },
     #[error("no verifier is configured")]
     NoVerifier,
+}
+
+fn before_watermark(id: &CommandId, behind: Duration, ahead: Duration) -> String {
+    if ahead.is_zero() {
+        return format!(
+            "command {id} is stale: it was issued {behind:?} before the watermark of the nonce ledger, so it may have been seen \
+             and forgotten; sign it again"
+        );
+    }
+    format!(
+        "command {id} was issued before the watermark of the nonce ledger, which is {ahead:?} in the future: a clock was ahead when \
+         an earlier command was accepted; commands are rejected until that time has come, unless an operator resets the \
+         watermark: stop the manager and run `kasmina store reset-watermark DIR`"
+    )
 }
 
 impl Rejection {

@@ -224,7 +224,8 @@ impl CommandVerifier {
     }
 
     /// Lowers the watermark to `now`, the current wall clock, if it is later than that. For an operator, after a wall clock that was
-    /// ahead: without this, honest commands are rejected as issued before the watermark until the wall clock has caught up.
+    /// ahead: without this, honest commands are rejected as issued before the watermark until the wall clock has caught up. For a
+    /// store that no manager has open, `kasmina store reset-watermark DIR` does the same.
     ///
     /// It weakens the replay protection: a command that was accepted while the clock was ahead can be replayed when its time of
     /// issue has come, if its nonce is forgotten by then. Rotate the keys at the same time to close that gap.
@@ -263,8 +264,9 @@ impl Verifier for CommandVerifier {
             Ok(()) => Ok(verified),
             Err(NonceRefusal::Replayed) => Err(Rejection::NonceReplayed { id: id.clone() }),
             Err(NonceRefusal::Forgotten) => {
-                let behind = self.ledger.watermark().map_or(Duration::ZERO, |watermark| watermark.since(issued_at));
-                Err(Rejection::BeforeWatermark { id: id.clone(), behind })
+                let watermark = self.ledger.watermark().unwrap_or(issued_at);
+                let (behind, ahead) = (watermark.since(issued_at), watermark.since(wall));
+                Err(Rejection::BeforeWatermark { id: id.clone(), behind, ahead })
             }
         }
     }

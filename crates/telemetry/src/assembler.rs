@@ -1,24 +1,20 @@
 //! From events and metrics of a step to packets.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    mem,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use kasmina_leyline::{
     SeedId, TrainingRunId, UnixTime,
     v1::{HealthStatus, MessagePriority, SystemHealth, TelemetryLevel, TelemetryPacket},
 };
 
-use crate::{Event, Metric, Packet, names::SEED_QUEUE_DROPPED};
+use crate::{Event, Health, Metric, Packet, interval::Interval, names::Kind, pending::Pending};
 
 /// Collects the events and metrics of a step and assembles one packet for each seed that has any, and one for those that are
 /// not about a seed.
 ///
-/// The pending events of a seed are bounded. Beyond the bound the oldest event that is not critical is dropped, and the packet
-/// counts the dropped ones in a `seed_queue_dropped` event. Critical events are never dropped, so a flood of them exceeds the
-/// bound. Adding an event takes the same time however many are pending.
+/// The pending events of a seed are bounded. Beyond `max_pending` the oldest event that is not critical is dropped, and the packet
+/// counts the dropped ones in a `seed_queue_dropped` event. Critical events are not dropped for that; beyond 1,000 of one seed,
+/// those of one name become one event of that name with a `count`. Adding an event takes the same time however many are pending.
 #[derive(Clone, Debug)]
 pub struct Assembler {
     source: String,
@@ -28,50 +24,47 @@ pub struct Assembler {
     max_pending: usize,
     pending: BTreeMap<Option<SeedId>, Pending>,
     sequence: u64,
+    health: Health,
+    totals: Vec<Total>,
+    /// Samples since the last summary.
+    intervals: BTreeMap<Option<SeedId>, Vec<Interval>>,
 }
 
-/// Events with their place in the order of arrival. Two queues, so that the oldest event that may be dropped is at the front
-/// of one.
-#[derive(Clone, Debug, Default)]
-struct Pending {
-    critical: Vec<(u64, Event)>,
-    others: VecDeque<(u64, Event)>,
+/// A counter.
+#[derive(Clone, Debug)]
+struct Total {
+    /// The metric, with the count so far.
+    metric: Metric,
+    /// Whether it has grown since it was last in a packet.
+    grown: bool,
+}
+
+/// A packet that is made before its step ends, so that a journal can hold it.
+pub(crate) struct Sealed {
+    pub(crate) packet: Packet,
+    /// How many events about the seed had come.
     arrived: u64,
-    metrics: Vec<Metric>,
-    dropped: u64,
-    /// The number of the packet, once a draft of it has been made.
-    number: Option<u64>,
-    /// How many critical events that draft has.
-    drafted: usize,
-}
-
-impl Pending {
-    fn push(&mut self, event: Event, max: usize) {
-        self.arrived += 1;
-        if event.is_critical() {
-            self.critical.push((self.arrived, event));
-        } else {
-            self.others.push_back((self.arrived, event));
-        }
-        if self.critical.len() + self.others.len() > max && self.others.pop_front().is_some() {
-            self.dropped += 1;
-        }
-    }
-
-    /// In the order of arrival.
-    fn into_events(self) -> Vec<Event> {
-        let mut events: Vec<_> = self.critical.into_iter().chain(self.others).collect();
-        events.sort_by_key(|(arrived, _)| *arrived);
-        events.into_iter().map(|(_, event)| event).collect()
-    }
 }
 
 impl Assembler {
+    /// Seeds that have events of their own at a time. Our choice: far more than a network has. Events about further seeds go with those
+    /// of the run, with an attribute `seed_id`, so that made-up names fill no memory.
+    pub const MOST_SEEDS: usize = 1_024;
+
     /// An assembler for packets of `run` from the subsystem `source`, with up to `max_pending` events per seed.
     #[must_use]
     pub fn new(source: impl Into<String>, run: TrainingRunId, max_pending: usize) -> Self {
-        let life = String::new();
-        Self { source: source.into(), run, life, max_pending, pending: BTreeMap::new(), sequence: 0 }
+        Self {
+            source: source.into(),
+            run,
+            life: String::new(),
+            max_pending,
+            pending: BTreeMap::new(),
+            sequence: 0,
+            health: Health::default(),
+            totals: Vec::new(),
+            intervals: BTreeMap::new(),
+        }
     }
 
     /// Adds `life` to every `packet_id`, so that the packets of two processes of one run have different ids. The first process
@@ -82,107 +75,154 @@ impl Assembler {
         self
     }
 
+    /// The state of the system from now on; see [`Health`].
+    pub fn set_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
     /// Adds an event about `seed`, or about the run.
     pub fn event(&mut self, seed: Option<&SeedId>, event: Event) {
         let max = self.max_pending;
-        self.pending(seed).push(event, max);
+        let key = seed.cloned();
+        match seed {
+            Some(seed) if self.pending.len() >= Self::MOST_SEEDS && !self.pending.contains_key(&key) => {
+                self.pending.entry(None).or_default().push(event.with("seed_id", seed), max);
+            }
+            Some(_) | None => self.pending.entry(key).or_default().push(event, max),
+        }
     }
 
     /// Adds a measurement about `seed`, or about the run. It replaces an earlier one of the step that has the same name and
-    /// the same attributes.
+    /// the same attributes; a summary counts both.
     pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
-        let metrics = &mut self.pending(seed).metrics;
-        let same = |held: &&mut Metric| held.name == metric.name && held.attributes == metric.attributes;
-        match metrics.iter_mut().find(same) {
-            Some(held) => *held = metric,
-            None => metrics.push(metric),
-        }
-    }
-
-    /// Drafts of the packets that have critical events which are in no earlier draft. A journal keeps them in case the process
-    /// dies before the step ends. [`assemble`](Self::assemble) returns packets with the same ids that hold at least the same
-    /// events.
-    pub fn draft_critical(&mut self, step: u64, now: UnixTime) -> Vec<Packet> {
-        let mut drafts = Vec::new();
-        for (seed, pending) in &mut self.pending {
-            let critical = pending.critical.len();
-            if critical > pending.drafted {
-                pending.drafted = critical;
-                self.sequence += u64::from(pending.number.is_none());
-                let number = *pending.number.get_or_insert(self.sequence);
-                drafts.push((seed.clone(), number, pending.clone()));
+        if metric.name.kind == Kind::Sample {
+            let intervals = self.intervals.entry(seed.cloned()).or_default();
+            match intervals.iter_mut().find(|interval| interval.is_of(&metric)) {
+                Some(interval) => interval.record(metric.value),
+                None => {
+                    let mut interval = Interval::new(metric.clone());
+                    interval.record(metric.value);
+                    intervals.push(interval);
+                }
             }
         }
-        drafts.into_iter().map(|(seed, number, pending)| self.packet(seed, number, pending, step, now)).collect()
+        self.pending(seed).measure(metric);
     }
 
-    /// Assembles the packets of `step`, the run's packet first, then by seed id. The assembler is empty afterwards.
+    /// Adds the value of `metric` to the run's counter of that name and those attributes. The next packet about the run has the total.
+    pub fn count(&mut self, metric: Metric) {
+        let same = |held: &&mut Total| held.metric.name == metric.name && held.metric.attributes == metric.attributes;
+        match self.totals.iter_mut().find(same) {
+            Some(held) => {
+                held.metric.value += metric.value;
+                held.grown = true;
+            }
+            None => self.totals.push(Total { metric, grown: true }),
+        }
+    }
+
+    /// Adds a summary of the samples since the last one, and every counter, to the next packets.
+    pub fn summarise(&mut self) {
+        for (seed, intervals) in mem::take(&mut self.intervals) {
+            for metric in intervals.into_iter().flat_map(Interval::summary) {
+                self.pending(seed.as_ref()).measure(metric);
+            }
+        }
+        self.totals.iter_mut().for_each(|total| total.grown = true);
+    }
+
+    /// Assembles the packets of `step`, the run's packet first, then by seed id. No event and no metric is pending afterwards.
     pub fn assemble(&mut self, step: u64, now: UnixTime) -> Vec<Packet> {
-        mem::take(&mut self.pending)
-            .into_iter()
+        let grown: Vec<Metric> = self.totals.iter_mut().filter_map(Total::news).collect();
+        grown.into_iter().for_each(|metric| self.pending(None).measure(metric));
+        let pending = mem::take(&mut self.pending).into_iter().filter(|(_, pending)| !pending.is_empty());
+        pending
             .map(|(seed, pending)| {
-                self.sequence += u64::from(pending.number.is_none());
-                let number = pending.number.unwrap_or(self.sequence);
-                self.packet(seed, number, pending, step, now)
+                self.sequence += 1;
+                self.packet(seed, pending, step, now)
             })
             .collect()
     }
 
     /// An assembler for events and metrics that [`absorb`](Self::absorb) adds to this one, if they are wanted.
     pub(crate) fn scratch(&self) -> Self {
-        Self {
-            source: String::new(),
-            run: self.run.clone(),
-            life: String::new(),
-            max_pending: usize::MAX,
-            pending: BTreeMap::new(),
-            sequence: 0,
-        }
+        let mut scratch = Self::new(String::new(), self.run.clone(), usize::MAX);
+        scratch.max_pending = usize::MAX;
+        scratch
     }
 
     /// Adds everything that another one has collected, in its order.
     pub(crate) fn absorb(&mut self, other: Self) {
-        let max = self.max_pending;
-        for (seed, mut pending) in other.pending {
-            for metric in mem::take(&mut pending.metrics) {
-                self.metric(seed.as_ref(), metric);
-            }
-            let held = self.pending(seed.as_ref());
-            pending.into_events().into_iter().for_each(|event| held.push(event, max));
+        for (seed, pending) in other.pending {
+            let (events, metrics) = pending.into_parts();
+            metrics.into_iter().for_each(|metric| self.metric(seed.as_ref(), metric));
+            events.into_iter().for_each(|event| self.event(seed.as_ref(), event));
         }
+        other.totals.into_iter().for_each(|total| self.count(total.metric));
     }
 
-    /// Whether there is something critical that no draft has.
-    pub(crate) fn has_undrafted(&self) -> bool {
-        self.pending.values().any(|pending| pending.critical.len() > pending.drafted)
+    /// The packets about those that have something critical, here or in `additions`, with everything about them from both. Their
+    /// numbers are used up. Nothing else changes until [`unseal`](Self::unseal).
+    pub(crate) fn seal(&mut self, additions: &Self, step: u64, now: UnixTime) -> Vec<Sealed> {
+        let critical = |held: &Self, seed: &Option<SeedId>| held.pending.get(seed).is_some_and(Pending::is_critical);
+        let seeds: Vec<_> = self.pending.keys().chain(additions.pending.keys()).cloned().collect();
+        let mut sealed = BTreeMap::new();
+        for seed in seeds {
+            if sealed.contains_key(&seed) || !(critical(self, &seed) || critical(additions, &seed)) {
+                continue;
+            }
+            let mut pending = self.pending.get(&seed).cloned().unwrap_or_default();
+            let arrived = pending.arrived();
+            if let Some(more) = additions.pending.get(&seed) {
+                pending.absorb(more.clone(), self.max_pending);
+            }
+            self.sequence += 1;
+            sealed.insert(seed.clone(), Sealed { packet: self.packet(seed, pending, step, now), arrived });
+        }
+        sealed.into_values().collect()
+    }
+
+    /// Adopts `additions`, whose critical packets are elsewhere: what those say does not wait any more.
+    pub(crate) fn unseal(&mut self, mut additions: Self, sealed: &[Sealed]) {
+        for Sealed { packet, arrived } in sealed {
+            if let Some(pending) = self.pending.get_mut(&packet.seed) {
+                pending.drop_first(*arrived);
+            }
+            // Its samples count all the same.
+            for metric in additions.pending.remove(&packet.seed).into_iter().flat_map(|more| more.into_parts().1) {
+                self.metric(packet.seed.as_ref(), metric);
+            }
+        }
+        self.absorb(additions);
     }
 
     fn pending(&mut self, seed: Option<&SeedId>) -> &mut Pending {
         self.pending.entry(seed.cloned()).or_default()
     }
 
-    fn packet(&self, seed: Option<SeedId>, number: u64, mut pending: Pending, step: u64, now: UnixTime) -> Packet {
-        let (metrics, dropped) = (mem::take(&mut pending.metrics), pending.dropped);
-        let mut events = pending.into_events();
-        if dropped > 0 {
-            events.push(Event::new(SEED_QUEUE_DROPPED).with("count", dropped));
-        }
-        let packet_id = format!("{}-{}{number}", self.run, self.life);
+    fn packet(&self, seed: Option<SeedId>, pending: Pending, step: u64, now: UnixTime) -> Packet {
+        let (events, metrics) = pending.into_parts();
+        let packet_id = format!("{}-{}{}", self.run, self.life, self.sequence);
         let grave = events.iter().max_by_key(|event| event.name().level as i32);
         let level = grave.map_or(TelemetryLevel::Info, |event| event.name().level);
-        let (priority, status) = match level {
+        let (priority, said) = match level {
             TelemetryLevel::Unspecified | TelemetryLevel::Info => (MessagePriority::Normal, HealthStatus::Healthy),
             TelemetryLevel::Warning => (MessagePriority::High, HealthStatus::Degraded),
             TelemetryLevel::Error | TelemetryLevel::Critical => (MessagePriority::Critical, HealthStatus::Unhealthy),
         };
+        let lasting = self.health.status();
+        let status = if lasting as i32 > said as i32 { lasting } else { said };
         let mut indicators = BTreeMap::from([
             ("priority".to_owned(), priority.as_str_name().to_owned()),
             ("step_index".to_owned(), step.to_string()),
+            ("training_run_id".to_owned(), self.run.to_string()),
         ]);
         if let Some(seed) = &seed {
             indicators.insert("seed_id".to_owned(), seed.to_string());
         }
-        let summary = grave.map_or_else(String::new, |event| event.name().name.to_owned());
+        let lasts = lasting as i32 >= said as i32 && lasting != HealthStatus::Healthy;
+        let gravest = grave.map_or("", |event| event.name().name);
+        let summary = if lasts { self.health.cause() } else { gravest }.to_owned();
         let numbered = |(number, event): (usize, Event)| event.onto_wire(format!("{packet_id}-{number}"));
         let packet = TelemetryPacket {
             timestamp: Some(now.into()),
@@ -195,5 +235,12 @@ impl Assembler {
             packet_id,
         };
         Packet { seed, packet: Arc::new(packet) }
+    }
+}
+
+impl Total {
+    /// The total, if it has grown since it was last asked for.
+    fn news(&mut self) -> Option<Metric> {
+        std::mem::take(&mut self.grown).then(|| self.metric.clone())
     }
 }

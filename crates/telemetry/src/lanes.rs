@@ -2,36 +2,80 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kasmina_leyline::v1::{TelemetryLevel, TelemetryPacket};
+use kasmina_leyline::{
+    SeedId,
+    v1::{TelemetryLevel, TelemetryPacket},
+};
 
-use crate::{Packet, Sink, SinkError};
+use crate::{
+    Packet, Sink, SinkError,
+    offers::{Kept, Offers},
+};
 
 /// The result of a drain.
 #[derive(Debug, Default)]
 pub struct Drained {
     /// The packets that the sink took, in order.
     pub delivered: Vec<Packet>,
-    /// Why the sink stopped. The refused packet and those behind it still wait.
+    /// Packets that the sink will not be offered again, because it refused them too often.
+    pub set_aside: Vec<SetAside>,
+    /// The last refusal. Packets that were refused still wait, unless they were set aside.
     pub error: Option<SinkError>,
+    /// Whether the sink seems to be down: nothing that was offered after a refusal was taken.
+    pub down: bool,
 }
 
-/// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first and never drops. The
-/// normal lane is bounded and drops its oldest packet.
+/// A packet that will not be offered again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its `packet_id`; `record` and its position for one that the journal did not give back.
+    pub id: String,
+    /// The seed that it is about, if that is known.
+    pub seed: Option<SeedId>,
+}
+
+/// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first. The normal lane is bounded and
+/// drops its oldest packet.
 ///
 /// While a sink is down, the owner of a journal writes the [`unspilled`](Self::unspilled) packets to it and reports their
-/// positions with [`spilled`](Self::spilled). Both lanes hold up to `capacity` packets in memory. The emergency lane exceeds
-/// it only with packets that have not yet been spilled.
+/// positions with [`spilled`](Self::spilled). Both lanes hold up to `capacity` packets in memory. The emergency lane exceeds it only
+/// with packets that are in no journal, of which it keeps the newest [`MOST_UNSPILLED`](Self::MOST_UNSPILLED); what it sheds beyond
+/// that is counted ([`shed`](Self::shed)). With a journal that can be written to, it sheds nothing.
+///
+/// A sink that is down and a packet that a sink will not take are different. After a refusal the next packets are offered, up to
+/// [`REFUSALS_IN_A_ROW`](Self::REFUSALS_IN_A_ROW) in a row on each lane. If the sink takes one of them, it is up, and the refused packet is to
+/// blame: after [`REFUSALS`](Self::REFUSALS) drains like that it is set aside. If it takes none, it is down: nothing is counted, and
+/// everything waits.
 #[derive(Debug)]
 pub struct Lanes {
     emergency: VecDeque<Waiting>,
-    normal: VecDeque<Packet>,
+    normal: VecDeque<Waiting>,
     capacity: usize,
+    /// Packets that came so far.
+    arrived: u64,
+    /// Critical packets that are only in memory.
+    here: usize,
     dropped: u64,
+    shed: u64,
+    /// How far behind the front the next drain looks for a packet that the sink takes, if it refuses the front.
+    probe: usize,
 }
 
-/// A critical packet.
+/// A packet that waits.
 #[derive(Debug)]
-enum Waiting {
+pub(crate) struct Waiting {
+    pub(crate) place: Place,
+    /// Where it is in the order of arrival.
+    pub(crate) number: u64,
+    /// Drains that blame it for not having been delivered.
+    refusals: u32,
+    /// Why the drain that is going on has kept it.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// Where a packet is.
+#[derive(Debug)]
+pub(crate) enum Place {
     /// Only in memory.
     Here(Packet),
     /// In memory, and in the journal at this position.
@@ -41,102 +85,137 @@ enum Waiting {
 }
 
 impl Lanes {
+    /// Drains in which a sink refuses a packet, and takes others after it, before the packet is set aside. Our choice: what is wrong
+    /// for a moment is over by then, a sink that refuses every second packet at random sets aside one of 256, and eight offers cost
+    /// next to nothing.
+    pub const REFUSALS: u32 = 8;
+
+    /// Packets of a lane that a sink refuses one after the other before a drain leaves the lane. Our choice, the fewest that can tell a
+    /// packet from its sink: one that is down costs four offers a flush.
+    pub const REFUSALS_IN_A_ROW: usize = 2;
+
+    /// Critical packets that are in no journal and that wait for a sink. Our choice: some 10 MB.
+    pub const MOST_UNSPILLED: usize = 10_000;
+
     /// Empty lanes of this capacity each, in packets.
     #[must_use]
     pub const fn new(capacity: usize) -> Self {
-        Self { emergency: VecDeque::new(), normal: VecDeque::new(), capacity, dropped: 0 }
+        Self {
+            emergency: VecDeque::new(),
+            normal: VecDeque::new(),
+            capacity,
+            arrived: 0,
+            here: 0,
+            dropped: 0,
+            shed: 0,
+            probe: 0,
+        }
     }
 
-    /// Puts a packet on its lane.
-    pub fn push(&mut self, packet: Packet) {
-        if packet.level >= TelemetryLevel::Error as i32 {
-            self.emergency.push_back(Waiting::Here(packet));
-            return;
+    /// Puts a packet on its lane. Returns the packet that it drove out, if there was no room.
+    pub fn push(&mut self, packet: Packet) -> Option<Packet> {
+        let critical = packet.level >= TelemetryLevel::Error as i32;
+        let waiting = self.waiting_at(Place::Here(packet));
+        if critical {
+            self.emergency.push_back(waiting);
+            self.here += 1;
+            if self.here <= Self::MOST_UNSPILLED {
+                return None;
+            }
+            let oldest = self.emergency.iter().position(Waiting::is_here)?;
+            (self.here, self.shed) = (self.here - 1, self.shed + 1);
+            return self.emergency.remove(oldest).and_then(Waiting::into_packet);
         }
-        self.normal.push_back(packet);
-        if self.normal.len() > self.capacity {
-            self.normal.pop_front();
-            self.dropped += 1;
+        self.normal.push_back(waiting);
+        if self.normal.len() <= self.capacity {
+            return None;
         }
+        self.dropped += 1;
+        self.normal.pop_front().and_then(Waiting::into_packet)
+    }
+
+    /// Puts a critical packet on the emergency lane that is in the journal at `place`.
+    pub fn push_journaled(&mut self, packet: Packet, place: u64) {
+        let room = self.emergency.len() < self.capacity;
+        let place = if room { Place::Both(packet, place) } else { Place::There(place) };
+        let waiting = self.waiting_at(place);
+        self.emergency.push_back(waiting);
     }
 
     /// Puts a critical packet of an earlier process on the emergency lane. It is in the journal at `place`.
     pub fn push_spilled(&mut self, place: u64) {
-        self.emergency.push_back(Waiting::There(place));
+        let waiting = self.waiting_at(Place::There(place));
+        self.emergency.push_back(waiting);
     }
 
-    /// Delivers packets to the sink, emergency lane first, until the sink refuses one or none is left.
+    /// Delivers packets to the sink, emergency lane first, until the sink seems to be down or each was offered once.
     pub fn drain(&mut self, sink: &mut dyn Sink) -> Drained {
         self.drain_with(sink, &mut |_| None)
     }
 
-    /// Like [`drain`](Self::drain), with `recall` to read packets from the journal by their position. If it returns `None`, the
-    /// drain stops and that packet waits, with everything behind it.
+    /// Like [`drain`](Self::drain), with `recall` to read packets from the journal by their position. If it returns `None`, that
+    /// packet waits, and others go on. If that happens as often as a refusal, and others can be read, it is set aside.
     pub fn drain_with(
         &mut self,
         sink: &mut dyn Sink,
         recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>,
     ) -> Drained {
-        let mut drained = Drained::default();
-        while let Some(waiting) = self.emergency.front_mut() {
-            if let Waiting::There(place) = *waiting {
-                let Some(packet) = recall(place) else {
-                    drained.error =
-                        Some(SinkError { sink: "emergency", source: format!("record {place} cannot be read").into() });
-                    return drained;
-                };
-                *waiting = Waiting::Both(packet.into(), place);
+        let mut offers = Offers::new(sink, recall);
+        for lane in [&mut self.emergency, &mut self.normal] {
+            offers.drain(lane, self.probe);
+        }
+        for lane in [&mut self.emergency, &mut self.normal] {
+            for waiting in lane.iter_mut() {
+                waiting.refusals += u32::from(waiting.kept.take().is_some_and(|kept| offers.blames(kept)));
             }
-            if let Waiting::Here(packet) | Waiting::Both(packet, _) = waiting
-                && let Err(error) = sink.deliver(&packet.packet)
-            {
-                drained.error = Some(error);
-                return drained;
-            }
-            if let Some(Waiting::Here(packet) | Waiting::Both(packet, _)) = self.emergency.pop_front() {
-                drained.delivered.push(packet);
+            if lane.iter().any(Waiting::is_to_blame) {
+                let (aside, stay) = std::mem::take(lane).into_iter().partition(Waiting::is_to_blame);
+                *lane = stay;
+                offers.set_aside(aside);
             }
         }
-        while let Some(packet) = self.normal.front() {
-            if let Err(error) = sink.deliver(&packet.packet) {
-                drained.error = Some(error);
-                return drained;
+        let drained = offers.finish();
+        self.probe = if drained.down { self.probe + Self::REFUSALS_IN_A_ROW - 1 } else { 0 };
+        for waiting in self.emergency.iter_mut().skip(self.capacity) {
+            if let Place::Both(_, place) = waiting.place {
+                waiting.place = Place::There(place);
             }
-            drained.delivered.extend(self.normal.pop_front());
         }
+        self.here = self.unspilled().count();
         drained
     }
 
     /// The critical packets that are only in memory.
     pub fn unspilled(&self) -> impl Iterator<Item = &Packet> {
-        self.emergency.iter().filter_map(|waiting| match waiting {
-            Waiting::Here(packet) => Some(packet),
-            Waiting::Both(..) | Waiting::There(_) => None,
+        self.emergency.iter().filter_map(|waiting| match &waiting.place {
+            Place::Here(packet) => Some(packet),
+            Place::Both(..) | Place::There(_) => None,
         })
     }
 
     /// Records the journal positions of critical packets, by `packet_id`. Those beyond the capacity are dropped from memory.
     pub fn spilled(&mut self, places: &BTreeMap<String, u64>) {
         for (number, waiting) in self.emergency.iter_mut().enumerate() {
-            let place = match waiting {
-                Waiting::Here(packet) => places.get(&packet.packet_id).copied(),
-                Waiting::Both(_, place) => Some(*place),
-                Waiting::There(_) => None,
+            let place = match &waiting.place {
+                Place::Here(packet) => places.get(&packet.packet_id).copied(),
+                Place::Both(_, place) => Some(*place),
+                Place::There(_) => None,
             };
             let Some(place) = place else { continue };
             if number >= self.capacity {
-                *waiting = Waiting::There(place);
-            } else if let Waiting::Here(packet) = waiting {
-                *waiting = Waiting::Both(packet.clone(), place);
+                waiting.place = Place::There(place);
+            } else if let Place::Here(packet) = &waiting.place {
+                waiting.place = Place::Both(packet.clone(), place);
             }
         }
+        self.here = self.unspilled().count();
     }
 
     /// The journal positions of the critical packets that wait.
     pub fn places(&self) -> impl Iterator<Item = u64> {
-        self.emergency.iter().filter_map(|waiting| match waiting {
-            Waiting::Here(_) => None,
-            Waiting::Both(_, place) | Waiting::There(place) => Some(*place),
+        self.emergency.iter().filter_map(|waiting| match waiting.place {
+            Place::Here(_) => None,
+            Place::Both(_, place) | Place::There(place) => Some(place),
         })
     }
 
@@ -150,5 +229,43 @@ impl Lanes {
     #[must_use]
     pub const fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// How many critical packets the emergency lane has shed so far because no journal had them.
+    #[must_use]
+    pub const fn shed(&self) -> u64 {
+        self.shed
+    }
+}
+
+impl Lanes {
+    const fn waiting_at(&mut self, place: Place) -> Waiting {
+        self.arrived += 1;
+        Waiting { place, number: self.arrived, refusals: 0, kept: None }
+    }
+}
+
+impl Waiting {
+    const fn is_to_blame(&self) -> bool {
+        self.refusals >= Lanes::REFUSALS
+    }
+
+    /// Its id, or where it would be, and the seed that it is about.
+    pub(crate) fn name(&self) -> (String, Option<SeedId>) {
+        match &self.place {
+            Place::Here(packet) | Place::Both(packet, _) => (packet.packet_id.clone(), packet.seed.clone()),
+            Place::There(place) => (format!("record {place}"), None),
+        }
+    }
+
+    const fn is_here(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
+
+    pub(crate) fn into_packet(self) -> Option<Packet> {
+        match self.place {
+            Place::Here(packet) | Place::Both(packet, _) => Some(packet),
+            Place::There(_) => None,
+        }
     }
 }

@@ -40,12 +40,16 @@ pub mod conformance;
 #[cfg(any(test, feature = "doubles"))]
 pub mod doubles;
 mod event;
+mod health;
 #[cfg(feature = "http")]
 mod http;
+mod interval;
 mod json;
 mod lanes;
 pub mod names;
+mod offers;
 mod packet;
+mod pending;
 mod prometheus;
 mod reporter;
 mod sink;
@@ -53,11 +57,12 @@ mod sink;
 pub use assembler::Assembler;
 pub use bridge::TracingSink;
 pub use event::{Event, Metric};
+pub use health::Health;
 #[cfg(feature = "http")]
 pub use http::{MetricsEndpoint, MetricsEndpointError};
-pub use lanes::{Drained, Lanes};
-pub use names::{EventName, MetricName};
+pub use lanes::{Drained, Lanes, SetAside};
+pub use names::{EventName, Kind, MetricName};
 pub use packet::Packet;
 pub use prometheus::PrometheusText;
-pub use reporter::{Draft, Reporter};
+pub use reporter::{Draft, Flushed, Reporter};
 pub use sink::{JsonLinesSink, NullSink, Sink, SinkError};

@@ -10,7 +10,7 @@ use kasmina_leyline::v1::{MetricPoint, TelemetryLevel, TelemetryPacket};
 
 use crate::{
     EventName, MetricName, Sink, SinkError,
-    names::{EVENTS, METRICS},
+    names::{EVENTS, Kind, METRICS},
     packet::{seed_id, step_index},
 };
 
@@ -18,7 +18,8 @@ use crate::{
 /// the lanes and render from the other. `MetricsEndpoint` (feature `http`) serves the text; so can any HTTP server.
 ///
 /// - Metrics keep their names, with underscores for dots: `kasmina_seed_loss{seed_id="seed-1"} 0.5`, without that label if
-///   the packet is not about a seed. Names that end in `_total` are counters, the others gauges.
+///   the packet is not about a seed. Counters are counters, everything else is a gauge.
+/// - The points of a summary have the label `statistic`; the series without it is the last value.
 /// - Attributes of metrics become further labels: `kasmina_breaker_state{breaker="kernels"} 1.0`. In a label's name everything
 ///   but `[a-zA-Z0-9_]` becomes an underscore, a digit at the start gets one in front, and of several underscores at the start
 ///   one is kept, because two are reserved. If two names become one, the last in order is used. An attribute without a value,
@@ -82,11 +83,11 @@ struct Measured {
 
 impl PrometheusText {
     /// The bound on seeds of [`PrometheusText::default`]. With every metric of every seed, without attributes, these are some
-    /// 22,500 series or 1.3 MB of text.
+    /// 40,000 series or 2.5 MB of text.
     pub const DEFAULT_MAX_SEEDS: usize = 1_024;
 
     /// How many sets of attributes are kept for a metric of a seed, or of the run. A metric without attributes is not counted.
-    pub const MAX_LABEL_SETS: usize = 16;
+    pub const MAX_LABEL_SETS: usize = 32;
 
     /// The `Content-Type` under which to serve [`render`](Self::render).
     pub const CONTENT_TYPE: &'static str = "text/plain; version=0.0.4; charset=utf-8";
@@ -192,7 +193,11 @@ impl State {
             return;
         }
         let name = metric.name.replace('.', "_");
-        header(text, &name, metric.meaning, if name.ends_with("_total") { "counter" } else { "gauge" });
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge | Kind::Sample => "gauge",
+        };
+        header(text, &name, metric.meaning, kind);
         for (seed, labels, value) in values {
             text.push_str(&name);
             let labels = labels.iter().map(|(name, value)| (name.as_str(), value));

@@ -7,7 +7,7 @@ use std::{
 
 use kasmina_leyline::{CommandId, SeedId, UnixTime, v1::TelemetryPacket};
 
-use crate::{Assembler, Event, Lanes, Metric, Packet, Sink, names};
+use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, Sink, assembler::Sealed, names};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument.
 pub struct Reporter {
@@ -17,8 +17,9 @@ pub struct Reporter {
     due: BTreeMap<SeedId, u64>,
     /// Rejected commands since the last flush, by reason.
     rejections: BTreeMap<&'static str, Rejections>,
-    /// Places in the journal of drafts of packets that have not been made yet.
-    drafts: BTreeMap<String, u64>,
+    /// Whether critical packets go into a journal before the flush.
+    journaled: bool,
+    flushes: u64,
 }
 
 /// Rejected commands of one reason.
@@ -32,25 +33,44 @@ struct Rejections {
 struct Outlet {
     lanes: Lanes,
     sink: Box<dyn Sink>,
-    /// Whether the last packet was refused.
+    /// Whether the last drain had a refusal.
     failing: bool,
+    /// Critical packets that the last drain left.
+    left: usize,
     /// Dropped packets that an event has counted.
     drops_emitted: u64,
-    /// Packets about each seed that the sink has taken since the seed entered its stage.
-    delivered: BTreeMap<SeedId, u64>,
+    /// Shed critical packets that an event has counted.
+    sheds_emitted: u64,
+    /// Packets about each seed that are settled since the seed entered its stage: the sink has taken them, or an event counts them as
+    /// dropped or set aside.
+    settled: BTreeMap<SeedId, u64>,
+}
+
+impl Outlet {
+    fn settle(&mut self, seed: Option<SeedId>) {
+        if let Some(seed) = seed {
+            *self.settled.entry(seed).or_default() += 1;
+        }
+    }
+}
+
+/// What a flush came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Every sink that was offered something seems to be down, so nothing was delivered: what a breaker counts as a failure. One sink of
+    /// several that is down is not a failure, because a breaker that opens would stop the others too.
+    pub failed: bool,
+    /// Sinks that seem to be down.
+    pub down: usize,
+    /// Packets that sinks took, each counted once for each sink.
+    pub delivered: u64,
 }
 
 /// Telemetry with the events of decisions that are not committed. Dropping it emits nothing.
 pub struct Draft {
-    written: Written,
+    additions: Assembler,
+    sealed: Vec<Sealed>,
     packets: Vec<Arc<TelemetryPacket>>,
-}
-
-enum Written {
-    /// What comes to what is there.
-    Additions(Assembler),
-    /// What is there then, drafts of packets counted.
-    All(Assembler),
 }
 
 impl Draft {
@@ -65,6 +85,10 @@ impl Reporter {
     /// Ids of rejected commands that an event names, for each reason. Our choice: enough to look for in a sender's log.
     pub const EXAMPLES: usize = 3;
 
+    /// Flushes between two summaries of samples; see [`Kind::Sample`](crate::Kind::Sample). Our choice: one in a hundred steps keeps
+    /// them below a tenth of all points.
+    pub const SUMMARY_EVERY: u64 = 100;
+
     /// Hands the packets of `assembler` to `sinks`. `capacity` bounds the packets in each lane of each sink: [`Lanes::new`].
     #[must_use]
     pub fn new(assembler: Assembler, sinks: Vec<Box<dyn Sink>>, capacity: usize) -> Self {
@@ -72,11 +96,31 @@ impl Reporter {
             lanes: Lanes::new(capacity),
             sink,
             failing: false,
+            left: 0,
             drops_emitted: 0,
-            delivered: BTreeMap::new(),
+            sheds_emitted: 0,
+            settled: BTreeMap::new(),
         };
         let outlets = sinks.into_iter().map(outlet).collect();
-        Self { assembler, outlets, due: BTreeMap::new(), rejections: BTreeMap::new(), drafts: BTreeMap::new() }
+        let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
+        Self { assembler, outlets, due, rejections, journaled: true, flushes: 0 }
+    }
+
+    /// Says whether there is a journal for drafts; at first there is. Without one, what is critical waits for the flush with the rest.
+    pub const fn set_journaled(&mut self, journaled: bool) {
+        self.journaled = journaled;
+    }
+
+    /// The state of the system from now on; see [`Health`].
+    pub fn set_health(&mut self, health: Health) {
+        self.assembler.set_health(health);
+    }
+
+    /// Whether what is written once an interval is due with the next flush: it is with the first, and with every
+    /// [`SUMMARY_EVERY`](Self::SUMMARY_EVERY)th after it.
+    #[must_use]
+    pub const fn is_summary_due(&self) -> bool {
+        self.flushes.is_multiple_of(Self::SUMMARY_EVERY)
     }
 
     /// Adds an event to the next packet about the seed, or about the run.
@@ -106,29 +150,31 @@ impl Reporter {
         }
     }
 
-    /// What telemetry would be with these events and metrics.
+    /// What telemetry would be with these events and metrics. What is critical about a seed, or about the run, becomes a packet at once,
+    /// with all that is pending about it, so that it goes into the journal once, however long the next flush takes to come.
     #[must_use]
-    pub fn draft(&self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
+    pub fn draft(&mut self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
         let mut additions = self.assembler.scratch();
         write(&mut additions);
-        let critical = additions.has_undrafted() || self.assembler.has_undrafted();
-        if self.outlets.is_empty() || !critical {
-            return Draft { written: Written::Additions(additions), packets: Vec::new() };
-        }
-        let mut all = self.assembler.clone();
-        all.absorb(additions);
-        let packets = all.draft_critical(step, now).into_iter().map(|draft| draft.packet).collect();
-        Draft { written: Written::All(all), packets }
+        let wanted = self.journaled && !self.outlets.is_empty();
+        let sealed = if wanted { self.assembler.seal(&additions, step, now) } else { Vec::new() };
+        let packets = sealed.iter().map(|sealed| Arc::clone(&sealed.packet.packet)).collect();
+        Draft { additions, sealed, packets }
     }
 
-    /// Emits what was drafted. Its critical packets are at these places of the journal.
+    /// Emits what was drafted. Its packets are at these places of the journal; if they are not all there, their events wait for the
+    /// flush with the rest. Between the draft and this no metric may be written: it would be lost.
     pub fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
-        let Draft { written, packets } = draft;
-        match written {
-            Written::Additions(additions) => self.assembler.absorb(additions),
-            Written::All(all) => self.assembler = all,
+        let Draft { additions, sealed, packets } = draft;
+        if places.len() != packets.len() || sealed.is_empty() {
+            self.assembler.absorb(additions);
+            return;
         }
-        self.drafts.extend(packets.into_iter().map(|packet| packet.packet_id.clone()).zip(places));
+        self.assembler.unseal(additions, &sealed);
+        for (Sealed { packet, .. }, place) in sealed.into_iter().zip(places) {
+            self.count_due(&packet);
+            self.outlets.iter_mut().for_each(|outlet| outlet.lanes.push_journaled(packet.clone(), place));
+        }
     }
 
     /// Goes on after a restart: critical packets that no sink had taken are at these places.
@@ -152,71 +198,118 @@ impl Reporter {
         self.outlets.iter_mut().for_each(|outlet| outlet.lanes.spilled(places));
     }
 
-    /// Places in the journal of critical packets that a sink has not taken, and of drafts.
+    /// Places in the journal of critical packets that a sink has not taken.
     #[must_use]
     pub fn undelivered(&self) -> BTreeSet<u64> {
-        let waiting = self.outlets.iter().flat_map(|outlet| outlet.lanes.places());
-        waiting.chain(self.drafts.values().copied()).collect()
+        self.outlets.iter().flat_map(|outlet| outlet.lanes.places()).collect()
     }
 
     /// Makes the packets of the step and hands them to the sinks, after what those did not take before. `recall` reads a packet
-    /// back from the journal.
-    pub fn flush(&mut self, step: u64, now: UnixTime, recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>) {
+    /// back from the journal. A sink that is down stops no other.
+    pub fn flush(
+        &mut self,
+        step: u64,
+        now: UnixTime,
+        recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>,
+    ) -> Flushed {
+        self.emit_rejections();
+        let waiting = self.outlets.iter().map(|outlet| outlet.left).max().unwrap_or_default();
+        if waiting > 0 {
+            self.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
+        }
+        if self.flushes > 0 && self.is_summary_due() {
+            self.assembler.summarise();
+        }
+        self.flushes += 1;
+        for packet in self.assembler.assemble(step, now) {
+            self.push(&packet);
+        }
+        let (mut flushed, mut offered) = (Flushed::default(), 0);
+        for outlet in &mut self.outlets {
+            offered += usize::from(outlet.lanes.waiting() != (0, 0));
+            let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
+            outlet.left = outlet.lanes.waiting().0;
+            flushed.down += usize::from(drained.down);
+            flushed.delivered += drained.delivered.len() as u64;
+            // Emitted with the next step, to every sink.
+            outlet.events(&drained).into_iter().for_each(|event| self.assembler.event(None, event));
+            drained.delivered.into_iter().for_each(|packet| outlet.settle(packet.seed));
+            drained.set_aside.into_iter().for_each(|aside| outlet.settle(aside.seed));
+        }
+        flushed.failed = flushed.down > 0 && flushed.down == offered;
+        flushed
+    }
+
+    /// One event for each reason, and the counters.
+    fn emit_rejections(&mut self) {
         for (reason, Rejections { count, examples }) in std::mem::take(&mut self.rejections) {
+            self.assembler.count(Metric::new(names::COMMANDS_REJECTED, count as f64).with("reason", reason));
             let event = Event::new(names::COMMAND_REJECTED).with("reason", reason).with("count", count);
             let ids: Vec<_> = examples.iter().map(CommandId::as_str).collect();
             let event = if ids.is_empty() { event } else { event.with("command_id", ids.join(" ")) };
             self.emit(None, event);
         }
-        let waiting = self.outlets.iter().map(|outlet| outlet.lanes.waiting().0).max().unwrap_or_default();
-        if waiting > 0 {
-            self.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
-        }
-        // What a draft says and more goes to the sinks now, or into the journal.
-        self.drafts.clear();
-        for packet in self.assembler.assemble(step, now) {
-            self.push(&packet);
-        }
-        for outlet in &mut self.outlets {
-            let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
-            for seed in drained.delivered.into_iter().filter_map(|packet| packet.seed) {
-                *outlet.delivered.entry(seed).or_default() += 1;
-            }
-            // Emitted with the next step, to every sink: once when a sink begins to fail, and how much has been lost since.
-            if let Some(error) = drained.error.as_ref().filter(|_| !outlet.failing) {
-                let event = Event::new(names::SINK_FAILED).with("sink", error.sink).with("detail", error);
-                self.assembler.event(None, event);
-            }
-            outlet.failing = drained.error.is_some();
-            let dropped = outlet.lanes.dropped();
-            if dropped > outlet.drops_emitted {
-                let count = dropped - outlet.drops_emitted;
-                self.assembler.event(None, Event::new(names::PACKETS_DROPPED).with("count", count));
-                outlet.drops_emitted = dropped;
-            }
-        }
     }
 
     fn push(&mut self, packet: &Packet) {
+        self.count_due(packet);
+        for outlet in &mut self.outlets {
+            let lost = outlet.lanes.push(packet.clone());
+            outlet.settle(lost.and_then(|packet| packet.seed));
+        }
+    }
+
+    fn count_due(&mut self, packet: &Packet) {
         if let Some(seed) = &packet.seed {
             *self.due.entry(seed.clone()).or_default() += 1;
         }
-        self.outlets.iter_mut().for_each(|outlet| outlet.lanes.push(packet.clone()));
     }
 
-    /// Packets about the seed that were due since it entered its stage, and those that every sink has taken.
+    /// Packets about the seed that were due since it entered its stage, and those that are settled with every sink: taken, or dropped or
+    /// set aside, which an event counts. The others are still on their way.
     #[must_use]
     pub fn packets(&self, seed: &SeedId) -> (u64, u64) {
         let due = self.due.get(seed).copied().unwrap_or_default();
-        let delivered = |outlet: &Outlet| outlet.delivered.get(seed).copied().unwrap_or_default();
-        (due, self.outlets.iter().map(delivered).min().unwrap_or(due))
+        let settled = |outlet: &Outlet| outlet.settled.get(seed).copied().unwrap_or_default().min(due);
+        (due, self.outlets.iter().map(settled).min().unwrap_or(due))
     }
 
     /// The seed has entered a stage.
     pub fn count_packets_from_here(&mut self, seed: &SeedId) {
         self.due.remove(seed);
         for outlet in &mut self.outlets {
-            outlet.delivered.remove(seed);
+            outlet.settled.remove(seed);
         }
+    }
+}
+
+impl Outlet {
+    /// What there is to emit about a drain: once when the sink begins to fail, and how much has been lost since the last one.
+    fn events(&mut self, drained: &Drained) -> Vec<Event> {
+        let mut events = Vec::new();
+        if let Some(error) = drained.error.as_ref().filter(|_| !self.failing) {
+            events.push(Event::new(names::SINK_FAILED).with("sink", error.sink).with("detail", error));
+        }
+        self.failing = drained.error.is_some();
+        if let Some(error) = drained.error.as_ref().filter(|_| !drained.set_aside.is_empty()) {
+            let ids: Vec<_> =
+                drained.set_aside.iter().take(Reporter::EXAMPLES).map(|aside| aside.id.as_str()).collect();
+            let event = Event::new(names::PACKET_SET_ASIDE)
+                .with("sink", error.sink)
+                .with("count", drained.set_aside.len())
+                .with("packet_id", ids.join(" "))
+                .with("detail", error);
+            events.push(event);
+        }
+        for (name, lost, emitted) in [
+            (names::PACKETS_DROPPED, self.lanes.dropped(), &mut self.drops_emitted),
+            (names::CRITICAL_PACKETS_SHED, self.lanes.shed(), &mut self.sheds_emitted),
+        ] {
+            if lost > *emitted {
+                events.push(Event::new(name).with("count", lost - *emitted));
+                *emitted = lost;
+            }
+        }
+        events
     }
 }

@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 16] = [
+pub(super) const FLOORS: [Row; 17] = [
     row(
         0,
         "leyline",
@@ -126,6 +126,14 @@ pub(super) const FLOORS: [Row; 16] = [
         "a shared parameter shows in the pass in which it is shared",
     ),
     row(
+        4,
+        "grown",
+        Anything,
+        "a host and its fossils as one module, and their file",
+        &["blending", "isolation", "kernel-load", "leyline"],
+        "a file is loaded as what was saved, or it is refused",
+    ),
+    row(
         5,
         "kasmina",
         Anything,
@@ -152,7 +160,7 @@ pub(super) const FLOORS: [Row; 16] = [
         6,
         "cli",
         Plain,
-        "the binary `kasmina`: signs commands, checks and repairs stores",
+        "the binary `kasmina`: signs commands, explains reasons, checks and repairs stores",
         &["blending", "commands", "leyline", "rollback", "safety"],
         "an order that no receiver would read as it was meant is not signed",
     ),

@@ -1,12 +1,12 @@
 //! The crate's public behaviour. Without the feature `tensor`, only the settings are tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
-#[cfg(feature = "tensor")]
+#[cfg(feature = "flex")]
 mod common;
-#[cfg(feature = "tensor")]
+#[cfg(feature = "flex")]
 mod flex;
-#[cfg(feature = "tensor")]
+#[cfg(feature = "flex")]
 mod gradients;
 mod settings;
-#[cfg(feature = "tensor")]
+#[cfg(feature = "flex")]
 mod stats;

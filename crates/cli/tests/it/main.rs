@@ -1,7 +1,9 @@
 //! The binary, run as an operator runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod reasons;
 mod send;
+mod source;
 mod store;
 
 use std::process::{Command, Output};
@@ -22,7 +24,7 @@ fn failure(output: &Output) -> (Option<i32>, String) {
 fn help_names_commands_and_exit_codes() {
     let output = kasmina(&["--help"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    for word in ["send", "store", "Exit codes:", "wrong arguments"] {
+    for word in ["send", "store", "explain", "Exit codes:", "wrong arguments"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     let output = kasmina(&["sned"]).output().unwrap();

@@ -36,11 +36,13 @@ fn every_order_is_signed_and_verified() {
         ("fine-tune seed-1 --steps 10", CommandSeed),
         ("fossilize seed-1", CommandSeed),
         ("cull seed-1", CommandSeed),
+        ("cull seed-1 --blend-out-steps 20", CommandSeed),
         ("cancel seed-1", CommandSeed),
         ("pause seed-1", CommandPause),
         ("resume seed-1", CommandPause),
         ("optimizer seed-1 --lr-scale 0.25", CommandOptimizer),
         ("circuit-breaker kernels half-open", CommandCircuitBreaker),
+        ("circuit-breaker telemetry closed", CommandCircuitBreaker),
         ("emergency --include-teacher", CommandEmergency),
         ("rollback 3", CommandRollback),
         ("roll-back-seed seed-1 --epoch 3", CommandRollback),
@@ -77,6 +79,9 @@ fn arguments_become_fields() {
     let blend = operation.blend.unwrap();
     assert_eq!((blend.gate_k, blend.gate_tau), (Some(2.0), Some(0.2)));
     assert_eq!((blend.alpha_lo, blend.alpha_hi), (Some(0.0), Some(0.9)));
+
+    let command = sent(&["cull", "s", "--blend-out-steps", "20"]);
+    assert_eq!(command.annotations["blend_out_steps"], "20");
 
     let command = sent(&["resume", "s", "--issued-by", "ops", "--deadline-ms", "50", "--annotation", "risk_score=0.2"]);
     assert_eq!((command.issued_by.as_str(), command.execution_deadline_ms), ("ops", 50));
@@ -131,12 +136,27 @@ fn wrong_arguments_exit_with_2_and_write_nothing() {
         &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel"],
         &["start-grafting", "seed-1", "--steps", "5", "--mode", "channel", "--alpha-vec", "2"],
         &["pause", "seed-1", "--annotation", "resume=true"],
+        &["pause", "seed-1", "--annotation", "risk_score=0.1", "--annotation", "risk_score=0.2"],
+        &["pause", "seed-1", "--annotation", "signature=x"],
         &["pause", "seed-1", "--issued-by", "two words"],
     ] {
         let mut command = kasmina(&["send"]);
         let output = command.args(arguments).env("ESPER_LEYLINE_SECRET", SECRET).output().unwrap();
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{arguments:?}");
     }
+}
+
+#[test]
+fn run_that_an_annotation_contradicts_is_refused() {
+    let pause = |annotation: &'static str| {
+        let mut command = kasmina(&["send", "pause", "seed-1", "--run", "run-7", "--annotation", annotation]);
+        command.env("ESPER_LEYLINE_SECRET", SECRET).output().unwrap()
+    };
+    let output = pause("training_run_id=run-8");
+    let (code, said) = failure(&output);
+    assert!(code == Some(2) && output.stdout.is_empty() && said.contains("training_run_id"), "{said}");
+    let command = AdaptationCommand::decode(pause("training_run_id=run-7").stdout.as_slice()).unwrap();
+    assert_eq!(command.annotations["training_run_id"], "run-7");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `kasmina store`, on real directories.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
-use kasmina_leyline::{CommandId, UnixTime};
+use kasmina_leyline::{CommandId, Monotonic, UnixTime, v1::AdaptationCommand};
 use kasmina_rollback::{Blobs, Digest, Entry, Journal, Store, doubles::conformance::records};
+use kasmina_safety::{Clock, SystemClock};
+use kasmina_security::{CommandVerifier, KeyRing, NonceLedger, Secret, Signer, Verifier};
 
 use crate::{failure, kasmina};
 
@@ -88,7 +90,7 @@ fn reset_watermark_is_journaled_with_its_time() {
     let (code, said, errors) = run("reset-watermark", directory.path(), &["--to", "1790000000"]);
     assert_eq!(
         (code, said.as_str()),
-        (Some(0), "record 6: commands issued before 1790000000 s are refused\n"),
+        (Some(0), "record 6: commands issued before 1790000000 s are rejected\n"),
         "{errors}"
     );
     assert_eq!(run("reset-watermark", directory.path(), &[]).0, Some(0));
@@ -105,6 +107,72 @@ fn reset_watermark_is_journaled_with_its_time() {
         resets.len() == 2 && resets[1] > UnixTime::from_millis(0).after(50 * year),
         "now, by the clock: {resets:?}"
     );
+}
+
+/// Everything that a manager does with a store that concerns replays: it journals nonces, and restores a verifier from them.
+mod replays {
+    use super::*;
+
+    pub(super) fn journal(store: &mut Store, id: &str, issued_at: UnixTime) {
+        let command_id = CommandId::new(id).unwrap();
+        store.journal.append(&[Entry::NonceSeen { command_id, issued_at }]).unwrap();
+    }
+
+    pub(super) fn restored(directory: &Path, now: Monotonic) -> CommandVerifier {
+        let mut store = Store::open(directory).unwrap();
+        let (mut seen, mut watermark) = (Vec::new(), None);
+        for record in records(&mut store.journal, 1) {
+            if let Entry::NonceSeen { command_id, issued_at } = record.entry {
+                seen.push((command_id, issued_at));
+            } else if let Entry::WatermarkReset { at } = record.entry {
+                watermark = Some(at);
+                seen.iter_mut().for_each(|(_, issued_at)| *issued_at = at.min(*issued_at));
+            }
+        }
+        let mut verifier = CommandVerifier::new(KeyRing::of("k1", secret()));
+        verifier.restore(seen, watermark, now);
+        verifier
+    }
+
+    pub(super) fn secret() -> Secret {
+        Secret::new("a shared secret").unwrap()
+    }
+
+    pub(super) fn signed(id: &str, issued_at: UnixTime) -> Vec<u8> {
+        let command =
+            AdaptationCommand { command_id: id.into(), issued_at: Some(issued_at.into()), ..Default::default() };
+        Signer::new(&secret()).sign(&command).unwrap()
+    }
+}
+
+/// A sender's clock and the manager's were a day ahead when a command was accepted; then both were set right.
+#[test]
+fn command_of_the_rejection_lets_senders_in_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemClock::new().unix();
+    let (hour, forgotten) = (Duration::from_secs(3_600), Monotonic::ORIGIN.after(2 * NonceLedger::TTL));
+    replays::journal(&mut Store::open(directory.path()).unwrap(), "early", now.after(24 * hour));
+
+    // While the nonce is remembered, all is well. When it is forgotten, the watermark is a day ahead.
+    let submit = |id: &str, issued_at: UnixTime| {
+        let mut verifier = replays::restored(directory.path(), Monotonic::ORIGIN);
+        verifier.verify(&replays::signed(id, issued_at), issued_at, forgotten).map(|_| ())
+    };
+    let rejection = submit("honest", now.after(hour)).unwrap_err();
+    assert_eq!(rejection.reason(), "stale_command");
+    let message = rejection.to_string();
+    assert!(message.contains("82800s in the future"), "{message}");
+
+    // The operator runs what the message says.
+    let line = message.split('`').nth(1).unwrap();
+    let path = directory.path().to_str().unwrap();
+    let arguments: Vec<_> = line.split(' ').skip(1).map(|word| if word == "DIR" { path } else { word }).collect();
+    let output = kasmina(&arguments).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", failure(&output).1);
+
+    assert_eq!(submit("honest", now.after(hour)), Ok(()));
+    let replayed = submit("early", now.after(24 * hour)).map_err(|rejection| rejection.reason());
+    assert_eq!(replayed, Ok(()), "the price of a reset: rotate the secret");
 }
 
 #[test]

@@ -56,6 +56,25 @@ fn rollback(seed: &str, fields: &[(&str, Kind)]) -> AdaptationCommand {
     }
 }
 
+/// COMMAND_ROLLBACK with a GERMINATE in it is not a rollback to the newest checkpoint.
+#[test]
+fn payload_of_another_command_is_refused() {
+    let payloads = || {
+        let operation = operation(SeedOperation::SeedOpGerminate, &[]);
+        [operation, optimizer("", &[]), rollback("seed-1", &[])].map(|command| command.payload)
+    };
+    for kind in [CommandType::CommandPause, CommandType::CommandEmergency, CommandType::CommandRollback] {
+        for payload in payloads() {
+            if matches!((kind, &payload), (CommandType::CommandRollback, Some(Payload::RollbackPayload(_)))) {
+                continue;
+            }
+            let unreadable = read_command(command(kind, payload)).unwrap_err();
+            assert_eq!(unreadable.reason(), "malformed_command", "{kind:?}");
+            assert!(unreadable.to_string().ends_with("means nothing here"), "{unreadable}");
+        }
+    }
+}
+
 #[test]
 fn every_refusal_names_its_field() {
     let seedless = |command| AdaptationCommand { target_seed_id: String::new(), ..command };
@@ -73,6 +92,9 @@ fn every_refusal_names_its_field() {
         (command(CommandType::CommandUnknown, None), "malformed_command", "command_type: 0"),
         (operation(SeedOperation::SeedOpUnknown, &[]), "malformed_command", "seed_operation.operation: 0"),
         (operation(SeedOperation::SeedOpCull, &[("width", 1.0)]), "malformed_command", "\"width\" means nothing here"),
+        (with(cull(), &[("blend_out_steps", "-1")]), "malformed_command", "\"-1\" is not a whole number"),
+        (with(cull(), &[("blend_out_steps", "1.5")]), "malformed_command", "blend_out_steps"),
+        (with(cull(), &[("blend_out_steps", "16777217")]), "malformed_command", "0 to 2^24"),
         (operation(SeedOperation::SeedOpFineTune, &[]), "malformed_command", "steps: is missing"),
         (operation(SeedOperation::SeedOpFineTune, &[("steps", 1.5)]), "malformed_command", "steps: 1.5"),
         (operation(SeedOperation::SeedOpFineTune, &[("steps", 0.0)]), "malformed_command", "steps: 0"),
@@ -91,7 +113,7 @@ fn every_refusal_names_its_field() {
             "malformed_command",
             "include_teacher",
         ),
-        (with(breaker(), &[("breaker", "fuse")]), "malformed_command", "neither isolation nor kernels"),
+        (with(breaker(), &[("breaker", "fuse")]), "malformed_command", "\"fuse\" is not one of"),
         (optimizer("other", &[("lr_scale", 1.0)]), "malformed_command", "optimizer_id"),
         (optimizer("", &[]), "malformed_command", "lr_scale: is missing"),
         (optimizer("seed-1", &[("lr_scale", 1.0), ("beta", 0.9)]), "malformed_command", "\"beta\" means nothing here"),
@@ -147,7 +169,10 @@ fn poor_context_is_a_notice_beside_the_order_or_the_error() {
     let reasons = |notices: &[Notice]| notices.iter().map(Notice::reason).collect::<Vec<_>>();
     let expected = ["coverage_unreadable", "risk_unreadable", "blueprint_tier_unreadable"];
     let read = read_command(with(operation(SeedOperation::SeedOpCull, &[]), &garbage)).unwrap();
-    assert_eq!((read.order, reasons(&read.notices)), (Order::Cull { seed: seed() }, expected.to_vec()));
+    assert_eq!(
+        (read.order, reasons(&read.notices)),
+        (Order::Cull { seed: seed(), blend_out_steps: 0 }, expected.to_vec())
+    );
     let unreadable = read_command(with(operation(SeedOperation::SeedOpFineTune, &[]), &garbage)).unwrap_err();
     assert_eq!(reasons(&unreadable.notices), expected);
     assert!(unreadable.context.blueprint_tier.is_err());

@@ -56,7 +56,7 @@ fn order() -> impl Strategy<Value = Order> {
         |seed| Order::Stabilize { seed },
         |seed| Order::Evaluate { seed },
         |seed| Order::Fossilize { seed },
-        |seed| Order::Cull { seed },
+        |seed| Order::Cull { seed, blend_out_steps: 0 },
         |seed| Order::Cancel { seed },
         |seed| Order::Pause { seed },
         |seed| Order::Resume { seed },
@@ -68,6 +68,8 @@ fn order() -> impl Strategy<Value = Order> {
         4 => (seed(), 0..of_seed.len()).prop_map(move |(seed, which)| of_seed[which](seed)),
         3 => (seed(), blend(), schedule())
             .prop_map(|(seed, blend, schedule)| Order::StartGrafting { seed, blend, schedule }),
+        1 => (seed(), 0..=1_u32 << 24)
+            .prop_map(|(seed, blend_out_steps)| Order::Cull { seed, blend_out_steps }),
         1 => (seed(), 1..=1_u64 << 24).prop_map(|(seed, steps)| Order::FineTune { seed, steps }),
         1 => (seed(), scale()).prop_map(|(seed, lr_scale)| Order::Optimizer { seed, lr_scale }),
         1 => (select(BreakerName::ALL.to_vec()), state)
@@ -94,12 +96,13 @@ proptest! {
     /// What a sender lets through is read as it was meant, whatever the numbers.
     #[test]
     fn any_numbers_are_written_exactly_or_refused(
-        seed in seed(), steps: u64, epoch: u64, lr_scale: f64, temperature: f32, parameter: f32,
+        seed in seed(), steps: u64, blend_out_steps: u32, epoch: u64, lr_scale: f64, temperature: f32, parameter: f32,
     ) {
         let blueprint = BlueprintId::new("mlp").unwrap();
         let schedule = AlphaSchedule::Sigmoid { total_steps: steps, temperature };
         let orders = [
             Order::FineTune { seed: seed.clone(), steps },
+            Order::Cull { seed: seed.clone(), blend_out_steps },
             Order::Rollback { epoch },
             Order::Optimizer { seed: seed.clone(), lr_scale },
             Order::StartGrafting { seed: seed.clone(), blend: BlendConfig::convex(), schedule },

@@ -5,7 +5,7 @@ use std::fs;
 use kasmina_commands::{FoundSecret, SECRET_FILE_VARIABLE, SECRET_VARIABLE, SecretError, find_secret};
 
 fn find<const N: usize>(variables: [(&str, &str); N]) -> Result<FoundSecret, SecretError> {
-    find_secret(variables.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    find_secret(variables.map(|(name, value)| (name.into(), value.into())))
 }
 
 #[test]
@@ -48,14 +48,34 @@ fn empty_or_absent_secret_is_an_error_that_names_its_place() {
 
 #[cfg(unix)]
 #[test]
-fn file_that_others_can_read_is_reported() {
+fn file_that_is_open_to_others_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), "hush").unwrap();
     let path = file.path().to_str().unwrap();
-    for (mode, exposed) in [(0o600, false), (0o640, true), (0o604, true)] {
+    for (mode, exposed) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true), (0o602, true)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let found = find([(SECRET_FILE_VARIABLE, path)]).unwrap();
         assert_eq!(found.exposed.is_some(), exposed, "{mode:o}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn environment_that_is_not_utf8_is_read_without_panic() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+    let broken = || OsString::from_vec(vec![b'h', 0xff]);
+    let hush = (SECRET_VARIABLE.into(), "hush".into());
+    assert!(find_secret([(broken(), broken()), hush]).is_ok(), "others' variables do not matter");
+    let error = find_secret([(SECRET_VARIABLE.into(), broken())]).unwrap_err();
+    assert!(matches!(error, SecretError::NotUtf8), "{error}");
+    let path = std::env::temp_dir().join(broken());
+    assert!(matches!(find_secret([(SECRET_FILE_VARIABLE.into(), path.into())]), Err(SecretError::Unreadable { .. })));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_without_end_is_an_error() {
+    let endless = find([(SECRET_FILE_VARIABLE, "/dev/zero")]).unwrap_err();
+    assert!(endless.to_string().contains("/dev/zero: has more than 65536 bytes"), "{endless}");
 }

@@ -17,7 +17,10 @@ fn sender_name_that_makes_no_id_is_refused() {
 #[test]
 fn two_commands_have_two_ids() {
     let mut sender = sender();
-    let wires = [sender.order(&Order::Cull { seed: seed() }, NOW), sender.order(&Order::Cull { seed: seed() }, NOW)];
+    let wires = [
+        sender.order(&Order::Cull { seed: seed(), blend_out_steps: 0 }, NOW),
+        sender.order(&Order::Cull { seed: seed(), blend_out_steps: 0 }, NOW),
+    ];
     let [a, b] = wires.map(|wire| decoded(&wire.unwrap()).command_id);
     assert_ne!(a, b);
 }
@@ -47,7 +50,7 @@ fn order_that_no_receiver_would_obey_is_not_signed() {
 #[test]
 fn deadline_of_the_sender_is_in_its_orders() {
     let deadline = |mut sender: CommandSender| {
-        decoded(&sender.order(&Order::Cull { seed: seed() }, NOW).unwrap()).execution_deadline_ms
+        decoded(&sender.order(&Order::Cull { seed: seed(), blend_out_steps: 0 }, NOW).unwrap()).execution_deadline_ms
     };
     assert_eq!((deadline(sender()), deadline(sender().with_deadline_ms(50))), (0, 50));
 }
@@ -60,7 +63,10 @@ fn plain_helpers_write_the_same_orders() {
         (sender.pause(&seed(), true, NOW), Order::Resume { seed: seed() }),
         (sender.roll_back(3, NOW), Order::Rollback { epoch: 3 }),
         (sender.roll_back_seed(&seed(), None, NOW), Order::RollBackSeed { seed: seed(), epoch: None }),
-        (sender.operate(&seed(), SeedOperation::SeedOpCull, [], [], NOW), Order::Cull { seed: seed() }),
+        (
+            sender.operate(&seed(), SeedOperation::SeedOpCull, [], [], NOW),
+            Order::Cull { seed: seed(), blend_out_steps: 0 },
+        ),
         (
             sender.operate(&seed(), SeedOperation::SeedOpFineTune, [("steps", 5.0)], [], NOW),
             Order::FineTune { seed: seed(), steps: 5 },

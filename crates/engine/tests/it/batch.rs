@@ -14,7 +14,7 @@ fn second_order_of_a_batch_sees_what_the_first_did() {
     let mut world = World::new();
     world.grow(&seed("a"), SeedStageTraining);
     let mut overlay = world.engine.overlay();
-    let cull = Input::Order(Order::Cull { seed: seed("a") });
+    let cull = Input::Order(Order::Cull { seed: seed("a"), blend_out_steps: 0 });
     let first = overlay.decide(cull.clone(), &Default::default(), world.now);
     overlay.adopt(&first);
     let second = overlay.decide(cull, &Default::default(), world.now);
@@ -27,7 +27,11 @@ fn dropped_batch_leaves_no_trace() {
     world.grow(&seed("a"), SeedStageTraining);
     let before = world.engine.state().clone();
     let mut overlay = world.engine.overlay();
-    let decision = overlay.decide(Input::Order(Order::Cull { seed: seed("a") }), &Default::default(), world.now);
+    let decision = overlay.decide(
+        Input::Order(Order::Cull { seed: seed("a"), blend_out_steps: 0 }),
+        &Default::default(),
+        world.now,
+    );
     overlay.adopt(&decision);
     assert_eq!(overlay.seed(&seed("a")).unwrap().stage.leyline(), SeedStageEmbargoed);
     drop(overlay);

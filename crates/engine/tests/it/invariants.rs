@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use kasmina_engine::{Decision, Event, Input, Refusal, Stage, State};
-use kasmina_leyline::v1::SeedLifecycleStage::{SeedStageFossilized, SeedStageTerminated, SeedStageUnknown};
-use kasmina_lifecycle::TABLE;
+use kasmina_engine::{Decision, Event, Input, Refusal, Seed, Stage, State, seed::Turn};
+use kasmina_leyline::v1::SeedLifecycleStage::{
+    SeedStageFossilized, SeedStageResetting, SeedStageTerminated, SeedStageUnknown,
+};
+use kasmina_lifecycle::{TABLE, Transition};
 
 use crate::world::{World, assert_same};
 
@@ -13,11 +15,13 @@ pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decisio
     moves_are_in_the_table(world, decision);
     guarded_moves_have_their_verdict(decision);
     events_tell_every_move(world, input);
-    refusals_change_only_what_they_say(before, decision);
+    refusals_change_only_what_they_say(before, input, decision);
     kernels_are_where_the_effects_put_them(world);
     slots_hold_one_live_seed(world);
     fossils_stay(world, before, input);
-    alpha_only_grows(world, before, input);
+    alpha_goes_one_way(world, before, input);
+    postponements_are_emitted_once(before, decision);
+    seeds_that_leave_do_not_learn(world, input);
     nothing_moves_but_by_its_delta(world, before, decision);
 }
 
@@ -41,7 +45,10 @@ fn guarded_moves_have_their_verdict(decision: &Decision) {
             Event::Moved(moved) => {
                 if let Some(gate) = moved.gate {
                     let verdict = last.take().expect("a guarded move without a verdict");
-                    assert!(verdict.passed && verdict.gate == gate && verdict.seed_id == moved.seed_id, "{verdict:?}");
+                    assert!(
+                        verdict.passed() && verdict.gate == gate && verdict.seed_id == moved.seed_id,
+                        "{verdict:?}"
+                    );
                 }
             }
             Event::Culled { .. }
@@ -53,6 +60,13 @@ fn guarded_moves_have_their_verdict(decision: &Decision) {
             | Event::Violated { .. }
             | Event::Faulted(_)
             | Event::SeedStepped(_)
+            | Event::Postponed(_)
+            | Event::Leaving { .. }
+            | Event::Idle { .. }
+            | Event::Probed { .. }
+            | Event::Interacted { .. }
+            | Event::HuntBegan { .. }
+            | Event::HuntEnded { .. }
             | Event::SeedRolledBack { .. } => {}
         }
     }
@@ -67,17 +81,20 @@ fn events_tell_every_move(world: &mut World, input: &Input) {
     }
 }
 
-/// A refusal without a move leaves every seed as it was. Only a breaker may have changed.
-fn refusals_change_only_what_they_say(before: &State, decision: &Decision) {
+/// A refusal without a move leaves every seed as it was, but for the reason of a postponement. A breaker may have changed; a kernel that
+/// arrived is attached whatever G1 says then.
+fn refusals_change_only_what_they_say(before: &State, input: &Input, decision: &Decision) {
     if let Err(refusal) = &decision.answer {
         let moved: BTreeSet<_> = decision.transitions().map(|moved| &moved.seed_id).collect();
         for (id, seed) in &decision.delta.seeds {
-            if !moved.contains(id) {
-                assert_same(&before.seeds.get(id), &Some(seed), "a refusal without a move changes no seed");
+            if !moved.contains(id) && decision.effects.is_empty() {
+                let was = before.seeds.get(id).cloned().map(|was| Seed { postponed: seed.postponed.clone(), ..was });
+                assert_same(&was.as_ref(), &Some(seed), "a refusal without a move changes no seed");
             }
         }
         let culls = matches!(refusal, Refusal::GateFailed(_) | Refusal::Kernel(_));
-        assert!(culls || decision.effects.is_empty(), "{refusal} has effects: {:?}", decision.effects);
+        let arrived = matches!(input, Input::KernelReady(..)) && matches!(refusal, Refusal::Postponed(_));
+        assert!(culls || arrived || decision.effects.is_empty(), "{refusal} has effects: {:?}", decision.effects);
     }
 }
 
@@ -117,16 +134,51 @@ fn fossils_stay(world: &World, before: &State, input: &Input) {
     }
 }
 
-/// Alpha of a BLENDING seed never falls, except by going back.
-fn alpha_only_grows(world: &World, before: &State, input: &Input) {
+/// Alpha of a seed in the blend never falls, and that of one that leaves never rises, except by going back.
+fn alpha_goes_one_way(world: &World, before: &State, input: &Input) {
     if matches!(input, Input::RolledBack(..) | Input::Order(_)) {
         return;
     }
     for (id, seed) in &world.engine.state().seeds {
-        if let (Some(Stage::Blending(_, was)), Stage::Blending(_, is)) =
-            (before.seeds.get(id).map(|seed| &seed.stage), &seed.stage)
-        {
+        let Some(was) = before.seeds.get(id) else { continue };
+        if let (Stage::Blending(_, was), Stage::Blending(_, is)) = (&was.stage, &seed.stage) {
             assert!(was.alpha() <= is.alpha() && is.advanced - was.advanced <= 1);
+        }
+        match (was.stage.leaving(), seed.stage.leaving()) {
+            (Some(was), Some(is)) => {
+                assert!(is.alpha() <= was.alpha() && is.done - was.done <= 1 && !is.is_done(), "{is:?}");
+            }
+            (None, Some(_)) => panic!("{id} leaves without an order"),
+            (Some(_), None) => assert!(!seed.stage.is_live(), "{id} has stopped leaving"),
+            (None, None) => {}
+        }
+    }
+}
+
+/// A postponement moves nothing and culls nothing, and its reason is emitted when it is another one than before.
+fn postponements_are_emitted_once(before: &State, decision: &Decision) {
+    for event in &decision.events {
+        if let Event::Postponed(verdict) = event {
+            assert!(!verdict.passed());
+            let left = |moved: &&Transition| moved.seed_id == verdict.seed_id && moved.to != SeedStageResetting;
+            assert_eq!(decision.transitions().find(left), None, "{verdict:?}");
+            let said = before.seeds.get(&verdict.seed_id).and_then(|seed| seed.postponed.as_deref());
+            assert_ne!(said, Some(verdict.reason), "{verdict:?}");
+        }
+    }
+    if let Err(Refusal::Postponed(verdict)) = &decision.answer {
+        let said = decision.events.iter().any(|event| matches!(event, Event::Postponed(_)));
+        let known = before.seeds[&verdict.seed_id].postponed.as_deref() == Some(verdict.reason);
+        assert!(said != known, "{verdict:?}");
+    }
+}
+
+/// A kernel on its way out is frozen: no loss is recorded for it and none of its weights is saved.
+fn seeds_that_leave_do_not_learn(world: &World, input: &Input) {
+    for seed in world.engine.state().seeds.values().filter(|seed| seed.stage.leaving().is_some()) {
+        assert!(matches!(seed.stage.turn(), Turn::Leaves | Turn::None));
+        if let Input::LearningPass(facts) = input {
+            assert!(!facts.learners.contains(&seed.id));
         }
     }
 }

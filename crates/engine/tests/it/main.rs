@@ -10,8 +10,14 @@
 )]
 
 mod batch;
+mod breakers;
+mod hunts;
 mod invariants;
+mod judgement;
+mod leaving;
+mod measurements;
 mod model;
 mod orders;
 mod restore;
+mod stored;
 mod world;

@@ -1,23 +1,26 @@
 //! Random histories: whatever happens in whatever order, the invariants hold after every decision.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use kasmina_engine::{
     Input,
     commands::{BreakerName, Order},
+    input::{Idle, KernelOrigin, Remains},
     state::Validation,
 };
 use kasmina_leyline::{SeedId, v1::CircuitBreakerState};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use crate::world::{Luck, World, germinate, graft, seed};
+use crate::world::{Luck, Trouble, World, germinate, graft, seed};
 
 #[derive(Clone, Debug)]
 pub enum Happening {
     Order(Order),
     KernelArrives(SeedId),
     KernelFails(SeedId, bool),
-    Step { faulty: Vec<SeedId>, violating: Vec<SeedId> },
+    Step(Trouble),
+    Onward(SeedId),
+    Flush { failed: bool },
     Time(u64),
     Luck(Luck),
     Validation(f64),
@@ -41,7 +44,7 @@ pub fn orders() -> impl Strategy<Value = Order> {
             6 => Just(Order::Stabilize { seed: seed.clone() }),
             6 => Just(Order::Evaluate { seed: seed.clone() }),
             6 => Just(Order::Fossilize { seed: seed.clone() }),
-            1 => Just(Order::Cull { seed: seed.clone() }),
+            1 => prop_oneof![Just(0_u32), 1..4_u32].prop_map({ let seed = seed.clone(); move |blend_out_steps| Order::Cull { seed: seed.clone(), blend_out_steps } }),
             1 => Just(Order::Cancel { seed: seed.clone() }),
             2 => Just(Order::Pause { seed: seed.clone() }),
             2 => Just(Order::Resume { seed: seed.clone() }),
@@ -62,27 +65,74 @@ pub fn orders() -> impl Strategy<Value = Order> {
 }
 
 fn luck() -> impl Strategy<Value = Luck> {
-    let number = prop_oneof![4 => Just(1.0_f32), 1 => Just(f32::NAN), 1 => Just(1e9), 1 => 0.5..1.5_f32];
-    (number.clone(), 0..4_u64, 0..2_u64, any::<bool>(), 0.5..2.0_f32, number).prop_map(
-        |(rehearsal, registered, delivered, pause_proven, loss, seed_loss)| Luck {
+    let number = || prop_oneof![4 => Just(1.0_f32), 1 => Just(f32::NAN), 1 => Just(1e9), 1 => 0.5..1.5_f32];
+    let norm =
+        || prop_oneof![3 => Just(Some(1.0_f32)), 1 => Just(None), 1 => Just(Some(0.0)), 1 => number().prop_map(Some)];
+    let origin = prop_oneof![
+        6 => Just(Some(KernelOrigin::Verified)),
+        1 => Just(None),
+        1 => Just(Some(KernelOrigin::Missing)),
+        1 => Just(Some(KernelOrigin::Fallback)),
+    ];
+    let remains = prop_oneof![
+        4 => Just(Some(Remains::default())),
+        1 => Just(None),
+        1 => Just(Some(Remains { kernels: 0, cached: 1, packets: 0 })),
+    ];
+    let measured = (number(), 0..4_u64, 0..2_u64, any::<bool>(), origin, remains);
+    (measured, 0.5..2.0_f32, number(), norm(), norm(), 0..120_u64).prop_map(
+        |(
+            (rehearsal, registered, delivered, pause_proven, origin, remains),
+            loss,
+            seed_loss,
+            norm,
+            host_norm,
+            latency,
+        )| Luck {
             rehearsal,
             registered,
             packets: (1, delivered),
             pause_proven,
+            origin,
+            remains,
             loss,
             seed_loss,
+            gradient_norm: norm,
+            host_gradient_norm: host_norm,
+            blend_latency: Duration::from_millis(latency),
+        },
+    )
+}
+
+fn trouble() -> impl Strategy<Value = Trouble> {
+    // Few, or nobody would live to see the rest.
+    let some = || prop_oneof![4 => Just(Vec::new()), 1 => prop::collection::vec(seeds(), 1..2)];
+    let reason = prop_oneof![Just(Idle::SlotNotReached), Just(Idle::SlotUnused)];
+    let idle = prop::collection::vec((seeds(), reason), 0..2);
+    let difference = prop_oneof![4 => -1.0..1.0_f32, 1 => Just(f32::NAN), 1 => Just(f32::NEG_INFINITY)];
+    let differences = prop::collection::btree_map(seeds(), difference, 0..3);
+    (some(), some(), idle, some(), differences, any::<bool>()).prop_map(
+        |(faulty, violating, idle, culprits, differences, blind)| Trouble {
+            faulty,
+            violating,
+            idle,
+            culprits,
+            differences,
+            blind,
         },
     )
 }
 
 fn happenings() -> impl Strategy<Value = Happening> {
-    let some = || prop::collection::vec(seeds(), 0..2);
     prop_oneof![
         12 => orders().prop_map(Happening::Order),
         6 => seeds().prop_map(Happening::KernelArrives),
         1 => (seeds(), any::<bool>()).prop_map(|(seed, source)| Happening::KernelFails(seed, source)),
-        8 => Just(Happening::Step { faulty: Vec::new(), violating: Vec::new() }),
-        1 => (some(), some()).prop_map(|(faulty, violating)| Happening::Step { faulty, violating }),
+        8 => Just(Happening::Step(Trouble::default())),
+        16 => seeds().prop_map(Happening::Onward),
+        4 => trouble().prop_map(Happening::Step),
+        1 => (0.1..20.0_f32).prop_map(|seed_loss| Happening::Luck(Luck { seed_loss, ..Luck::default() })),
+        1 => any::<bool>().prop_map(|failed| Happening::Flush { failed }),
         2 => (0..40_u64).prop_map(Happening::Time),
         1 => luck().prop_map(Happening::Luck),
         1 => Just(Happening::Luck(Luck::default())),
@@ -101,11 +151,17 @@ impl World {
             Happening::Order(order) => drop(self.order(order)),
             Happening::KernelArrives(seed) => drop(self.kernel_arrives(&seed)),
             Happening::KernelFails(seed, source) => drop(self.kernel_fails(&seed, source)),
-            Happening::Step { faulty, violating } => {
+            Happening::Step(trouble) => {
                 if self.engine.state().run.rollback.is_none() {
-                    self.step(&faulty, &violating);
+                    self.step(&trouble);
                 }
             }
+            Happening::Onward(seed) => {
+                if self.engine.state().run.rollback.is_none() {
+                    self.onward(&seed);
+                }
+            }
+            Happening::Flush { failed } => drop(self.act(Input::Flushed { failed })),
             Happening::Time(seconds) => drop(self.pass_time(Duration::from_secs(seconds))),
             Happening::Luck(luck) => self.luck = luck,
             Happening::Validation(live) => {
@@ -150,6 +206,55 @@ proptest! {
         history.into_iter().for_each(|happening| world.happen(happening));
     }
 }
+
+/// The histories come to everything that is rare: a model that never hunts says nothing of hunts.
+#[test]
+fn random_histories_reach_every_kind_of_event() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = prop::collection::vec(happenings(), 1..80);
+    let mut seen = BTreeSet::new();
+    for _ in 0..2_000 {
+        let mut world = World::new();
+        let history = strategy.new_tree(&mut runner).unwrap().current();
+        history.into_iter().for_each(|happening| world.happen(happening));
+        seen.append(&mut world.seen);
+    }
+    let missing: Vec<_> = RARE.iter().filter(|rare| !seen.contains(**rare)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {seen:#?}");
+}
+
+const RARE: [&str; 30] = [
+    "Leaving",
+    "culled blended_out",
+    "Idle",
+    "Probed",
+    "Interacted",
+    "HuntBegan",
+    "hunt ended with a cull",
+    "hunt ended without",
+    "culled loss_rising",
+    "culled loss_not_finite",
+    "culled isolation_violations",
+    "culled contribution_negative",
+    "culled gradient_ratio",
+    "culled fallback_used",
+    "culled pause_unproven",
+    "postponed origin_not_measured",
+    "postponed remains_not_measured",
+    "postponed pause_not_measured",
+    "postponed telemetry_incomplete",
+    "postponed breaker_open",
+    "postponed too_few_steps",
+    "postponed too_few_probes",
+    "postponed not_significant",
+    "postponed gradient_too_small",
+    "postponed gradient_not_measured",
+    "postponed host_gradient_not_measured",
+    "postponed slot_unused",
+    "blending CircuitStateOpen",
+    "telemetry CircuitStateOpen",
+    "refused cache_not_empty",
+];
 
 /// `KASMINA_MODEL_CASES` asks for more than every build runs.
 fn cases() -> u32 {

@@ -7,11 +7,7 @@ use kasmina_engine::{
 };
 use kasmina_leyline::v1::{CircuitBreakerState::*, SeedLifecycleStage::*};
 
-use crate::world::{Luck, World, germinate, graft, seed};
-
-fn reason(decision: &kasmina_engine::Decision) -> &'static str {
-    decision.answer.as_ref().map_or_else(kasmina_engine::Refusal::reason, |()| "ok")
-}
+use crate::world::{Luck, Trouble, World, germinate, graft, reason, seed};
 
 #[test]
 fn germinate_asks_for_the_kernel_and_its_arrival_leads_to_training() {
@@ -32,7 +28,7 @@ fn kernel_that_arrives_twice_or_too_late_is_ignored() {
     world.order(germinate(&a));
     world.kernel_arrives(&a);
     assert_eq!(reason(&world.kernel_arrives(&a)), "wrong_stage");
-    world.order(Order::Cull { seed: a.clone() });
+    world.order(Order::Cull { seed: a.clone(), blend_out_steps: 0 });
     let late = world.kernel_arrives(&a);
     assert_eq!((reason(&late), late.delta.is_empty(), world.stage(&a)), ("wrong_stage", true, SeedStageEmbargoed));
 }
@@ -67,17 +63,17 @@ fn every_gate_that_passes_after_training_saves_the_weights_it_judged() {
     let mut world = World::new();
     let a = seed("a");
     world.grow(&a, SeedStageTraining);
-    world.step(&[], &[]);
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
     let saved =
         |decision: &kasmina_engine::Decision| decision.effects.contains(&Effect::SaveWeights { seed: seed("a") });
     assert!(saved(&world.order(graft(&a))));
-    world.step(&[], &[]);
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
     assert!(saved(&world.order(Order::Stabilize { seed: a.clone() })));
-    world.step(&[], &[]);
+    world.plain_step();
     assert!(saved(&world.order(Order::Evaluate { seed: a.clone() })));
-    world.step(&[], &[]);
+    (0..3).for_each(|_| drop(world.plain_step()));
     assert!(saved(&world.order(Order::Fossilize { seed: a.clone() })));
     assert!(!saved(&world.order(Order::Optimizer { seed: a, lr_scale: 2.0 })));
 }
@@ -87,10 +83,10 @@ fn gate_that_refuses_culls_and_the_slot_is_free_again() {
     let mut world = World::new();
     let (a, b) = (seed("a"), seed("b"));
     world.grow(&a, SeedStageBlending);
-    world.step(&[], &[]);
-    world.step(&[], &[]);
-    assert_eq!(reason(&world.order(germinate(&b))), "slot_taken");
     world.luck.pause_proven = false;
+    world.plain_step();
+    world.plain_step();
+    assert_eq!(reason(&world.order(germinate(&b))), "slot_taken");
     let refused = world.order(Order::Stabilize { seed: a.clone() });
     assert_eq!((reason(&refused), world.stage(&a)), ("pause_unproven", SeedStageEmbargoed));
     assert_eq!(refused.effects, [Effect::Detach { seed: a }]);
@@ -104,8 +100,8 @@ fn facts_that_are_missing_never_pass_a_gate() {
     let germination = world.engine.decide(Input::Order(germinate(&a)), &Facts::default(), world.now);
     assert_eq!((reason(&germination), germination.delta.is_empty()), ("not_measured", true));
     world.grow(&a, SeedStageBlending);
-    world.step(&[], &[]);
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
     let order = Input::Order(Order::Stabilize { seed: a });
     let blind = world.engine.decide(order, &Facts::default(), world.now);
     assert!(blind.answer.is_err());
@@ -116,8 +112,8 @@ fn paused_seed_moves_nowhere_until_it_is_resumed() {
     let mut world = World::new();
     let a = seed("a");
     world.grow(&a, SeedStageTraining);
-    world.step(&[], &[]);
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
     assert_eq!(reason(&world.order(Order::Pause { seed: a.clone() })), "ok");
     assert_eq!(reason(&world.order(graft(&a))), "wrong_stage");
     assert_eq!(reason(&world.order(Order::Resume { seed: a.clone() })), "ok");
@@ -130,11 +126,11 @@ fn three_violations_cull_the_seed_and_open_the_breaker() {
     let a = seed("a");
     world.grow(&a, SeedStageTraining);
     for _ in 0..2 {
-        world.step(&[], std::slice::from_ref(&a));
+        world.step(&Trouble { violating: vec![a.clone()], ..Trouble::default() });
         assert_eq!(world.stage(&a), SeedStageTraining);
-        world.step(&[], &[]);
+        world.plain_step();
     }
-    world.step(&[], std::slice::from_ref(&a));
+    world.step(&Trouble { violating: vec![a.clone()], ..Trouble::default() });
     assert_eq!(world.stage(&a), SeedStageEmbargoed);
     assert_eq!(world.engine.state().run.breakers.get(BreakerName::Isolation).state(), CircuitStateOpen);
     assert_eq!(reason(&world.order(germinate(&seed("c")))), "breaker_open");
@@ -147,10 +143,11 @@ fn fossilize_waits_for_fine_tune_and_validation() {
     world.grow(&a, SeedStageProbationary);
     world.order(Order::FineTune { seed: a.clone(), steps: 2 });
     assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured");
-    world.step(&[], &[]);
-    world.step(&[], &[]);
-    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured");
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
+    // The probes were of other weights.
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "too_few_probes");
+    (0..3).for_each(|_| drop(world.plain_step()));
     let worse = Validation { name: "accuracy".to_owned(), host: 0.9, live: 0.1, higher_is_better: true };
     let _ = world.act(Input::Validation(vec![worse]));
     assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "metric_regressed");
@@ -164,7 +161,7 @@ fn rollback_holds_every_other_order_until_it_is_done() {
     world.checkpoint();
     world.grow(&a, SeedStageTraining);
     assert_eq!(reason(&world.order(Order::Rollback { epoch: 0 })), "ok");
-    assert_eq!(reason(&world.order(Order::Cull { seed: a.clone() })), "rollback_pending");
+    assert_eq!(reason(&world.order(Order::Cull { seed: a.clone(), blend_out_steps: 0 })), "rollback_pending");
     assert_eq!(reason(&world.order(Order::Emergency { include_teacher: false })), "ok");
     let state = Box::new(world.checkpoints[&0].clone());
     world.attached.clear();
@@ -226,8 +223,8 @@ fn channel_blend_waits_until_the_host_has_shown_its_slot() {
     let mut world = World::new();
     let a = seed("a");
     world.grow(&a, SeedStageTraining);
-    world.step(&[], &[]);
-    world.step(&[], &[]);
+    world.plain_step();
+    world.plain_step();
     let blend = |alphas: usize| Order::StartGrafting {
         seed: seed("a"),
         blend: kasmina_blending::BlendConfig::channel(vec![0.5; alphas]).unwrap(),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kasmina_engine::{Deadline, Delta, State, commands::Order};
 use kasmina_leyline::{Monotonic, v1::SeedLifecycleStage::*};
-use kasmina_safety::BreakerSettings;
 
 use crate::world::{EMBARGO, World, assert_same, seed};
 
@@ -23,10 +22,7 @@ impl World {
         let rebased = self.engine.state().clone();
         self.journal = vec![Delta { seeds: rebased.seeds, run: Some(rebased.run) }];
         // Checkpoints come from the store, which counts the same way.
-        let breakers = [
-            (kasmina_engine::commands::BreakerName::Isolation, BreakerSettings::default()),
-            (kasmina_engine::commands::BreakerName::Kernels, BreakerSettings::default()),
-        ];
+        let breakers = self.engine.settings().breakers();
         for checkpoint in self.checkpoints.values_mut() {
             *checkpoint = std::mem::take(checkpoint).rebase(then, self.now, breakers);
         }
@@ -39,7 +35,7 @@ fn restored_embargo_goes_on_with_what_was_left() {
     let a = seed("a");
     world.grow(&a, SeedStageTraining);
     world.pass_time(Duration::from_secs(100));
-    world.order(Order::Cull { seed: a.clone() });
+    world.order(Order::Cull { seed: a.clone(), blend_out_steps: 0 });
     world.pass_time(Duration::from_secs(10));
     world.restart();
     let left = EMBARGO - Duration::from_secs(10);

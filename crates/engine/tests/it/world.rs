@@ -7,13 +7,13 @@ use std::{
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_engine::{
-    Decision, Effect, Engine, EngineSettings, Facts, Input, Seed, Stage, State, Want,
+    Decision, Effect, Engine, EngineSettings, Event, Facts, Input, Measurement, State, Want,
     commands::Order,
     input::{
-        Fault, HostPassFacts, KernelFacts, KernelFailure, Learned, Ownership, ProbeFacts, Rehearsal, SeedCheckpoint,
-        SeedPassFacts, StepFacts, Violation,
+        Fault, HostPassFacts, Idle, KernelFacts, KernelFailure, KernelOrigin, Learned, LearningFacts, Ownership,
+        ProbeFacts, Rehearsal, Remains, SeedCheckpoint, StepFacts, Violation,
     },
-    seed::{Contract, FineTune},
+    seed::{Contract, Turn},
 };
 use kasmina_gates::GatePolicy;
 use kasmina_leyline::{
@@ -42,6 +42,8 @@ pub struct World {
     pub stages: BTreeMap<SeedId, SeedLifecycleStage>,
     /// The last refusal, for messages.
     pub last: Option<kasmina_engine::Refusal>,
+    /// Kinds of events that have happened, and reasons of culls, refusals and postponements.
+    pub seen: BTreeSet<String>,
 }
 
 /// What is measured.
@@ -51,14 +53,46 @@ pub struct Luck {
     pub registered: u64,
     pub packets: (u64, u64),
     pub pause_proven: bool,
+    pub origin: Option<KernelOrigin>,
+    pub remains: Option<Remains>,
+    /// The host's own loss, and that of the network without the seed that is probed.
     pub loss: f32,
+    /// The loss of the network with every seed.
     pub seed_loss: f32,
+    pub gradient_norm: Option<f32>,
+    pub host_gradient_norm: Option<f32>,
+    pub blend_latency: Duration,
 }
 
 impl Default for Luck {
     fn default() -> Self {
-        Self { rehearsal: 1.0, registered: 2, packets: (1, 1), pause_proven: true, loss: 1.0, seed_loss: 0.9 }
+        Self {
+            rehearsal: 1.0,
+            registered: 2,
+            packets: (1, 1),
+            pause_proven: true,
+            origin: Some(KernelOrigin::Verified),
+            remains: Some(Remains::default()),
+            loss: 1.0,
+            seed_loss: 0.9,
+            gradient_norm: Some(1.0),
+            host_gradient_norm: Some(1.0),
+            blend_latency: Duration::from_micros(10),
+        }
     }
+}
+
+/// What goes wrong in one step.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble {
+    pub faulty: Vec<SeedId>,
+    pub violating: Vec<SeedId>,
+    pub idle: Vec<(SeedId, Idle)>,
+    pub culprits: Vec<SeedId>,
+    /// Seeds whose probes show this difference, loss without less loss with, and not that of [`Luck`].
+    pub differences: BTreeMap<SeedId, f32>,
+    /// Nothing is measured.
+    pub blind: bool,
 }
 
 /// Equality in which a NaN equals a NaN.
@@ -79,13 +113,35 @@ pub fn contract() -> Contract {
 }
 
 pub fn settings() -> EngineSettings {
-    EngineSettings { min_losses: 2, embargo: EMBARGO, ..EngineSettings::new(TrainingRunId::new("run-7").unwrap()) }
+    // A probe in every step, so that a seed's life is short.
+    EngineSettings { probe_every: 1, embargo: EMBARGO, ..EngineSettings::new(TrainingRunId::new("run-7").unwrap()) }
 }
 
 pub fn policy() -> GatePolicy {
     let mut policy = GatePolicy::default();
-    policy.stability.min_losses = 2;
+    (policy.stability.min_steps, policy.stability.min_losses) = (2, 4);
+    // Differences are all alike here, so three of them leave no doubt at a significance of a half.
+    let impact = &mut policy.system_impact;
+    (impact.min_probes, impact.min_probes_fossilize, impact.significance) = (1, 3, 0.5);
     policy
+}
+
+/// An event in a word or two.
+fn what(event: &Event) -> String {
+    match event {
+        Event::Judged(verdict) if !verdict.passed() => format!("refused {}", verdict.reason),
+        Event::Culled { why, .. } => format!("culled {why}"),
+        Event::Postponed(verdict) => format!("postponed {}", verdict.reason),
+        Event::HuntEnded { culled } => {
+            format!("hunt ended {}", if culled.is_some() { "with a cull" } else { "without" })
+        }
+        Event::Breaker(name, event) => format!("{name} {:?}", event.to),
+        other => format!("{other:?}").chars().take_while(|letter| letter.is_alphabetic()).collect(),
+    }
+}
+
+pub fn reason(decision: &Decision) -> &'static str {
+    decision.answer.as_ref().map_or_else(kasmina_engine::Refusal::reason, |()| "ok")
 }
 
 pub fn germinate(id: &SeedId) -> Order {
@@ -104,10 +160,19 @@ pub fn graft(id: &SeedId) -> Order {
 }
 
 impl World {
-    /// Seeds `a` and `b` at slot `mid`, `c` at slot `late`.
+    /// Seeds `a` and `b` at slot `mid`, `c` at slot `late`, and gates that need little evidence.
     pub fn new() -> Self {
+        Self::of(settings(), policy(), &[("a", "mid"), ("b", "mid"), ("c", "late")])
+    }
+
+    /// The world as a user has it: the default policy, a probe every second step.
+    pub fn strict(seeds: &[(&str, &str)]) -> Self {
+        Self::of(EngineSettings { probe_every: 2, ..settings() }, GatePolicy::default(), seeds)
+    }
+
+    pub fn of(settings: EngineSettings, policy: GatePolicy, seeds: &[(&str, &str)]) -> Self {
         let mut world = Self {
-            engine: Engine::new(settings(), policy()),
+            engine: Engine::new(settings, policy),
             now: Monotonic::ORIGIN,
             luck: Luck::default(),
             attached: BTreeSet::new(),
@@ -116,9 +181,10 @@ impl World {
             journal: Vec::new(),
             stages: BTreeMap::new(),
             last: None,
+            seen: BTreeSet::new(),
         };
-        for (id, slot) in [("a", "mid"), ("b", "mid"), ("c", "late")] {
-            let decision = world.act(Input::Register(seed(id), SlotId::new(slot).unwrap()));
+        for (id, slot) in seeds {
+            let decision = world.act(Input::Register(seed(id), SlotId::new(*slot).unwrap()));
             assert_eq!(decision.answer, Ok(()));
         }
         world
@@ -134,9 +200,16 @@ impl World {
         self.engine.commit(decision.delta.clone());
         self.journal.push(decision.delta.clone());
         self.last = decision.answer.clone().err().or(self.last.take());
+        self.seen.extend(decision.events.iter().map(what));
+        self.seen.extend(decision.answer.as_ref().err().map(|refusal| refusal.reason().to_owned()));
         self.perform(&decision);
         invariants::hold(self, &before, &input, &decision);
         decision
+    }
+
+    /// CULL of a seed over so many steps.
+    pub fn cull(&mut self, id: &SeedId, blend_out_steps: u32) -> Decision {
+        self.order(Order::Cull { seed: id.clone(), blend_out_steps })
     }
 
     pub fn order(&mut self, order: Order) -> Decision {
@@ -145,33 +218,36 @@ impl World {
 
     /// A seed on its way to `stage`, by the shortest way.
     pub fn grow(&mut self, id: &SeedId, stage: SeedLifecycleStage) {
-        use SeedLifecycleStage::*;
-        for _ in 0..64 {
-            match self.stage(id) {
-                now if now == stage => return,
-                SeedStageDormant => drop(self.order(germinate(id))),
-                SeedStageGerminated => drop(self.kernel_arrives(id)),
-                SeedStageTraining => {
-                    self.step(&[], &[]);
-                    self.step(&[], &[]);
-                    drop(self.order(graft(id)));
-                }
-                SeedStageBlending => {
-                    self.step(&[], &[]);
-                    drop(self.order(Order::Stabilize { seed: id.clone() }));
-                }
-                SeedStageShadowing => {
-                    self.step(&[], &[]);
-                    drop(self.order(Order::Evaluate { seed: id.clone() }));
-                }
-                SeedStageProbationary => {
-                    self.step(&[], &[]);
-                    drop(self.order(Order::Fossilize { seed: id.clone() }));
-                }
-                other => panic!("no way from {other:?} to {stage:?}: {:?}", self.last),
+        for _ in 0..200 {
+            if self.stage(id) == stage {
+                return;
             }
+            assert!(self.onward(id), "no way from {:?} to {stage:?}: {:?}", self.stage(id), self.last);
         }
         panic!("{id} is {:?} and never became {stage:?}", self.stage(id));
+    }
+
+    /// A step, and the order that leads a seed on, if one does.
+    pub fn onward(&mut self, id: &SeedId) -> bool {
+        let Some(stage) = self.engine.state().stage(id) else { return false };
+        let order = match stage {
+            SeedLifecycleStage::SeedStageDormant => {
+                drop(self.order(germinate(id)));
+                return true;
+            }
+            SeedLifecycleStage::SeedStageGerminated => {
+                drop(self.kernel_arrives(id));
+                return true;
+            }
+            SeedLifecycleStage::SeedStageTraining => graft(id),
+            SeedLifecycleStage::SeedStageBlending => Order::Stabilize { seed: id.clone() },
+            SeedLifecycleStage::SeedStageShadowing => Order::Evaluate { seed: id.clone() },
+            SeedLifecycleStage::SeedStageProbationary => Order::Fossilize { seed: id.clone() },
+            _ => return false,
+        };
+        self.plain_step();
+        drop(self.order(order));
+        true
     }
 
     pub fn kernel_arrives(&mut self, id: &SeedId) -> Decision {
@@ -187,8 +263,13 @@ impl World {
         self.act(Input::KernelFailed(id.clone(), failure))
     }
 
-    /// A whole training step.
-    pub fn step(&mut self, faulty: &[SeedId], violating: &[SeedId]) {
+    /// A whole training step in which nothing goes wrong.
+    pub fn plain_step(&mut self) -> Vec<Decision> {
+        self.step(&Trouble::default())
+    }
+
+    /// A whole training step, as the shell drives it.
+    pub fn step(&mut self, trouble: &Trouble) -> Vec<Decision> {
         let fault = |seed: &SeedId| Fault {
             seed: seed.clone(),
             slot: SlotId::new("mid").unwrap(),
@@ -196,62 +277,58 @@ impl World {
             detail: "does not fit".to_owned(),
         };
         let violation = |seed: &SeedId| Violation { seed: seed.clone(), pass: "host", shared: 1, cosine: None };
-        let (faults, violations) = (faulty.iter().map(fault).collect(), violating.iter().map(violation).collect());
-        let _ = self.act(Input::HostPass(HostPassFacts { faults, violations }));
-        let seeds: Vec<Seed> = self.engine.state().seeds.values().cloned().collect();
-        let mut learned = BTreeMap::new();
-        for Seed { id, stage, .. } in seeds {
-            let Some(graft) = stage.graft().filter(|graft| !graft.paused) else { continue };
-            let _ = graft;
-            let latency = Duration::from_micros(10);
-            match stage {
-                Stage::Blending(..) => {
-                    let facts = SeedPassFacts {
-                        loss: Some(self.luck.seed_loss),
-                        blend_latency: latency,
-                        verify_latency: latency,
-                        faults: Vec::new(),
-                        violation: None,
-                    };
-                    let _ = self.act(Input::SeedPass(id.clone(), facts));
-                }
-                Stage::Shadowing(..) | Stage::Probationary(_, _, FineTune(0)) => {
-                    let facts = ProbeFacts {
-                        host_loss: self.luck.loss,
-                        loss: Some(self.luck.seed_loss),
-                        blend_latency: latency,
-                        faults: Vec::new(),
-                    };
-                    let _ = self.act(Input::Probe(id.clone(), facts));
-                }
-                Stage::Probationary(..) => {
-                    let facts = SeedPassFacts {
-                        loss: Some(self.luck.seed_loss),
-                        blend_latency: latency,
-                        verify_latency: latency,
-                        faults: Vec::new(),
-                        violation: None,
-                    };
-                    let _ = self.act(Input::SeedPass(id.clone(), facts));
-                }
-                Stage::Dormant
-                | Stage::Germinated(_)
-                | Stage::Training(_)
-                | Stage::Fossilized(..)
-                | Stage::Culled
-                | Stage::Embargoed(_)
-                | Stage::Resetting
-                | Stage::Terminated => {}
-            }
-            learned.insert(id, Learned { learning_rate: 0.01, gradient_norm: Some(1.0) });
-        }
-        let facts = StepFacts {
-            host_loss: self.luck.loss,
-            verify_latency: Duration::from_micros(10),
-            clean: violating.is_empty(),
-            learned,
+        let faults = trouble.faulty.iter().map(fault).collect();
+        let violations = trouble.violating.iter().map(violation).collect();
+        let mut decisions =
+            vec![self.act(Input::HostPass(HostPassFacts { faults, violations, idle: trouble.idle.clone() }))];
+
+        let whose = |world: &Self, turn| {
+            let seeds = world.engine.state().seeds.values().filter(|seed| seed.stage.turn() == turn);
+            seeds.map(|seed| seed.id.clone()).collect::<BTreeSet<_>>()
         };
-        let _ = self.act(Input::StepTaken(facts));
+        let learners = whose(self, Turn::Learns);
+        if !learners.is_empty() {
+            let culprits: Vec<_> = trouble.culprits.iter().filter(|id| learners.contains(*id)).cloned().collect();
+            let idle: Vec<_> = trouble.idle.iter().filter(|(id, _)| learners.contains(id)).cloned().collect();
+            let clean = |id: &&SeedId| !culprits.contains(id) && idle.iter().all(|(seed, _)| seed != *id);
+            decisions.push(self.act(Input::LearningPass(LearningFacts {
+                loss: Some(self.luck.seed_loss).filter(|loss| loss.is_finite()),
+                learners: learners.iter().filter(clean).cloned().collect(),
+                blend_latencies: learners.iter().map(|id| (id.clone(), self.luck.blend_latency)).collect(),
+                verify_latency: Duration::from_micros(10),
+                culprits,
+                idle,
+                ..LearningFacts::default()
+            })));
+        }
+        let state = self.engine.state();
+        let mut measurements = state.measurements(state.run.step + 1, self.engine.settings());
+        measurements.retain(|_| !trouble.blind);
+        for measurement in measurements {
+            decisions.push(self.act(match measurement {
+                Measurement::Probe(id) => {
+                    let with = trouble.differences.get(&id).map_or(self.luck.seed_loss, |by| self.luck.loss - by);
+                    let (without, blend_latency) = (self.luck.loss, self.luck.blend_latency);
+                    Input::Probe(id, ProbeFacts { without, with: Some(with), blend_latency, faults: Vec::new() })
+                }
+                Measurement::Interaction(one, other) => Input::Interaction { seeds: (one, other), value: 0.1 },
+                Measurement::PauseProof(id) => Input::PauseProof(id, self.luck.pause_proven),
+            }));
+        }
+        let mut learned = BTreeMap::new();
+        for id in whose(self, Turn::Rides).into_iter().chain(whose(self, Turn::Learns)) {
+            if trouble.idle.iter().all(|(idle, _)| *idle != id) {
+                learned.insert(id, Learned { learning_rate: 0.01, gradient_norm: self.luck.gradient_norm });
+            }
+        }
+        decisions.push(self.act(Input::StepTaken(StepFacts {
+            host_loss: self.luck.loss,
+            host_gradient_norm: self.luck.host_gradient_norm,
+            verify_latency: Duration::from_micros(10),
+            clean: trouble.violating.is_empty(),
+            learned,
+        })));
+        decisions
     }
 
     pub fn pass_time(&mut self, by: Duration) -> Decision {
@@ -287,7 +364,8 @@ impl World {
                     facts.ownership.insert(id, Ownership { own: 2, registered, foreign: 0 });
                 }
                 Want::Packets(_) => facts.packets = Some(self.luck.packets),
-                Want::PauseProof(_) => facts.pause_proven = Some(self.luck.pause_proven),
+                Want::Origin(id) => facts.origins.extend(self.luck.origin.map(|origin| (id, origin))),
+                Want::Remains(id) => facts.remains.extend(self.luck.remains.map(|remains| (id, remains))),
                 Want::Epochs => facts.epochs = self.checkpoints.keys().copied().collect(),
                 Want::Checkpoint(id, epoch) => {
                     let found = match epoch {

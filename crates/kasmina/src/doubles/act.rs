@@ -29,6 +29,8 @@ pub enum Act {
     Fossilize,
     /// CULL.
     Cull,
+    /// CULL, blended out over so many batches.
+    BlendOut(u32),
     /// CANCEL.
     Cancel,
     /// PAUSE.
@@ -63,7 +65,8 @@ impl Act {
             Self::Evaluate => Order::Evaluate { seed },
             Self::FineTune(steps) => Order::FineTune { seed, steps },
             Self::Fossilize => Order::Fossilize { seed },
-            Self::Cull => Order::Cull { seed },
+            Self::Cull => Order::Cull { seed, blend_out_steps: 0 },
+            Self::BlendOut(blend_out_steps) => Order::Cull { seed, blend_out_steps },
             Self::Cancel => Order::Cancel { seed },
             Self::Pause => Order::Pause { seed },
             Self::Resume => Order::Resume { seed },

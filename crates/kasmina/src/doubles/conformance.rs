@@ -32,7 +32,7 @@ pub fn command_port<P: CommandPort>(build: impl FnOnce() -> (P, CommandSender, U
     let garbage = port.submit(b"\xff\xff\xff garbage").map_err(|error| error.reason());
     assert_eq!(garbage, Err("malformed"), "garbage");
 
-    let stranger = Order::Cull { seed: seed("nobody") };
+    let stranger = Order::Cull { seed: seed("nobody"), blend_out_steps: 0 };
     let refused = port.order(stranger.clone()).map_err(|refusal| refusal.reason());
     assert_eq!(refused, Err("unknown_seed"), "an order about a seed that there is not");
     let wire = sender.order(&stranger, now).expect("short");

@@ -128,7 +128,7 @@ impl<B: GraftBackend> SeedManager<B> {
             },
             Fetched::Ready(facts) => {
                 let (about, took) = (seed.clone(), self.clock.monotonic().since(asked));
-                let metric = Metric::new(names::KERNEL_LOAD_MS, took.as_secs_f64() * 1e3);
+                let metric = Metric::new(names::KERNEL_FETCH_LATENCY, took.as_secs_f64() * 1e3);
                 batch.note(move |to| to.metric(Some(&about), metric));
                 self.decide(Input::KernelReady(seed, facts), batch)
             }
@@ -287,6 +287,10 @@ impl<B: GraftBackend> SeedManager<B> {
             if let Some(evicted) = self.tensors.perform(effect) {
                 self.reporter.emit(None, events::collected(&evicted));
             }
+            if let Effect::Attach { seed } | Effect::RestoreSeed { seed, .. } = effect {
+                let registered = self.tensors.ownership(seed).registered;
+                self.reporter.emit(Some(seed), events::registered(registered));
+            }
         }
     }
 
@@ -301,6 +305,13 @@ impl<B: GraftBackend> SeedManager<B> {
                 Some(Entry::RolledBack { seed_id: Some(seed.clone()), epoch: *epoch })
             }
             Event::Judged(_)
+            | Event::Postponed(_)
+            | Event::Leaving { .. }
+            | Event::Idle { .. }
+            | Event::Probed { .. }
+            | Event::Interacted { .. }
+            | Event::HuntBegan { .. }
+            | Event::HuntEnded { .. }
             | Event::Culled { .. }
             | Event::EmbargoEnded(_)
             | Event::BlendConfigured { .. }

@@ -85,8 +85,11 @@ impl<B: GraftBackend> SeedManager<B> {
                     facts.ownership.insert(id.clone(), self.tensors.ownership(id));
                 }
                 Want::Packets(id) => facts.packets = Some(self.reporter.packets(id)),
-                Want::PauseProof(_) => {
-                    facts.pause_proven = seed.map(|seed| self.tensors.proves_pause(seed, &self.clock));
+                Want::Origin(id) => {
+                    facts.origins.insert(id.clone(), self.tensors.origin(id));
+                }
+                Want::Remains(id) => {
+                    facts.remains.insert(id.clone(), self.tensors.remains(id));
                 }
                 Want::Epochs => facts.epochs = self.epochs(),
                 Want::Checkpoint(id, epoch) => {

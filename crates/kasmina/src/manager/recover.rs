@@ -24,7 +24,7 @@ use crate::{
 
 /// What the journal tells, in order.
 struct Reading {
-    breakers: [(BreakerName, BreakerSettings); 2],
+    breakers: [(BreakerName, BreakerSettings); 4],
     records: usize,
     run: Option<String>,
     incarnation: u64,
@@ -47,7 +47,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(breakers: [(BreakerName, BreakerSettings); 2]) -> Self {
+    fn new(breakers: [(BreakerName, BreakerSettings); 4]) -> Self {
         Self {
             breakers,
             records: 0,

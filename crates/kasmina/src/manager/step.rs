@@ -1,4 +1,4 @@
-//! One training step, from the host's pass to what follows from it.
+//! One training step: the passes, the optimizers, and what follows from them.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,10 @@ use burn::{
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{
     Event, Input, Observation,
-    input::{Fault, HostPassFacts, Learned, ProbeFacts, SeedPassFacts, SeedStep, StepFacts, Violation},
+    input::{Learned, SeedStep, StepFacts},
     seed::Turn,
 };
-use kasmina_isolation::{
-    self as isolation, Grafts, HostPass, HostPassError, RngStream, StepRng, host_pass, probe, seed_pass,
-};
+use kasmina_isolation::{Grafts, HostPass, RngStream, gradient_norm};
 use kasmina_leyline::SeedId;
 use kasmina_telemetry::{Metric, names};
 
@@ -25,10 +23,11 @@ use crate::{error::StepError, events, manager::SeedManager, report::StepReport};
 impl<B: GraftBackend> SeedManager<B> {
     /// Trains the host on a batch, and with it every seed that learns.
     ///
-    /// `forward` runs a host with grafts on the batch and gives the loss, one number. It is called once for the host, once for every
-    /// seed that learns behind the barrier (BLENDING), and now and then for those under probe; it must do the same each time. The
-    /// host steps by `optimizer` at `learning_rate`, each seed by an optimizer of its own at a rate of its own
-    /// (`training.optimizer`, `training.learning_rate`). If a seed's gradient and the host's touch, the host's step is as if the seed had not been there.
+    /// `forward` runs a host with grafts on the batch and gives the loss, one number. It is called once for the host, once for all
+    /// seeds that learn behind the barrier (BLENDING), and now and then to measure what a seed changes; it must do the same each
+    /// time. The host steps by `optimizer` at `learning_rate`, each seed by an optimizer of its own at a rate of its own
+    /// (`training.optimizer`, `training.learning_rate`). If a seed's gradient and the host's touch, the host's step is as if the seed
+    /// had not been there.
     ///
     /// Between its passes it seeds the backend's random numbers (`training.reseed`), and once more at its end, so that what the
     /// trainer draws before the next batch does not depend on the seeds.
@@ -63,15 +62,17 @@ impl<B: GraftBackend> SeedManager<B> {
                 return Err(self.refuse_step(error));
             }
         };
-        let learned = self.seed_passes(host, &forward, &pass, &mut report);
+        let sampled = self.samples(report.step);
+        let host_gradient_norm = sampled.then(|| gradient_norm::<B, _>(host, &pass.gradients));
+        let learned = self.seeds_pass(host, &forward, &pass, &mut report);
 
         let started = self.clock.monotonic();
         let HostPass { gradients, kernels, .. } = pass;
         *host = optimizer.step(learning_rate, host.clone(), gradients);
-        let learned = self.learn(kernels.into_iter().chain(learned), report.step);
+        let learned = self.learn(kernels.into_iter().chain(learned), sampled);
         report.timing.optimizer = self.clock.monotonic().since(started);
 
-        self.take_step(learned, &mut report);
+        self.take_step(learned, host_gradient_norm, &mut report);
         if self.ask_again {
             // What the disk refuses is asked for again in the next step.
             let _ = self.fetch_awaited();
@@ -85,88 +86,21 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(report)
     }
 
-    /// The host's pass, and what follows from it for the seeds in it.
-    fn host_pass<H: AutodiffModule<B>>(
-        &mut self,
-        host: &H,
-        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
-        report: &mut StepReport,
-    ) -> Result<HostPass<B>, StepError> {
-        let (seed, step) = (self.rng_seed, self.engine.state().run.step);
-        let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
-        let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
-        let pass = match passed {
-            Ok(pass) => pass,
-            Err(HostPassError { cause, faults }) => {
-                self.act(Input::HostPassFailed(faults.iter().map(fault).collect()));
-                return Err(StepError::of(cause, report.step));
-            }
-        };
-        (report.loss, report.timing.host, report.timing.verify) = (pass.loss, pass.pass_time, pass.verify_time);
-        self.tensors.learn_slots(pass.trace.shapes.clone());
-        let facts = HostPassFacts {
-            faults: pass.trace.faults.iter().map(fault).collect(),
-            violations: pass.violations.iter().map(violation).collect(),
-        };
-        report.violations.clone_from(&pass.violations);
-        self.act(Input::HostPass(facts));
-        Ok(pass)
-    }
-
-    /// The passes of seeds that learn on their own, and the probes that are due. Gives the gradients of those that learn.
-    fn seed_passes<H: AutodiffModule<B>>(
-        &mut self,
-        host: &H,
-        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
-        pass: &HostPass<B>,
-        report: &mut StepReport,
-    ) -> Vec<(SeedId, GradientsParams)> {
-        let mut learned = Vec::new();
-        for id in self.seeds_whose_turn(Turn::Learns) {
-            let seen = seed_pass(&id, host, forward, &self.cast(), pass, self.tensors.registry(), &self.rng());
-            let Some(seen) = seen else { continue };
-            report.timing.seeds += seen.pass_time;
-            report.timing.verify += seen.verify_time;
-            report.violations.extend(seen.violation.clone());
-            let facts = SeedPassFacts {
-                loss: seen.loss,
-                blend_latency: seen.blend_time,
-                verify_latency: seen.verify_time,
-                faults: seen.faults.iter().map(fault).collect(),
-                violation: seen.violation.as_ref().map(violation),
-            };
-            let events = self.act(Input::SeedPass(id.clone(), facts));
-            report.seeds.extend(steps_of(events));
-            learned.extend(seen.gradients.map(|gradients| (id, gradients)));
-        }
-        if report.step.is_multiple_of(self.settings.training.probe_every) {
-            for id in self.seeds_whose_turn(Turn::IsProbed) {
-                let seen = probe(&id, host, forward, &self.cast(), pass, &self.rng());
-                let Some(seen) = seen else { continue };
-                report.timing.seeds += seen.pass_time;
-                let facts = ProbeFacts {
-                    host_loss: pass.loss,
-                    loss: seen.loss,
-                    blend_latency: seen.blend_time,
-                    faults: seen.faults.iter().map(fault).collect(),
-                };
-                let events = self.act(Input::Probe(id, facts));
-                report.seeds.extend(steps_of(events));
-            }
-        }
-        learned
-    }
-
-    fn seeds_whose_turn(&self, turn: Turn) -> Vec<SeedId> {
-        let seeds = self.state().seeds.values().filter(|seed| seed.stage.turn() == turn);
-        seeds.map(|seed| seed.id.clone()).collect()
+    /// Whether gradient norms are read from the device in this step: every so many, and once for every new seed.
+    fn samples(&self, step: u64) -> bool {
+        let unknown = |turn: Turn, norm: Option<f32>| matches!(turn, Turn::Rides | Turn::Learns) && norm.is_none();
+        step.is_multiple_of(self.settings.training.sample_every)
+            || self.state().seeds.values().any(|seed| {
+                let graft = seed.stage.graft();
+                graft.is_some_and(|graft| unknown(seed.stage.turn(), graft.vitals.gradient_norm))
+            })
     }
 
     /// The optimizer steps of kernels. A seed that was culled in this step has none.
     fn learn(
         &mut self,
         gradients: impl Iterator<Item = (SeedId, GradientsParams)>,
-        step: u64,
+        sampled: bool,
     ) -> BTreeMap<SeedId, Learned> {
         let training = &self.settings.training;
         let mut learned = BTreeMap::new();
@@ -175,7 +109,6 @@ impl<B: GraftBackend> SeedManager<B> {
             let Some(graft) = seed.stage.graft() else { continue };
             let share = if seed.stage.turn() == Turn::Rides { training.straight_through_scale } else { 1.0 };
             let learning_rate = training.learning_rate * (self.rate_scale * graft.lr_scale * share);
-            let sampled = step.is_multiple_of(training.sample_every) || graft.vitals.gradient_norm.is_none();
             let gradient_norm = self.tensors.learn(&id, learning_rate, gradients, sampled);
             learned.insert(id, Learned { learning_rate, gradient_norm });
         }
@@ -183,9 +116,15 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// The step is taken.
-    fn take_step(&mut self, learned: BTreeMap<SeedId, Learned>, report: &mut StepReport) {
+    fn take_step(
+        &mut self,
+        learned: BTreeMap<SeedId, Learned>,
+        host_gradient_norm: Option<f32>,
+        report: &mut StepReport,
+    ) {
         let facts = StepFacts {
             host_loss: report.loss,
+            host_gradient_norm,
             verify_latency: report.timing.verify,
             clean: report.violations.is_empty(),
             learned,
@@ -227,11 +166,18 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 }
 
-fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
+pub(super) fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
     events.into_iter().filter_map(|event| match event {
         Event::SeedStepped(step) => Some(step),
         Event::Moved(_)
         | Event::Judged(_)
+        | Event::Postponed(_)
+        | Event::Leaving { .. }
+        | Event::Idle { .. }
+        | Event::Probed { .. }
+        | Event::Interacted { .. }
+        | Event::HuntBegan { .. }
+        | Event::HuntEnded { .. }
         | Event::Culled { .. }
         | Event::EmbargoEnded(_)
         | Event::BlendConfigured { .. }
@@ -242,17 +188,4 @@ fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
         | Event::Faulted(_)
         | Event::SeedRolledBack { .. } => None,
     })
-}
-
-fn fault(fault: &isolation::Fault) -> Fault {
-    let isolation::Fault { seed, slot, reason, detail } = fault;
-    Fault { seed: seed.clone(), slot: slot.clone(), reason, detail: detail.clone() }
-}
-
-fn violation(violation: &isolation::Violation) -> Violation {
-    let pass = match violation.pass {
-        isolation::Pass::Host => "Host",
-        isolation::Pass::Seed => "Seed",
-    };
-    Violation { seed: violation.seed.clone(), pass, shared: violation.shared.len(), cosine: violation.cosine }
 }

@@ -18,6 +18,7 @@ mod growth;
 mod late_kernels;
 mod lazy;
 mod model;
+mod optimizers;
 mod orders;
 mod ports;
 mod prometheus;

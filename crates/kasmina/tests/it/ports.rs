@@ -56,7 +56,7 @@ fn fake_is_a_train_port() {
 fn culls_what_trains(port: &mut impl CommandPort) -> usize {
     let states = port.seed_states();
     let training = states.iter().filter(|state| state.stage() == SeedStageTraining);
-    training.filter(|state| port.order(Order::Cull { seed: seed(&state.seed_id) }).is_ok()).count()
+    training.filter(|state| port.order(Order::Cull { seed: seed(&state.seed_id), blend_out_steps: 0 }).is_ok()).count()
 }
 
 #[test]
@@ -69,7 +69,10 @@ fn fake_answers_as_its_handle_says() {
     assert_eq!(culls_what_trains(&mut fake), 1);
     let stages: Vec<_> = fake.seed_states().iter().map(SeedState::stage).collect();
     assert_eq!(stages, [SeedStageEmbargoed, SeedStageTraining]);
-    let orders = [(None, Order::Cull { seed: seed("seed-1") }), (None, Order::Cull { seed: seed("seed-2") })];
+    let orders = [
+        (None, Order::Cull { seed: seed("seed-1"), blend_out_steps: 0 }),
+        (None, Order::Cull { seed: seed("seed-2"), blend_out_steps: 0 }),
+    ];
     assert_eq!(handle.take_orders(), orders);
 
     let order = Germinate.order(seed("seed-1"), blueprint("mlp"));

@@ -88,6 +88,14 @@ fn low_rank_matches_the_reference() {
 }
 
 #[test]
+fn scale_on_every_rank_matches_the_reference() {
+    let layers = vec![LayerSpec::Scale { channels: 6 }];
+    agrees::<2>([3, 6], 6, layers.clone());
+    agrees::<3>([2, 4, 6], 6, layers.clone());
+    agrees::<4>([2, 6, 3, 4], 6, layers);
+}
+
+#[test]
 fn input_of_another_rank_is_refused() {
     let kernel = conv();
     assert_eq!(kernel.forward(zeros([2, 3])).unwrap_err(), ShapeError::Rank { expected: 4, got: 2 });

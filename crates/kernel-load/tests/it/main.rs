@@ -2,8 +2,10 @@
 //! test of this binary may draw any.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod blueprints;
 mod common;
 mod forward;
+mod gradients;
 mod late;
 mod library;
 mod module;

@@ -104,6 +104,12 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
             }
             rows(&Reference { shape: x.shape, data: mixed }, "Attention.output")
         }
+        LayerSpec::Scale { channels } => {
+            let gamma = tensor("Scale.gamma");
+            let pixels = if x.shape.len() == 4 { x.shape[2] * x.shape[3] } else { 1 };
+            let data = x.data.iter().enumerate().map(|(index, v)| v * gamma[index / pixels % channels]).collect();
+            Reference { data, shape: x.shape }
+        }
         LayerSpec::Identity {} => x,
     }
 }

@@ -19,12 +19,18 @@ const NOW: Monotonic = Monotonic::from_millis(1_000);
 /// Passes everybody or nobody.
 struct Keeper {
     passes: bool,
+    /// Instead of refusing.
+    postpones: bool,
 }
 
 impl<M: GuardedMove> Gatekeeper<M> for Keeper {
     type Evidence = ();
     fn judge(&self, _: &Subject<'_>, (): &()) -> Finding {
-        if self.passes { Finding::pass() } else { Finding::refuse("closed") }
+        match (self.passes, self.postpones) {
+            (true, _) => Finding::pass(),
+            (false, true) => Finding::postpone("later"),
+            (false, false) => Finding::refuse("closed"),
+        }
     }
 }
 
@@ -50,7 +56,7 @@ fn pass(
         now: Monotonic,
     ) -> Option<Result<(Transition, Verdict), Verdict>> {
         let approach = seed.approach::<M>().ok()?;
-        Some(approach.judge(&Keeper { passes }, &(), now))
+        Some(approach.judge(&Keeper { passes, postpones: false }, &(), now))
     }
     macro_rules! try_moves {
         ($($guarded:ty),*) => {$(
@@ -126,11 +132,14 @@ fn each_of_144_pairs_moves_as_the_table_says() {
                     assert_eq!(advanced.unwrap_err().reason(), "gate_required");
                     assert_eq!(seed, before);
                     let refused = pass(&mut seed, to, false, late).unwrap().unwrap_err();
-                    assert_eq!((refused.passed, refused.gate, refused.reason), (false, gate, "closed"));
+                    assert_eq!((refused.outcome, refused.gate, refused.reason), (Outcome::Refused, gate, "closed"));
                     assert_eq!(seed, before);
                     let (transition, verdict) = pass(&mut seed, to, true, late).unwrap().unwrap();
                     assert_eq!((transition.from, transition.to, transition.gate), (from, to, Some(gate)));
-                    assert_eq!((verdict.passed, verdict.gate, &verdict.seed_id), (true, gate, seed.seed_id()));
+                    assert_eq!(
+                        (verdict.outcome, verdict.gate, &verdict.seed_id),
+                        (Outcome::Passed, gate, seed.seed_id())
+                    );
                     assert_eq!(seed.stage(), to);
                 }
             }
@@ -144,6 +153,17 @@ fn approaching_the_wrong_gate_is_refused() {
     let refused = seed.approach::<Fossilize>().map(|_| ()).unwrap_err();
     assert_eq!(refused.to_string(), "seed-1 cannot go from SEED_STAGE_TRAINING to SEED_STAGE_FOSSILIZED");
     assert_eq!(seed.stage(), SeedStageTraining);
+}
+
+#[test]
+fn postponed_seed_stays_and_passes_when_asked_again() {
+    let mut seed = seed_in(SeedStageShadowing);
+    let before = seed.clone();
+    let gate = |postpones: bool| Keeper { passes: !postpones, postpones };
+    let verdict = seed.approach::<Evaluate>().unwrap().judge(&gate(true), &(), NOW).unwrap_err();
+    assert_eq!((verdict.outcome, verdict.reason, verdict.passed()), (Outcome::Postponed, "later", false));
+    assert_eq!(seed, before);
+    assert!(seed.approach::<Evaluate>().unwrap().judge(&gate(false), &(), NOW).is_ok());
 }
 
 #[test]
@@ -205,7 +225,7 @@ fn verdict_is_written_with_gate_number_and_reason() {
     let verdict = finding.into_verdict(&SeedId::new("seed-1").unwrap(), SeedLifecycleGate::SeedGateG0Sanity);
     let json = serde_json::to_value(&verdict).unwrap();
     assert_eq!((&json["gate"], &json["reason"]), (&(verdict.gate as i32).into(), &"slot_taken".into()));
-    assert_eq!(json["attributes"]["slot"], "mid");
+    assert_eq!((&json["outcome"], &json["attributes"]["slot"]), (&"refused".into(), &"mid".into()));
 }
 
 #[test]

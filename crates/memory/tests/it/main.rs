@@ -64,6 +64,24 @@ fn purged_cache_is_empty_and_counts_what_it_evicted() {
     assert_eq!((stats.entries, stats.bytes, stats.total.hits, stats.total.misses), (0, 0, 1, 1));
 }
 
+#[test]
+fn hit_rate_of_an_interval_forgets_what_was_before() {
+    let mut cache = Cache::new(LIMITS);
+    assert_eq!((cache.stats().total.hit_rate(), cache.stats().ttl), (None, LIMITS.ttl));
+    for _ in 0..6 {
+        cache.get("a", at(0));
+    }
+    let before = cache.stats().total;
+    cache.insert("a", (), 1, at(0)).unwrap();
+    for key in ["a", "a", "a", "b"] {
+        cache.get(key, at(1));
+    }
+    cache.collect(at(20));
+    let since = cache.stats().total - before;
+    assert_eq!((since.hit_rate(), since.insertions, since.evicted.entries()), (Some(0.75), 1, 1));
+    assert_eq!(cache.stats().total.hit_rate(), Some(0.3));
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Wait(u64),

@@ -9,8 +9,12 @@ use kasmina_leyline::{
 use kasmina_safety::{Breaker, BreakerCause, BreakerEvent, BreakerSettings, BreakerSnapshot, UnknownState};
 use proptest::prelude::*;
 
-const SETTINGS: BreakerSettings =
-    BreakerSettings { failure_threshold: 3, timeout: Duration::from_millis(10), success_threshold: 2 };
+const SETTINGS: BreakerSettings = BreakerSettings {
+    failure_threshold: 3,
+    timeout: Duration::from_millis(10),
+    success_threshold: 2,
+    window: Duration::ZERO,
+};
 
 fn at(millis: u64) -> Monotonic {
     Monotonic::from_millis(millis)
@@ -70,6 +74,35 @@ fn success_resets_the_count_of_failures() {
         breaker.record_failure(at(millis));
         breaker.record_success(at(millis));
     }
+    assert_eq!(breaker.state(), CircuitStateClosed);
+}
+
+#[test]
+fn failures_in_the_window_open_whatever_lies_between() {
+    let mut breaker = Breaker::new(BreakerSettings { window: Duration::from_millis(60), ..SETTINGS });
+    for millis in [0, 30] {
+        assert_eq!(breaker.record_failure(at(millis)), None);
+        breaker.record_success(at(millis));
+    }
+    // The first is out of the window by now.
+    assert_eq!(breaker.record_failure(at(60)), None);
+    assert_eq!(breaker.snapshot(at(60)), BreakerSnapshot::Closed { failures: 2 });
+    assert_eq!(breaker.snapshot(at(90)), BreakerSnapshot::Closed { failures: 1 });
+    let mut resumed = Breaker::resumed(breaker.settings(), breaker.snapshot(at(60)), at(1_000));
+    assert_eq!(
+        breaker.record_failure(at(89)),
+        event(CircuitStateClosed, CircuitStateOpen, BreakerCause::Failures(3), 89)
+    );
+    assert!(resumed.record_failure(at(1_059)).is_some(), "what was counted goes on counting");
+}
+
+#[test]
+fn closed_breaker_has_forgotten_its_window() {
+    let mut breaker = Breaker::new(BreakerSettings { window: Duration::from_secs(60), ..SETTINGS });
+    breaker.record_failure(at(0));
+    breaker.record_failure(at(0));
+    breaker.force(CircuitStateClosed, at(1)).unwrap();
+    assert_eq!(breaker.record_failure(at(2)), None);
     assert_eq!(breaker.state(), CircuitStateClosed);
 }
 
@@ -196,7 +229,7 @@ proptest! {
         steps in prop::collection::vec(step(), 0..80),
     ) {
         let timeout = Duration::from_millis(timeout);
-        let settings = BreakerSettings { failure_threshold, timeout, success_threshold };
+        let settings = BreakerSettings { failure_threshold, timeout, success_threshold, window: Duration::ZERO };
         let mut breaker = Breaker::new(settings);
         let mut model = Model { state: CircuitStateClosed, entered: 0, since: Vec::new() };
         let mut now = 0;

@@ -1,9 +1,11 @@
 //! Packets, lanes and sinks; the text of a scrape, and scrapes over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod aside;
 mod bridge;
 mod conformance;
 mod http;
+mod names;
 mod packets;
 mod prometheus;
 mod reporter;

@@ -31,14 +31,6 @@ fn indicator<'a>(packet: &'a TelemetryPacket, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn names_are_unique_and_every_row_is_complete() {
-    let names: BTreeSet<_> = EVENTS.iter().map(|e| e.name).chain(METRICS.iter().map(|m| m.name)).collect();
-    assert_eq!(names.len(), EVENTS.len() + METRICS.len(), "a name stands twice");
-    assert!(EVENTS.iter().all(|event| event.meaning.ends_with('.')));
-    assert!(METRICS.iter().all(|metric| metric.meaning.ends_with('.') && !metric.unit.is_empty()));
-}
-
-#[test]
 fn one_packet_per_seed_with_the_priority_of_its_gravest_event() {
     let mut assembler = assembler(64);
     assembler.event(Some(&seed("a")), Event::new(SEED_STATE).with("to", "TRAINING"));
@@ -260,29 +252,4 @@ fn events_keep_their_order_and_the_oldest_ordinary_one_is_dropped() {
     let names: Vec<_> = packets[0].events.iter().map(|event| event.description.as_str()).collect();
     assert_eq!(names, ["gate_failure", "resume", "breaker_open", "seed_queue_dropped"]);
     assert_eq!(packets[0].events[3].attributes["count"], "2");
-}
-
-#[test]
-fn draft_has_id_and_critical_events_of_its_packet() {
-    let seed = SeedId::new("seed-1").unwrap();
-    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64).resumed("2");
-    let now = UnixTime::from_millis(5);
-    assembler.event(None, Event::new(names::MEMORY_GC));
-    assert!(assembler.draft_critical(1, now).is_empty());
-    assembler.event(Some(&seed), Event::new(names::GATE_FAILURE).with("reason", "first"));
-    let drafts = assembler.draft_critical(1, now);
-    assert_eq!((drafts.len(), drafts[0].events.len()), (1, 1));
-    assert!(assembler.draft_critical(1, now).is_empty(), "nothing new");
-    assembler.event(Some(&seed), Event::new(names::GATE_EVENT));
-    assert!(assembler.draft_critical(1, now).is_empty(), "nothing critical that is new");
-    assembler.event(Some(&seed), Event::new(names::GATE_FAILURE).with("reason", "second"));
-    let again = assembler.draft_critical(1, now);
-    assert_eq!((&again[0].packet_id, again[0].events.len()), (&drafts[0].packet_id, 3));
-
-    let packets = assembler.assemble(1, now);
-    let of_seed = packets.iter().find(|packet| packet.packet_id == drafts[0].packet_id).unwrap();
-    assert_eq!(of_seed.events, again[0].events);
-    assert_eq!(packets.len(), 2);
-    assert_ne!(packets[0].packet_id, packets[1].packet_id);
-    assert!(packets.iter().all(|packet| packet.packet_id.starts_with("run-7-2-")));
 }

@@ -26,6 +26,7 @@ fn text_is_the_golden_one() {
         assembler.metric(Some(&SeedId::new("seed-1").unwrap()), Metric::new(ISOLATION_VIOLATIONS, 2.0));
         assembler.metric(None, Metric::new(HOST_LOSS, -1.5e-9 * step as f64));
         assembler.metric(None, Metric::new(CACHE_HITS, 1e21));
+        assembler.count(Metric::new(COMMANDS_REJECTED, 3.0).with("reason", "malformed"));
         assembler.metric(None, Metric::new(BREAKER_STATE, 2.0).with("breaker", "kernels"));
         assembler.metric(None, Metric::new(BREAKER_STATE, 1.0).with("breaker", "isolation"));
         assembler
@@ -230,7 +231,10 @@ fn parse(text: &str) -> BTreeMap<Series, f64> {
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').expect("a kind");
             assert!(name == helped && families.insert(name), "{line}");
-            assert_eq!(kind, if name.ends_with("_total") { "counter" } else { "gauge" });
+            let known = METRICS.iter().find(|metric| metric.name.replace('.', "_") == name);
+            let counts = known.is_none_or(|metric| metric.kind == Kind::Counter);
+            assert_eq!(kind, if counts { "counter" } else { "gauge" });
+            assert!(!name.ends_with("_total") || counts, "{name} is called a counter");
             family = name;
         } else {
             let read = sample(line);

@@ -1,7 +1,11 @@
 //! What is drafted, emitted and delivered.
 
-use kasmina_leyline::{CommandId, SeedId, TrainingRunId, UnixTime, v1::TelemetryPacket};
-use kasmina_telemetry::{Assembler, Event, Reporter, doubles::MemorySink, names};
+use kasmina_leyline::{
+    CommandId, SeedId, TrainingRunId, UnixTime,
+    v1::{HealthStatus, TelemetryPacket},
+};
+use kasmina_telemetry::{Assembler, Event, Flushed, Health, Metric, Reporter, doubles::MemorySink, names};
+use prost::Message;
 
 const NOW: UnixTime = UnixTime::from_millis(1);
 
@@ -46,6 +50,9 @@ fn rejections_are_one_event_for_each_reason() {
     (0..1000).for_each(|n| reporter.rejected("stale_command", Some(&CommandId::new(format!("c-{n}")).unwrap())));
     assert_eq!(reporter.draft(1, NOW, |_| {}).packets(), [], "what anybody can cause goes into no journal");
     let packets = flush(&mut reporter, &sink);
+    let totals = packets[0].metrics.iter().filter(|metric| metric.name == "kasmina.commands.rejected_total");
+    let totals: Vec<_> = totals.map(|metric| (metric.attributes["reason"].as_str(), metric.value)).collect();
+    assert_eq!(totals, [("malformed", 1e3), ("nonce_replayed", 1e3), ("stale_command", 1e3)]);
     let events: Vec<_> = packets.iter().flat_map(|packet| &packet.events).collect();
     let said: Vec<_> = events
         .iter()
@@ -72,4 +79,157 @@ fn packet_that_a_sink_refuses_is_due_and_not_delivered() {
     assert_eq!(reporter.packets(&seed), (1, 1));
     reporter.count_packets_from_here(&seed);
     assert_eq!(reporter.packets(&seed), (0, 0));
+}
+
+/// The sum of what is drafted, if nothing is flushed in between.
+fn drafted(critical: usize) -> usize {
+    let (mut reporter, _sink) = reporter();
+    let mut bytes = 0;
+    for place in 0..critical {
+        let gate = Event::new(names::GATE_FAILURE).with("reason", "loss_rising");
+        let draft = reporter.draft(1, NOW, |to| to.event(None, gate));
+        assert_eq!(draft.packets().len(), 1);
+        bytes += draft.packets()[0].encoded_len();
+        reporter.adopt(draft, vec![place as u64]);
+    }
+    bytes
+}
+
+#[test]
+fn drafts_without_a_flush_cost_the_same_each_time() {
+    let (few, many) = (drafted(100), drafted(1_000));
+    assert!(many < few * 11, "{few} bytes for 100 drafts, {many} bytes for 1,000");
+}
+
+#[test]
+fn draft_has_everything_about_its_seed_and_leaves_the_rest() {
+    let (mut reporter, sink) = reporter();
+    let (a, b) = (SeedId::new("a").unwrap(), SeedId::new("b").unwrap());
+    reporter.emit(Some(&a), Event::new(names::PAUSE));
+    reporter.emit(Some(&b), Event::new(names::PAUSE));
+    reporter.metric(Some(&a), Metric::new(names::SEED_ALPHA, 0.5));
+    let draft = reporter.draft(1, NOW, |to| {
+        to.event(Some(&a), Event::new(names::GATE_FAILURE));
+        to.event(Some(&b), Event::new(names::RESUME));
+    });
+    let names =
+        |packet: &TelemetryPacket| packet.events.iter().map(|event| event.description.clone()).collect::<Vec<_>>();
+    assert_eq!((draft.packets().len(), names(&draft.packets()[0])), (1, vec!["pause".into(), "gate_failure".into()]));
+    let sealed = draft.packets()[0].clone();
+    reporter.adopt(draft, vec![7]);
+    reporter.emit(Some(&a), Event::new(names::RESUME));
+    assert_eq!(reporter.packets(&a), (1, 0));
+    let packets = flush(&mut reporter, &sink);
+    let said: Vec<_> = packets.iter().map(names).collect();
+    assert_eq!(
+        (&packets[0], said[1..].to_vec()),
+        (&*sealed, vec![vec!["resume".to_owned()], vec!["pause".into(), "resume".into()]])
+    );
+    assert_eq!(reporter.packets(&a), (2, 2));
+}
+
+#[test]
+fn draft_without_a_place_in_a_journal_waits_for_the_flush() {
+    let (mut reporter, sink) = reporter();
+    for _ in 0..2 {
+        let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+        reporter.adopt(draft, Vec::new());
+    }
+    reporter.set_journaled(false);
+    let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+    assert_eq!(draft.packets(), []);
+    reporter.adopt(draft, Vec::new());
+    let packets = flush(&mut reporter, &sink);
+    assert_eq!((packets.len(), packets[0].events.len()), (1, 3));
+}
+
+#[test]
+fn health_lasts_until_it_is_set_again() {
+    let (mut reporter, sink) = reporter();
+    let seed = SeedId::new("a").unwrap();
+    let mut said = |health: Option<Health>, event| {
+        health.into_iter().for_each(|health| reporter.set_health(health));
+        reporter.emit(Some(&seed), Event::new(event));
+        let health = flush(&mut reporter, &sink)[0].system_health.clone().unwrap();
+        (health.status(), health.summary)
+    };
+    let row = |status, summary: &str| (status, summary.to_owned());
+    assert_eq!(said(None, names::PAUSE), row(HealthStatus::Healthy, "pause"));
+    let open = Health::Unhealthy("breaker kernels is open".to_owned());
+    assert_eq!(said(Some(open), names::PAUSE), row(HealthStatus::Unhealthy, "breaker kernels is open"));
+    assert_eq!(said(None, names::SEED_CULLED), row(HealthStatus::Unhealthy, "breaker kernels is open"));
+    let slow = Health::Degraded("blend latency of a".to_owned());
+    assert_eq!(said(Some(slow), names::PAUSE), row(HealthStatus::Degraded, "blend latency of a"));
+    assert_eq!(said(None, names::GATE_FAILURE), row(HealthStatus::Unhealthy, "gate_failure"));
+    assert_eq!(said(Some(Health::Healthy), names::PAUSE), row(HealthStatus::Healthy, "pause"));
+}
+
+#[test]
+fn summary_says_what_the_interval_held() {
+    let (mut reporter, sink) = reporter();
+    let mut summary = Vec::new();
+    for step in 0..=2 * Reporter::SUMMARY_EVERY {
+        let value = if step == 3 { f64::NAN } else { step as f64 };
+        reporter.metric(None, Metric::new(names::HOST_LOSS, value));
+        let packets = flush(&mut reporter, &sink);
+        let points = packets[0].metrics.iter().filter(|point| point.name == "kasmina.host.loss");
+        let said: Vec<_> =
+            points.filter_map(|point| Some((point.attributes.get(names::STATISTIC)?.clone(), point.value))).collect();
+        summary.extend((!said.is_empty()).then_some((step, said)));
+    }
+    let row = |values: [f64; 5]| names::STATISTICS.map(str::to_owned).into_iter().zip(values).collect::<Vec<_>>();
+    // 0 to 100 without the third, and 101 to 200.
+    let (first, second) = (row([100.0, 50.47, 0.0, 100.0, 95.0]), row([100.0, 150.5, 101.0, 200.0, 195.0]));
+    assert_eq!(summary, [(100, first), (200, second)]);
+}
+
+#[test]
+fn counter_stands_in_a_packet_when_it_has_grown() {
+    let (mut reporter, sink) = reporter();
+    let accepted = || Metric::new(names::COMMANDS_ACCEPTED, 1);
+    let draft = reporter.draft(1, NOW, |to| to.count(accepted()));
+    drop(draft);
+    assert_eq!(flush(&mut reporter, &sink), []);
+    for total in [2.0, 4.0] {
+        for _ in 0..2 {
+            let draft = reporter.draft(1, NOW, |to| to.count(accepted()));
+            reporter.adopt(draft, Vec::new());
+        }
+        assert_eq!(flush(&mut reporter, &sink)[0].metrics[0].value, total);
+        assert_eq!(flush(&mut reporter, &sink), []);
+    }
+}
+
+#[test]
+fn flush_failed_if_every_sink_is_down() {
+    let (one, other) = (MemorySink::default(), MemorySink::default());
+    let assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    let mut reporter = Reporter::new(assembler, vec![Box::new(one.clone()), Box::new(other.clone())], 100);
+    let mut flush = |down: [bool; 2]| {
+        one.set_down(down[0]);
+        other.set_down(down[1]);
+        reporter.emit(None, Event::new(names::PAUSE));
+        reporter.flush(1, NOW, &mut |_| None)
+    };
+    assert_eq!(flush([false, false]), Flushed { failed: false, down: 0, delivered: 2 });
+    assert_eq!(flush([true, false]), Flushed { failed: false, down: 1, delivered: 1 });
+    assert!(flush([true, true]).failed);
+    assert_eq!(flush([false, false]).down, 0);
+    assert_eq!(other.take().len(), 4, "it gets what it has missed");
+}
+
+#[test]
+fn flood_of_names_fills_no_memory() {
+    let sink = MemorySink::default();
+    let assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    let mut reporter = Reporter::new(assembler, vec![Box::new(sink.clone())], 2_000);
+    for number in 0..3_000 {
+        let seed = SeedId::new(format!("made-up-{number}")).unwrap();
+        reporter.emit(Some(&seed), Event::new(names::COMMAND_REFUSED));
+    }
+    let packets = flush(&mut reporter, &sink);
+    assert_eq!(packets.len(), Assembler::MOST_SEEDS + 1);
+    let events: usize = packets.iter().map(|packet| packet.events.len()).sum();
+    assert_eq!(events, Assembler::MOST_SEEDS + 64 + 1);
+    assert_eq!(packets[0].events[64].attributes["count"], (3_000 - Assembler::MOST_SEEDS - 64).to_string());
 }

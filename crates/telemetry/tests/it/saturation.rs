@@ -24,6 +24,7 @@ fn flood_loses_no_critical_packet_and_counts_the_others() {
         lanes.push(packet(id, if critical { TelemetryLevel::Critical } else { TelemetryLevel::Info }));
         model.push(critical);
         if id.is_multiple_of(7) {
+            sink.drains += 1;
             let drained = lanes.drain(&mut sink);
             assert_eq!(drained.error.is_none(), lanes.waiting() == (0, 0));
             model.delivered(arrived.take(drained.delivered));
@@ -35,21 +36,21 @@ fn flood_loses_no_critical_packet_and_counts_the_others() {
         longest_emergency > 2 * CAPACITY,
         "the outages were too short to show that the emergency lane has no bound"
     );
-    assert!(sink.refused > 10 * sink.taken, "the sink took {} and refused {}", sink.taken, sink.refused);
+    assert!(sink.refused > 4 * sink.taken, "the sink took {} and refused {}", sink.taken, sink.refused);
 
     sink.back = true;
     model.delivered(arrived.take(lanes.drain(&mut sink).delivered));
     assert_eq!((lanes.waiting(), model.waiting), ((0, 0), (0, 0)));
     assert_eq!(arrived.critical.len(), CRITICAL);
     assert_eq!(arrived.info.len() as u64 + lanes.dropped(), INFO as u64);
-    assert!(lanes.dropped() > 900_000, "{} dropped", lanes.dropped());
+    assert!(lanes.dropped() > 850_000, "{} dropped", lanes.dropped());
     assert!(arrived.critical.is_sorted_by(|a, b| a < b) && arrived.info.is_sorted_by(|a, b| a < b), "out of order");
 }
 
-/// Away in seven of eight spells; in the eighth it takes every other packet.
+/// Away in seven of eight spells.
 #[derive(Default)]
 struct Away {
-    offered: usize,
+    drains: usize,
     taken: usize,
     refused: usize,
     back: bool,
@@ -57,8 +58,7 @@ struct Away {
 
 impl Sink for Away {
     fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
-        self.offered += 1;
-        if self.back || ((self.offered / 2_000) % 8 == 7 && self.offered.is_multiple_of(2)) {
+        if self.back || (self.drains / 2_000) % 8 == 7 {
             self.taken += 1;
             return Ok(());
         }
@@ -141,14 +141,14 @@ fn spilled_packets_leave_memory_and_arrive_in_order() {
         recalled.push(place);
         journal.get(&place).filter(|_| place != 103).cloned()
     });
-    assert_eq!((drained.delivered.len(), recalled), (3, vec![102, 103]));
+    assert_eq!((drained.delivered.len(), recalled, drained.down), (6, vec![102, 103, 104, 105], false));
     assert_eq!(
         drained.error.unwrap().to_string(),
         "the emergency sink did not take the packet: record 103 cannot be read"
     );
     let drained = lanes.drain_with(&mut sink, &mut |place| journal.get(&place).cloned());
     let ids: Vec<_> = drained.delivered.into_iter().map(|packet| packet.packet_id.clone()).collect();
-    assert_eq!(ids, ["3", "4", "5", "6"]);
+    assert_eq!(ids, ["3"]);
     assert_eq!(lanes.waiting(), (0, 0));
 }
 
@@ -166,7 +166,7 @@ fn packets_of_an_earlier_process_arrive_first() {
 }
 
 #[test]
-fn critical_flood_of_one_seed_is_collected_without_a_scan() {
+fn critical_flood_of_one_seed_is_counted_without_a_scan() {
     let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
     // 200,000 events: a scan of the queue for each would take 20,000,000,000 looks.
     for _ in 0..200_000 {
@@ -174,6 +174,7 @@ fn critical_flood_of_one_seed_is_collected_without_a_scan() {
     }
     assembler.event(None, Event::new(names::PAUSE));
     let packets = assembler.assemble(1, UnixTime::default());
-    let dropped = packets[0].events.last().unwrap();
-    assert_eq!((packets[0].events.len(), dropped.description.as_str()), (200_001, "seed_queue_dropped"));
+    let counts: Vec<_> = packets[0].events.iter().rev().take(3).map(|event| event.attributes.get("count")).collect();
+    assert_eq!(packets[0].events.len(), 1_002);
+    assert_eq!(counts, [Some(&"1".to_owned()), Some(&"199000".to_owned()), None]);
 }

@@ -1,0 +1,8 @@
+//! Plain operations of LibTorch.
+
+use burn::backend::LibTorch;
+use burn::tensor::backend::Backend;
+
+use crate::BlendBackend;
+
+impl<E> BlendBackend for LibTorch<E> where Self: Backend {}

@@ -1,0 +1,97 @@
+//! What the shell should measure of the seeds in a step, beside training them.
+
+use kasmina_leyline::SeedId;
+
+use crate::{
+    seed::{Seed, Stage},
+    settings::EngineSettings,
+    state::State,
+};
+
+/// Something to be measured in a step, after the learning pass. The answer is an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measurement {
+    /// The network's loss on the batch with this seed and without it: [`Input::Probe`](crate::Input::Probe).
+    Probe(SeedId),
+    /// Its loss without both, without each, and with all: [`Input::Interaction`](crate::Input::Interaction).
+    Interaction(SeedId, SeedId),
+    /// Two real passes, with this seed paused and without it: [`Input::PauseProof`](crate::Input::PauseProof).
+    PauseProof(SeedId),
+}
+
+/// Measurements before one of them is an interaction.
+const PROBES_TO_AN_INTERACTION: u64 = 3;
+/// The interaction's four forwards are as many as two probes', so the turn after it is left out.
+const CYCLE: u64 = PROBES_TO_AN_INTERACTION + 2;
+/// With more live seeds, their pairs would take too long to come round.
+const MOST_PAIRED: usize = 4;
+
+impl State {
+    /// What the shell should measure in step `step` (counted from 1), in this order: probes, interactions, pause proofs.
+    ///
+    /// There is a turn every `settings.probe_every` steps. As a rule it is the probe of one seed: of those in SHADOWING and
+    /// PROBATIONARY in rotation, or, if there are none, of those in BLENDING. If two to four seeds are in the live network, every
+    /// fourth turn is the interaction of two of them, and the turn after that is left out. A probe is two forwards, or one if the learning pass
+    /// of the step gave the other loss; an interaction is four, or three. So at the default of 2 it is at most one extra forward a
+    /// step on average.
+    ///
+    /// Two things come on top, both rare: while a hunt is on, a probe of every live seed instead of the turn; and the pause proof of each
+    /// seed in BLENDING, once, when alpha is 1.
+    #[must_use]
+    pub fn measurements(&self, step: u64, settings: &EngineSettings) -> Vec<Measurement> {
+        let mut measurements = if self.run.hunt.is_some() {
+            self.ids(|seed| seed.stage.is_live()).into_iter().map(Measurement::Probe).collect()
+        } else {
+            self.turn(step, settings.probe_every.max(1)).into_iter().collect::<Vec<_>>()
+        };
+        measurements.extend(self.ids(awaits_pause_proof).into_iter().map(Measurement::PauseProof));
+        measurements
+    }
+
+    fn turn(&self, step: u64, every: u64) -> Option<Measurement> {
+        if !step.is_multiple_of(every) {
+            return None;
+        }
+        let (cycle, place) = (step / every / CYCLE, step / every % CYCLE);
+        let live = self.ids(|seed| seed.stage.is_live() && seed.stage.leaving().is_none());
+        let pairs = if live.len() <= MOST_PAIRED { pairs(&live) } else { Vec::new() };
+        if let (Some((one, other)), PROBES_TO_AN_INTERACTION..) = (nth(&pairs, cycle), place) {
+            let due = place == PROBES_TO_AN_INTERACTION;
+            return due.then(|| Measurement::Interaction((*one).clone(), (*other).clone()));
+        }
+        let (probes, number) = if pairs.is_empty() { (CYCLE, place) } else { (PROBES_TO_AN_INTERACTION, place) };
+        let mut candidates = self.ids(is_on_trial);
+        if candidates.is_empty() {
+            candidates = self.ids(|seed| matches!(seed.stage, Stage::Blending(..)) && may_be_probed(seed));
+        }
+        nth(&candidates, cycle * probes + number).cloned().map(Measurement::Probe)
+    }
+
+    fn ids(&self, wanted: impl Fn(&Seed) -> bool) -> Vec<SeedId> {
+        self.seeds.values().filter(|seed| wanted(seed)).map(|seed| seed.id.clone()).collect()
+    }
+}
+
+fn may_be_probed(seed: &Seed) -> bool {
+    seed.stage.graft().is_some_and(|graft| !graft.paused && graft.leaving.is_none())
+}
+
+fn is_on_trial(seed: &Seed) -> bool {
+    matches!(seed.stage, Stage::Shadowing(..) | Stage::Probationary(..)) && may_be_probed(seed)
+}
+
+fn awaits_pause_proof(seed: &Seed) -> bool {
+    may_be_probed(seed)
+        && matches!(&seed.stage, Stage::Blending(_, blend) if blend.pause_proven.is_none() && blend.is_complete())
+}
+
+fn pairs(ids: &[SeedId]) -> Vec<(&SeedId, &SeedId)> {
+    let after = |index: usize| ids.iter().skip(index + 1);
+    ids.iter().enumerate().flat_map(|(index, one)| after(index).map(move |other| (one, other))).collect()
+}
+
+/// The `number`-th of `all`, counted round and round.
+fn nth<T>(all: &[T], number: u64) -> Option<&T> {
+    let length = u64::try_from(all.len()).ok().filter(|length| *length > 0)?;
+    all.get(usize::try_from(number % length).ok()?)
+}

@@ -1,0 +1,155 @@
+//! A loss of the blend that misbehaves, and whose fault it is.
+
+use std::collections::BTreeMap;
+
+use kasmina_engine::{Event, Measurement};
+use kasmina_leyline::{
+    SeedId,
+    v1::SeedLifecycleStage::{self, *},
+};
+
+use crate::world::{Trouble, World, seed};
+
+const FOUR: [(&str, &str); 4] = [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")];
+
+/// These seeds in BLENDING, with more losses than G2 needs, all of them of 1.
+fn blending(seeds: &[(&str, &str)]) -> World {
+    let mut world = World::strict(seeds);
+    for (id, _) in seeds {
+        world.grow(&seed(id), SeedStageTraining);
+    }
+    (0..8).for_each(|_| drop(world.plain_step()));
+    for (id, _) in seeds {
+        world.grow(&seed(id), SeedStageBlending);
+    }
+    (0..8).for_each(|_| drop(world.plain_step()));
+    world
+}
+
+/// Steps with a loss that rises, until a hunt is on.
+fn rise(world: &mut World) {
+    for _ in 0..40 {
+        world.luck.seed_loss *= 1.5;
+        world.plain_step();
+        if world.engine.state().run.hunt.is_some() {
+            return;
+        }
+    }
+    panic!("nobody noticed");
+}
+
+/// The step after that, in which the seeds change the loss by this much.
+fn probe(world: &mut World, differences: &[(&str, f32)]) -> Vec<Event> {
+    let differences: BTreeMap<_, _> = differences.iter().map(|(id, by)| (seed(id), *by)).collect();
+    let trouble = Trouble { differences, ..Trouble::default() };
+    world.step(&trouble).into_iter().flat_map(|decision| decision.events).collect()
+}
+
+fn stages(world: &World) -> Vec<SeedLifecycleStage> {
+    world.engine.state().seeds.values().map(|seed| seed.stage.leyline()).collect()
+}
+
+fn losses(world: &World, id: &SeedId) -> usize {
+    world.engine.state().seeds[id].stage.graft().unwrap().vitals.losses.len()
+}
+
+#[test]
+fn one_bad_seed_among_four_is_the_one_that_is_culled() {
+    for bad in ["a", "b", "c", "d"] {
+        let mut world = blending(&FOUR);
+        rise(&mut world);
+        assert_eq!(stages(&world), [SeedStageBlending; 4], "a trend alone culls nobody");
+        let state = world.engine.state();
+        let wanted = state.measurements(state.run.step + 1, world.engine.settings());
+        let all: Vec<_> = FOUR.iter().map(|(id, _)| Measurement::Probe(seed(id))).collect();
+        assert_eq!(wanted, all);
+
+        let differences = FOUR.map(|(id, _)| (id, if id == bad { -3.0 } else { 0.2 }));
+        let events = probe(&mut world, &differences);
+        assert!(events.contains(&Event::HuntEnded { culled: Some(seed(bad)) }), "{events:?}");
+        assert!(events.contains(&Event::Culled { seed: seed(bad), why: "loss_rising" }));
+        for (id, _) in FOUR {
+            let (stage, culled) = (world.stage(&seed(id)), id == bad);
+            assert_eq!(stage == SeedStageBlending, !culled, "{id}");
+            assert!(culled || losses(&world, &seed(id)) == 0, "the windows start anew");
+        }
+        world.luck.seed_loss = 0.9;
+        (0..200).for_each(|_| drop(world.plain_step()));
+        assert_eq!(stages(&world).iter().filter(|stage| **stage == SeedStageBlending).count(), 3);
+    }
+}
+
+#[test]
+fn worst_of_two_bad_seeds_goes_first() {
+    let mut world = blending(&FOUR);
+    rise(&mut world);
+    probe(&mut world, &[("a", -1.0), ("b", 0.5), ("c", -2.0), ("d", 0.0)]);
+    assert_eq!(stages(&world), [SeedStageBlending, SeedStageBlending, SeedStageEmbargoed, SeedStageBlending]);
+    rise(&mut world);
+    probe(&mut world, &[("a", -1.0), ("b", 0.5), ("d", 0.0)]);
+    assert_eq!(stages(&world), [SeedStageEmbargoed, SeedStageBlending, SeedStageEmbargoed, SeedStageBlending]);
+}
+
+#[test]
+fn rise_that_no_seed_makes_worse_culls_nobody() {
+    let mut world = blending(&FOUR);
+    for _ in 0..3 {
+        rise(&mut world);
+        let events = probe(&mut world, &[("a", 0.1), ("b", 0.0), ("c", 0.3), ("d", 0.2)]);
+        assert!(events.contains(&Event::HuntEnded { culled: None }), "{events:?}");
+        assert_eq!(losses(&world, &seed("a")), 0);
+        world.luck.seed_loss = 0.9;
+        (0..8).for_each(|_| drop(world.plain_step()));
+    }
+    assert_eq!(stages(&world), [SeedStageBlending; 4]);
+}
+
+#[test]
+fn single_seed_is_culled_only_if_it_makes_the_loss_worse() {
+    for (difference, expected) in [(-0.1, SeedStageEmbargoed), (0.0, SeedStageBlending), (0.1, SeedStageBlending)] {
+        let mut world = blending(&FOUR[..1]);
+        rise(&mut world);
+        probe(&mut world, &[("a", difference)]);
+        assert_eq!(world.stage(&seed("a")), expected, "{difference}");
+    }
+}
+
+#[test]
+fn loss_that_swings_is_hunted_too() {
+    let mut world = blending(&FOUR);
+    for step in 0..200 {
+        world.luck.seed_loss = [0.001, 9.0][step % 2];
+        world.plain_step();
+        if world.engine.state().run.hunt.is_some() {
+            break;
+        }
+    }
+    world.luck.seed_loss = 0.9;
+    let events = probe(&mut world, &[("b", -1.0)]);
+    assert!(events.contains(&Event::Culled { seed: seed("b"), why: "loss_oscillating" }), "{events:?}");
+}
+
+#[test]
+fn hunt_waits_for_a_probe_that_says_something() {
+    let mut world = blending(&FOUR[..2]);
+    rise(&mut world);
+    let loss = std::mem::replace(&mut world.luck.loss, f32::NAN);
+    (0..3).for_each(|_| drop(world.plain_step()));
+    assert!(world.engine.state().run.hunt.is_some(), "nothing was measured");
+    assert_eq!(stages(&world), [SeedStageBlending; 2]);
+    world.luck.loss = loss;
+    probe(&mut world, &[("a", -1.0), ("b", 1.0)]);
+    assert_eq!(stages(&world), [SeedStageEmbargoed, SeedStageBlending]);
+}
+
+#[test]
+fn hunt_outlives_the_process_and_can_find_a_probationary_seed() {
+    let mut world = World::new();
+    world.grow(&seed("c"), SeedStageProbationary);
+    world.grow(&seed("a"), SeedStageBlending);
+    rise(&mut world);
+    world.restart();
+    assert!(world.engine.state().run.hunt.is_some());
+    probe(&mut world, &[("a", 0.5), ("c", -0.5)]);
+    assert_eq!((world.stage(&seed("a")), world.stage(&seed("c"))), (SeedStageBlending, SeedStageEmbargoed));
+}

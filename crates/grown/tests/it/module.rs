@@ -1,0 +1,61 @@
+//! What Burn does to modules keeps the fossils and what is known about them.
+
+use burn::backend::Flex;
+use burn::module::{AutodiffModule, Module};
+use burn::record::{BinBytesRecorder, FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
+use kasmina_grown::Grown;
+
+use crate::common::{Host, Train, answers, fossil, grown, spec, trained};
+
+fn is_complete<B: burn::tensor::backend::Backend>(grown: &Grown<B, Host<B>>) {
+    let specs: Vec<_> = grown.fossils().iter().map(|fossil| fossil.spec().clone()).collect();
+    assert_eq!(specs, [spec("seed-1", "mid"), spec("second", "late")]);
+}
+
+#[test]
+fn valid_from_inner_clone_and_fork_keep_all_of_it() {
+    let network = trained();
+    let expected = answers(&network.valid());
+    is_complete(&network.valid());
+    let back = Grown::<Train, Host<Train>>::from_inner(network.valid());
+    is_complete(&back);
+    assert_eq!(answers(&back.valid()), expected);
+    let forked = network.clone().fork(&Default::default());
+    is_complete(&forked);
+    assert_eq!(answers(&forked.valid()), expected);
+    let moved = network.valid().to_device(&Default::default());
+    is_complete(&moved);
+    assert_eq!(answers(&moved), expected);
+    assert_eq!(
+        network.num_params(),
+        network.host.num_params() + network.fossils().iter().map(Module::num_params).sum::<usize>()
+    );
+}
+
+#[test]
+fn record_file_of_the_same_structure_loads() {
+    let directory = tempfile::tempdir().unwrap();
+    let recorder = NamedMpkFileRecorder::<FullPrecisionSettings>::new();
+    let network = trained();
+    network.clone().save_file(directory.path().join("network"), &recorder).unwrap();
+    let loaded = grown::<Flex>().load_file(directory.path().join("network"), &recorder, &Default::default()).unwrap();
+    is_complete(&loaded);
+    assert_eq!(answers(&loaded), answers(&network.valid()));
+}
+
+#[test]
+fn record_of_fossils_holds_their_weights() {
+    let recorder = BinBytesRecorder::<FullPrecisionSettings>::new();
+    let network = trained().valid();
+    let bytes = Recorder::<Flex>::record(&recorder, network.clone().into_record(), ()).unwrap();
+    let record = Recorder::<Flex>::load(&recorder, bytes, &Default::default()).unwrap();
+    assert_eq!(answers(&grown::<Flex>().load_record(record)), answers(&network));
+}
+
+#[test]
+fn second_fossil_of_a_seed_is_refused() {
+    let mut network = grown::<Flex>();
+    let error = network.push(fossil("seed-1", "late")).unwrap_err();
+    assert_eq!(error.reason(), "seed_twice");
+    is_complete(&network);
+}

@@ -1,0 +1,185 @@
+//! The passes of a step, and the facts that they show.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use burn::{module::AutodiffModule, optim::GradientsParams, tensor::Tensor};
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{
+    Input, Measurement,
+    input::{self, Fault, HostPassFacts, LearningFacts, ProbeFacts, Violation},
+};
+use kasmina_isolation::{
+    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, StepRng, host_pass,
+    learning_pass, measure, prove_pause,
+};
+use kasmina_leyline::SeedId;
+
+use super::step::steps_of;
+use crate::{error::StepError, manager::SeedManager, report::StepReport};
+
+/// A batch and the host that it is run on.
+struct On<'a, B: GraftBackend, H, F> {
+    host: &'a H,
+    forward: &'a F,
+    pass: &'a HostPass<B>,
+    /// The loss of the live view, if the learning pass has shown it.
+    live: Option<f32>,
+}
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// The host's pass, and what follows from it for the seeds in it.
+    pub(super) fn host_pass<H: AutodiffModule<B>>(
+        &mut self,
+        host: &H,
+        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        report: &mut StepReport,
+    ) -> Result<HostPass<B>, StepError> {
+        let (seed, step) = (self.rng_seed, self.engine.state().run.step);
+        let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
+        let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
+        let pass = match passed {
+            Ok(pass) => pass,
+            Err(HostPassError { cause, faults }) => {
+                self.act(Input::HostPassFailed(faults.iter().map(fault).collect()));
+                return Err(StepError::of(cause, report.step));
+            }
+        };
+        (report.loss, report.timing.host, report.timing.verify) = (pass.loss, pass.pass_time, pass.verify_time);
+        self.tensors.learn_slots(pass.trace.shapes.clone());
+        let facts = HostPassFacts {
+            faults: pass.trace.faults.iter().map(fault).collect(),
+            violations: pass.violations.iter().map(violation).collect(),
+            idle: idle(&pass.idle),
+        };
+        report.violations.clone_from(&pass.violations);
+        self.act(Input::HostPass(facts));
+        Ok(pass)
+    }
+
+    /// The pass in which seeds learn, and the measurements that are due. Gives the gradients of those that learned.
+    pub(super) fn seeds_pass<H: AutodiffModule<B>>(
+        &mut self,
+        host: &H,
+        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        pass: &HostPass<B>,
+        report: &mut StepReport,
+    ) -> Vec<(SeedId, GradientsParams)> {
+        let learned = learning_pass(host, forward, &self.cast(), pass, self.tensors.registry(), &self.rng());
+        let mut on = On { host, forward, pass, live: None };
+        let mut gradients = Vec::new();
+        if let Some(learned) = learned {
+            report.timing.seeds += learned.pass_time;
+            report.timing.verify += learned.verify_time;
+            report.violations.extend(learned.violations.clone());
+            // With these, not all that live had a part in the loss.
+            let whole = learned.culprits.is_empty() && learned.violations.is_empty() && learned.faults.is_empty();
+            on.live = learned.loss.filter(|_| whole);
+            let events = self.act(Input::LearningPass(learning_facts(&learned)));
+            report.seeds.extend(steps_of(events));
+            gradients = learned.gradients;
+        }
+        for measurement in self.state().measurements(report.step, self.engine.settings()) {
+            let started = self.clock.monotonic();
+            match measurement {
+                Measurement::Probe(seed) => self.probe(&seed, &on, report),
+                Measurement::Interaction(one, other) => self.measure_interaction(one, other, &on),
+                Measurement::PauseProof(seed) => {
+                    let proven = prove_pause(&seed, host, forward, &self.cast(), pass, &self.rng());
+                    self.act(Input::PauseProof(seed, proven));
+                }
+            }
+            report.timing.seeds += self.clock.monotonic().since(started);
+        }
+        gradients
+    }
+
+    /// The losses without a seed and with it, on the same batch and the same draws; all others are in both.
+    fn probe<H, F>(&mut self, id: &SeedId, on: &On<'_, B, H, F>, report: &mut StepReport)
+    where
+        H: AutodiffModule<B>,
+        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    {
+        let Some(seed) = self.state().seeds.get(id) else { return };
+        let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return };
+        let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
+        // The learning pass of this step was one of the two.
+        let with = on.live.filter(|_| lives).map_or_else(|| self.measure_on(on, &[in_it]), known);
+        let without = on.live.filter(|_| !lives).map_or_else(|| self.measure_on(on, &[out_of_it]), known);
+        // That a batch did not come to the slot is not the seed's fault.
+        let faults = with.faults.iter().chain(&without.faults).filter(|fault| fault.reason != "slot_not_reached");
+        let facts = ProbeFacts {
+            without: without.loss.unwrap_or(f32::NAN),
+            with: with.loss,
+            blend_latency: with.blend_times.get(id).copied().unwrap_or_default(),
+            faults: faults.map(fault).collect(),
+        };
+        let events = self.act(Input::Probe(id.clone(), facts));
+        report.seeds.extend(steps_of(events));
+    }
+
+    /// What two seeds change together beyond what each changes alone.
+    fn measure_interaction<H, F>(&mut self, one: SeedId, other: SeedId, on: &On<'_, B, H, F>)
+    where
+        H: AutodiffModule<B>,
+        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    {
+        let without = |seed| Override { seed, alpha: None };
+        let loss = |overrides: &[Override<'_>]| self.measure_on(on, overrides).loss;
+        let all = on.live.or_else(|| loss(&[]));
+        let alone = loss(&[without(&one)]).zip(loss(&[without(&other)]));
+        let both = loss(&[without(&one), without(&other)]);
+        let (Some(all), Some((without_one, without_other)), Some(without_both)) = (all, alone, both) else { return };
+        let value = without_both - without_one - without_other + all;
+        self.act(Input::Interaction { seeds: (one, other), value });
+    }
+
+    fn measure_on<H, F>(&self, on: &On<'_, B, H, F>, overrides: &[Override<'_>]) -> Measured
+    where
+        H: AutodiffModule<B>,
+        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    {
+        measure(on.host, on.forward, &self.cast(), overrides, on.pass, &self.rng())
+    }
+}
+
+/// A measure whose loss another pass has shown.
+const fn known(loss: f32) -> Measured {
+    Measured { loss: Some(loss), faults: Vec::new(), blend_times: BTreeMap::new(), pass_time: Duration::ZERO }
+}
+
+fn learning_facts(learned: &LearningPass) -> LearningFacts {
+    let left_out = |seed: &SeedId| {
+        learned.culprits.contains(seed) || learned.violations.iter().any(|violation| violation.seed == *seed)
+    };
+    LearningFacts {
+        loss: learned.loss,
+        learners: learned.gradients.iter().map(|(seed, _)| seed.clone()).filter(|seed| !left_out(seed)).collect(),
+        culprits: learned.culprits.clone(),
+        blend_latencies: learned.blend_times.clone(),
+        verify_latency: learned.verify_time,
+        faults: learned.faults.iter().map(fault).collect(),
+        violations: learned.violations.iter().map(violation).collect(),
+        idle: idle(&learned.idle),
+    }
+}
+
+fn idle(seeds: &[(SeedId, Idle)]) -> Vec<(SeedId, input::Idle)> {
+    let reason = |idle: &Idle| match idle {
+        Idle::SlotNotReached => input::Idle::SlotNotReached,
+        Idle::SlotUnused => input::Idle::SlotUnused,
+    };
+    seeds.iter().map(|(seed, idle)| (seed.clone(), reason(idle))).collect()
+}
+
+fn fault(fault: &isolation::Fault) -> Fault {
+    let isolation::Fault { seed, slot, reason, detail } = fault;
+    Fault { seed: seed.clone(), slot: slot.clone(), reason, detail: detail.clone() }
+}
+
+fn violation(violation: &isolation::Violation) -> Violation {
+    let pass = match violation.pass {
+        isolation::Pass::Host => "Host",
+        isolation::Pass::Seed => "Seed",
+    };
+    Violation { seed: violation.seed.clone(), pass, shared: violation.shared.len(), cosine: violation.cosine }
+}
