@@ -257,8 +257,8 @@ impl<B: BlendBackend> Grafts<B> {
     pub fn structure(kernels: impl IntoIterator<Item = (SeedId, SlotId, KernelModule<B>, BlendConfig)>) -> Self {
         let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (seed, slot, kernel, blend) in kernels {
-            let (part, role, alpha) = (Part::Committed, Role::Structure, Alpha::ONE);
-            slots.entry(slot).or_default().push(Graft { seed, kernel, part, role, blend, alpha });
+            let (role, alpha) = (Role::Structure, Alpha::ONE);
+            slots.entry(slot).or_default().push(Graft { seed, kernel, role, blend, alpha });
         }
         Self { slots, ..Self::bare(PassKind::Committed) }
     }
