@@ -27,6 +27,8 @@ pub enum PassKind {
     /// A forward pass that only measures: [`measure`](crate::measure), [`prove_pause`](crate::prove_pause), and the search for the
     /// seeds that make a loss not finite.
     Measure,
+    /// The pass that estimates running statistics: [`refit_statistics`](crate::refit_statistics).
+    Refit,
     /// The network as inference sees it.
     Live,
     /// The network without the seeds under trial.

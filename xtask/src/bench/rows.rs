@@ -64,7 +64,7 @@ const fn shown(id: &'static str, title: &'static str, comparison: Comparison) ->
     Row { id, title, comparison, budget: None, aim: None }
 }
 
-pub(super) const ROWS: [Row; 54] = [
+pub(super) const ROWS: [Row; 68] = [
     alone("breaker/allow_and_record", "circuit breaker, one guarded call", 10.0 * MICROSECOND, 50.0),
     alone("transition/guarded", "guarded transition", 300.0 * MICROSECOND, 2.0 * MICROSECOND),
     alone("engine/order/1_seeds", "engine: an order", 5.0 * MICROSECOND, MICROSECOND),
@@ -126,6 +126,20 @@ pub(super) const ROWS: [Row; 54] = [
     ratio("step/host_training", "training step, seed in training", HOST, 1.15, 1.1),
     ratio("step/host_blending", "training step, seed blending", HOST, 1.2, 1.1),
     ratio("step/host_blending_eager", "the same, activation not lazy", HOST, 1.5, 1.4),
+    shown("seeds/training_0_host", "transformer of 4 blocks, plain Burn", Alone),
+    ratio("seeds/training_0", "the same, managed without seeds", Time("seeds/training_0_host"), 1.1, 1.05),
+    shown("seeds/training_1_host", "transformer, beside the next row", Alone),
+    ratio("seeds/training_1", "the same, 1 seed in training", Time("seeds/training_1_host"), 1.2, 1.1),
+    shown("seeds/training_4_host", "transformer, beside the next row", Alone),
+    ratio("seeds/training_4", "the same, 4 seeds in training", Time("seeds/training_4_host"), 1.4, 1.3),
+    shown("seeds/training_16_host", "transformer of 16 blocks, plain Burn", Alone),
+    ratio("seeds/training_16", "the same, 16 seeds in training", Time("seeds/training_16_host"), 1.4, 1.3),
+    shown("seeds/blending_1_host", "transformer, beside the next row", Alone),
+    ratio("seeds/blending_1", "the same, 1 seed blending", Time("seeds/blending_1_host"), 2.0, 1.8),
+    shown("seeds/blending_4_host", "transformer, beside the next row", Alone),
+    ratio("seeds/blending_4", "the same, 4 seeds blending", Time("seeds/blending_4_host"), 2.1, 1.9),
+    shown("seeds/blending_16_host", "transformer of 16 blocks, plain Burn", Alone),
+    ratio("seeds/blending_16", "the same, 16 seeds blending", Time("seeds/blending_16_host"), 2.1, 1.9),
     compared("isolation/verify", "verify isolation", Time("step/host_blending"), RatioAtMost(0.01), None),
     shown("journal/append_raw_1", "a synced write of a record's bytes", Alone),
     ratio("journal/append_1", "journal a record", Time("journal/append_raw_1"), 1.5, 1.2),

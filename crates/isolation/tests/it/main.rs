@@ -10,6 +10,7 @@ mod random_hosts;
 mod rehearse;
 mod riders;
 mod seed_pass;
+mod statistics;
 mod three_heads;
 mod views;
 mod world;
