@@ -42,12 +42,13 @@ impl Element {
 
     /// The type that tensors of this type have in a file; `None` for quantised ones.
     pub(crate) fn of(dtype: DType) -> Option<Self> {
-        let dtype = match dtype {
-            DType::Bool(_) => DType::Bool(BoolStore::Native),
-            DType::Flex32 => DType::F32,
-            other => other,
+        // A backend may store a truth value in more than a byte, and a Flex32 in four bytes like an F32.
+        let same = |element: &Self| {
+            element.dtype == dtype
+                || element.kind == Kind::Bool && matches!(dtype, DType::Bool(_))
+                || element.dtype == DType::F32 && dtype == DType::Flex32
         };
-        ELEMENTS.into_iter().find(|element| element.dtype == dtype)
+        ELEMENTS.into_iter().find(same)
     }
 
     /// The bytes of a tensor of this type in a file.

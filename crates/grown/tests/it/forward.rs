@@ -38,12 +38,18 @@ fn network_without_fossils_is_its_host() {
 
 #[test]
 fn fossils_of_one_slot_run_in_their_order() {
-    let host = Host::<Flex>::new();
-    let network = |order: [&str; 2]| {
-        let fossils = order.map(|seed| fossil(seed, "mid"));
-        answers(&Grown::from_parts(host.clone(), fossils).unwrap())
+    let fossils = [spec("seed-1", "mid"), spec("second", "mid")];
+    let kernels = [0, 1].map(|index| kernel::<Flex>(&fossils[index].manifest, index as u64));
+    let both = fossils.into_iter().zip(kernels.clone()).map(|(spec, kernel)| Fossil::new(spec, kernel).unwrap());
+    let network = Grown::from_parts(Host::<Flex>::new(), both).unwrap();
+    let (host, x) = (&network.host, batch(99));
+    let h = burn::tensor::activation::relu(host.norm.forward(host.stem.forward(x)));
+    let through = |h: Tensor<Flex, 2>, index: usize| h.clone() + kernels[index].forward(h).unwrap();
+    let bits = |h: Tensor<Flex, 2>| -> Vec<u32> {
+        host.head.forward(h.tanh()).into_data().iter::<f32>().map(f32::to_bits).collect()
     };
-    assert_ne!(network(["seed-1", "second"]), network(["second", "seed-1"]));
+    assert_eq!(answers(&network), bits(through(through(h.clone(), 0), 1)));
+    assert_ne!(answers(&network), bits(through(through(h, 1), 0)));
 }
 
 #[test]

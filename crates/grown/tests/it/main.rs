@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod artifact;
+#[cfg(feature = "ndarray")]
+mod backends;
 mod column;
 mod common;
 mod damage;
