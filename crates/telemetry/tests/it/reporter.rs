@@ -102,30 +102,45 @@ fn drafts_without_a_flush_cost_the_same_each_time() {
 }
 
 #[test]
-fn draft_has_everything_about_its_seed_and_leaves_the_rest() {
+fn draft_has_id_and_critical_events_of_its_packet() {
     let (mut reporter, sink) = reporter();
     let (a, b) = (SeedId::new("a").unwrap(), SeedId::new("b").unwrap());
+    let names =
+        |packet: &TelemetryPacket| packet.events.iter().map(|event| event.description.clone()).collect::<Vec<_>>();
     reporter.emit(Some(&a), Event::new(names::PAUSE));
     reporter.emit(Some(&b), Event::new(names::PAUSE));
-    reporter.metric(Some(&a), Metric::new(names::SEED_ALPHA, 0.5));
     let draft = reporter.draft(1, NOW, |to| {
         to.event(Some(&a), Event::new(names::GATE_FAILURE));
         to.event(Some(&b), Event::new(names::RESUME));
     });
-    let names =
-        |packet: &TelemetryPacket| packet.events.iter().map(|event| event.description.clone()).collect::<Vec<_>>();
     assert_eq!((draft.packets().len(), names(&draft.packets()[0])), (1, vec!["pause".into(), "gate_failure".into()]));
-    let sealed = draft.packets()[0].clone();
+    let id = draft.packets()[0].packet_id.clone();
     reporter.adopt(draft, vec![7]);
-    reporter.emit(Some(&a), Event::new(names::RESUME));
-    assert_eq!(reporter.packets(&a), (1, 0));
+    let draft = reporter.draft(1, NOW, |to| to.event(Some(&a), Event::new(names::RESUME)));
+    assert_eq!(draft.packets(), [], "nothing critical that is new");
+    reporter.adopt(draft, vec![]);
+    let draft = reporter.draft(1, NOW, |to| to.event(Some(&a), Event::new(names::GATE_FAILURE)));
+    assert_eq!((&draft.packets()[0].packet_id, draft.packets()[0].events.len()), (&id, 4));
+    reporter.adopt(draft, vec![8]);
+    assert_eq!(reporter.undelivered().into_iter().collect::<Vec<_>>(), [8], "the newest draft says it all");
     let packets = flush(&mut reporter, &sink);
-    let said: Vec<_> = packets.iter().map(names).collect();
-    assert_eq!(
-        (&packets[0], said[1..].to_vec()),
-        (&*sealed, vec![vec!["resume".to_owned()], vec!["pause".into(), "resume".into()]])
-    );
-    assert_eq!(reporter.packets(&a), (2, 2));
+    assert_eq!((packets.len(), &packets[0].packet_id, packets[0].events.len()), (2, &id, 4));
+    assert_eq!((reporter.packets(&a), reporter.undelivered().len()), ((1, 1), 0));
+}
+
+#[test]
+fn full_draft_is_a_packet_and_the_next_event_begins_another() {
+    let (mut reporter, sink) = reporter();
+    for place in 0..40 {
+        let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+        reporter.adopt(draft, vec![place]);
+    }
+    assert_eq!(reporter.undelivered().into_iter().collect::<Vec<_>>(), [15, 31, 39]);
+    let packets = flush(&mut reporter, &sink);
+    let events: Vec<_> = packets.iter().map(|packet| packet.events.len()).collect();
+    let ids: std::collections::BTreeSet<_> = packets.iter().map(|packet| &packet.packet_id).collect();
+    assert_eq!((events, ids.len()), (vec![16, 16, 8], 3));
+    assert!(reporter.undelivered().is_empty());
 }
 
 #[test]
