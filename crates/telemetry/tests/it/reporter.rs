@@ -248,3 +248,32 @@ fn flood_of_names_fills_no_memory() {
     assert_eq!(events, Assembler::MOST_SEEDS + 64 + 1);
     assert_eq!(packets[0].events[64].attributes["count"], (3_000 - Assembler::MOST_SEEDS - 64).to_string());
 }
+
+#[test]
+fn flood_of_rejections_between_flushes_keeps_its_size() {
+    let (mut reporter, sink) = reporter();
+    let ids: Vec<_> = (0..1_000).map(|number| CommandId::new(format!("c-{number}")).unwrap()).collect();
+    let mut drafted = 0;
+    for number in 0..1_000_000 {
+        reporter.rejected("nonce_replayed", ids.get(number % ids.len()));
+        reporter.rejected("stale_command", ids.get(number % 7));
+        if number.is_multiple_of(1_000) {
+            // An honest command that a gate refuses, in between: it journals itself alone, and a packet is full at sixteen.
+            let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+            let bytes = draft.packets()[0].encoded_len();
+            assert!(bytes < 1_500, "{bytes} bytes after {number} rejections");
+            reporter.adopt(draft, vec![number as u64]);
+            drafted += 1;
+        }
+    }
+    // Of the sixty sealed packets a hundred may be in memory; the last is still open.
+    assert_eq!((drafted, reporter.undelivered().len()), (1_000, 63));
+    let packets = flush(&mut reporter, &sink);
+    let rejected: Vec<_> = packets
+        .iter()
+        .flat_map(|packet| &packet.events)
+        .filter(|event| event.description == "command_rejected")
+        .map(|event| (event.attributes["count"].as_str(), event.attributes["command_id"].as_str()))
+        .collect();
+    assert_eq!(rejected, [("1000000", "c-0 c-1 c-2"), ("1000000", "c-0 c-1 c-2")]);
+}
