@@ -21,6 +21,9 @@ pub struct Reporter {
     drafts: BTreeMap<String, u64>,
     /// Whether critical packets go into a journal before the flush.
     journaled: bool,
+    /// The step of the last flush.
+    step: Option<u64>,
+    /// Flushes, at most one a step counted.
     flushes: u64,
 }
 
@@ -87,7 +90,7 @@ impl Reporter {
     /// Ids of rejected commands that an event names, for each reason. Our choice: enough to look for in a sender's log.
     pub const EXAMPLES: usize = 3;
 
-    /// Flushes between two summaries of samples; see [`Kind::Sample`](crate::Kind::Sample). Our choice: one in a hundred steps keeps
+    /// Flushes between two summaries of samples, at most one a step counted; see [`Kind::Sample`](crate::Kind::Sample). Our choice: one in a hundred steps keeps
     /// them below a tenth of all points.
     pub const SUMMARY_EVERY: u64 = 100;
 
@@ -105,7 +108,7 @@ impl Reporter {
         };
         let outlets = sinks.into_iter().map(outlet).collect();
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
-        Self { assembler, outlets, due, rejections, drafts: BTreeMap::new(), journaled: true, flushes: 0 }
+        Self { assembler, outlets, due, rejections, drafts: BTreeMap::new(), journaled: true, step: None, flushes: 0 }
     }
 
     /// Says whether there is a journal for drafts; at first there is. Without one, what is critical waits for the flush with the rest.
@@ -229,10 +232,12 @@ impl Reporter {
         if waiting > 0 {
             self.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
         }
-        if self.flushes > 0 && self.is_summary_due() {
+        // A second flush in a step has no summary: a seed has one packet a step.
+        let first_of_step = self.step.replace(step) != Some(step);
+        if first_of_step && self.flushes > 0 && self.is_summary_due() {
             self.assembler.summarise();
         }
-        self.flushes += 1;
+        self.flushes += u64::from(first_of_step);
         // What a draft says and more goes to the sinks now, or into the journal.
         self.drafts.clear();
         for packet in self.assembler.assemble(step, now) {

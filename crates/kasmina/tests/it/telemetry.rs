@@ -69,9 +69,9 @@ fn open_breaker_is_unhealthy_in_packets_without_events() {
     assert!(health(&packets(&mut world)).iter().all(|status| *status == HealthStatus::Healthy));
     world.library.fail(&blueprint("mlp"), kasmina::kernel_load::LibraryError::Missing { path: "gone".into() });
     for _ in 0..3 {
-        refused(world.germinate("seed-1", "mlp"));
         world.wait(31);
         world.manager.tick();
+        refused(world.germinate("seed-1", "mlp"));
     }
     packets(&mut world);
     world.step(&mut host, &mut optimizer, 2);

@@ -186,7 +186,10 @@ fn summary_says_what_the_interval_held() {
     for step in 0..=2 * Reporter::SUMMARY_EVERY {
         let value = if step == 3 { f64::NAN } else { step as f64 };
         reporter.metric(None, Metric::new(names::HOST_LOSS, value));
-        let packets = flush(&mut reporter, &sink);
+        reporter.flush(step, NOW, &mut |_| None);
+        let packets = sink.take();
+        reporter.flush(step, NOW, &mut |_| None);
+        assert_eq!(sink.take(), [], "a second flush of a step adds nothing");
         let points = packets[0].metrics.iter().filter(|point| point.name == "kasmina.host.loss");
         let said: Vec<_> =
             points.filter_map(|point| Some((point.attributes.get(names::STATISTIC)?.clone(), point.value))).collect();
