@@ -21,15 +21,21 @@ pub(crate) struct Gate {
 impl Gate {
     /// The alpha of each sample, [batch, 1], from logits of [batch, >= 2 classes]. A sample without a margin gets `lo`.
     pub(crate) fn alphas<B: Backend>(&self, alpha: Alpha, logits: Tensor<B, 2>) -> Tensor<B, 2> {
+        let open = self.openings(logits);
+        let unknown = open.clone().is_nan();
+        open.mul_scalar(alpha.get()).clamp(self.lo, self.hi).mask_fill(unknown, self.lo)
+    }
+
+    /// How far the gate is open for each sample, [batch, 1], before alpha; NaN without a margin.
+    pub(crate) fn openings<B: Backend>(&self, logits: Tensor<B, 2>) -> Tensor<B, 2> {
         let [_, classes] = logits.dims();
         let unknown = logits.clone().is_nan().any_dim(1);
         let (top1, winner) = logits.clone().max_dim_with_indices(1);
         let class = Tensor::<B, 1, Int>::arange(0..classes as i64, &logits.device()).reshape([1, classes]);
         // Not by sorting: on a GPU, Burn 0.21 sorts on the CPU, which would wait for everything before it.
         let top2 = logits.mask_fill(class.equal(winner), f32::NEG_INFINITY).max_dim(1);
-        let open = sigmoid((top1 - top2).sub_scalar(self.tau).mul_scalar(self.k)).mul_scalar(alpha.get());
-        let unknown = unknown.bool_or(open.clone().is_nan());
-        open.clamp(self.lo, self.hi).mask_fill(unknown, self.lo)
+        let open = sigmoid((top1 - top2).sub_scalar(self.tau).mul_scalar(self.k));
+        open.mask_fill(unknown, f32::NAN)
     }
 
     /// How far the gate is open for one sample, before alpha; `None` without a margin.

@@ -75,7 +75,7 @@ pub use error::BlendError;
 pub use refusal::BlendRefusal;
 pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
 #[cfg(feature = "tensor")]
-pub use stats::{BlendStats, stats};
+pub use stats::{BlendStats, Sampled, sample, stats};
 #[cfg(feature = "tensor")]
 pub use tap::{Stash, pull_back, tap};
 pub use wire::{ALPHA_HI, ALPHA_LO, ALPHA_VEC, ALPHA_VEC_LEN, Conflict, GATE_K, GATE_TAU, MODE, SOURCE};

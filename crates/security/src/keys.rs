@@ -88,9 +88,12 @@ impl KeyRing {
         self.0.iter().map(|(id, _)| id.as_str())
     }
 
-    /// Whether one of the keys made the signature of these parts, one after the other.
-    pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
-        self.0.iter().any(|(_, key)| key.made(signature, bytes))
+    /// Whether one of the keys made the signature of these parts, one after the other, and how many keys were tried.
+    pub(crate) fn any_made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> (bool, u64) {
+        match self.0.iter().position(|(_, key)| key.made(signature, bytes)) {
+            Some(at) => (true, at as u64 + 1),
+            None => (false, self.0.len() as u64),
+        }
     }
 }
 

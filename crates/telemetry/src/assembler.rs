@@ -1,6 +1,10 @@
 //! From events and metrics of a step to packets.
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::Arc,
+};
 
 use kasmina_leyline::{
     SeedId, TrainingRunId, UnixTime,
@@ -39,11 +43,23 @@ struct Total {
     grown: bool,
 }
 
-/// A packet that is made before its step ends, so that a journal can hold it.
-pub(crate) struct Sealed {
+/// A packet as far as it has come before its step ends, so that a journal can hold it.
+pub(crate) struct Drafted {
     pub(crate) packet: Packet,
-    /// How many events about the seed had come.
-    arrived: u64,
+    number: u64,
+    /// How many critical events it has.
+    critical: usize,
+}
+
+impl Drafted {
+    /// Critical events of a draft that nothing is added to any more. Our choice: far more than a step causes about one seed, and few
+    /// enough that writing them again with each new one costs next to nothing.
+    pub(crate) const SEALED_AT: usize = 16;
+
+    /// Whether this is the whole packet: what comes now about the same seed goes into another.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.critical >= Self::SEALED_AT
+    }
 }
 
 impl Assembler {
@@ -95,18 +111,24 @@ impl Assembler {
     /// Adds a measurement about `seed`, or about the run. It replaces an earlier one of the step that has the same name and
     /// the same attributes; a summary counts both.
     pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
-        if metric.name.kind == Kind::Sample {
-            let intervals = self.intervals.entry(seed.cloned()).or_default();
-            match intervals.iter_mut().find(|interval| interval.is_of(&metric)) {
-                Some(interval) => interval.record(metric.value),
-                None => {
-                    let mut interval = Interval::new(metric.clone());
-                    interval.record(metric.value);
-                    intervals.push(interval);
-                }
+        self.sample(seed, &metric);
+        self.pending(seed).measure(metric);
+    }
+
+    /// Adds a measurement to the next summary.
+    fn sample(&mut self, seed: Option<&SeedId>, metric: &Metric) {
+        if metric.name.kind != Kind::Sample {
+            return;
+        }
+        let intervals = self.intervals.entry(seed.cloned()).or_default();
+        match intervals.iter_mut().find(|interval| interval.is_of(metric)) {
+            Some(interval) => interval.record(metric.value),
+            None => {
+                let mut interval = Interval::new(metric.clone());
+                interval.record(metric.value);
+                intervals.push(interval);
             }
         }
-        self.pending(seed).measure(metric);
     }
 
     /// Adds the value of `metric` to the run's counter of that name and those attributes. The next packet about the run has the total.
@@ -138,8 +160,8 @@ impl Assembler {
         let pending = mem::take(&mut self.pending).into_iter().filter(|(_, pending)| !pending.is_empty());
         pending
             .map(|(seed, pending)| {
-                self.sequence += 1;
-                self.packet(seed, pending, step, now)
+                let number = pending.number().unwrap_or_else(|| self.next_number());
+                self.packet(seed, number, pending, step, now)
             })
             .collect()
     }
@@ -161,48 +183,55 @@ impl Assembler {
         other.totals.into_iter().for_each(|total| self.count(total.metric));
     }
 
-    /// The packets about those that have something critical, here or in `additions`, with everything about them from both. Their
-    /// numbers are used up. Nothing else changes until [`unseal`](Self::unseal).
-    pub(crate) fn seal(&mut self, additions: &Self, step: u64, now: UnixTime) -> Vec<Sealed> {
-        let critical = |held: &Self, seed: &Option<SeedId>| held.pending.get(seed).is_some_and(Pending::is_critical);
-        let seeds: Vec<_> = self.pending.keys().chain(additions.pending.keys()).cloned().collect();
-        let mut sealed = BTreeMap::new();
+    /// Drafts of the packets that have something critical which is in no earlier draft, here or in `additions`, with everything about
+    /// the same seed from both. New numbers are used up. Nothing else changes until [`adopt`](Self::adopt).
+    pub(crate) fn draft(&mut self, additions: &Self, step: u64, now: UnixTime) -> Vec<Drafted> {
+        let news = |held: &Self, seed: &Option<SeedId>| held.pending.get(seed).is_some_and(Pending::has_undrafted);
+        let seeds: BTreeSet<_> = self.pending.keys().chain(additions.pending.keys()).cloned().collect();
+        let seeds: Vec<_> = seeds.into_iter().filter(|seed| news(self, seed) || news(additions, seed)).collect();
+        let mut drafts = Vec::new();
         for seed in seeds {
-            if sealed.contains_key(&seed) || !(critical(self, &seed) || critical(additions, &seed)) {
-                continue;
-            }
             let mut pending = self.pending.get(&seed).cloned().unwrap_or_default();
-            let arrived = pending.arrived();
+            let number = pending.number().unwrap_or_else(|| self.next_number());
             if let Some(more) = additions.pending.get(&seed) {
                 pending.absorb(more.clone(), self.max_pending);
             }
-            self.sequence += 1;
-            sealed.insert(seed.clone(), Sealed { packet: self.packet(seed, pending, step, now), arrived });
+            let critical = pending.critical();
+            drafts.push(Drafted { packet: self.packet(seed, number, pending, step, now), number, critical });
         }
-        sealed.into_values().collect()
+        drafts
     }
 
-    /// Adopts `additions`, whose critical packets are elsewhere: what those say does not wait any more.
-    pub(crate) fn unseal(&mut self, mut additions: Self, sealed: &[Sealed]) {
-        for Sealed { packet, arrived } in sealed {
-            if let Some(pending) = self.pending.get_mut(&packet.seed) {
-                pending.drop_first(*arrived);
-            }
+    /// Adopts `additions`, whose critical events are in these drafts. What a sealed one says does not wait any more.
+    pub(crate) fn adopt(&mut self, mut additions: Self, drafts: &[Drafted]) {
+        for sealed in drafts.iter().filter(|draft| draft.is_sealed()) {
+            let seed = &sealed.packet.seed;
+            self.pending.remove(seed);
             // Its samples count all the same.
-            for metric in additions.pending.remove(&packet.seed).into_iter().flat_map(|more| more.into_parts().1) {
-                self.metric(packet.seed.as_ref(), metric);
+            for metric in additions.pending.remove(seed).into_iter().flat_map(|more| more.into_parts().1) {
+                self.sample(seed.as_ref(), &metric);
             }
         }
         self.absorb(additions);
+        for draft in drafts.iter().filter(|draft| !draft.is_sealed()) {
+            if let Some(pending) = self.pending.get_mut(&draft.packet.seed) {
+                pending.mark_drafted(draft.number);
+            }
+        }
+    }
+
+    const fn next_number(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
     }
 
     fn pending(&mut self, seed: Option<&SeedId>) -> &mut Pending {
         self.pending.entry(seed.cloned()).or_default()
     }
 
-    fn packet(&self, seed: Option<SeedId>, pending: Pending, step: u64, now: UnixTime) -> Packet {
+    fn packet(&self, seed: Option<SeedId>, number: u64, pending: Pending, step: u64, now: UnixTime) -> Packet {
         let (events, metrics) = pending.into_parts();
-        let packet_id = format!("{}-{}{}", self.run, self.life, self.sequence);
+        let packet_id = format!("{}-{}{number}", self.run, self.life);
         let grave = events.iter().max_by_key(|event| event.name().level as i32);
         let level = grave.map_or(TelemetryLevel::Info, |event| event.name().level);
         let (priority, said) = match level {

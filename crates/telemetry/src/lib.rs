@@ -1,16 +1,21 @@
 //! Events and metrics of seeds, on their way to any sink.
 //!
 //! The events and metrics of a step go into an [`Assembler`], which makes Leyline packets of them, at most one per seed and
-//! step. The packets travel on [`Lanes`] to a [`Sink`]: critical packets first, and they are never dropped. Every sink shares
-//! the same [`Packet`]. Nothing here opens a file or reads a clock.
+//! step. The packets travel on [`Lanes`] to a [`Sink`], critical packets first. What is critical is dropped only if no journal has it
+//! and far too much of it waits, and whatever is dropped or set aside is counted in an event. Every sink shares the same
+//! [`Packet`]. Nothing here opens a file or reads a clock.
 //!
 //! [`JsonLinesSink`] writes packets to any writer, [`TracingSink`] emits their events through `tracing`, and [`PrometheusText`]
 //! holds the text of a scrape. With the feature `http`, `MetricsEndpoint` serves that text, on a thread of its own. With the
 //! feature `doubles` there are a sink for tests (`doubles::MemorySink`) and the suite `conformance::run` for your own.
 //!
-//! [`names::EVENTS`] and [`names::METRICS`] list all names. The `system_health.indicators` of a packet hold `priority`
-//! (`MESSAGE_PRIORITY_NORMAL`, `_HIGH` or `_CRITICAL`, after its gravest event), `step_index` and, if it is about a seed,
-//! `seed_id`.
+//! [`names::EVENTS`] and [`names::METRICS`] list all names; `NAMES.md` is the same for readers. The `system_health.indicators` of a packet
+//! hold `priority` (`MESSAGE_PRIORITY_NORMAL`, `_HIGH` or `_CRITICAL`, after its gravest event), `step_index`, `training_run_id` and,
+//! if it is about a seed, `seed_id`. Its status is the worse of that event's and the lasting [`Health`].
+//!
+//! A [`Reporter`] does all that for a manager. A flush costs one packet for each seed with news and one delivery to each sink (building
+//! the reference packet is the bench row `packet/reference`), every hundredth a summary of the samples, four refused offers for a sink
+//! that is down, and nothing for rejected commands but one event for each reason. Between two flushes, a rejection costs a count.
 //!
 //! ```
 //! use kasmina_leyline::{SeedId, TrainingRunId, UnixTime};

@@ -20,6 +20,10 @@ pub(crate) struct Pending {
     metrics: Vec<Metric>,
     /// Events that are not critical and were dropped.
     dropped: u64,
+    /// The number of the packet, once a draft of it is in a journal.
+    number: Option<u64>,
+    /// How many events had come when that draft was made.
+    drafted: u64,
     /// Critical events beyond [`MOST_CRITICAL`], by name.
     folded: BTreeMap<&'static str, (EventName, u64)>,
 }
@@ -60,9 +64,24 @@ impl Pending {
         events.into_iter().for_each(|event| self.push(event, max));
     }
 
-    /// Whether there is something critical.
-    pub(crate) fn is_critical(&self) -> bool {
-        !self.critical.is_empty()
+    /// Whether there is something critical that no draft has.
+    pub(crate) fn has_undrafted(&self) -> bool {
+        self.critical.back().is_some_and(|(arrived, _)| *arrived > self.drafted)
+    }
+
+    /// How many critical events there are.
+    pub(crate) fn critical(&self) -> usize {
+        self.critical.len()
+    }
+
+    /// The number of the packet, if a draft has given it one.
+    pub(crate) const fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    /// All that has come so far is in a draft of the packet of this number.
+    pub(crate) const fn mark_drafted(&mut self, number: u64) {
+        (self.number, self.drafted) = (Some(number), self.arrived);
     }
 
     /// Events and metrics, with one event for what was dropped and one for each kind that was too much.
@@ -74,20 +93,6 @@ impl Pending {
             events.push(Event::new(SEED_QUEUE_DROPPED).with("count", dropped));
         }
         (events, metrics)
-    }
-
-    /// How many events have come.
-    pub(crate) const fn arrived(&self) -> u64 {
-        self.arrived
-    }
-
-    /// Drops the metrics and the first so many events, which are in a packet.
-    pub(crate) fn drop_first(&mut self, arrived: u64) {
-        self.critical.retain(|(at, _)| *at > arrived);
-        self.others.retain(|(at, _)| *at > arrived);
-        self.metrics.clear();
-        self.folded.clear();
-        self.dropped = 0;
     }
 
     /// Whether there is nothing.

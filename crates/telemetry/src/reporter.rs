@@ -7,7 +7,7 @@ use std::{
 
 use kasmina_leyline::{CommandId, SeedId, UnixTime, v1::TelemetryPacket};
 
-use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, Sink, assembler::Sealed, names};
+use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, Sink, assembler::Drafted, names};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument.
 pub struct Reporter {
@@ -17,8 +17,13 @@ pub struct Reporter {
     due: BTreeMap<SeedId, u64>,
     /// Rejected commands since the last flush, by reason.
     rejections: BTreeMap<&'static str, Rejections>,
+    /// Places in the journal of drafts of packets that have not been made yet, by their ids.
+    drafts: BTreeMap<String, u64>,
     /// Whether critical packets go into a journal before the flush.
     journaled: bool,
+    /// The step of the last flush.
+    step: Option<u64>,
+    /// Flushes, at most one a step counted.
     flushes: u64,
 }
 
@@ -69,7 +74,7 @@ pub struct Flushed {
 /// Telemetry with the events of decisions that are not committed. Dropping it emits nothing.
 pub struct Draft {
     additions: Assembler,
-    sealed: Vec<Sealed>,
+    drafts: Vec<Drafted>,
     packets: Vec<Arc<TelemetryPacket>>,
 }
 
@@ -85,7 +90,7 @@ impl Reporter {
     /// Ids of rejected commands that an event names, for each reason. Our choice: enough to look for in a sender's log.
     pub const EXAMPLES: usize = 3;
 
-    /// Flushes between two summaries of samples; see [`Kind::Sample`](crate::Kind::Sample). Our choice: one in a hundred steps keeps
+    /// Flushes between two summaries of samples, at most one a step counted; see [`Kind::Sample`](crate::Kind::Sample). Our choice: one in a hundred steps keeps
     /// them below a tenth of all points.
     pub const SUMMARY_EVERY: u64 = 100;
 
@@ -103,7 +108,7 @@ impl Reporter {
         };
         let outlets = sinks.into_iter().map(outlet).collect();
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
-        Self { assembler, outlets, due, rejections, journaled: true, flushes: 0 }
+        Self { assembler, outlets, due, rejections, drafts: BTreeMap::new(), journaled: true, step: None, flushes: 0 }
     }
 
     /// Says whether there is a journal for drafts; at first there is. Without one, what is critical waits for the flush with the rest.
@@ -150,30 +155,39 @@ impl Reporter {
         }
     }
 
-    /// What telemetry would be with these events and metrics. What is critical about a seed, or about the run, becomes a packet at once,
-    /// with all that is pending about it, so that it goes into the journal once, however long the next flush takes to come.
+    /// What telemetry would be with these events and metrics.
+    ///
+    /// What is critical goes into the journal with the batch that causes it, so the packet about the same seed, or about the run, is drafted
+    /// as far as it has come; a later draft of it has the same id and says at least the same. A draft of 16 critical events is the whole
+    /// packet, and what comes after it goes into another, so that no batch writes more than that again, however long the next flush
+    /// takes to come.
     #[must_use]
     pub fn draft(&mut self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
         let mut additions = self.assembler.scratch();
         write(&mut additions);
         let wanted = self.journaled && !self.outlets.is_empty();
-        let sealed = if wanted { self.assembler.seal(&additions, step, now) } else { Vec::new() };
-        let packets = sealed.iter().map(|sealed| Arc::clone(&sealed.packet.packet)).collect();
-        Draft { additions, sealed, packets }
+        let drafts = if wanted { self.assembler.draft(&additions, step, now) } else { Vec::new() };
+        let packets = drafts.iter().map(|draft| Arc::clone(&draft.packet.packet)).collect();
+        Draft { additions, drafts, packets }
     }
 
     /// Emits what was drafted. Its packets are at these places of the journal; if they are not all there, their events wait for the
-    /// flush with the rest. Between the draft and this no metric may be written: it would be lost.
+    /// flush with the rest. Between the draft and this nothing may be written: it could be lost.
     pub fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
-        let Draft { additions, sealed, packets } = draft;
-        if places.len() != packets.len() || sealed.is_empty() {
+        let Draft { additions, drafts, packets } = draft;
+        if places.len() != packets.len() || drafts.is_empty() {
             self.assembler.absorb(additions);
             return;
         }
-        self.assembler.unseal(additions, &sealed);
-        for (Sealed { packet, .. }, place) in sealed.into_iter().zip(places) {
-            self.count_due(&packet);
-            self.outlets.iter_mut().for_each(|outlet| outlet.lanes.push_journaled(packet.clone(), place));
+        self.assembler.adopt(additions, &drafts);
+        for (draft, place) in drafts.into_iter().zip(places) {
+            if draft.is_sealed() {
+                self.drafts.remove(&draft.packet.packet_id);
+                self.count_due(&draft.packet);
+                self.outlets.iter_mut().for_each(|outlet| outlet.lanes.push_journaled(draft.packet.clone(), place));
+            } else {
+                self.drafts.insert(draft.packet.packet_id.clone(), place);
+            }
         }
     }
 
@@ -198,10 +212,11 @@ impl Reporter {
         self.outlets.iter_mut().for_each(|outlet| outlet.lanes.spilled(places));
     }
 
-    /// Places in the journal of critical packets that a sink has not taken.
+    /// Places in the journal of critical packets that a sink has not taken, and of drafts.
     #[must_use]
     pub fn undelivered(&self) -> BTreeSet<u64> {
-        self.outlets.iter().flat_map(|outlet| outlet.lanes.places()).collect()
+        let waiting = self.outlets.iter().flat_map(|outlet| outlet.lanes.places());
+        waiting.chain(self.drafts.values().copied()).collect()
     }
 
     /// Makes the packets of the step and hands them to the sinks, after what those did not take before. `recall` reads a packet
@@ -217,10 +232,14 @@ impl Reporter {
         if waiting > 0 {
             self.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
         }
-        if self.flushes > 0 && self.is_summary_due() {
+        // A second flush in a step has no summary: a seed has one packet a step.
+        let first_of_step = self.step.replace(step) != Some(step);
+        if first_of_step && self.flushes > 0 && self.is_summary_due() {
             self.assembler.summarise();
         }
-        self.flushes += 1;
+        self.flushes += u64::from(first_of_step);
+        // What a draft says and more goes to the sinks now, or into the journal.
+        self.drafts.clear();
         for packet in self.assembler.assemble(step, now) {
             self.push(&packet);
         }

@@ -25,3 +25,4 @@ mod prometheus;
 mod random_hosts;
 mod rollback;
 mod shared_parameter;
+mod telemetry;

@@ -281,3 +281,50 @@ fn reset_watermark_lets_honest_senders_in_again() {
     assert_eq!(reason(verifier.verify(&signed(&command("c", honest)), honest, now)), "ok");
     assert_eq!(verifier.retention().watermark, Some(WALL));
 }
+
+/// A command of some 64 KiB with this many annotations beside the signature, and a signature that nobody made.
+fn forged(annotations: &[&str]) -> Vec<u8> {
+    let mut command = command("forged", WALL);
+    command.payload = None;
+    command.issued_by = "x".repeat(63 << 10);
+    command.annotations = annotations.iter().map(|key| ((*key).to_owned(), "value".to_owned())).collect();
+    let sent = Signer::new(&secret("a stranger's")).sign(&command).unwrap();
+    assert!(sent.len() > 63 << 10);
+    sent
+}
+
+#[test]
+fn forged_command_without_a_map_to_sort_is_hashed_once() {
+    for (annotations, digests) in [(&[][..], 1), (&["one"], 1), (&["a", "b"], 1), (&["alpha_vec", "alpha_vec_len"], 2)]
+    {
+        let mut verifier = verifier();
+        assert_eq!(reason(verifier.verify(&forged(annotations), WALL, NOW)), "invalid_signature");
+        assert_eq!(verifier.digests(), digests, "{annotations:?}");
+        verifier.keys_mut().add("k2", secret("secret two"));
+        assert_eq!(reason(verifier.verify(&forged(annotations), WALL, NOW)), "invalid_signature");
+        assert_eq!(verifier.digests(), 3 * digests, "once for each of two keys: {annotations:?}");
+    }
+}
+
+#[test]
+fn malformed_or_unsigned_command_is_not_hashed() {
+    let mut verifier = verifier();
+    let wire = forged(&[]);
+    for bytes in [&wire[..wire.len() / 2], &wire[..20], &[], &[0xff; 70_000][..]] {
+        assert_ne!(reason(verifier.verify(bytes, WALL, NOW)), "invalid_signature");
+    }
+    assert_eq!(verifier.digests(), 0);
+}
+
+#[test]
+fn flood_of_replays_and_stale_copies_leaves_the_ledger_as_it_was() {
+    let mut verifier = verifier();
+    let (replayed, stale) = (signed(&command("c", WALL)), signed(&command("s", WALL.before(Duration::from_secs(61)))));
+    assert_eq!(reason(verifier.verify(&replayed, WALL, NOW)), "ok");
+    let (gauges, digests) = (verifier.gauges(), verifier.digests());
+    for _ in 0..10_000 {
+        assert_eq!(reason(verifier.verify(&replayed, WALL, NOW)), "nonce_replayed");
+        assert_eq!(reason(verifier.verify(&stale, WALL, NOW)), "stale_command");
+    }
+    assert_eq!((verifier.gauges(), verifier.digests()), (gauges, digests + 20_000));
+}

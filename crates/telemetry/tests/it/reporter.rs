@@ -102,30 +102,45 @@ fn drafts_without_a_flush_cost_the_same_each_time() {
 }
 
 #[test]
-fn draft_has_everything_about_its_seed_and_leaves_the_rest() {
+fn draft_has_id_and_critical_events_of_its_packet() {
     let (mut reporter, sink) = reporter();
     let (a, b) = (SeedId::new("a").unwrap(), SeedId::new("b").unwrap());
+    let names =
+        |packet: &TelemetryPacket| packet.events.iter().map(|event| event.description.clone()).collect::<Vec<_>>();
     reporter.emit(Some(&a), Event::new(names::PAUSE));
     reporter.emit(Some(&b), Event::new(names::PAUSE));
-    reporter.metric(Some(&a), Metric::new(names::SEED_ALPHA, 0.5));
     let draft = reporter.draft(1, NOW, |to| {
         to.event(Some(&a), Event::new(names::GATE_FAILURE));
         to.event(Some(&b), Event::new(names::RESUME));
     });
-    let names =
-        |packet: &TelemetryPacket| packet.events.iter().map(|event| event.description.clone()).collect::<Vec<_>>();
     assert_eq!((draft.packets().len(), names(&draft.packets()[0])), (1, vec!["pause".into(), "gate_failure".into()]));
-    let sealed = draft.packets()[0].clone();
+    let id = draft.packets()[0].packet_id.clone();
     reporter.adopt(draft, vec![7]);
-    reporter.emit(Some(&a), Event::new(names::RESUME));
-    assert_eq!(reporter.packets(&a), (1, 0));
+    let draft = reporter.draft(1, NOW, |to| to.event(Some(&a), Event::new(names::RESUME)));
+    assert_eq!(draft.packets(), [], "nothing critical that is new");
+    reporter.adopt(draft, vec![]);
+    let draft = reporter.draft(1, NOW, |to| to.event(Some(&a), Event::new(names::GATE_FAILURE)));
+    assert_eq!((&draft.packets()[0].packet_id, draft.packets()[0].events.len()), (&id, 4));
+    reporter.adopt(draft, vec![8]);
+    assert_eq!(reporter.undelivered().into_iter().collect::<Vec<_>>(), [8], "the newest draft says it all");
     let packets = flush(&mut reporter, &sink);
-    let said: Vec<_> = packets.iter().map(names).collect();
-    assert_eq!(
-        (&packets[0], said[1..].to_vec()),
-        (&*sealed, vec![vec!["resume".to_owned()], vec!["pause".into(), "resume".into()]])
-    );
-    assert_eq!(reporter.packets(&a), (2, 2));
+    assert_eq!((packets.len(), &packets[0].packet_id, packets[0].events.len()), (2, &id, 4));
+    assert_eq!((reporter.packets(&a), reporter.undelivered().len()), ((1, 1), 0));
+}
+
+#[test]
+fn full_draft_is_a_packet_and_the_next_event_begins_another() {
+    let (mut reporter, sink) = reporter();
+    for place in 0..40 {
+        let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+        reporter.adopt(draft, vec![place]);
+    }
+    assert_eq!(reporter.undelivered().into_iter().collect::<Vec<_>>(), [15, 31, 39]);
+    let packets = flush(&mut reporter, &sink);
+    let events: Vec<_> = packets.iter().map(|packet| packet.events.len()).collect();
+    let ids: std::collections::BTreeSet<_> = packets.iter().map(|packet| &packet.packet_id).collect();
+    assert_eq!((events, ids.len()), (vec![16, 16, 8], 3));
+    assert!(reporter.undelivered().is_empty());
 }
 
 #[test]
@@ -171,7 +186,10 @@ fn summary_says_what_the_interval_held() {
     for step in 0..=2 * Reporter::SUMMARY_EVERY {
         let value = if step == 3 { f64::NAN } else { step as f64 };
         reporter.metric(None, Metric::new(names::HOST_LOSS, value));
-        let packets = flush(&mut reporter, &sink);
+        reporter.flush(step, NOW, &mut |_| None);
+        let packets = sink.take();
+        reporter.flush(step, NOW, &mut |_| None);
+        assert_eq!(sink.take(), [], "a second flush of a step adds nothing");
         let points = packets[0].metrics.iter().filter(|point| point.name == "kasmina.host.loss");
         let said: Vec<_> =
             points.filter_map(|point| Some((point.attributes.get(names::STATISTIC)?.clone(), point.value))).collect();
@@ -232,4 +250,33 @@ fn flood_of_names_fills_no_memory() {
     let events: usize = packets.iter().map(|packet| packet.events.len()).sum();
     assert_eq!(events, Assembler::MOST_SEEDS + 64 + 1);
     assert_eq!(packets[0].events[64].attributes["count"], (3_000 - Assembler::MOST_SEEDS - 64).to_string());
+}
+
+#[test]
+fn flood_of_rejections_between_flushes_keeps_its_size() {
+    let (mut reporter, sink) = reporter();
+    let ids: Vec<_> = (0..1_000).map(|number| CommandId::new(format!("c-{number}")).unwrap()).collect();
+    let mut drafted = 0;
+    for number in 0..1_000_000 {
+        reporter.rejected("nonce_replayed", ids.get(number % ids.len()));
+        reporter.rejected("stale_command", ids.get(number % 7));
+        if number.is_multiple_of(1_000) {
+            // An honest command that a gate refuses, in between: it journals itself alone, and a packet is full at sixteen.
+            let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
+            let bytes = draft.packets()[0].encoded_len();
+            assert!(bytes < 1_500, "{bytes} bytes after {number} rejections");
+            reporter.adopt(draft, vec![number as u64]);
+            drafted += 1;
+        }
+    }
+    // Of the sixty sealed packets a hundred may be in memory; the last is still open.
+    assert_eq!((drafted, reporter.undelivered().len()), (1_000, 63));
+    let packets = flush(&mut reporter, &sink);
+    let rejected: Vec<_> = packets
+        .iter()
+        .flat_map(|packet| &packet.events)
+        .filter(|event| event.description == "command_rejected")
+        .map(|event| (event.attributes["count"].as_str(), event.attributes["command_id"].as_str()))
+        .collect();
+    assert_eq!(rejected, [("1000000", "c-0 c-1 c-2"), ("1000000", "c-0 c-1 c-2")]);
 }
