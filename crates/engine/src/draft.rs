@@ -56,6 +56,10 @@ impl<'a> Draft<'a> {
                 Ok(())
             }
             Input::StepTaken(facts) => self.step_taken(facts),
+            Input::RngSeeded(seed) => {
+                self.run_mut().rng_seed = Some(seed);
+                Ok(())
+            }
             Input::Flushed { failed } => {
                 self.breaker_saw(BreakerName::Telemetry, failed);
                 Ok(())

@@ -61,6 +61,8 @@ pub enum Input {
     RolledBack(u64, Box<State>),
     /// The rollback that was ordered will not be done.
     RollbackAbandoned,
+    /// The shell has drawn what the random numbers of all steps are derived from.
+    RngSeeded(u64),
     /// Time has passed.
     Tick,
 }

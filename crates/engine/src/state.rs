@@ -40,6 +40,9 @@ pub struct RunState {
     pub validation: Vec<Validation>,
     /// The epoch of a rollback that was ordered and not yet done.
     pub rollback: Option<u64>,
+    /// What the random numbers of steps are derived from, if the shell has drawn it.
+    #[serde(default)]
+    pub rng_seed: Option<u64>,
     /// The L2 norm of the host's gradient when it was last sampled.
     #[serde(default)]
     pub host_gradient_norm: Option<f32>,

@@ -62,6 +62,7 @@ impl Overlay<'_> {
             | Input::Probe(..)
             | Input::Interaction { .. }
             | Input::PauseProof(..)
+            | Input::RngSeeded(_)
             | Input::Flushed { .. }
             | Input::Validation(_)
             | Input::EpochEnded

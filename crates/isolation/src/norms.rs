@@ -5,8 +5,31 @@ use std::collections::BTreeSet;
 use burn::{
     module::{AutodiffModule, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
-    tensor::{Tensor, backend::AutodiffBackend},
+    tensor::{FloatDType, Tensor, backend::AutodiffBackend},
 };
+
+/// The sum of the squares of all of the module's gradients, of shape `[1]` in `f32`, still on its device; `None` if there are none. For a
+/// caller that reads other numbers too, and reads once.
+#[must_use]
+pub fn gradient_squares<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    gradients: &GradientsParams,
+) -> Option<Tensor<B::InnerBackend, 1>> {
+    struct Squares<'a, B: AutodiffBackend>(&'a GradientsParams, Option<Tensor<B::InnerBackend, 1>>);
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let Some(gradient) = self.0.get::<B::InnerBackend, D>(param.id) else { return };
+            let squares = gradient.cast(FloatDType::F32).square().sum();
+            self.1 = Some(match self.1.take() {
+                None => squares,
+                Some(others) => others + squares,
+            });
+        }
+    }
+    let mut squares = Squares::<B>(gradients, None);
+    module.visit(&mut squares);
+    squares.1
+}
 
 /// The L2 norm over all of the module's gradients; 0 if there are none.
 #[must_use]

@@ -259,7 +259,6 @@ pub(crate) fn cache(to: &mut Assembler, stats: &CacheStats) {
 }
 
 /// The blend of a seed in numbers.
-#[allow(dead_code, reason = "the step calls it once its passes sample blends")]
 pub(crate) fn blended(to: &mut Assembler, seed: &SeedId, blend: &BlendConfig, stats: &BlendStats) {
     let values = [
         (names::BLEND_ALPHA_MEAN, Some(stats.alpha_mean)),

@@ -5,6 +5,7 @@ mod epochs;
 mod facts;
 mod passes;
 mod recover;
+mod samples;
 mod step;
 mod submit;
 
@@ -15,11 +16,12 @@ use burn::{
     tensor::{Distribution, Tensor},
 };
 use kasmina_blending::{Alpha, GraftBackend};
+use kasmina_commands::BreakerName;
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
-    v1::{SeedLifecycleStage, SeedState},
+    v1::{CircuitBreakerState::CircuitStateOpen, SeedLifecycleStage, SeedState},
 };
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{Registry, parameter_ids};
@@ -64,8 +66,8 @@ pub struct SeedManager<B: GraftBackend> {
     ask_again: bool,
     /// What the learning rates of seeds are multiplied by.
     rate_scale: f64,
-    /// What the random numbers of steps are derived from; `None` before the host was looked at.
-    rng_seed: Option<u64>,
+    /// Whether the last flush of telemetry failed.
+    flush_failed: bool,
 }
 
 /// What the builder has collected.
@@ -86,7 +88,6 @@ impl<B: GraftBackend> SeedManager<B> {
         let Parts { settings, reading, engine, tensors, policy, verifier, clock, mut reporter, durable } = parts;
         reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
-        let rng_seed = settings.training.rng_seed.filter(|_| settings.training.reseed);
         Self {
             settings,
             reading,
@@ -102,7 +103,7 @@ impl<B: GraftBackend> SeedManager<B> {
             moved,
             ask_again,
             rate_scale: 1.0,
-            rng_seed,
+            flush_failed: false,
         }
     }
 
@@ -174,10 +175,19 @@ impl<B: GraftBackend> SeedManager<B> {
         let (cache, ledger) = (self.tensors.cache_stats(), self.verifier.gauges());
         let standing = Standing { state, budgets: &self.settings.gates.stability, cache, ledger };
         self.gauges.write(&mut self.reporter, &standing);
-        let step = state.run.step;
+        let (step, breaker) = (state.run.step, state.run.breakers.get(BreakerName::Telemetry).state());
         let durable = &mut self.durable;
-        self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
-        durable.iter_mut().for_each(Durable::forget_recalled);
+        if breaker == CircuitStateOpen {
+            self.reporter.hold(step, self.clock.unix());
+        } else {
+            let flushed = self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
+            durable.iter_mut().for_each(Durable::forget_recalled);
+            // A breaker that is closed and has nothing to count need not hear of it.
+            if flushed.failed || self.flush_failed {
+                self.flush_failed = flushed.failed;
+                self.act(Input::Flushed { failed: flushed.failed });
+            }
+        }
         self.spill_telemetry();
     }
 
@@ -310,19 +320,26 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// The random numbers of the step that comes next.
     fn rng(&self) -> StepRng<'_, B> {
-        StepRng::new(self.tensors.device(), self.rng_seed, self.step())
+        StepRng::new(self.tensors.device(), self.rng_seed(), self.step())
+    }
+
+    /// What the random numbers of all steps are derived from; `None` if they are left alone.
+    fn rng_seed(&self) -> Option<u64> {
+        let training = &self.settings.training;
+        training.rng_seed.or(self.state().run.rng_seed).filter(|_| training.reseed)
     }
 
     /// Draws what the random numbers of all steps are derived from, if no setting says it.
     fn begin_rng<H: AutodiffModule<B>>(&mut self, host: &H) {
-        if self.rng_seed.is_some() || !self.settings.training.reseed {
+        if self.rng_seed().is_some() || !self.settings.training.reseed {
             return;
         }
         // Burn draws parameters when they are first looked at, and plain Burn would have drawn them by now.
         let _ = parameter_ids(host);
         let drawn = Tensor::<B, 1>::random([3], Distribution::Uniform(0.0, 1.0), self.tensors.device()).into_data();
         let words = drawn.iter::<f32>().map(|share| u64::from((share * 16_777_216.0) as u32));
-        self.rng_seed = Some(words.fold(0, |seed, word| (seed << 24) ^ word));
+        let seed = words.fold(0, |seed, word| (seed << 24) ^ word);
+        self.act(Input::RngSeeded(seed));
     }
 
     /// The moves that have become durable since they were last taken.

@@ -9,7 +9,7 @@ use kasmina_engine::{
     input::{KernelFacts, KernelFailure, KernelOrigin, Ownership as OwnershipFacts, Rehearsal, Remains},
     seed::{Contract, Turn},
 };
-use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, gradient_norm, rehearse};
+use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, rehearse};
 use kasmina_kernel_load::{
     Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
@@ -246,19 +246,15 @@ impl<B: GraftBackend> Tensors<B> {
         (cast(&self.planted, state, clock), &mut self.registry, &self.device)
     }
 
-    /// One optimizer step on a seed's kernel; the L2 norm of its gradient if `sampled`.
-    pub(crate) fn learn(
-        &mut self,
-        seed: &SeedId,
-        learning_rate: f64,
-        gradients: GradientsParams,
-        sampled: bool,
-    ) -> Option<f32> {
-        let plant = self.planted.get_mut(seed)?;
-        let norm = sampled.then(|| gradient_norm::<B, _>(&plant.kernel, &gradients));
+    /// One optimizer step on a seed's kernel.
+    pub(crate) fn learn(&mut self, seed: &SeedId, learning_rate: f64, gradients: GradientsParams) {
+        let Some(plant) = self.planted.get_mut(seed) else { return };
         plant.kernel = plant.optimizer.step(learning_rate, plant.kernel.clone(), gradients);
         plant.changed = true;
-        norm
+    }
+
+    pub(crate) fn kernel_ref(&self, seed: &SeedId) -> Option<&KernelModule<B>> {
+        self.planted.get(seed).map(|plant| &plant.kernel)
     }
 
     /// Does what an effect of a committed decision says, as far as tensors go.

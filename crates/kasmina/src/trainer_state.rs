@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina_blending::GraftBackend;
+use kasmina_isolation::independent_copy;
 use kasmina_kernel_load::weights::{module_from_bytes, module_to_bytes, optimizer_from_bytes, optimizer_to_bytes};
 
 use crate::error::CheckpointError;
@@ -48,8 +49,7 @@ impl<B: GraftBackend, H: AutodiffModule<B>, O: Optimizer<H, B>> HostState<B, H, 
     /// A copy of both that further training does not change. Copies handles, no weights.
     #[must_use]
     pub fn of(host: &H, optimizer: &O, device: &B::Device) -> Self {
-        // The way over the inner backend gives running statistics that are the copy's own.
-        Self { host: H::from_inner(host.valid()), optimizer: optimizer.clone(), device: device.clone() }
+        Self { host: independent_copy(host), optimizer: optimizer.clone(), device: device.clone() }
     }
 }
 
@@ -70,8 +70,7 @@ where
     }
 
     fn take_parts(&mut self, parts: &BTreeMap<String, Vec<u8>>) -> Result<(), CheckpointError> {
-        let twin = H::from_inner(self.host.valid());
-        let host = module_from_bytes(twin, blob(parts, HOST)?, "the host", &self.device)?;
+        let host = module_from_bytes(independent_copy(&self.host), blob(parts, HOST)?, "the host", &self.device)?;
         let optimizer = blob(parts, OPTIMIZER)?.to_vec();
         self.optimizer = optimizer_from_bytes(self.optimizer.clone(), optimizer, "the host's optimizer", &self.device)?;
         self.host = host;

@@ -227,6 +227,25 @@ impl Reporter {
         now: UnixTime,
         recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>,
     ) -> Flushed {
+        self.hold(step, now);
+        let (mut flushed, mut offered) = (Flushed::default(), 0);
+        for outlet in &mut self.outlets {
+            offered += usize::from(outlet.lanes.waiting() != (0, 0));
+            let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
+            outlet.left = outlet.lanes.waiting().0;
+            flushed.down += usize::from(drained.down);
+            flushed.delivered += drained.delivered.len() as u64;
+            // Emitted with the next step, to every sink.
+            outlet.events(&drained).into_iter().for_each(|event| self.assembler.event(None, event));
+            drained.delivered.into_iter().for_each(|packet| outlet.settle(packet.seed));
+            drained.set_aside.into_iter().for_each(|aside| outlet.settle(aside.seed));
+        }
+        flushed.failed = flushed.down > 0 && flushed.down == offered;
+        flushed
+    }
+
+    /// Makes the packets of the step and lets them wait, offering nothing to any sink: for a breaker that is open.
+    pub fn hold(&mut self, step: u64, now: UnixTime) {
         self.emit_rejections();
         let waiting = self.outlets.iter().map(|outlet| outlet.left).max().unwrap_or_default();
         if waiting > 0 {
@@ -243,20 +262,6 @@ impl Reporter {
         for packet in self.assembler.assemble(step, now) {
             self.push(&packet);
         }
-        let (mut flushed, mut offered) = (Flushed::default(), 0);
-        for outlet in &mut self.outlets {
-            offered += usize::from(outlet.lanes.waiting() != (0, 0));
-            let drained = outlet.lanes.drain_with(&mut *outlet.sink, recall);
-            outlet.left = outlet.lanes.waiting().0;
-            flushed.down += usize::from(drained.down);
-            flushed.delivered += drained.delivered.len() as u64;
-            // Emitted with the next step, to every sink.
-            outlet.events(&drained).into_iter().for_each(|event| self.assembler.event(None, event));
-            drained.delivered.into_iter().for_each(|packet| outlet.settle(packet.seed));
-            drained.set_aside.into_iter().for_each(|aside| outlet.settle(aside.seed));
-        }
-        flushed.failed = flushed.down > 0 && flushed.down == offered;
-        flushed
     }
 
     /// One event for each reason, and the counters.

@@ -12,7 +12,7 @@ use burn::{
 };
 use kasmina_blending::{BlendConfig, GraftBackend};
 use kasmina_commands::{Order, ReadSettings};
-use kasmina_isolation::Grafts;
+use kasmina_isolation::{Grafts, Statistics};
 use kasmina_leyline::{CommandId, Monotonic, SeedId, TrainingRunId, v1::SeedState};
 use kasmina_lifecycle::Transition;
 use kasmina_security::{Rejection, Verifier, doubles::AcceptAll};
@@ -172,15 +172,15 @@ impl<B: GraftBackend, H: AutodiffModule<B>> TrainPort<B, H> for FakeManager {
             return Err(error);
         }
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
-        let before = H::from_inner(host.valid());
+        let statistics = Statistics::of(host);
         let loss = forward(host, &mut Grafts::none());
         if loss.dims() != [1] {
-            *host = before;
+            statistics.restore(host);
             return Err(StepError::LossShape { got: loss.dims().into() });
         }
         let value: f32 = loss.clone().into_scalar().elem();
         if !value.is_finite() {
-            *host = before;
+            statistics.restore(host);
             return Err(StepError::NonFiniteLoss { loss: value, step });
         }
         let gradients = GradientsParams::from_grads(loss.backward(), host);

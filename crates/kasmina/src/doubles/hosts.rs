@@ -11,7 +11,7 @@ use burn::{
     tensor::{Tensor, TensorData, activation::relu, backend::Backend},
 };
 use kasmina_blending::BlendBackend;
-use kasmina_isolation::Grafts;
+use kasmina_isolation::{Grafts, independent_copy};
 use kasmina_kernel_load::{KernelModule, LayerSpec, Manifest, SlotContract};
 
 use super::stock::blueprint;
@@ -226,7 +226,7 @@ pub fn optimizer<M: AutodiffModule<B>>() -> OptimizerAdaptor<AdamW, M, B> {
 
 /// The same values in parameters and running statistics of its own.
 pub fn twin<M: AutodiffModule<B>>(module: &M) -> M {
-    M::from_inner(module.valid())
+    independent_copy(module)
 }
 
 /// Every number of the module: parameters and running statistics.

@@ -34,7 +34,7 @@ impl<B: GraftBackend> SeedManager<B> {
         forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
         report: &mut StepReport,
     ) -> Result<HostPass<B>, StepError> {
-        let (seed, step) = (self.rng_seed, self.engine.state().run.step);
+        let (seed, step) = (self.rng_seed(), self.engine.state().run.step);
         let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
         let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
         let pass = match passed {

@@ -7,16 +7,20 @@ use burn::{
     optim::{GradientsParams, Optimizer},
     tensor::Tensor,
 };
-use kasmina_blending::GraftBackend;
+use kasmina_blending::{GraftBackend, sample};
 use kasmina_engine::{
-    Event, Input, Observation,
+    Event, Input, Observation, Seed,
     input::{Learned, SeedStep, StepFacts},
     seed::Turn,
 };
-use kasmina_isolation::{Grafts, HostPass, RngStream, gradient_norm};
+use kasmina_isolation::{Grafts, HostPass, RngStream, Statistics, gradient_squares};
+use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::SeedId;
 
-use super::door::Batch;
+use super::{
+    door::Batch,
+    samples::{Numbers, Samples},
+};
 use crate::{error::StepError, events, manager::SeedManager, report::StepReport};
 
 impl<B: GraftBackend> SeedManager<B> {
@@ -51,27 +55,34 @@ impl<B: GraftBackend> SeedManager<B> {
         self.act(Input::Tick);
         let mut report = StepReport { step: self.step() + 1, ..StepReport::default() };
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
-        let before = H::from_inner(host.valid());
+        let statistics = Statistics::of(host);
         let pass = match self.host_pass(host, &forward, &mut report) {
             Ok(pass) => pass,
             Err(error) => {
-                *host = before;
+                statistics.restore(host);
                 self.write_owed();
                 self.rng().start(RngStream::Trainer);
                 return Err(self.refuse_step(error));
             }
         };
-        let sampled = self.samples(report.step);
-        let host_gradient_norm = sampled.then(|| gradient_norm::<B, _>(host, &pass.gradients));
         let learned = self.seeds_pass(host, &forward, &pass, &mut report);
+        let HostPass { gradients, kernels, trace, .. } = pass;
+        let kernels: Vec<_> = kernels.into_iter().chain(learned).collect();
+        let numbers = if self.samples(report.step) {
+            self.sample(gradient_squares(host, &gradients), &kernels, trace.logits.as_ref())
+        } else {
+            Numbers::default()
+        };
 
         let started = self.clock.monotonic();
-        let HostPass { gradients, kernels, .. } = pass;
         *host = optimizer.step(learning_rate, host.clone(), gradients);
-        let learned = self.learn(kernels.into_iter().chain(learned), sampled);
+        let learned = self.learn(kernels, &numbers);
         report.timing.optimizer = self.clock.monotonic().since(started);
 
-        self.take_step(learned, host_gradient_norm, &mut report);
+        self.take_step(learned, numbers.host, &mut report);
+        for (seed, blend, stats) in &numbers.blends {
+            self.reporter.write(|to| events::blended(to, seed, blend, stats));
+        }
         if self.ask_again {
             // What the disk refuses is asked for again in the next step.
             let _ = self.fetch_awaited();
@@ -87,20 +98,39 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Whether gradient norms are read from the device in this step: every so many, and once for every new seed.
     fn samples(&self, step: u64) -> bool {
-        let unknown = |turn: Turn, norm: Option<f32>| matches!(turn, Turn::Rides | Turn::Learns) && norm.is_none();
-        step.is_multiple_of(self.settings.training.sample_every)
-            || self.state().seeds.values().any(|seed| {
-                let graft = seed.stage.graft();
-                graft.is_some_and(|graft| unknown(seed.stage.turn(), graft.vitals.gradient_norm))
-            })
+        let unknown = |seed: &Seed| {
+            let learns = matches!(seed.stage.turn(), Turn::Rides | Turn::Learns);
+            let graft = seed.stage.graft().filter(|_| learns);
+            graft.is_some_and(|graft| graft.idle.is_none() && graft.vitals.gradient_norm.is_none())
+        };
+        step.is_multiple_of(self.settings.training.sample_every) || self.state().seeds.values().any(unknown)
+    }
+
+    /// Gradient norms and blends in numbers, with one read from the device.
+    fn sample(
+        &self,
+        host: Option<Tensor<B::InnerBackend, 1>>,
+        kernels: &[(SeedId, GradientsParams)],
+        logits: Option<&Tensor<B, 2>>,
+    ) -> Numbers {
+        let mut samples = Samples::<B>::new();
+        samples.host(host);
+        for (seed, gradients) in kernels {
+            let squares = |kernel: &KernelModule<B>| gradient_squares(kernel, gradients);
+            samples.kernel(seed, self.tensors.kernel_ref(seed).and_then(squares));
+        }
+        for seed in self.state().seeds.values().filter(|seed| seed.stage.is_live()) {
+            let Some((blend, alpha)) = seed.stage.blend().zip(seed.stage.alpha()) else { continue };
+            // Without logits there is nothing to say; that the blend cannot work is a fault of its pass.
+            if let Ok(sampled) = sample(blend, alpha, logits.cloned()) {
+                samples.blend(&seed.id, blend, sampled);
+            }
+        }
+        samples.read()
     }
 
     /// The optimizer steps of kernels. A seed that was culled in this step has none.
-    fn learn(
-        &mut self,
-        gradients: impl Iterator<Item = (SeedId, GradientsParams)>,
-        sampled: bool,
-    ) -> BTreeMap<SeedId, Learned> {
+    fn learn(&mut self, gradients: Vec<(SeedId, GradientsParams)>, numbers: &Numbers) -> BTreeMap<SeedId, Learned> {
         let training = &self.settings.training;
         let mut learned = BTreeMap::new();
         for (id, gradients) in gradients {
@@ -108,7 +138,8 @@ impl<B: GraftBackend> SeedManager<B> {
             let Some(graft) = seed.stage.graft() else { continue };
             let share = if seed.stage.turn() == Turn::Rides { training.straight_through_scale } else { 1.0 };
             let learning_rate = training.learning_rate * (self.rate_scale * graft.lr_scale * share);
-            let gradient_norm = self.tensors.learn(&id, learning_rate, gradients, sampled);
+            self.tensors.learn(&id, learning_rate, gradients);
+            let gradient_norm = numbers.kernels.get(&id).copied();
             learned.insert(id, Learned { learning_rate, gradient_norm });
         }
         learned
