@@ -10,7 +10,7 @@ use std::{
 
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Delta, Seed, State, state::RunState};
-use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
+use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::{Digest, Entry, Keeper, StoreError};
 use kasmina_security::Retention;
@@ -33,6 +33,10 @@ const MOST_SPILLED: usize = 16 << 20;
 /// a snapshot.
 const MOST_SAVES: usize = 64;
 
+/// Moves and answers that wait for a journal that fails. Beyond that, the nonces of commands that were answered `not_durable` are not
+/// written. Our choice: a few hundred kilobytes.
+const MOST_OWED: usize = 4096;
+
 /// The journal, and what of this run is in it.
 pub(crate) struct Durable {
     keeper: Keeper,
@@ -41,7 +45,7 @@ pub(crate) struct Durable {
     weights: WeightsBySeed,
     /// How often weights of a seed were written since the newest snapshot.
     saves: usize,
-    /// Moves that have happened and are not in the journal yet, oldest first.
+    /// Moves and answers that are not in the journal yet, oldest first.
     owed: Vec<Entry>,
     /// The same moves, to be reported once they are durable.
     owed_moves: Vec<Transition>,
@@ -158,6 +162,16 @@ impl Durable {
         }
     }
 
+    /// A command was answered `not_durable`. Its nonce is written with the next batch, so that a copy of the command that comes to a
+    /// later process is rejected here too.
+    pub(crate) fn owe_answer(&mut self, command_id: &CommandId, issued_at: UnixTime) {
+        if self.owed.len() >= MOST_OWED {
+            return;
+        }
+        self.owed.push(Entry::NonceSeen { command_id: command_id.clone(), issued_at });
+        self.owed.push(Entry::Refused { command_id: command_id.to_string(), reason: "not_durable".to_owned() });
+    }
+
     /// Whether something waits to be made durable.
     pub(crate) fn owes(&self) -> bool {
         !self.owed.is_empty() || !self.moved.is_empty()
@@ -214,7 +228,7 @@ impl Durable {
         let record = DeltaRecord { incarnation, at: now, delta, weights, watermark, undelivered };
         let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
 
-        let newest_nonce = batch.entries.iter().filter_map(|entry| match entry {
+        let newest_nonce = batch.entries.iter().chain(&self.owed).filter_map(|entry| match entry {
             Entry::NonceSeen { issued_at, .. } => Some(*issued_at),
             Entry::Accepted { .. }
             | Entry::Refused { .. }

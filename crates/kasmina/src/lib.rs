@@ -138,7 +138,12 @@ pub use trainer_state::{HostState, TrainerState};
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
-/// So are those of the page on commands.
+/// So are those of the page on hosts,
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/HOSTS.md")]
+struct Hosts;
+
+/// and of the page on commands.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/COMMANDS.md")]
 struct Commands;

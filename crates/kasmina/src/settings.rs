@@ -1,6 +1,6 @@
 //! Every setting and every default, in one place.
 
-use std::{fs, path::Path, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fs, path::Path, path::PathBuf, time::Duration};
 
 use kasmina_blending::BlendConfig;
 use kasmina_engine::EngineSettings;
@@ -234,20 +234,23 @@ impl Settings {
         Self::from_toml(&text)
     }
 
-    /// These settings with overrides from environment variables, usually `std::env::vars()`. Variables without
+    /// These settings with overrides from environment variables, usually `std::env::vars_os()`. Variables without
     /// [`ENVIRONMENT_PREFIX`] are ignored. A double underscore separates section and key. Values are TOML values; text that is not
     /// TOML counts as a string.
     ///
     /// # Errors
     /// [`SettingsError::Environment`] names the variable of an unknown setting or a wrong type; [`SettingsError::OutOfRange`].
-    pub fn overlay(self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, SettingsError> {
+    pub fn overlay(self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, SettingsError> {
         let mut settings = self;
         for (variable, text) in variables {
+            // A name that is not UTF-8 does not begin with the prefix, or names no setting.
+            let Some(variable) = variable.to_str() else { continue };
             let Some(path) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
-            let refuse = |cause: String| SettingsError::Environment { variable: variable.clone(), cause };
+            let refuse = |cause: String| SettingsError::Environment { variable: variable.to_owned(), cause };
+            let text = text.to_str().ok_or_else(|| refuse("is not UTF-8".to_owned()))?;
             let mut table = Table::try_from(&settings).map_err(|error| refuse(error.to_string()))?;
             let path = path.to_lowercase();
-            set(&mut table, &path, parse_value(&text)).map_err(refuse)?;
+            set(&mut table, &path, parse_value(text)).map_err(refuse)?;
             settings = table.try_into().map_err(|error: toml::de::Error| refuse(error.message().to_owned()))?;
         }
         settings.check()?;
@@ -401,7 +404,7 @@ mod tests {
     use super::*;
 
     fn overlay(variable: &str, value: &str) -> Result<Settings, SettingsError> {
-        Settings::default().overlay([(variable.to_owned(), value.to_owned())])
+        Settings::default().overlay([(variable.into(), value.into())])
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl World {
         fs::create_dir_all(directory)?;
         let events = MemorySink::default();
         let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
-            .settings(kasmina::Settings::default().overlay(std::env::vars())?)
+            .settings(kasmina::Settings::default().overlay(std::env::vars_os())?)
             .kernels(library)
             .volatile()
             .sink(events.clone())

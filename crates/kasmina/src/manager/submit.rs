@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Input, Seed, commands::Order};
 use kasmina_kernel_load::{Artifact, LoadError};
-use kasmina_leyline::{BlueprintId, CommandId, SeedId, SlotId, v1::AdaptationCommand};
+use kasmina_leyline::{BlueprintId, CommandId, SeedId, SlotId, UnixTime, v1::AdaptationCommand};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
 use kasmina_security::Verified;
@@ -30,6 +30,7 @@ pub struct Receipt {
 /// A verified command with what was decided about it.
 struct Decided {
     id: CommandId,
+    issued_at: UnixTime,
     command: Arc<AdaptationCommand>,
     answer: Result<(), Refusal>,
     /// The decisions of the batch that are this command's.
@@ -194,7 +195,7 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         // The answer comes before the moves that it explains.
         batch.entries.insert(answered, entry);
-        Decided { id, command, answer, decisions: from..batch.decisions() }
+        Decided { id, issued_at: verified.issued_at(), command, answer, decisions: from..batch.decisions() }
     }
 
     /// Decides a local order and writes it down.
@@ -211,7 +212,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// What is answered once the batch has been concluded.
     fn answer(
         &mut self,
-        Decided { id: command, command: wire, answer, .. }: Decided,
+        Decided { id: command, issued_at, command: wire, answer, .. }: Decided,
         transitions: Vec<Transition>,
         concluded: &Result<(), CheckpointError>,
     ) -> Result<Receipt, CommandError> {
@@ -221,6 +222,7 @@ impl<B: GraftBackend> SeedManager<B> {
             (Err(error), _) => {
                 let refusal = Refusal::NotDurable(Box::new(error.clone()));
                 self.reporter.write(|to| events::refused(to, &wire, &refusal.summary()));
+                self.durable.iter_mut().for_each(|durable| durable.owe_answer(&command, issued_at));
                 (refusal, Vec::new())
             }
         };

@@ -601,3 +601,21 @@ fn command_before_the_host_was_shown_culls_no_seed() {
     resume(&mut second).unwrap();
     assert_eq!(second.stage("seed-1"), SeedStageShadowing);
 }
+
+#[test]
+fn command_answered_not_durable_is_not_obeyed_by_a_later_process() {
+    let store = MemoryStore::new();
+    let mut first = world(&store, settings());
+    first.attach(&determined(Mlp::<B>::init()));
+    let wire = first.wire("seed-1", kasmina::doubles::Act::Germinate);
+    store.fail_next_append();
+    assert_eq!(refused(first.manager.submit(&wire)), "not_durable");
+    assert_eq!(refused(first.manager.submit(&wire)), "nonce_replayed");
+    // The disk works again, and something else is written.
+    first.wait(2);
+    first.manager.register_seed(seed("another"), SlotId::new("mid").unwrap()).unwrap();
+    drop(first);
+    let mut second = world(&store, settings());
+    assert_eq!(refused(second.manager.submit(&wire)), "nonce_replayed");
+    assert_eq!(second.stage("seed-1"), SeedStageDormant);
+}

@@ -26,7 +26,7 @@ use super::{
     mishaps::Held,
     steps::{Case, Gates, Step, Then},
 };
-use crate::common::{B, Mlp, RATE, World, batch, blueprint, determined, optimizer, twin};
+use crate::common::{B, Mlp, RATE, World, batch, blueprint, determined, lenient, optimizer, twin};
 
 pub const SLOTS: [&str; 3] = ["mid", "late", "mid"];
 
@@ -75,7 +75,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(case: &Case) -> Self {
-        let mut settings = Settings::default();
+        let mut settings = lenient();
         settings.lifecycle.fast_path = case.fast_path;
         settings.training.probe_every = 2;
         settings.telemetry.pending_events = 10_000;
