@@ -156,7 +156,7 @@ fn neutral_seed_on_a_dropout_host_does_not_move_the_loss() {
     let host = Noisy { host: Host::init(), dropout: DropoutConfig::new(0.4).init() };
     for (slot, lazy) in [("mid", false), ("mid", true), ("late", false), ("late", true)] {
         for (step, stage) in [SeedStageShadowing, SeedStageBlending, SeedStageProbationary].into_iter().enumerate() {
-            let mut seeds = vec![
+            let mut seeds = [
                 Seed::new("context", "mid", SeedStageProbationary, kernel(1, 4)),
                 Seed::new("neutral", slot, stage, neutral()),
             ];
@@ -281,7 +281,8 @@ fn pause_that_changes_an_activation_is_not_proved() {
     };
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
     let proved = |bad: u32| {
-        (passes.set(0), spoilt.set(bad));
+        passes.set(0);
+        spoilt.set(bad);
         let proved = prove_pause(&seed("blending"), &host, &forward, &cast, &pass, &rng());
         assert_eq!(passes.get(), 2);
         proved
