@@ -169,7 +169,7 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
         })
     }
 
-    pub(crate) fn build<C: BlendBackend>(
+    fn build<C: BlendBackend>(
         &self,
         pass: PassKind,
         choose: impl Fn(&Participant<'a, B>) -> Option<(Part, Alpha, KernelModule<C>)>,
@@ -193,7 +193,7 @@ impl<B: GraftBackend> Participant<'_, B> {
     }
 
     /// Its alpha in the views that it is blended into.
-    pub(crate) fn blended_at(&self) -> Alpha {
+    fn blended_at(&self) -> Alpha {
         match Row::of(self.stage).alpha {
             AlphaSource::Given => self.alpha,
             AlphaSource::One => Alpha::ONE,
@@ -201,7 +201,7 @@ impl<B: GraftBackend> Participant<'_, B> {
     }
 
     /// Its kernel in a view behind the barrier: frozen, unless it learns there.
-    pub(crate) fn kernel_in(&self, part: Part) -> KernelModule<B> {
+    fn kernel_in(&self, part: Part) -> KernelModule<B> {
         if part == Part::Learning { self.kernel.clone() } else { frozen_twin(self.kernel) }
     }
 }

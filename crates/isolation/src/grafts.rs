@@ -64,9 +64,9 @@ impl<B: BlendBackend> Grafts<B> {
         self.graft(slot, Some(tap), h)
     }
 
-    /// Like [`at`](Self::at), with a closure that computes the activation. The passes of seeds over the same batch then reuse the
-    /// activation from the host's pass instead of computing it again. The later the slot is, the more this saves. The closure must
-    /// not call `grafts`.
+    /// Like [`at`](Self::at), with a closure that computes the activation. The other passes over the same batch then reuse the
+    /// activation from the host's pass instead of computing it again, if no slot before it belongs to a seed that is blended in or
+    /// measured in this step. The later the slot is, the more this saves. The closure must not call `grafts`.
     pub fn at_lazy<const D: usize>(&mut self, slot: &str, h: impl FnOnce() -> Tensor<B, D>) -> Tensor<B, D> {
         if let Some((_, h)) = self.find(slot) {
             return self.graft(slot, None::<Tensor<B, D>>, h);

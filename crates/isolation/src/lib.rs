@@ -4,8 +4,10 @@
 //! applied there, and how: [`Row`] is the table, and a [`Cast`] builds the views from it.
 //!
 //! - In the host's pass ([`host_pass`]) the host learns, and TRAINING seeds learn behind it, from the gradient at their slot.
-//! - In a seed's pass ([`seed_pass`]) that seed learns, on a [frozen twin](frozen_twin) of everything else.
-//! - A [`probe`] only measures.
+//! - In the learning pass ([`learning_pass`]) all seeds learn that are blended in (BLENDING, and PROBATIONARY under fine-tuning): one
+//!   forward and one backward pass for all of them, on a [frozen twin](frozen_twin) of the host. What is frozen is the barrier.
+//! - A [`measure`] is a forward pass without a graph, in which an [`Override`] puts a seed in or leaves it out; and two such passes
+//!   prove a pause ([`prove_pause`]).
 //!
 //! A pass returns facts: losses, gradients by owner, violations, faults, and a [`Trace`] of its slots. It steps nothing, culls
 //! nothing and emits nothing.
@@ -30,12 +32,21 @@
 //! of the graph's depth, and a tap makes the way through a slot one node deeper. A host that draws random numbers must draw the same
 //! ones: see [`StepRng`]. [`Grafts::none`] is plain Burn, without taps.
 //!
+//! **A seed's gradients in the learning pass are those of a pass in which it learns alone**, up to the order of sums. If a seed makes
+//! the loss not finite, shares a parameter or fails, the others get what they would get without it.
+//!
+//! **The losses of one step can be compared**: the learning pass and all measures draw the same random numbers at the same places of the
+//! host, whichever kernels are in them, if [`StepRng`] has a seed.
+//!
+//! Running statistics are the host's own: only its own pass moves them, and [`Statistics`] puts them back in place.
+//! They do not fit a view with live seeds; [`refit_statistics`] estimates them for one, in a copy.
+//!
 //! # The proof
 //!
 //! The [`GradientLedger`] of a pass says whose parameters got a gradient, exactly and without tensor arithmetic. It finds a
 //! parameter that two modules share, by id or by tensor. The ledger is not behind a trait: its methods are generic over modules,
 //! so a double would need a factory of ledgers in every pass. Tests let kernels share real parameters instead, and code above the
-//! passes is tested with [`HostPass`] and [`SeedPass`] values. What a pass asks *about* parameters is a seam:
+//! passes is tested with [`HostPass`] and [`LearningPass`] values. What a pass asks *about* parameters is a seam:
 //! [`Ownership`](kasmina_registry::Ownership).
 //!
 //! A trainer with a loop of its own and without a manager, in which one seed learns behind the host:
@@ -125,13 +136,11 @@ mod learning_pass;
 mod ledger;
 mod measure;
 mod norms;
-mod probe;
 mod refit;
 mod rehearse;
 mod reuse;
 mod riders;
 mod rng;
-mod seed_pass;
 mod slot;
 mod statistics;
 mod table;
@@ -148,12 +157,10 @@ pub use learning_pass::{LearningPass, learning_pass};
 pub use ledger::GradientLedger;
 pub use measure::{Measured, Override, measure, prove_pause};
 pub use norms::{cosine_similarity, gradient_norm, gradient_squares};
-pub use probe::{Probe, probe};
 pub use refit::refit_statistics;
 pub use rehearse::{Rehearsal, passes_unchanged, rehearse};
 pub use reuse::Activations;
 pub use rng::{RngStream, StepRng};
-pub use seed_pass::{SeedPass, seed_pass};
 pub use slot::{Activation, SlotShape, attach};
 pub use statistics::{Statistics, independent_copy};
 pub use table::{AlphaSource, Part, Role, Row, View};

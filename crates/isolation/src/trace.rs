@@ -18,10 +18,6 @@ pub enum PassKind {
     Host,
     /// The host's pass over the same batch again, because a fossil spoilt the first one.
     HostAgain,
-    /// The pass in which one seed learns.
-    Seed,
-    /// The pass in which one seed is measured.
-    Probe,
     /// The pass in which all seeds learn that are blended in.
     Learning,
     /// A forward pass that only measures: [`measure`](crate::measure), [`prove_pause`](crate::prove_pause), and the search for the
@@ -93,12 +89,6 @@ impl<B: BlendBackend> Trace<B> {
     #[must_use]
     pub fn reached(&self, slot: &SlotId) -> bool {
         self.shapes.contains_key(slot)
-    }
-
-    /// The time of all kernels and blends.
-    #[must_use]
-    pub fn blend_time(&self) -> Duration {
-        self.blend_times.values().sum()
     }
 
     /// Whether the seed's graft failed.

@@ -3,7 +3,10 @@
 use std::cell::Cell;
 
 use burn::tensor::Tensor;
-use kasmina_isolation::{Grafts, PassKind, attach, host_pass, seed_pass};
+use kasmina_blending::Alpha;
+use kasmina_isolation::{
+    Cast, Grafts, HostPass, Measured, Override, PassKind, attach, host_pass, learning_pass, measure,
+};
 use kasmina_leyline::{SlotId, v1::SeedLifecycleStage::*};
 
 use crate::world::{B, Host, Seed, batch, cast, kernel, ramp, registry, rng, seed};
@@ -74,10 +77,22 @@ fn grafts_report_the_kind_of_pass() {
     assert_eq!(shapes.keys().map(SlotId::as_str).collect::<Vec<_>>(), ["late", "mid"]);
     let (cast, mut registry) = (cast(&seeds), registry(&seeds));
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
-    seed_pass(&seed("a"), &host, &forward, &cast, &pass, &registry, &rng()).unwrap();
-    kasmina_isolation::probe(&seed("b"), &host, &forward, &cast, &pass, &rng()).unwrap();
-    assert_eq!(*passes.borrow(), [PassKind::Attach, PassKind::Host, PassKind::Seed, PassKind::Probe]);
+    learning_pass(&host, &forward, &cast, &pass, &registry, &rng()).unwrap();
+    with("b", &host, &forward, &cast, &pass);
+    assert_eq!(*passes.borrow(), [PassKind::Attach, PassKind::Host, PassKind::Learning, PassKind::Measure]);
     assert_eq!((cast.live().pass(), cast.committed().pass()), (PassKind::Live, PassKind::Committed));
+}
+
+/// A measure with this seed at alpha 1.
+fn with(
+    name: &str,
+    host: &Host<B>,
+    forward: &impl Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    pass: &HostPass<B>,
+) -> Measured {
+    let put = Override { seed: &seed(name), alpha: Some(Alpha::ONE) };
+    measure(host, forward, cast, &[put], pass, &rng())
 }
 
 /// The loss with both slots as closures or as values; counts what is computed before each.
@@ -116,8 +131,8 @@ fn lazy_activation_is_reused_unless_a_live_seed_changed_it() {
         let seeds = if alone { &seeds[1..] } else { &seeds[..] };
         let (cast, mut registry) = (cast(seeds), registry(seeds));
         let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
-        let probe = kasmina_isolation::probe(&seed("late"), &host, &forward, &cast, &pass, &rng()).unwrap();
-        ((pass.loss.to_bits(), probe.loss.map(f32::to_bits)), computed.map(|count| count.get()))
+        let measured = with("late", &host, &forward, &cast, &pass);
+        ((pass.loss.to_bits(), measured.loss.map(f32::to_bits)), computed.map(|count| count.get()))
     };
     let (eager, counts) = run(false, false);
     assert_eq!(counts, [2, 2]);
@@ -144,6 +159,6 @@ fn slot_that_is_visited_twice_is_never_reused() {
     };
     let (cast, mut registry) = (cast(&seeds), registry(&seeds));
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
-    kasmina_isolation::probe(&seed("a"), &host, &forward, &cast, &pass, &rng()).unwrap();
+    with("a", &host, &forward, &cast, &pass);
     assert_eq!(computed.get(), 4);
 }

@@ -9,7 +9,6 @@ mod measures;
 mod random_hosts;
 mod rehearse;
 mod riders;
-mod seed_pass;
 mod statistics;
 mod three_heads;
 mod views;

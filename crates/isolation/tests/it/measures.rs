@@ -156,7 +156,7 @@ fn neutral_seed_on_a_dropout_host_does_not_move_the_loss() {
     let host = Noisy { host: Host::init(), dropout: DropoutConfig::new(0.4).init() };
     for (slot, lazy) in [("mid", false), ("mid", true), ("late", false), ("late", true)] {
         for (step, stage) in [SeedStageShadowing, SeedStageBlending, SeedStageProbationary].into_iter().enumerate() {
-            let mut seeds = vec![
+            let mut seeds = [
                 Seed::new("context", "mid", SeedStageProbationary, kernel(1, 4)),
                 Seed::new("neutral", slot, stage, neutral()),
             ];
@@ -216,6 +216,41 @@ fn masks_differ_from_slot_to_slot_and_from_step_to_step() {
     assert_eq!(masks.len(), 6);
 }
 
+/// What an override names is computed anew from its slot on; a pass that does not name it takes it from the host's pass.
+#[test]
+fn masks_behind_a_slot_do_not_depend_on_what_was_skipped() {
+    if !alone("measures::masks_behind_a_slot_do_not_depend_on_what_was_skipped") {
+        return;
+    }
+    let device = Default::default();
+    let host = Host::init();
+    let dropout = DropoutConfig::new(0.5).init();
+    let (seen, computed) = (std::cell::RefCell::new(Vec::new()), Cell::new(0));
+    let mask = || dropout.forward(Tensor::<B, 2>::ones([16, 4], &device));
+    let forward = |host: &Host<B>, grafts: &mut Grafts<B>| {
+        let h = grafts.at("mid", mask());
+        let h = grafts.at_lazy("late", || {
+            computed.set(computed.get() + 1);
+            h * mask()
+        });
+        let behind = mask();
+        seen.borrow_mut().push(behind.to_data());
+        host.head.forward(h * behind).mean()
+    };
+    let seeds = [Seed::new("training", "mid", SeedStageTraining, kernel(1, 4))];
+    let rng = StepRng::new(&device, Some(5), 0);
+    let cast = cast(&seeds);
+    let pass = host_pass(&host, &forward, &cast, &mut registry(&seeds), &rng).unwrap();
+    let training = seed("training");
+    measure(&host, &forward, &cast, &[], &pass, &rng);
+    assert_eq!(computed.get(), 1);
+    measure(&host, &forward, &cast, &[put(&training, None)], &pass, &rng);
+    assert_eq!(computed.get(), 2);
+    let seen = seen.into_inner();
+    assert_eq!(seen[1], seen[2]);
+    assert_ne!(seen[0], seen[1], "the host's pass goes on drawing");
+}
+
 #[test]
 fn pause_is_proved_by_real_passes() {
     let host = Host::init();
@@ -246,7 +281,8 @@ fn pause_that_changes_an_activation_is_not_proved() {
     };
     let pass = host_pass(&host, &forward, &cast, &mut registry, &rng()).unwrap();
     let proved = |bad: u32| {
-        (passes.set(0), spoilt.set(bad));
+        passes.set(0);
+        spoilt.set(bad);
         let proved = prove_pause(&seed("blending"), &host, &forward, &cast, &pass, &rng());
         assert_eq!(passes.get(), 2);
         proved

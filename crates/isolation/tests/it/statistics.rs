@@ -115,8 +115,10 @@ fn restored_statistics_are_those_of_the_moment() {
         host.forward(20 + batch, &mut Grafts::none());
     }
     assert_ne!(host.bytes(), before);
+    // Looking at them has let all updates count. This one still waits.
+    host.forward(23, &mut Grafts::none());
     kept.restore(&host);
-    assert_eq!(host.bytes(), before, "with what was still waiting to be counted");
+    assert_eq!(host.bytes(), before);
     assert!(host.has_mappers());
     assert_eq!(clone.bytes(), before);
 
@@ -212,8 +214,7 @@ fn one_batch_gives_its_own_statistics() {
 #[test]
 fn refit_without_batches_is_a_copy() {
     let host = trained();
-    let none: [fn(&Normed<B>, &mut Grafts<B>) -> Tensor<B, 1>; 0] = [];
-    assert_eq!(refit_statistics(&host, Grafts::none, none).bytes(), host.bytes());
+    assert_eq!(refit_statistics(&host, Grafts::none, [loss(1)].into_iter().take(0)).bytes(), host.bytes());
 }
 
 #[test]
