@@ -6,6 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::backend::Backend;
 use kasmina_grown::{DIGEST_KEY, GrownError, GrownFile, GrownLimits, MANIFEST_KEY};
 use kasmina_kernel_load::Digest;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::common::Host;
@@ -19,13 +20,17 @@ fn changed(change: impl FnOnce(&mut Value, &mut Value, &mut Vec<u8>)) -> Vec<u8>
     let mut manifest: Value = serde_json::from_str(header["__metadata__"][MANIFEST_KEY].as_str().unwrap()).unwrap();
     change(&mut header, &mut manifest, &mut data);
     header["__metadata__"][MANIFEST_KEY] = manifest.to_string().into();
-    let blank = "0".repeat(64);
-    header["__metadata__"][DIGEST_KEY] = blank.clone().into();
-    let text = header.to_string();
-    let mut bytes = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &data].concat();
+    header["__metadata__"][DIGEST_KEY] = "0".repeat(64).into();
+    sealed(&header.to_string(), &data)
+}
+
+/// The file of a header whose digest is blank, if it still has one, with the digest that it should have.
+fn sealed(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
     let digest = Digest::of(&bytes).to_string();
-    let at = bytes.windows(64).position(|window| window == blank.as_bytes()).unwrap();
-    bytes[at..at + 64].copy_from_slice(digest.as_bytes());
+    if let Some(at) = bytes.windows(64).position(|window| window == [b'0'; 64]) {
+        bytes[at..at + 64].copy_from_slice(digest.as_bytes());
+    }
     bytes
 }
 
@@ -165,4 +170,40 @@ fn another_host_is_refused() {
     let mut host = Host::<Flex>::new();
     host.stem = LinearConfig::new(3, 4).with_bias(false).init(&device);
     assert_eq!(file.build(host, &device).unwrap_err().reason(), "host_mismatch");
+}
+
+/// The header of a valid file with a blank digest, and the data.
+fn blank() -> (Vec<u8>, Vec<u8>) {
+    let bytes = changed(|_, _, _| {});
+    let (header, data) = bytes[8..].split_at(u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let mut header = header.to_vec();
+    let key = format!("\"{DIGEST_KEY}\":\"");
+    let at = header.windows(key.len()).position(|window| window == key.as_bytes()).unwrap() + key.len();
+    header[at..at + 64].fill(b'0');
+    (header, data.to_vec())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn forged_header_is_refused_or_loads_what_it_says(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(&b"0123456789{}[]\",:.aF-"[..])), 1..4),
+    ) {
+        let (mut header, data) = blank();
+        for (at, byte) in changes {
+            let at = at.index(header.len());
+            header[at] = byte;
+        }
+        let Ok(text) = std::str::from_utf8(&header) else { return Ok(()) };
+        let bytes = sealed(text, &data);
+        match load(bytes.clone()) {
+            Err(error) => prop_assert!(!error.reason().is_empty() && error.to_string().len() < 700, "{error}"),
+            Ok(network) => {
+                let said = GrownFile::verify(bytes, GrownLimits::default()).unwrap();
+                let again = GrownFile::verify(network.to_bytes().unwrap(), GrownLimits::default()).unwrap();
+                prop_assert_eq!(said.fossils(), again.fossils());
+            }
+        }
+    }
 }
