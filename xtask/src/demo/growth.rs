@@ -16,8 +16,10 @@ use burn::{
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 use kasmina::{
-    Grafts, SeedManager, Validation,
+    Grafts, Refusal, SeedManager, Validation,
     blending::BlendBackend,
+    commands::Order,
+    engine,
     kernel_load::{DirectoryLibrary, Initialisation, Manifest, initialise},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
@@ -162,6 +164,8 @@ struct World {
     events: MemorySink,
     seed: SeedId,
     blueprint: BlueprintId,
+    /// Orders that are due and not carried out.
+    due: Vec<Order>,
 }
 
 impl Run {
@@ -193,14 +197,17 @@ impl World {
         )?;
         fs::create_dir_all(directory)?;
         let events = MemorySink::default();
+        let mut settings = kasmina::Settings::default();
+        // The control's rate, which suits the seed too.
+        settings.training.learning_rate = plan.learning_rate;
         let manager = SeedManager::<B>::builder(TrainingRunId::new(format!("demo-{}-{seed}", plan.name))?)
-            .settings(kasmina::Settings::default().overlay(std::env::vars_os())?)
+            .settings(settings.overlay(std::env::vars_os())?)
             .kernels(library)
             .volatile()
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
             .build(&Default::default())?;
-        Ok(Self { manager, events, seed: SeedId::new("seed-1")?, blueprint })
+        Ok(Self { manager, events, seed: SeedId::new("seed-1")?, blueprint, due: Vec::new() })
     }
 
     fn stage(&self) -> String {
@@ -210,12 +217,16 @@ impl World {
 
     /// Gives the orders that are due before this epoch. A refusal is part of the story: it is printed, and the run goes on.
     fn order(&mut self, plan: &Plan, epoch: u64, steps_per_epoch: u64, progress: &Progress) {
-        for order in plan.orders(epoch, steps_per_epoch, &self.seed, &self.blueprint) {
-            let name = order.name();
-            if let Err(refusal) = self.manager.order(order) {
-                progress.print(format_args!("  {name}: {refusal}"));
+        self.due.extend(plan.orders(epoch, steps_per_epoch, &self.seed, &self.blueprint));
+        let manager = &mut self.manager;
+        self.due.retain(|order| match manager.order(order.clone()) {
+            Ok(_) => false,
+            Err(refusal) => {
+                progress.print(format_args!("  {}: {refusal}", order.name()));
+                // What a gate cannot judge yet is asked again after the next epoch.
+                matches!(refusal, Refusal::Decided(engine::Refusal::Postponed(_)))
             }
-        }
+        });
     }
 
     fn events(&mut self) -> Vec<TelemetryEvent> {
