@@ -71,6 +71,10 @@ pub(super) fn settings() -> Settings {
     settings.training.probe_every = 1;
     settings.training.sample_every = 1;
     settings.gates.stability.min_losses = 1;
+    settings.gates.stability.min_steps = 1;
+    // Short lives: two probes that show no harm are enough.
+    let impact = &mut settings.gates.system_impact;
+    (impact.min_probes, impact.min_probes_fossilize, impact.significance) = (2, 2, f64::INFINITY);
     settings
 }
 

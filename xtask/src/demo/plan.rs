@@ -75,7 +75,7 @@ impl Plan {
                 title: "A CNN of two channels grows a seed of sixteen between its convolutions",
                 epochs: 16,
                 learning_rate: 0.005,
-                times: Times { germinate: 1, graft: 2, stabilize: 9, evaluate: 10, fossilize: 11 },
+                times: Times { germinate: 1, graft: 2, stabilize: 9, evaluate: 10, fossilize: 12 },
                 contract: SlotContract::f32(4, 2, 2),
                 layers: vec![convolution(2, 16), LayerSpec::Activation(Activation::Relu), convolution(16, 2)],
             },
