@@ -191,9 +191,10 @@ fn check_fossils(
                 let got = stored.shape.iter().copied().take(8).collect();
                 return Err(GrownError::TensorShape { name: name(), expected: tensor.shape, got });
             }
-            if stored.element.dtype != spec.manifest.contract.dtype.dtype() {
+            let expected = spec.manifest.contract.dtype.safetensors_name();
+            if stored.element.name != expected {
                 let got = stored.element.name.to_owned();
-                return Err(GrownError::TensorDtype { name: name(), expected: "F32", got });
+                return Err(GrownError::TensorDtype { name: name(), expected, got });
             }
             if !planned.insert(full.clone()) {
                 return Err(GrownError::TensorTwice { name: name() });

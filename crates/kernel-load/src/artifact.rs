@@ -7,19 +7,14 @@ use burn::tensor::backend::Backend;
 use crate::check::{self, Spatial};
 use crate::container::{self, Header, excerpt};
 use crate::plan::TensorSpec;
-use crate::{ArtifactError, ArtifactLimits, Digest, Digests, KernelModule, Manifest};
+use crate::{ArtifactError, ArtifactLimits, Digest, Digests, KernelDtype, KernelModule, Manifest};
 
 /// The key of the manifest in the header's metadata.
 pub const MANIFEST_KEY: &str = "kasmina.manifest";
 
-/// The element type of all parameters, as safetensors spells it.
-pub(crate) const DTYPE: &str = "F32";
-/// Bytes of one parameter.
-pub(crate) const WIDTH: usize = size_of::<f32>();
-
 /// An artifact that passed all checks of [`verify`]. There is no other way to make one.
 ///
-/// It holds the parameters (`4 * parameter_count` bytes), not the file.
+/// It holds the parameters as 32-bit floats (`4 * parameter_count` bytes), not the file.
 #[derive(Clone, PartialEq)]
 pub struct VerifiedArtifact {
     manifest: Manifest,
@@ -42,10 +37,10 @@ impl VerifiedArtifact {
         &self.digests
     }
 
-    /// The size of the parameters in bytes: four for each.
+    /// The size of the parameters in memory, in bytes: four for each, whatever the element type in the file.
     #[must_use]
     pub fn parameters_bytes(&self) -> u64 {
-        (self.parameters.len() * WIDTH) as u64
+        (self.parameters.len() * size_of::<f32>()) as u64
     }
 
     /// Builds the module on `device`. Every call makes new parameters with new ids, which are initialised at once and require
@@ -102,8 +97,9 @@ pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Resul
     if got != digests.guard_digest {
         return Err(ArtifactError::GuardDigest { expected: digests.guard_digest, got });
     }
-    describe(&header, &checked.plan)?;
-    let end = lay_out(&header)?;
+    let dtype = manifest.contract.dtype;
+    describe(&header, &checked.plan, dtype)?;
+    let end = lay_out(&header, dtype)?;
     let (expected, got) = (bytes.len() - data.len() + end, bytes.len());
     if got < expected {
         return Err(ArtifactError::Truncated { expected, got });
@@ -111,7 +107,7 @@ pub fn verify(bytes: &[u8], digests: &Digests, limits: &ArtifactLimits) -> Resul
     if got > expected {
         return Err(ArtifactError::TrailingBytes { expected, got });
     }
-    let parameters = decode(&header, &checked.plan, data)?;
+    let parameters = decode(&header, &checked.plan, dtype, data)?;
     Ok(VerifiedArtifact { manifest, digests: *digests, spatial: checked.spatial, parameters })
 }
 
@@ -121,7 +117,7 @@ fn manifest(header: &Header) -> Result<Manifest, ArtifactError> {
 }
 
 /// Checks that the header lists exactly the planned tensors, with their shapes and dtype.
-fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
+fn describe(header: &Header, plan: &[TensorSpec], dtype: KernelDtype) -> Result<(), ArtifactError> {
     let missing = |spec: &TensorSpec| ArtifactError::TensorMissing { name: excerpt(&spec.name) };
     let entries: Vec<_> = plan
         .iter()
@@ -140,20 +136,21 @@ fn describe(header: &Header, plan: &[TensorSpec]) -> Result<(), ArtifactError> {
         }
     }
     for (spec, entry) in &entries {
-        if entry.dtype != DTYPE {
+        let expected = dtype.safetensors_name();
+        if entry.dtype != expected {
             let (name, got) = (excerpt(&spec.name), excerpt(&entry.dtype));
-            return Err(ArtifactError::TensorDtype { name, expected: DTYPE, got });
+            return Err(ArtifactError::TensorDtype { name, expected, got });
         }
     }
     Ok(())
 }
 
 /// Checks that the tensors follow each other without gaps, in some order. Returns the end of the last one.
-fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
+fn lay_out(header: &Header, dtype: KernelDtype) -> Result<usize, ArtifactError> {
     let mut entries: Vec<_> = header.tensors.iter().collect();
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
     entries.into_iter().try_fold(0_usize, |begin, (name, entry)| {
-        let bytes = entry.shape.iter().fold(WIDTH, |product, &axis| product.saturating_mul(axis));
+        let bytes = entry.shape.iter().fold(dtype.width(), |product, &axis| product.saturating_mul(axis));
         let expected = [begin, begin.saturating_add(bytes)];
         let (name, got) = (excerpt(name), entry.data_offsets);
         if got == expected { Ok(expected[1]) } else { Err(ArtifactError::TensorLayout { name, expected, got }) }
@@ -161,14 +158,13 @@ fn lay_out(header: &Header) -> Result<usize, ArtifactError> {
 }
 
 /// The weights in the plan's order, all finite.
-fn decode(header: &Header, plan: &[TensorSpec], data: &[u8]) -> Result<Vec<f32>, ArtifactError> {
-    let mut parameters = Vec::with_capacity(data.len() / WIDTH);
+fn decode(header: &Header, plan: &[TensorSpec], dtype: KernelDtype, data: &[u8]) -> Result<Vec<f32>, ArtifactError> {
+    let mut parameters = Vec::with_capacity(data.len() / dtype.width());
     for spec in plan {
         let missing = || ArtifactError::TensorMissing { name: excerpt(&spec.name) };
         let [begin, end] = header.tensors.get(&spec.name).ok_or_else(missing)?.data_offsets;
         let first = parameters.len();
-        let bytes = data.get(begin..end).ok_or_else(missing)?.as_chunks::<WIDTH>().0;
-        parameters.extend(bytes.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        parameters.extend(dtype.decode(data.get(begin..end).ok_or_else(missing)?));
         if let Some(index) = parameters[first..].iter().position(|weight| !weight.is_finite()) {
             let (name, got) = (excerpt(&spec.name), parameters[first + index]);
             return Err(ArtifactError::NonFinite { name, index, got });

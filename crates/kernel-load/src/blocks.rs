@@ -151,6 +151,7 @@ fn with_rank<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>) -> Ten
 /// The parameters that are not yet used, in the plan's order.
 pub(crate) struct Weights<'a, B: Backend> {
     pub(crate) parameters: &'a [f32],
+    pub(crate) dtype: DType,
     pub(crate) device: &'a B::Device,
 }
 
@@ -220,6 +221,6 @@ impl<B: Backend> Weights<'_, B> {
         let (weights, rest) = self.parameters.split_at(shape.iter().product());
         self.parameters = rest;
         let data = TensorData::new(weights.to_vec(), shape);
-        Param::from_tensor(Tensor::from_data(data, (self.device, DType::F32)))
+        Param::from_tensor(Tensor::from_data(data, (self.device, self.dtype)))
     }
 }

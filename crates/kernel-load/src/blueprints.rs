@@ -149,8 +149,8 @@ impl Blueprint {
         Self::ALL.into_iter().filter_map(move |blueprint| Some((blueprint, blueprint.for_slot(slot, start).ok()?)))
     }
 
-    /// The layers of this blueprint for a slot, with their parameter count and an id like `bottleneck-r2-c64`, by which a
-    /// [`BuiltInLibrary`] finds them.
+    /// The layers of this blueprint for a slot, with their parameter count and an id like `bottleneck-r2-c64` or, in 16-bit floats,
+    /// `bottleneck-r2-c64-bf16`, by which a [`BuiltInLibrary`] finds them.
     ///
     /// # Errors
     /// [`Unfit`].

@@ -13,7 +13,7 @@ pub const NORM_EPSILON: f64 = 1e-5;
 
 /// One layer of a kernel. The vocabulary is closed: a file with any other name is refused.
 ///
-/// *Channels* are the last axis on ranks 2 and 3, and axis 1 on rank 4. Tensors are 32-bit floats.
+/// *Channels* are the last axis on ranks 2 and 3, and axis 1 on rank 4. Tensors have the contract's element type.
 #[allow(missing_docs, reason = "the names say it")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -4,7 +4,7 @@ use kasmina_leyline::BlueprintId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::{ArtifactLimits, Digest, LayerSpec, ManifestError, TensorSpec, check, plan};
+use crate::{ArtifactLimits, Digest, KernelDtype, LayerSpec, ManifestError, TensorSpec, check, plan};
 
 /// The format version that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -36,17 +36,8 @@ pub struct SlotContract {
     pub channels_in: usize,
     /// Channels of the output.
     pub channels_out: usize,
-    /// The element type of input, output and parameters.
+    /// The element type of input, output and parameters: that of the host's activations.
     pub dtype: KernelDtype,
-}
-
-/// The element type of a kernel. So far there is only one, because a bit-exact load needs the type of the training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum KernelDtype {
-    /// 32-bit IEEE floats.
-    F32,
 }
 
 impl SlotContract {
@@ -54,6 +45,12 @@ impl SlotContract {
     #[must_use]
     pub fn f32(rank: usize, channels_in: usize, channels_out: usize) -> Self {
         Self { rank, channels_in, channels_out, dtype: KernelDtype::F32 }
+    }
+
+    /// The same contract over another element type.
+    #[must_use]
+    pub fn with_dtype(self, dtype: KernelDtype) -> Self {
+        Self { dtype, ..self }
     }
 
     /// The axis that holds the channels: the last on ranks 2 and 3, axis 1 on rank 4.

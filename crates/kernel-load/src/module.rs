@@ -1,9 +1,8 @@
 //! The module that is built from a verified artifact.
 
 use burn::module::Module;
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 
-use crate::artifact::DTYPE;
 use crate::blocks::Weights;
 use crate::check::{self, Spatial};
 use crate::nested::Layers;
@@ -24,7 +23,7 @@ pub struct KernelModule<B: Backend> {
 impl<B: Backend> KernelModule<B> {
     /// `parameters` holds the tensors of a checked manifest, in the plan's order.
     pub(crate) fn new(manifest: &Manifest, spatial: Spatial, parameters: &[f32], device: &B::Device) -> Self {
-        let mut weights = Weights { parameters, device };
+        let mut weights = Weights { parameters, dtype: manifest.contract.dtype.dtype(), device };
         Self { layers: weights.layers(&manifest.layers), contract: manifest.contract, smallest: spatial.smallest() }
     }
 
@@ -70,8 +69,9 @@ impl<B: Backend> KernelModule<B> {
         if dims[axis] != channels_in {
             return Err(ShapeError::Channels { axis, expected: channels_in, got: dims[axis] });
         }
-        if x.dtype() != DType::F32 {
-            return Err(ShapeError::Dtype { expected: DTYPE, got: format!("{:?}", x.dtype()) });
+        let dtype = self.contract.dtype;
+        if x.dtype() != dtype.dtype() {
+            return Err(ShapeError::Dtype { expected: dtype.safetensors_name(), got: format!("{:?}", x.dtype()) });
         }
         if let Some(axis) = dims.iter().position(|&length| length == 0) {
             return Err(ShapeError::Empty { axis });

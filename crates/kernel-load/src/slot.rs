@@ -53,18 +53,7 @@ impl SlotActivation {
     #[must_use]
     pub fn contract(&self) -> Option<SlotContract> {
         let Self { rank, channels_in, channels_out, dtype } = *self;
-        let contract = SlotContract::f32(rank, channels_in, channels_out);
-        (contract.dtype.dtype() == dtype).then_some(contract)
-    }
-}
-
-impl KernelDtype {
-    /// Burn's name for this element type.
-    #[must_use]
-    pub const fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-        }
+        KernelDtype::of(dtype).map(|dtype| SlotContract { rank, channels_in, channels_out, dtype })
     }
 }
 

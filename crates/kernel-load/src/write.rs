@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::artifact::{DTYPE, MANIFEST_KEY, WIDTH};
+use crate::artifact::MANIFEST_KEY;
 use crate::container::{self, Header, TensorEntry, excerpt};
 use crate::plan::{self, Fill};
 use crate::{ArtifactError, ArtifactLimits, Manifest};
@@ -21,14 +21,15 @@ pub struct Initialisation {
     pub zero_last: bool,
 }
 
-/// The file of a kernel with these weights. Each tensor is in row-major order, under its name in [`Manifest::tensors`]. Get the
-/// file's digests with [`Digests::of`](crate::Digests::of).
+/// The file of a kernel with these weights. Each tensor is in row-major order, under its name in [`Manifest::tensors`], rounded
+/// to the contract's element type. Get the file's digests with [`Digests::of`](crate::Digests::of).
 ///
 /// # Errors
-/// [`ArtifactError`] if the manifest is invalid; if a tensor is missing, unknown or not finite; if it has another number of
+/// [`ArtifactError`] if the manifest is invalid; if a tensor is missing, unknown or not finite in that type; if it has another number of
 /// elements (which the error gives as its shape); or if the file would exceed the default limits.
 pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>) -> Result<Vec<u8>, ArtifactError> {
     let limits = ArtifactLimits::default();
+    let dtype = manifest.contract.dtype;
     let plan = manifest.tensors(&limits)?;
     if let Some(name) = tensors.keys().find(|name| plan.iter().all(|spec| spec.name != **name)) {
         return Err(ArtifactError::TensorUnknown { name: excerpt(name) });
@@ -44,12 +45,14 @@ pub fn write_artifact(manifest: &Manifest, tensors: &BTreeMap<String, Vec<f32>>)
         if weights.len() != spec.shape.iter().product::<usize>() {
             return Err(ArtifactError::TensorShape { name, expected: spec.shape, got: vec![weights.len()] });
         }
-        if let Some(index) = weights.iter().position(|weight| !weight.is_finite()) {
+        if let Some(index) = weights.iter().position(|weight| !dtype.holds(*weight)) {
             return Err(ArtifactError::NonFinite { name, index, got: weights[index] });
         }
-        let data_offsets = [data.len(), data.len() + weights.len() * WIDTH];
-        data.extend(weights.iter().flat_map(|weight| weight.to_le_bytes()));
-        header.tensors.insert(spec.name, TensorEntry { dtype: DTYPE.into(), shape: spec.shape, data_offsets });
+        let data_offsets = [data.len(), data.len() + weights.len() * dtype.width()];
+        weights.iter().for_each(|weight| dtype.encode(*weight, &mut data));
+        header
+            .tensors
+            .insert(spec.name, TensorEntry { dtype: dtype.safetensors_name().into(), shape: spec.shape, data_offsets });
     }
     let mut bytes = container::write(&header)?;
     container::split(&bytes, limits.max_header_bytes)?;

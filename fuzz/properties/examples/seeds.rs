@@ -36,7 +36,7 @@ fn main() {
     commands();
     artifacts();
     stores();
-    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("journal", &[1, 2, 3])] {
+    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("grown", &[1, 2]), ("journal", &[1, 2, 3])] {
         for kind in kinds {
             for stream in 0..16 / kinds.len() as u64 {
                 put(target, &format!("choices-{kind}-{stream}"), &tagged(*kind, &choices(stream)));

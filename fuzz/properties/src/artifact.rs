@@ -1,7 +1,7 @@
 //! Kernel artifacts.
 
 use kasmina_kernel_load::{
-    ArtifactLimits, Digest, Digests, Initialisation, Manifest, VerifiedArtifact, initialise, verify,
+    ArtifactLimits, Digest, Digests, Initialisation, KernelDtype, Manifest, VerifiedArtifact, initialise, verify,
 };
 
 use crate::{choices::Choices, kernels::kernel};
@@ -48,9 +48,12 @@ fn behind_the_checksum(bytes: &[u8]) -> Option<VerifiedArtifact> {
 
     let (length, rest) = bytes.split_first_chunk().expect("it has a header");
     let data = &rest[u64::from_le_bytes(*length) as usize..];
-    assert_eq!(data.len() as u64, verified.parameters_bytes(), "no byte belongs to no parameter");
-    let weights = data.as_chunks().0.iter().map(|weight| f32::from_le_bytes(*weight));
-    assert!(weights.into_iter().all(f32::is_finite), "every parameter is finite");
+    let dtype = verified.manifest().contract.dtype;
+    assert_eq!(data.len() as u64, dtype.width() as u64 * parameters, "no byte belongs to no parameter");
+    if dtype == KernelDtype::F32 {
+        let weights = data.as_chunks().0.iter().map(|weight| f32::from_le_bytes(*weight));
+        assert!(weights.into_iter().all(f32::is_finite), "every parameter is finite");
+    }
 
     let wrong = Digests { checksum: Digest::of(b"another file"), ..digests };
     assert_eq!(reason(bytes, &wrong), Some("checksum_mismatch"));

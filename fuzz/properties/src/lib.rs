@@ -17,6 +17,7 @@ mod choices;
 mod command;
 mod directory;
 mod forge;
+mod grown;
 mod journal;
 mod kernels;
 mod outline;
@@ -24,11 +25,17 @@ mod outline;
 pub use annotations::annotations;
 pub use artifact::artifact;
 pub use command::command;
+pub use grown::grown;
 pub use journal::journal;
 
 /// The body of a fuzz target.
 pub type Body = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Body); 4] =
-    [("command", command), ("annotations", annotations), ("artifact", artifact), ("journal", journal)];
+pub const TARGETS: [(&str, Body); 5] = [
+    ("command", command),
+    ("annotations", annotations),
+    ("artifact", artifact),
+    ("journal", journal),
+    ("grown", grown),
+];

@@ -49,6 +49,11 @@ fn artifact() {
 }
 
 #[test]
+fn grown() {
+    run("grown");
+}
+
+#[test]
 fn journal() {
     run("journal");
 }

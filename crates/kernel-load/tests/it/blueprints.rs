@@ -7,7 +7,8 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use kasmina_kernel_load::blueprints::{Blueprint, BuiltInLibrary, Start};
 use kasmina_kernel_load::{
-    ArtifactLimits, KernelLibrary, KernelModule, LibraryError, SlotActivation, SlotContract, VerifiedArtifact, verify,
+    ArtifactLimits, KernelDtype, KernelLibrary, KernelModule, LibraryError, SlotActivation, SlotContract,
+    VerifiedArtifact, verify,
 };
 use kasmina_leyline::BlueprintId;
 use proptest::prelude::*;
@@ -187,6 +188,8 @@ fn ids_in_another_spelling_are_unknown() {
         "bottleneck-r2-c0",
         "bottleneck-r2-c64-32",
         "bottleneck-r2-c64-zero-zero",
+        "bottleneck-r2-c64-f32",
+        "bottleneck-r2-c64-zero-bf16",
         "bottleneck",
         "mlp-r2-c65536",
         "mlp-r2-c18446744073709551615",
@@ -212,7 +215,11 @@ fn weights_depend_on_seed_and_id_alone() {
 fn slots_of_other_element_types_have_no_contract() {
     let slot = |dtype| SlotActivation { rank: 3, channels_in: 8, channels_out: 4, dtype };
     assert_eq!(slot(burn::tensor::DType::F32).contract(), Some(SlotContract::f32(3, 8, 4)));
-    assert_eq!(slot(burn::tensor::DType::I64).contract(), None);
+    assert_eq!(
+        slot(burn::tensor::DType::BF16).contract(),
+        Some(SlotContract::f32(3, 8, 4).with_dtype(KernelDtype::Bf16))
+    );
+    assert_eq!(slot(burn::tensor::DType::F64).contract(), None);
 }
 
 proptest! {
@@ -222,10 +229,11 @@ proptest! {
         rank in 2..5_usize,
         channels_in in 1..200_usize,
         channels_out in 1..200_usize,
+        dtype in prop::sample::select(KernelDtype::ALL.to_vec()),
         zero: bool,
     ) {
         let start = if zero { Start::Zero } else { Start::Identity };
-        let slot = SlotContract::f32(rank, channels_in, if zero { channels_out } else { channels_in });
+        let slot = SlotContract::f32(rank, channels_in, if zero { channels_out } else { channels_in }).with_dtype(dtype);
         let Ok(manifest) = blueprint.for_slot(slot, start) else {
             prop_assert!(!blueprint.ranks().contains(&rank));
             return Ok(());

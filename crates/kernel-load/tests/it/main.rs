@@ -4,6 +4,7 @@
 
 mod blueprints;
 mod common;
+mod dtypes;
 mod forward;
 mod gradients;
 mod late;

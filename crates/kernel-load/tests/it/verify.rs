@@ -113,7 +113,7 @@ fn malformed_manifest_is_refused() {
     assert_eq!(with(|manifest| manifest["parameter_count"] = json!(1)), "parameter_count");
     assert_eq!(with(|manifest| manifest["surprise"] = json!(1)), "manifest_malformed");
     assert_eq!(with(|manifest| manifest["blueprint_id"] = json!("")), "manifest_malformed");
-    assert_eq!(with(|manifest| manifest["contract"]["dtype"] = json!("f16")), "manifest_malformed");
+    assert_eq!(with(|manifest| manifest["contract"]["dtype"] = json!("f64")), "manifest_malformed");
     assert_eq!(with(|manifest| manifest["contract"]["rank"] = json!(5)), "contract_rank");
     assert_eq!(with(|manifest| manifest["contract"]["channels_out"] = json!(7)), "output_channels");
     assert_eq!(with(|manifest| *manifest = json!(null)), "manifest_malformed");

@@ -1,0 +1,4 @@
+//! See `fuzz_properties::grown`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_properties::grown(data));
