@@ -106,6 +106,7 @@ pub use kasmina_blending as blending;
 pub use kasmina_commands as commands;
 pub use kasmina_engine as engine;
 pub use kasmina_gates as gates;
+pub use kasmina_grown as grown;
 pub use kasmina_isolation as isolation;
 pub use kasmina_kernel_load as kernel_load;
 pub use kasmina_leyline as leyline;

@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod grown;
 mod passes;
 mod recover;
 mod samples;

@@ -253,6 +253,11 @@ impl<B: GraftBackend> Tensors<B> {
         plant.changed = true;
     }
 
+    /// A grafted kernel, and what it was built from.
+    pub(crate) fn grafted(&self, seed: &SeedId) -> Option<(&Manifest, &KernelModule<B>)> {
+        self.planted.get(seed).map(|plant| (&*plant.manifest, &plant.kernel))
+    }
+
     pub(crate) fn kernel_ref(&self, seed: &SeedId) -> Option<&KernelModule<B>> {
         self.planted.get(seed).map(|plant| &plant.kernel)
     }

@@ -143,6 +143,7 @@ pub(super) const FLOORS: [Row; 17] = [
             "commands",
             "engine",
             "gates",
+            "grown",
             "isolation",
             "kernel-load",
             "leyline",

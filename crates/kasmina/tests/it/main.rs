@@ -14,6 +14,7 @@ mod context;
 mod dropout;
 mod durability;
 mod full_disk;
+mod grown;
 mod growth;
 mod late_kernels;
 mod lazy;
