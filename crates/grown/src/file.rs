@@ -124,6 +124,12 @@ impl GrownFile {
         &self.manifest.fossils
     }
 
+    /// The digest in the file, which is of all of it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// The host's tensors, without their prefix.
     pub(crate) fn host_tensors(&self) -> impl Iterator<Item = (&str, &Stored)> {
         self.tensors.iter().filter_map(|(name, stored)| Some((name.strip_prefix(HOST)?, stored)))

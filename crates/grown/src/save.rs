@@ -5,14 +5,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{TensorData, backend::Backend};
-use kasmina_kernel_load::Digest;
 use kasmina_kernel_load::container::{self, Header, TensorEntry, excerpt};
 
 use crate::collect::{Collect, Place};
 use crate::digest;
 use crate::dtype::Element;
 use crate::manifest::{DIGEST_KEY, FORMAT_VERSION, GrownManifest, HOST, MANIFEST_KEY, fossil_tensor};
-use crate::{Grown, GrownError, GrownFile};
+use crate::{Grown, GrownError};
 
 /// A tensor of the file.
 struct Out {
@@ -22,7 +21,7 @@ struct Out {
 }
 
 impl<B: Backend, H: Module<B>> Grown<B, H> {
-    /// Writes the network to one safetensors file, which any reader of safetensors can read: see [`GrownFile`] for what is in it. The file is
+    /// Writes the network to one safetensors file, which any reader of safetensors can read: see [`GrownFile`](crate::GrownFile) for what is in it. The file is
     /// replaced atomically and synced. All tensors are in memory at once.
     ///
     /// # Errors
@@ -88,13 +87,5 @@ fn out(place: Place, data: &TensorData) -> Result<Out, GrownError> {
     match element.first_invalid(&bytes) {
         None => Ok(Out { element, bytes, place }),
         Some(index) => Err(GrownError::NonFinite { name: name(), index }),
-    }
-}
-
-impl GrownFile {
-    /// The digest in the file, which is of all of it.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
     }
 }
