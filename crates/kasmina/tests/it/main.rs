@@ -15,6 +15,7 @@ mod dropout;
 mod durability;
 mod full_disk;
 mod growth;
+mod innocent;
 mod late_kernels;
 mod lazy;
 mod model;

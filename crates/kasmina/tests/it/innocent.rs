@@ -1,0 +1,43 @@
+//! What is not a seed's fault neither culls it nor holds it up for ever.
+
+use std::time::Duration;
+
+use burn::{module::Module, tensor::Tensor};
+use kasmina::{
+    Grafts, Settings, StepError, StepReport,
+    doubles::{Act, Trainee},
+    isolation::PassKind,
+    leyline::v1::{SeedLifecycleStage::*, SeedOperation::*},
+};
+
+use crate::common::{B, Mlp, RATE, World, determined, loss, seed};
+
+type Host = Trainee<Mlp<B>>;
+
+/// A step on a forward of one's own.
+fn step_on(
+    world: &mut World,
+    trainee: &mut Host,
+    forward: impl Fn(&Mlp<B>, &mut Grafts<B>) -> Tensor<B, 1>,
+) -> Result<StepReport, StepError> {
+    trainee.step += 1;
+    world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward)
+}
+
+fn begin(host: Mlp<B>) -> (World, Host) {
+    let mut world = World::new(Settings::default());
+    world.attach(&host);
+    (world, Trainee::new(host))
+}
+
+#[test]
+fn batch_past_the_slot_does_not_make_a_pause_unproven() {
+    let (mut world, mut trainee) = begin(determined(Mlp::init()));
+    world.live(&mut trainee, 23, &[(1, Act::Germinate), (21, Act::Graft(4))]);
+    // Alpha is 1 with this batch, and it does not come to the slot.
+    step_on(&mut world, &mut trainee, |host, _| loss(host, 24, &mut Grafts::none())).unwrap();
+    assert_eq!(world.manager.alpha(&seed("seed-1")).unwrap().get(), 1.0);
+    world.live::<_, (u64, Act)>(&mut trainee, 40, &[]);
+    let outcome = world.operate("seed-1", SeedOpStabilize);
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
