@@ -41,3 +41,11 @@ fn batch_past_the_slot_does_not_make_a_pause_unproven() {
     let outcome = world.operate("seed-1", SeedOpStabilize);
     assert!(outcome.is_ok(), "{outcome:?}");
 }
+
+#[test]
+fn host_without_gradients_does_not_hold_up_grafting() {
+    let (mut world, mut trainee) = begin(determined(Mlp::init()).no_grad());
+    world.live(&mut trainee, 20, &[(1, Act::Germinate)]);
+    let outcome = world.act("seed-1", Act::Graft(10));
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
