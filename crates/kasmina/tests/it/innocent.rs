@@ -49,3 +49,18 @@ fn host_without_gradients_does_not_hold_up_grafting() {
     let outcome = world.act("seed-1", Act::Graft(10));
     assert!(outcome.is_ok(), "{outcome:?}");
 }
+
+/// As with a dropout mask, which the passes of seeds draw anew.
+#[test]
+fn loss_that_is_nan_without_seeds_too_culls_nobody() {
+    let (mut world, mut trainee) = begin(determined(Mlp::init()));
+    world.live(&mut trainee, 25, &[(1, Act::Germinate), (21, Act::Graft(20))]);
+    let outcome = step_on(&mut world, &mut trainee, |host, grafts| {
+        let factor = if grafts.pass() == PassKind::Host { 1.0 } else { f32::NAN };
+        loss(host, 26, grafts) * factor
+    });
+    assert!(outcome.is_ok());
+    assert_eq!(world.stage("seed-1"), SeedStageBlending);
+    world.live::<_, (u64, Act)>(&mut trainee, 50, &[]);
+    assert_eq!(world.stage("seed-1"), SeedStageBlending);
+}
