@@ -64,3 +64,19 @@ fn loss_that_is_nan_without_seeds_too_culls_nobody() {
     world.live::<_, (u64, Act)>(&mut trainee, 50, &[]);
     assert_eq!(world.stage("seed-1"), SeedStageBlending);
 }
+
+#[test]
+fn loss_known_from_the_learning_pass_takes_no_time() {
+    let mut settings = Settings::default();
+    settings.training.probe_every = 1;
+    let mut world = World::with_clock(settings, kasmina::safety::SystemClock::default(), |builder| {
+        builder.volatile().build(&Default::default()).unwrap()
+    });
+    let host = determined(Mlp::init());
+    world.attach(&host);
+    let mut trainee = Trainee::new(host);
+    world.live(&mut trainee, 40, &[(1, Act::Germinate), (21, Act::Graft(100))]);
+    let state = world.manager.state().seeds[&seed("seed-1")].clone();
+    let times = format!("{:?}", state.stage.graft().unwrap().vitals.blend_latency);
+    assert!(!times.contains(&format!("{:?}", Duration::ZERO)), "{times}");
+}
