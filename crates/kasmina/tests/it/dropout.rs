@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{B, Noisy, World, alone, bytes, determined, optimizer, twin};
+use crate::common::{B, Noisy, World, alone, bytes, determined, loss, optimizer, twin};
 use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
@@ -58,6 +58,29 @@ fn runs_differ_if_the_backend_was_seeded_differently() {
     let hosts: BTreeSet<_> = (1..=5).map(run).collect();
     assert_eq!(hosts.len(), 5);
     assert!(hosts.contains(&run(3)), "the same seed gives the same run");
+}
+
+/// A trainer that draws its batches would otherwise draw the one that was refused for ever.
+#[test]
+fn draws_after_a_refused_step_are_new_ones() {
+    if !alone("dropout::draws_after_a_refused_step_are_new_ones") {
+        return;
+    }
+    let mut host = determined(Noisy::init());
+    let mut settings = Settings::default();
+    settings.training.rng_seed = Some(7);
+    let (mut world, mut host_optimizer) = (World::new(settings), optimizer());
+    world.attach(&host);
+    world.step(&mut host, &mut host_optimizer, 1);
+    let mut seen = vec![draw()];
+    for _ in 0..2 {
+        let refused =
+            world.manager.train_batch(&mut host, &mut host_optimizer, 1e-2, |host, grafts| loss(host, 2, grafts) * f32::NAN);
+        assert!(refused.is_err());
+        let drawn = draw();
+        assert!(!seen.contains(&drawn), "the trainer draws the same batch again");
+        seen.push(drawn);
+    }
 }
 
 /// Random numbers as a trainer draws them between batches.

@@ -16,6 +16,7 @@ mod durability;
 mod full_disk;
 mod grown;
 mod growth;
+mod innocent;
 mod late_kernels;
 mod lazy;
 mod model;

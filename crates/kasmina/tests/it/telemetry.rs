@@ -5,7 +5,11 @@ use std::time::Duration;
 use crate::common::{B, Mlp, World, blueprint, determined, optimizer, refused, seed};
 use kasmina::{
     Settings,
-    leyline::v1::{HealthStatus, TelemetryEvent, TelemetryPacket},
+    engine::commands::{BreakerName, Order},
+    leyline::v1::{
+        CircuitBreakerState::{CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen},
+        HealthStatus, TelemetryEvent, TelemetryPacket,
+    },
     rollback::{Journal, doubles::MemoryStore},
     safety::Clock,
     security::{CommandVerifier, KeyRing, NonceLedger, Secret},
@@ -80,6 +84,37 @@ fn open_breaker_is_unhealthy_in_packets_without_events() {
     assert!(!packets.is_empty() && health(&packets).iter().all(|status| *status == HealthStatus::Unhealthy));
     let summary = &packets[0].system_health.as_ref().unwrap().summary;
     assert_eq!(summary, "breaker kernels is open");
+}
+
+#[test]
+fn telemetry_breaker_closes_after_two_good_flushes() {
+    let mut world = World::new(Settings::default());
+    let mut host = determined(Mlp::<B>::init());
+    world.attach(&host);
+    let mut optimizer = optimizer();
+    let breaker = |world: &World| world.manager.state().run.breakers.get(BreakerName::Telemetry).state();
+    world.sink.set_down(true);
+    (1..=3).for_each(|step| drop(world.step(&mut host, &mut optimizer, step)));
+    assert_eq!(breaker(&world), CircuitStateOpen);
+    world.sink.set_down(false);
+    world.wait(31);
+    world.step(&mut host, &mut optimizer, 4);
+    assert_eq!(breaker(&world), CircuitStateHalfOpen);
+    world.step(&mut host, &mut optimizer, 5);
+    assert_eq!(breaker(&world), CircuitStateClosed);
+}
+
+#[test]
+fn telemetry_breaker_that_was_ordered_open_closes_again() {
+    let mut world = World::new(Settings::default());
+    let mut host = determined(Mlp::<B>::init());
+    world.attach(&host);
+    let mut optimizer = optimizer();
+    let (breaker, state) = (BreakerName::Telemetry, CircuitStateOpen);
+    world.manager.order(Order::CircuitBreaker { breaker, state }).unwrap();
+    world.wait(31);
+    (1..=2).for_each(|step| drop(world.step(&mut host, &mut optimizer, step)));
+    assert_eq!(world.manager.state().run.breakers.get(breaker).state(), CircuitStateClosed);
 }
 
 #[test]
