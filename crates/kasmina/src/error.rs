@@ -3,8 +3,8 @@
 use kasmina_commands::{ReadError, Unreadable};
 use kasmina_engine as engine;
 use kasmina_isolation::{Fault, HostPassCause};
-use kasmina_kernel_load::{LoadError, weights::WeightsError};
-use kasmina_leyline::{BlueprintId, CommandId};
+use kasmina_kernel_load::{LoadError, blueprints::Unfit, weights::WeightsError};
+use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SlotId};
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::StoreError;
@@ -211,6 +211,26 @@ pub enum BuildError {
     /// The store cannot be read, is of another run, or must be recovered.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The run has no name that is one.
+    #[error("the run: {0}")]
+    Run(#[from] InvalidId),
+}
+
+/// Why no seed was planted.
+#[allow(missing_docs, reason = "the messages say it")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlantError {
+    #[error("the host has not shown a slot {slot} yet: call `attach_host`, or look at the name")]
+    UnknownSlot { slot: String },
+    #[error("no kernel computes in {dtype}, as slot {slot} does")]
+    Dtype { slot: SlotId, dtype: String },
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 /// Why a training step was not taken. The host, its optimizer and every seed that learns are as they were; what was due by time has

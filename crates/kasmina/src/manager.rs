@@ -5,6 +5,7 @@ mod epochs;
 mod facts;
 mod grown;
 mod passes;
+mod plant;
 mod recover;
 mod samples;
 mod step;

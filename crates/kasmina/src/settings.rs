@@ -213,6 +213,18 @@ pub enum SettingsError {
 }
 
 impl Settings {
+    /// The defaults, with seeds that move on by themselves: RESIDUAL over 200 batches after 100 of TRAINING, then 100 of SHADOWING and 100
+    /// of PROBATIONARY before each of their gates is asked for the first time. Our choice: the gates' statistics have their minimum of
+    /// probes by then.
+    #[must_use]
+    pub fn automatic() -> Self {
+        let mut settings = Self::default();
+        let (training_steps, shadowing_steps, probationary_steps) = (100, 100, 100);
+        settings.lifecycle.advance = Advance::Automatic { training_steps, shadowing_steps, probationary_steps };
+        (settings.blending.total_steps, settings.blending.mode) = (200, AutomaticMode::Residual);
+        settings
+    }
+
     /// Reads settings from TOML text.
     ///
     /// # Errors
@@ -400,65 +412,4 @@ impl Default for TelemetrySettings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn overlay(variable: &str, value: &str) -> Result<Settings, SettingsError> {
-        Settings::default().overlay([(variable.into(), value.into())])
-    }
-
-    #[test]
-    fn defaults_survive_toml() {
-        let text = toml::to_string(&Settings::default()).unwrap();
-        assert_eq!(Settings::from_toml(&text).unwrap(), Settings::default());
-        assert_eq!(Settings::from_toml("").unwrap(), Settings::default());
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_by_name() {
-        let error = Settings::from_toml("[training]\nsample_evry = 3").unwrap_err();
-        assert!(error.to_string().contains("sample_evry"), "{error}");
-        let error = overlay("KASMINA_SET_TRAINING__SAMPLE_EVRY", "3").unwrap_err();
-        assert!(error.to_string().contains("KASMINA_SET_TRAINING__SAMPLE_EVRY"), "{error}");
-        assert!(error.to_string().contains("sample_evry"), "{error}");
-        let error = overlay("KASMINA_SET_TRAINNG__SAMPLE_EVERY", "3").unwrap_err();
-        assert!(error.to_string().contains("no section trainng"), "{error}");
-    }
-
-    #[test]
-    fn wrong_types_and_values_out_of_range_are_refused() {
-        assert!(matches!(
-            overlay("KASMINA_SET_TRAINING__SAMPLE_EVERY", "often"),
-            Err(SettingsError::Environment { .. })
-        ));
-        assert!(matches!(
-            Settings::from_toml("[training]\nprobe_every = 0"),
-            Err(SettingsError::OutOfRange { key: "training.probe_every", .. })
-        ));
-        assert!(matches!(
-            overlay("KASMINA_SET_TRAINING__LEARNING_RATE", "nan"),
-            Err(SettingsError::OutOfRange { key: "training.learning_rate", .. })
-        ));
-        for value in ["-0.1", "1.1", "nan", "inf"] {
-            assert!(matches!(
-                overlay("KASMINA_SET_COMMANDS__DEGRADED_BELOW", value),
-                Err(SettingsError::OutOfRange { key: "commands.degraded_below", .. })
-            ));
-        }
-        assert!(matches!(Settings::from_file("no/such/file.toml"), Err(SettingsError::Unreadable { .. })));
-    }
-
-    #[test]
-    fn environment_reaches_every_depth() {
-        let settings = overlay("KASMINA_SET_TELEMETRY__SOURCE", "kasmina-7").unwrap();
-        assert_eq!(settings.telemetry.source, "kasmina-7");
-        let settings = overlay(
-            "KASMINA_SET_LIFECYCLE__ADVANCE",
-            "{ mode = 'automatic', training_steps = 1, shadowing_steps = 2, probationary_steps = 3 }",
-        )
-        .unwrap();
-        let expected = Advance::Automatic { training_steps: 1, shadowing_steps: 2, probationary_steps: 3 };
-        assert_eq!(settings.lifecycle.advance, expected);
-        assert_eq!(overlay("PATH", "x").unwrap(), Settings::default());
-    }
-}
+mod tests;

@@ -73,7 +73,7 @@ pub(super) const FLOORS: [Row; 17] = [
         Plain,
         "events, metrics, packets, lanes, sinks",
         &["leyline"],
-        "no critical event is dropped, and what is dropped is counted",
+        "nothing critical is lost that a journal can hold, and all that is dropped is counted",
     ),
     row(
         1,

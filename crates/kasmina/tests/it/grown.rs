@@ -2,12 +2,14 @@
 
 use burn::{backend::Flex, module::AutodiffModule};
 use kasmina::{
-    doubles::{Act::*, Trainee},
+    PlantError, SeedManager, Settings,
+    doubles::{Act::*, Stack, Trainee},
     grown::Grown,
+    kernel_load::blueprints::Blueprint,
     leyline::v1::SeedLifecycleStage::SeedStageFossilized,
 };
 
-use crate::common::{B, Host, Mlp, World, batch, bytes, determined, lenient};
+use crate::common::{B, Host, Mlp, RATE, World, batch, bytes, determined, lenient, loss, optimizer};
 
 /// A host into which seed-1 has grown, while seed-2 is blended in.
 fn with_a_fossil() -> (World, Trainee<Mlp<B>>) {
@@ -62,4 +64,33 @@ fn training_on_does_not_change_a_network_that_was_taken_out() {
     (81..=85).for_each(|step| drop(world.step(&mut trainee.host, &mut trainee.optimizer, step)));
     assert_eq!(bytes(&grown), before);
     assert_ne!(bytes(&world.manager.grown(&trainee.host).unwrap()), before);
+}
+
+#[test]
+fn planted_blueprint_grows_in_a_local_manager() {
+    let mut settings = Settings::automatic();
+    settings.gates = lenient().gates;
+    settings.training.rng_seed = Some(3);
+    let mut manager = SeedManager::<B>::local(settings, &Default::default()).unwrap();
+    let (mut host, mut optimizer) = (determined(Stack::init(16, 2, 1)), optimizer());
+    let loss = |step: u64| move |host: &Stack<B>, grafts: &mut kasmina::Grafts<B>| loss(host, step, grafts);
+    manager.attach_host(&host, loss(0)).unwrap();
+    let seed = manager.plant("slot-1", Blueprint::Bottleneck).unwrap();
+    for step in 0..600 {
+        manager.train_batch(&mut host, &mut optimizer, RATE, loss(step % 4)).unwrap();
+    }
+    assert_eq!(manager.stage(&seed), Some(SeedStageFossilized), "{:?}", manager.state().seeds[&seed]);
+    assert_eq!(manager.grown(&host).unwrap().fossils().len(), 1);
+}
+
+#[test]
+fn blueprint_that_cannot_be_planted_says_why() {
+    let mut manager = SeedManager::<B>::local(Settings::automatic(), &Default::default()).unwrap();
+    let host = determined(Mlp::<B>::init());
+    assert!(matches!(manager.plant("late", Blueprint::Norm), Err(PlantError::UnknownSlot { .. })), "not shown yet");
+    manager.attach_host(&host, |host, grafts| loss(host, 0, grafts)).unwrap();
+    assert!(matches!(manager.plant("nowhere", Blueprint::Norm), Err(PlantError::UnknownSlot { .. })));
+    assert!(matches!(manager.plant("late", Blueprint::ConvResidual), Err(PlantError::Unfit(_))));
+    assert_eq!(manager.plant("late", Blueprint::Norm).unwrap().as_str(), "seed-1");
+    assert!(matches!(manager.plant("late", Blueprint::Norm), Err(PlantError::Refused(_))), "the slot is taken");
 }
