@@ -21,7 +21,10 @@ use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSetti
 use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
-    v1::{CircuitBreakerState::CircuitStateOpen, SeedLifecycleStage, SeedState},
+    v1::{
+        CircuitBreakerState::{CircuitStateHalfOpen, CircuitStateOpen},
+        SeedLifecycleStage, SeedState,
+    },
 };
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{Registry, parameter_ids};
@@ -182,8 +185,9 @@ impl<B: GraftBackend> SeedManager<B> {
         } else {
             let flushed = self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
             durable.iter_mut().for_each(Durable::forget_recalled);
-            // A breaker that is closed and has nothing to count need not hear of it.
-            if flushed.failed || self.flush_failed {
+            // A breaker that is closed and has nothing to count need not hear of it; a half-open one counts what was delivered.
+            let trial = breaker == CircuitStateHalfOpen && flushed.delivered > 0;
+            if flushed.failed || self.flush_failed || trial {
                 self.flush_failed = flushed.failed;
                 self.act(Input::Flushed { failed: flushed.failed });
             }
