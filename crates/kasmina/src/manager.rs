@@ -71,6 +71,8 @@ pub struct SeedManager<B: GraftBackend> {
     rate_scale: f64,
     /// Whether the last flush of telemetry failed.
     flush_failed: bool,
+    /// Steps that were refused since the last one that was taken.
+    refused_steps: u64,
 }
 
 /// What the builder has collected.
@@ -107,6 +109,7 @@ impl<B: GraftBackend> SeedManager<B> {
             ask_again,
             rate_scale: 1.0,
             flush_failed: false,
+            refused_steps: 0,
         }
     }
 
@@ -325,6 +328,13 @@ impl<B: GraftBackend> SeedManager<B> {
     /// The random numbers of the step that comes next.
     fn rng(&self) -> StepRng<'_, B> {
         StepRng::new(self.tensors.device(), self.rng_seed(), self.step())
+    }
+
+    /// The random numbers after a step that was refused: others each time, or a trainer that draws its batches would draw the one
+    /// that was refused again, for ever.
+    fn rng_after_refusal(&self) -> StepRng<'_, B> {
+        let apart = self.refused_steps.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        StepRng::new(self.tensors.device(), self.rng_seed().map(|seed| seed.wrapping_add(apart)), self.step())
     }
 
     /// What the random numbers of all steps are derived from; `None` if they are left alone.

@@ -61,7 +61,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => {
                 statistics.restore(host);
                 self.write_owed();
-                self.rng().start(RngStream::Trainer);
+                self.refused_steps += 1;
+                self.rng_after_refusal().start(RngStream::Trainer);
                 return Err(self.refuse_step(error));
             }
         };
@@ -92,6 +93,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report.transitions = self.take_moved();
         self.report(&report);
         self.flush_telemetry();
+        self.refused_steps = 0;
         self.rng().start(RngStream::Trainer);
         Ok(report)
     }
