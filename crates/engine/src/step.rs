@@ -93,7 +93,9 @@ impl Draft<'_> {
         let ProbeFacts { without, with, blend_latency, faults } = facts;
         faults.iter().for_each(|fault| self.faulted(fault));
         let Some(with) = with else { return Ok(()) };
-        self.took(id, blend_latency);
+        if let Some(latency) = blend_latency {
+            self.took(id, latency);
+        }
         if self.seed(id)?.stage.clone().contribution_mut().is_none() || !without.is_finite() {
             return Ok(());
         }

@@ -112,7 +112,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let facts = ProbeFacts {
             without: without.loss.unwrap_or(f32::NAN),
             with: with.loss,
-            blend_latency: with.blend_times.get(id).copied().unwrap_or_default(),
+            blend_latency: with.blend_times.get(id).copied(),
             faults: faults.map(fault).collect(),
         };
         let events = self.act(Input::Probe(id.clone(), facts));
