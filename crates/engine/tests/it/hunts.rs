@@ -153,3 +153,12 @@ fn hunt_outlives_process_and_finds_a_probationary_seed() {
     probe(&mut world, &[("a", 0.5), ("c", -0.5)]);
     assert_eq!((world.stage(&seed("a")), world.stage(&seed("c"))), (SeedStageBlending, SeedStageEmbargoed));
 }
+
+#[test]
+fn rise_that_only_rounding_puts_on_a_seed_culls_nobody() {
+    let mut world = blending(&FOUR[..2]);
+    rise(&mut world);
+    // One unit in the last place of the loss.
+    probe(&mut world, &[("a", -f32::EPSILON), ("b", 0.3)]);
+    assert_eq!(stages(&world), [SeedStageBlending; 2]);
+}
