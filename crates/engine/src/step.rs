@@ -81,6 +81,7 @@ impl Draft<'_> {
                 if *left == 0 {
                     // The probes were of weights that have changed.
                     trial.contribution = Contribution::default();
+                    self.network_changed();
                 }
             }
         }
