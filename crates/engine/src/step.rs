@@ -107,7 +107,7 @@ impl Draft<'_> {
         let Some(contribution) = self.seed_mut(id)?.stage.contribution_mut() else { return Ok(()) };
         contribution.record(without, with);
         let contribution = *contribution;
-        self.record_in_hunt(id, difference);
+        self.record_in_hunt(id, without, difference);
         self.emit(Event::Probed { seed: id.clone(), difference, contribution });
         if self.seed(id)?.stage.turn() == Turn::IsProbed {
             self.stepped(id, with);
