@@ -148,6 +148,7 @@ impl Draft<'_> {
             return Err(self.wrong_stage(id, "a fossil is part of the host"));
         }
         self.graft_mut(id)?.paused = true;
+        self.network_changed();
         self.emit(Event::Paused(id.clone()));
         Ok(())
     }
@@ -170,6 +171,7 @@ impl Draft<'_> {
             return Err(Refusal::GateFailed(Box::new(verdict)));
         }
         self.graft_mut(id)?.paused = false;
+        self.network_changed();
         self.emit(Event::Resumed(id.clone()));
         Ok(())
     }

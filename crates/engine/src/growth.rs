@@ -176,6 +176,7 @@ impl Draft<'_> {
             // The probes were of weights that are about to change.
             (trial.contribution, *fine_tune) = (Contribution::default(), FineTune(steps));
         }
+        self.network_changed();
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 //!
 //! All seeds in the blend learn from one loss. When its trend would fail G2, that does not say whose fault it is. So nobody is culled
 //! yet: in the next step every live seed is probed, and the seed whose contribution on that batch is the most negative is culled. If
-//! the loss is not worse with any seed than without it, the trend is the host's or the data's, and all stay. Either way the windows
-//! of losses start anew.
+//! the loss is not worse with any seed than without it, by more than rounding explains, the trend is the host's or the data's, and all
+//! stay. Either way the windows of losses start anew.
 
 use std::collections::BTreeMap;
 
@@ -50,6 +50,10 @@ impl Trend {
     }
 }
 
+/// How much worse than without it the loss must be with a seed that is culled, as a share of the loss. Our choice: far above the rounding
+/// of two passes, and far below the rise by a half that G2 refuses by default.
+const LEAST_SHARE: f32 = 0.01;
+
 impl Draft<'_> {
     /// Remembers that the loss misbehaves. One hunt is on at a time.
     pub(crate) fn begin_hunt(&mut self, id: &SeedId, trend: Trend) {
@@ -60,8 +64,10 @@ impl Draft<'_> {
         self.emit(Event::HuntBegan { seed: id.clone(), reason: trend.reason() });
     }
 
-    /// What a probe showed, if a hunt is on and the seed is live.
-    pub(crate) fn record_in_hunt(&mut self, id: &SeedId, difference: f32) {
+    /// What a probe showed, if a hunt is on and the seed is live. Next to nothing counts as nothing.
+    pub(crate) fn record_in_hunt(&mut self, id: &SeedId, without: f32, difference: f32) {
+        let matters = difference.abs() > LEAST_SHARE * without.abs();
+        let difference = if matters { difference } else { 0.0 };
         let live = self.seed(id).is_ok_and(|seed| seed.stage.is_live());
         if live
             && self.run().hunt.is_some()

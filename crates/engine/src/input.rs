@@ -130,8 +130,8 @@ pub struct ProbeFacts {
     pub without: f32,
     /// The loss with the seed, which is at alpha 1 in SHADOWING; `None` if the kernel could not do its part.
     pub with: Option<f32>,
-    /// How long kernel and blend took.
-    pub blend_latency: Duration,
+    /// How long kernel and blend took; `None` if the loss with the seed was known from another pass.
+    pub blend_latency: Option<Duration>,
     /// Grafts that could not do their part.
     pub faults: Vec<Fault>,
 }

@@ -35,14 +35,18 @@ impl State {
     /// learning pass of the step gave the other loss; an interaction is four, or three. So at the default of 2 it is at most one
     /// extra forward a step on average.
     ///
-    /// Two things come on top, both rare: while a hunt is on, a probe of every live seed instead of the turn; and the pause proof of each
-    /// seed in BLENDING, once, when alpha is 1.
+    /// Two things come on top, both rare: while a hunt is on, a probe of every live seed instead of the turn, unless that is the probe of a
+    /// seed that is not live; and the pause proof of each seed in BLENDING, once, when alpha is 1.
     #[must_use]
     pub fn measurements(&self, step: u64, settings: &EngineSettings) -> Vec<Measurement> {
+        let turn = self.turn(step, settings.probe_every.max(1));
         let mut measurements = if self.run.hunt.is_some() {
-            self.ids(|seed| seed.stage.is_live()).into_iter().map(Measurement::Probe).collect()
+            let live = self.ids(|seed| seed.stage.is_live());
+            // A hunt can take long, if no batch comes to the slot of a live seed.
+            let other = turn.filter(|turn| matches!(turn, Measurement::Probe(seed) if !live.contains(seed)));
+            live.iter().cloned().map(Measurement::Probe).chain(other).collect()
         } else {
-            self.turn(step, settings.probe_every.max(1)).into_iter().collect::<Vec<_>>()
+            turn.into_iter().collect::<Vec<_>>()
         };
         measurements.extend(self.ids(awaits_pause_proof).into_iter().map(Measurement::PauseProof));
         measurements

@@ -193,7 +193,11 @@ impl Draft<'_> {
             seed.postponed = None;
         }
         self.emit(Event::Moved(transition));
-        // What was measured of the network before it moved says nothing of the network after.
+        self.network_changed();
+    }
+
+    /// What was measured of the whole network before it changed says nothing of the network after.
+    pub(crate) fn network_changed(&mut self) {
         if !self.run().validation.is_empty() {
             self.run_mut().validation.clear();
         }

@@ -39,7 +39,7 @@ impl Draft<'_> {
         };
         let violations = self.seed(id)?.violations;
         self.put(Seed { violations, ..seed });
-        self.run_mut().validation.clear();
+        self.network_changed();
         self.effect(Effect::RestoreSeed { seed: id.clone(), epoch });
         self.emit(Event::SeedRolledBack { seed: id.clone(), epoch });
         Ok(())

@@ -81,6 +81,7 @@ impl Draft<'_> {
                 if *left == 0 {
                     // The probes were of weights that have changed.
                     trial.contribution = Contribution::default();
+                    self.network_changed();
                 }
             }
         }
@@ -93,7 +94,9 @@ impl Draft<'_> {
         let ProbeFacts { without, with, blend_latency, faults } = facts;
         faults.iter().for_each(|fault| self.faulted(fault));
         let Some(with) = with else { return Ok(()) };
-        self.took(id, blend_latency);
+        if let Some(latency) = blend_latency {
+            self.took(id, latency);
+        }
         if self.seed(id)?.stage.clone().contribution_mut().is_none() || !without.is_finite() {
             return Ok(());
         }
@@ -104,7 +107,7 @@ impl Draft<'_> {
         let Some(contribution) = self.seed_mut(id)?.stage.contribution_mut() else { return Ok(()) };
         contribution.record(without, with);
         let contribution = *contribution;
-        self.record_in_hunt(id, difference);
+        self.record_in_hunt(id, without, difference);
         self.emit(Event::Probed { seed: id.clone(), difference, contribution });
         if self.seed(id)?.stage.turn() == Turn::IsProbed {
             self.stepped(id, with);

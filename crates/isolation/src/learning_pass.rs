@@ -48,7 +48,8 @@ pub struct LearningPass {
 /// the order of sums.
 ///
 /// If the loss is not finite, forward passes find the seeds without which it is, and the pass is run again without those. If none are
-/// found, all seeds that would learn are culprits. If a seed shares a parameter with the host or another kernel, by id or by tensor,
+/// found, the loss is not finite without any of them either (a random mask that the host's pass did not draw, for example): then nobody
+/// is to blame, and nobody learns from this batch. If a seed shares a parameter with the host or another kernel, by id or by tensor,
 /// the pass is run again without it. So one bad seed costs the others nothing but time.
 pub fn learning_pass<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
@@ -73,7 +74,6 @@ pub fn learning_pass<B: GraftBackend, H: AutodiffModule<B>>(
             let culprits = hunt(&behind, &without, &seen.trace);
             found.pass_time += cast.clock().monotonic().since(started);
             if culprits.is_empty() {
-                found.culprits.extend(learners.iter().map(|learner| learner.seed.clone()));
                 return Some(found);
             }
             without.extend(culprits.iter().cloned());

@@ -66,8 +66,8 @@ pub fn measure<B: GraftBackend, H: AutodiffModule<B>>(
 /// of the live view with the seed paused, and one without the seed. Returns whether the activations that leave its slot are equal
 /// bit for bit, at every visit.
 ///
-/// `false` also if the seed is not in the cast or no pass reached its slot, and for a host that draws random numbers before the
-/// slot while `rng` has no seed: then nothing is proved.
+/// `None` if the seed is not in the cast or no pass reached its slot: another batch may show it. `false` also for a host that draws
+/// random numbers before the slot while `rng` has no seed.
 pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
     seed: &SeedId,
     host: &H,
@@ -75,8 +75,8 @@ pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
     cast: &Cast<'_, B>,
     pass: &HostPass<B>,
     rng: &StepRng<'_, B>,
-) -> bool {
-    let Some(participant) = cast.participant(seed) else { return false };
+) -> Option<bool> {
+    let participant = cast.participant(seed)?;
     let unsettled = cast.unsettled(&[Override { seed, alpha: None }]);
     let paused = cast.altered(|other| {
         let paused = other.paused || other.seed == seed;
@@ -87,5 +87,6 @@ pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
         let behind = Behind { host, forward, cast, pass, rng, unsettled: unsettled.clone() };
         behind.start(cast.measured(&[]).watching(participant.slot.clone())).1.finish_watch()
     };
-    watch(&paused).zip(watch(&without)).is_some_and(|(paused, without)| paused.same_as(&without))
+    let (paused, without) = watch(&paused).zip(watch(&without))?;
+    (paused.has_seen() || without.has_seen()).then(|| paused.same_as(&without))
 }

@@ -22,6 +22,10 @@ impl Watch {
         }
     }
 
+    pub(crate) const fn has_seen(&self) -> bool {
+        !self.seen.is_empty()
+    }
+
     /// Whether something was seen, and the other saw the same bits in the same shapes.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         let same = |(one, other): (&TensorData, &TensorData)| {

@@ -23,7 +23,10 @@ use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSetti
 use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
-    v1::{CircuitBreakerState::CircuitStateOpen, SeedLifecycleStage, SeedState},
+    v1::{
+        CircuitBreakerState::{CircuitStateHalfOpen, CircuitStateOpen},
+        SeedLifecycleStage, SeedState,
+    },
 };
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{Registry, parameter_ids};
@@ -70,6 +73,8 @@ pub struct SeedManager<B: GraftBackend> {
     rate_scale: f64,
     /// Whether the last flush of telemetry failed.
     flush_failed: bool,
+    /// Steps that were refused since the last one that was taken.
+    refused_steps: u64,
 }
 
 /// What the builder has collected.
@@ -106,6 +111,7 @@ impl<B: GraftBackend> SeedManager<B> {
             ask_again,
             rate_scale: 1.0,
             flush_failed: false,
+            refused_steps: 0,
         }
     }
 
@@ -184,8 +190,9 @@ impl<B: GraftBackend> SeedManager<B> {
         } else {
             let flushed = self.reporter.flush(step, self.clock.unix(), &mut |place| durable.as_mut()?.recall(place));
             durable.iter_mut().for_each(Durable::forget_recalled);
-            // A breaker that is closed and has nothing to count need not hear of it.
-            if flushed.failed || self.flush_failed {
+            // A breaker that is closed and has nothing to count need not hear of it; a half-open one counts what was delivered.
+            let trial = breaker == CircuitStateHalfOpen && flushed.delivered > 0;
+            if flushed.failed || self.flush_failed || trial {
                 self.flush_failed = flushed.failed;
                 self.act(Input::Flushed { failed: flushed.failed });
             }
@@ -323,6 +330,13 @@ impl<B: GraftBackend> SeedManager<B> {
     /// The random numbers of the step that comes next.
     fn rng(&self) -> StepRng<'_, B> {
         StepRng::new(self.tensors.device(), self.rng_seed(), self.step())
+    }
+
+    /// The random numbers after a step that was refused: others each time, or a trainer that draws its batches would draw the one
+    /// that was refused again, for ever.
+    fn rng_after_refusal(&self) -> StepRng<'_, B> {
+        let apart = self.refused_steps.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        StepRng::new(self.tensors.device(), self.rng_seed().map(|seed| seed.wrapping_add(apart)), self.step())
     }
 
     /// What the random numbers of all steps are derived from; `None` if they are left alone.

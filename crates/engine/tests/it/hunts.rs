@@ -8,7 +8,7 @@ use kasmina_leyline::{
     v1::SeedLifecycleStage::{self, *},
 };
 
-use crate::world::{Trouble, World, seed};
+use crate::world::{Trouble, World, policy, seed, settings};
 
 const FOUR: [(&str, &str); 4] = [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")];
 
@@ -152,4 +152,33 @@ fn hunt_outlives_process_and_finds_a_probationary_seed() {
     assert!(world.engine.state().run.hunt.is_some());
     probe(&mut world, &[("a", 0.5), ("c", -0.5)]);
     assert_eq!((world.stage(&seed("a")), world.stage(&seed("c"))), (SeedStageBlending, SeedStageEmbargoed));
+}
+
+#[test]
+fn rise_that_only_rounding_puts_on_a_seed_culls_nobody() {
+    let mut world = blending(&FOUR[..2]);
+    rise(&mut world);
+    // One unit in the last place of the loss.
+    probe(&mut world, &[("a", -f32::EPSILON), ("b", 0.3)]);
+    assert_eq!(stages(&world), [SeedStageBlending; 2]);
+}
+
+#[test]
+fn hunt_that_measures_nothing_holds_up_no_other_seed() {
+    let mut world = World::of(settings(), policy(), &FOUR[..3]);
+    world.grow(&seed("c"), SeedStageProbationary);
+    world.grow(&seed("b"), SeedStageShadowing);
+    world.grow(&seed("a"), SeedStageBlending);
+    rise(&mut world);
+    world.cull(&seed("a"), 0);
+    // No batch comes to the slot of the one that is live.
+    let blind = Trouble { blind: true, ..Trouble::default() };
+    let probed = (0..20).any(|_| {
+        world.step(&blind);
+        let state = world.engine.state();
+        assert!(state.run.hunt.is_some());
+        let wanted = state.measurements(state.run.step + 1, world.engine.settings());
+        wanted.contains(&Measurement::Probe(seed("b")))
+    });
+    assert!(probed, "the seed in SHADOWING is never measured");
 }

@@ -1,13 +1,13 @@
 //! Orders one by one: the answer, the next stage, the effects, and no effects after a refusal.
 
 use kasmina_engine::{
-    Effect, Facts, Input, Stage,
+    Effect, EngineSettings, Facts, Input, Stage,
     commands::{BreakerName, Order},
     state::Validation,
 };
 use kasmina_leyline::v1::{CircuitBreakerState::*, SeedLifecycleStage::*};
 
-use crate::world::{Luck, Trouble, World, germinate, graft, reason, seed};
+use crate::world::{Luck, Trouble, World, germinate, graft, policy, reason, seed, settings};
 
 #[test]
 fn germinate_asks_for_the_kernel_and_its_arrival_leads_to_training() {
@@ -151,6 +151,28 @@ fn fossilize_waits_for_fine_tune_and_validation() {
     let worse = Validation { name: "accuracy".to_owned(), host: 0.9, live: 0.1, higher_is_better: true };
     let _ = world.act(Input::Validation(vec![worse]));
     assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "metric_regressed");
+}
+
+#[test]
+fn validation_from_before_an_order_about_the_live_network_is_dropped() {
+    let b = seed("b");
+    let orders = [
+        Order::Pause { seed: b.clone() },
+        Order::Cull { seed: b.clone(), blend_out_steps: 20 },
+        Order::FineTune { seed: b.clone(), steps: 5 },
+    ];
+    for order in orders {
+        let require = EngineSettings { require_validation: true, ..settings() };
+        let mut world = World::of(require, policy(), &[("a", "one"), ("b", "two")]);
+        let a = seed("a");
+        world.grow(&a, SeedStageProbationary);
+        world.grow(&b, SeedStageProbationary);
+        (0..20).for_each(|_| drop(world.plain_step()));
+        let better = Validation { name: "accuracy".to_owned(), host: 0.5, live: 0.9, higher_is_better: true };
+        let _ = world.act(Input::Validation(vec![better]));
+        assert_eq!(reason(&world.order(order.clone())), "ok");
+        assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured", "{order:?}");
+    }
 }
 
 #[test]

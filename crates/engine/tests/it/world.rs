@@ -308,7 +308,7 @@ impl World {
             decisions.push(self.act(match measurement {
                 Measurement::Probe(id) => {
                     let with = trouble.differences.get(&id).map_or(self.luck.seed_loss, |by| self.luck.loss - by);
-                    let (without, blend_latency) = (self.luck.loss, self.luck.blend_latency);
+                    let (without, blend_latency) = (self.luck.loss, Some(self.luck.blend_latency));
                     Input::Probe(id, ProbeFacts { without, with: Some(with), blend_latency, faults: Vec::new() })
                 }
                 Measurement::Interaction(one, other) => Input::Interaction { seeds: (one, other), value: 0.1 },

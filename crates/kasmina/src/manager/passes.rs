@@ -84,8 +84,10 @@ impl<B: GraftBackend> SeedManager<B> {
                 Measurement::Probe(seed) => self.probe(&seed, &on, report),
                 Measurement::Interaction(one, other) => self.measure_interaction(one, other, &on),
                 Measurement::PauseProof(seed) => {
-                    let proven = prove_pause(&seed, host, forward, &self.cast(), pass, &self.rng());
-                    self.act(Input::PauseProof(seed, proven));
+                    // A batch that does not come to the slot says nothing: the next one is asked.
+                    if let Some(proven) = prove_pause(&seed, host, forward, &self.cast(), pass, &self.rng()) {
+                        self.act(Input::PauseProof(seed, proven));
+                    }
                 }
             }
             report.timing.seeds += self.clock.monotonic().since(started);
@@ -110,7 +112,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let facts = ProbeFacts {
             without: without.loss.unwrap_or(f32::NAN),
             with: with.loss,
-            blend_latency: with.blend_times.get(id).copied().unwrap_or_default(),
+            blend_latency: with.blend_times.get(id).copied(),
             faults: faults.map(fault).collect(),
         };
         let events = self.act(Input::Probe(id.clone(), facts));

@@ -61,7 +61,8 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(error) => {
                 statistics.restore(host);
                 self.write_owed();
-                self.rng().start(RngStream::Trainer);
+                self.refused_steps += 1;
+                self.rng_after_refusal().start(RngStream::Trainer);
                 return Err(self.refuse_step(error));
             }
         };
@@ -69,7 +70,9 @@ impl<B: GraftBackend> SeedManager<B> {
         let HostPass { gradients, kernels, trace, .. } = pass;
         let kernels: Vec<_> = kernels.into_iter().chain(learned).collect();
         let numbers = if self.samples(report.step) {
-            self.sample(gradient_squares(host, &gradients), &kernels, trace.logits.as_ref())
+            let sampled = self.sample(gradient_squares(host, &gradients), &kernels, trace.logits.as_ref());
+            // A host that is frozen has no gradient, which is a norm of 0 and not one that is still to be measured.
+            Numbers { host: sampled.host.or(Some(0.0)), ..sampled }
         } else {
             Numbers::default()
         };
@@ -92,6 +95,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report.transitions = self.take_moved();
         self.report(&report);
         self.flush_telemetry();
+        self.refused_steps = 0;
         self.rng().start(RngStream::Trainer);
         Ok(report)
     }
