@@ -8,13 +8,17 @@
 )]
 
 mod bad_input;
+mod batch_norm;
 mod bit_identity;
+mod blend_out;
 mod common;
 mod context;
 mod dropout;
 mod durability;
 mod full_disk;
 mod growth;
+mod idle;
+mod judged;
 mod late_kernels;
 mod lazy;
 mod model;
@@ -22,6 +26,7 @@ mod optimizers;
 mod orders;
 mod ports;
 mod prometheus;
+mod proofs;
 mod random_hosts;
 mod rollback;
 mod shared_parameter;
