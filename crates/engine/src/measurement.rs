@@ -29,7 +29,9 @@ const MOST_PAIRED: usize = 4;
 impl State {
     /// What the shell should measure in step `step` (counted from 1), in this order: probes, interactions, pause proofs.
     ///
-    /// There is a turn every `settings.probe_every` steps. As a rule it is the probe of one seed: of those in SHADOWING and
+    /// There is a turn every `settings.probe_every` steps, on average: once in each period of so many, each time at another place in it, so
+    /// that a slot that only every second batch comes to is met. For the same reason the seeds' order is rotated from round to round. As a
+    /// rule it is the probe of one seed: of those in SHADOWING and
     /// PROBATIONARY in rotation, or, if there are none, of those in BLENDING. If two to four seeds are in the live network, every
     /// fourth turn is the interaction of two of them, and the turn after that is left out. A probe is two forwards, or one if the
     /// learning pass of the step gave the other loss; an interaction is four, or three. So at the default of 2 it is at most one
@@ -53,10 +55,11 @@ impl State {
     }
 
     fn turn(&self, step: u64, every: u64) -> Option<Measurement> {
-        if !step.is_multiple_of(every) {
+        let period = step / every;
+        if step % every != scattered(period, every) {
             return None;
         }
-        let (cycle, place) = (step / every / CYCLE, step / every % CYCLE);
+        let (cycle, place) = (period / CYCLE, period % CYCLE);
         let live = self.ids(|seed| seed.stage.is_live() && seed.stage.leaving().is_none());
         let pairs = if live.len() <= MOST_PAIRED { pairs(&live) } else { Vec::new() };
         if let (Some((one, other)), PROBES_TO_AN_INTERACTION..) = (nth(&pairs, cycle), place) {
@@ -68,7 +71,9 @@ impl State {
         if candidates.is_empty() {
             candidates = self.ids(|seed| matches!(seed.stage, Stage::Blending(..)) && may_be_probed(seed));
         }
-        nth(&candidates, cycle * probes + number).cloned().map(Measurement::Probe)
+        let probe = cycle * probes + number;
+        let length = u64::try_from(candidates.len()).ok().filter(|length| *length > 0)?;
+        nth(&candidates, probe + scattered(probe / length, length)).cloned().map(Measurement::Probe)
     }
 
     fn ids(&self, wanted: impl Fn(&Seed) -> bool) -> Vec<SeedId> {
@@ -92,6 +97,13 @@ fn awaits_pause_proof(seed: &Seed) -> bool {
 fn pairs(ids: &[SeedId]) -> Vec<(&SeedId, &SeedId)> {
     let after = |index: usize| ids.iter().skip(index + 1);
     ids.iter().enumerate().flat_map(|(index, one)| after(index).map(move |other| (one, other))).collect()
+}
+
+/// A number below `below` for each `number`, evenly spread, whose sequence has no period that batches could have, too: multiples of the
+/// golden ratio.
+fn scattered(number: u64, below: u64) -> u64 {
+    let fraction = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((u128::from(fraction) * u128::from(below)) >> u64::BITS) as u64
 }
 
 /// The `number`-th of `all`, counted round and round.

@@ -7,6 +7,7 @@ mod grown;
 mod passes;
 mod plant;
 mod recover;
+mod refit;
 mod samples;
 mod step;
 mod submit;
@@ -165,6 +166,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Tells the manager how the whole network does, measured on held-out data with both views. G4 looks at it before a seed is
     /// fossilized (`lifecycle.require_validation` makes it demand one). A later call replaces an earlier one, and any move of any
     /// seed drops it: it was measured on another network.
+    ///
+    /// A host with batch normalisation behind a slot must be given statistics that fit before the live view is measured:
+    /// [`refit_statistics`](Self::refit_statistics). With its own, a good seed looks bad.
     pub fn report_validation(&mut self, validation: Vec<kasmina_engine::state::Validation>) {
         self.act(Input::Validation(validation));
     }

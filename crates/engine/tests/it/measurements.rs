@@ -40,7 +40,7 @@ fn seeds_on_trial_are_probed_in_turn_before_blending_ones() {
     }
     world.grow(&seed("c"), SeedStageBlending);
     let counts = probes(&measured(world.engine.state(), 600, 2));
-    assert_eq!(counts, BTreeMap::from([(seed("a"), 90), (seed("b"), 90)]));
+    assert!(counts.len() == 2 && counts.values().all(|count| (89..=91).contains(count)), "{counts:?}");
     for id in ["a", "b"] {
         world.order(Order::Pause { seed: seed(id) });
     }
@@ -64,7 +64,9 @@ fn every_fourth_turn_is_an_interaction_of_each_pair_in_turn() {
         assert_eq!(all.iter().filter(|turn| **turn == pair).count(), 2, "{pair:?}");
     }
     let counts = probes(&all);
-    assert_eq!(counts, BTreeMap::from([(seed("a"), 9), (seed("c"), 9)]));
+    // The first round and the last are not whole.
+    assert!(counts.len() == 2 && (17..=18).contains(&counts.values().sum::<usize>()), "{counts:?}");
+    assert!(counts.values().all(|count| (8..=10).contains(count)), "{counts:?}");
 }
 
 #[test]
@@ -82,7 +84,31 @@ fn measuring_costs_at_most_one_forward_a_step_on_average() {
         assert_eq!(pairs, (2..=4).contains(&live));
         let counts = probes(&turns);
         let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
-        assert!(counts.len() == live && most - least <= 1, "{counts:?}");
+        assert!(counts.len() == live && most - least <= 2, "{counts:?}");
+    }
+}
+
+/// A slot that is visited in every second batch, or every third, is probed all the same.
+#[test]
+fn probes_of_each_seed_fall_on_all_kinds_of_batches() {
+    for live in 1..=4_usize {
+        for (every, period) in [(1, 2), (1, 3), (2, 2), (2, 3), (2, 4), (3, 2), (3, 3), (4, 2)] {
+            let seeds: Vec<_> = ["a", "b", "c", "d"][..live].iter().map(|name| (*name, *name)).collect();
+            let mut world = World::strict(&seeds);
+            for (id, _) in &seeds {
+                world.grow(&seed(id), SeedStageShadowing);
+            }
+            let settings = kasmina_engine::EngineSettings { probe_every: every, ..settings() };
+            let mut met = BTreeMap::new();
+            for step in 1..=1_000 {
+                for measurement in world.engine.state().measurements(step, &settings) {
+                    if let Measurement::Probe(id) = measurement {
+                        *met.entry((id, step % period)).or_insert(0) += 1;
+                    }
+                }
+            }
+            assert_eq!(met.len() as u64, live as u64 * period, "{live} seeds, every {every}: {met:?}");
+        }
     }
 }
 

@@ -83,12 +83,7 @@ impl<B: GraftBackend> SeedManager<B> {
             match measurement {
                 Measurement::Probe(seed) => self.probe(&seed, &on, report),
                 Measurement::Interaction(one, other) => self.measure_interaction(one, other, &on),
-                Measurement::PauseProof(seed) => {
-                    // A batch that does not come to the slot says nothing: the next one is asked.
-                    if let Some(proven) = prove_pause(&seed, host, forward, &self.cast(), pass, &self.rng()) {
-                        self.act(Input::PauseProof(seed, proven));
-                    }
-                }
+                Measurement::PauseProof(seed) => self.prove_pause(seed, &on),
             }
             report.timing.seeds += self.clock.monotonic().since(started);
         }
@@ -103,6 +98,10 @@ impl<B: GraftBackend> SeedManager<B> {
     {
         let Some(seed) = self.state().seeds.get(id) else { return };
         let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return };
+        if !on.pass.trace.reached(&seed.slot) {
+            // The batch says nothing of the seed.
+            return;
+        }
         let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
         // The learning pass of this step was one of the two.
         let with = on.live.filter(|_| lives).map_or_else(|| self.measure_on(on, &[in_it]), known);
@@ -133,6 +132,19 @@ impl<B: GraftBackend> SeedManager<B> {
         let (Some(all), Some((without_one, without_other)), Some(without_both)) = (all, alone, both) else { return };
         let value = without_both - without_one - without_other + all;
         self.act(Input::Interaction { seeds: (one, other), value });
+    }
+
+    /// Whether a pause of the seed takes it out of the network. A batch that does not come to its slot proves nothing, and a difference
+    /// proves nothing if the two passes draw different random numbers.
+    fn prove_pause<H, F>(&mut self, id: SeedId, on: &On<'_, B, H, F>)
+    where
+        H: AutodiffModule<B>,
+        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    {
+        let proven = prove_pause(&id, on.host, on.forward, &self.cast(), on.pass, &self.rng());
+        if let Some(proven) = proven.filter(|proven| *proven || self.rng_seed().is_some()) {
+            self.act(Input::PauseProof(id, proven));
+        }
     }
 
     fn measure_on<H, F>(&self, on: &On<'_, B, H, F>, overrides: &[Override<'_>]) -> Measured

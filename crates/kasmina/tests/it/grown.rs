@@ -3,7 +3,7 @@
 use burn::{backend::Flex, module::AutodiffModule};
 use kasmina::{
     PlantError, SeedManager, Settings,
-    doubles::{Act::*, Stack, Trainee},
+    doubles::{Act::*, Trainee},
     grown::Grown,
     kernel_load::blueprints::Blueprint,
     leyline::v1::SeedLifecycleStage::SeedStageFossilized,
@@ -69,15 +69,17 @@ fn training_on_does_not_change_a_network_that_was_taken_out() {
 #[test]
 fn planted_blueprint_grows_in_a_local_manager() {
     let mut settings = Settings::automatic();
-    settings.gates = lenient().gates;
     settings.training.rng_seed = Some(3);
     let mut manager = SeedManager::<B>::local(settings, &Default::default()).unwrap();
-    let (mut host, mut optimizer) = (determined(Stack::init(16, 2, 1)), optimizer());
-    let loss = |step: u64| move |host: &Stack<B>, grafts: &mut kasmina::Grafts<B>| loss(host, step, grafts);
+    let (mut host, mut optimizer) = (determined(Mlp::init()), optimizer());
+    let loss = |step: u64| move |host: &Mlp<B>, grafts: &mut kasmina::Grafts<B>| loss(host, step, grafts);
     manager.attach_host(&host, loss(0)).unwrap();
-    let seed = manager.plant("slot-1", Blueprint::Bottleneck).unwrap();
-    for step in 0..600 {
-        manager.train_batch(&mut host, &mut optimizer, RATE, loss(step % 4)).unwrap();
+    let seed = manager.plant("late", Blueprint::Mlp).unwrap();
+    for step in 0..1000 {
+        let report = manager.train_batch(&mut host, &mut optimizer, RATE, loss(step % 4)).unwrap();
+        for moved in report.transitions {
+            println!("{step}: {} {:?}", moved.to.as_str_name(), manager.state().seeds[&seed].stage.graft().map(|graft| &graft.vitals.losses));
+        }
     }
     assert_eq!(manager.stage(&seed), Some(SeedStageFossilized), "{:?}", manager.state().seeds[&seed]);
     assert_eq!(manager.grown(&host).unwrap().fossils().len(), 1);

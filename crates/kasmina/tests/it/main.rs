@@ -8,7 +8,9 @@
 )]
 
 mod bad_input;
+mod batch_norm;
 mod bit_identity;
+mod blend_out;
 mod common;
 mod context;
 mod dropout;
@@ -16,7 +18,9 @@ mod durability;
 mod full_disk;
 mod grown;
 mod growth;
+mod idle;
 mod innocent;
+mod judged;
 mod late_kernels;
 mod lazy;
 mod model;
@@ -24,6 +28,7 @@ mod optimizers;
 mod orders;
 mod ports;
 mod prometheus;
+mod proofs;
 mod random_hosts;
 mod rollback;
 mod shared_parameter;

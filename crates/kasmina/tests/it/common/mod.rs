@@ -2,7 +2,13 @@
 
 use std::{env, process::Command};
 
-use kasmina::{CommandError, Receipt};
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{Tensor, backend::Backend},
+};
+use kasmina::{
+    CommandError, Receipt, engine::Stage, gates::Contribution, kernel_load::KernelModule, leyline::v1::TelemetryEvent,
+};
 
 pub use kasmina::doubles::{
     B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, lenient, loss, optimizer,
@@ -29,4 +35,38 @@ pub fn alone(test: &str) -> bool {
 /// The reason of a command that had no effect.
 pub fn refused(outcome: Result<Receipt, CommandError>) -> &'static str {
     outcome.unwrap_err().reason()
+}
+
+/// The kernel with this number in all its matrices, and that one in all its vectors.
+pub fn filled(kernel: KernelModule<B>, weight: f32, bias: f32) -> KernelModule<B> {
+    struct Fill(f32, f32);
+    impl<B: Backend> ModuleMapper<B> for Fill {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let number = if D == 1 { self.1 } else { self.0 };
+            param.map(|tensor| Tensor::full_like(&tensor.detach(), number).require_grad())
+        }
+    }
+    kernel.map(&mut Fill(weight, bias))
+}
+
+/// Fills the kernel of a seed.
+pub fn fill(world: &mut World, name: &str, weight: f32, bias: f32) {
+    assert!(world.manager.tamper(&seed(name), |kernel| filled(kernel, weight, bias)));
+}
+
+/// The weights of a seed's kernel.
+pub fn weights(world: &World, name: &str) -> Vec<u8> {
+    bytes(&world.manager.kernel(&seed(name)).unwrap())
+}
+
+/// What has been measured of a seed under trial.
+pub fn contribution(world: &World, name: &str) -> Contribution {
+    let stage = &world.manager.state().seeds[&seed(name)].stage;
+    let (Stage::Shadowing(_, trial) | Stage::Probationary(_, trial, _)) = stage else { panic!("{stage:?}") };
+    trial.contribution
+}
+
+/// The events of this name.
+pub fn named<'a>(events: &'a [TelemetryEvent], name: &str) -> Vec<&'a TelemetryEvent> {
+    events.iter().filter(|event| event.description == name).collect()
 }
