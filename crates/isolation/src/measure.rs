@@ -66,8 +66,9 @@ pub fn measure<B: GraftBackend, H: AutodiffModule<B>>(
 /// of the live view with the seed paused, and one without the seed. Returns whether the activations that leave its slot are equal
 /// bit for bit, at every visit.
 ///
-/// `None` if the seed is not in the cast or no pass reached its slot: another batch may show it. `false` also for a host that draws
-/// random numbers before the slot while `rng` has no seed.
+/// A difference counts if it comes again, bit for bit, when both passes are run once more. `None` if it does not, as with a host that draws
+/// random numbers before the slot while `rng` has no seed or another thread draws, too; and if the seed is not in the cast or no pass
+/// reached its slot. Another batch may show it.
 pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
     seed: &SeedId,
     host: &H,
@@ -87,6 +88,14 @@ pub fn prove_pause<B: GraftBackend, H: AutodiffModule<B>>(
         let behind = Behind { host, forward, cast, pass, rng, unsettled: unsettled.clone() };
         behind.start(cast.measured(&[]).watching(participant.slot.clone())).1.finish_watch()
     };
-    let (paused, without) = watch(&paused).zip(watch(&without))?;
-    (paused.has_seen() || without.has_seen()).then(|| paused.same_as(&without))
+    let both = || watch(&paused).zip(watch(&without));
+    let (first, other) = both()?;
+    if !(first.has_seen() || other.has_seen()) {
+        return None;
+    }
+    if first.same_as(&other) {
+        return Some(true);
+    }
+    let (first_again, other_again) = both()?;
+    (first.repeats(&first_again) && other.repeats(&other_again)).then_some(false)
 }

@@ -28,9 +28,14 @@ impl Watch {
 
     /// Whether something was seen, and the other saw the same bits in the same shapes.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.has_seen() && self.repeats(other)
+    }
+
+    /// Whether the other saw the same bits in the same shapes, or nothing as this one did.
+    pub(crate) fn repeats(&self, other: &Self) -> bool {
         let same = |(one, other): (&TensorData, &TensorData)| {
             one.shape == other.shape && one.dtype == other.dtype && one.as_bytes() == other.as_bytes()
         };
-        !self.seen.is_empty() && self.seen.len() == other.seen.len() && self.seen.iter().zip(&other.seen).all(same)
+        self.seen.len() == other.seen.len() && self.seen.iter().zip(&other.seen).all(same)
     }
 }

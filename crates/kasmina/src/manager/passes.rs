@@ -134,15 +134,15 @@ impl<B: GraftBackend> SeedManager<B> {
         self.act(Input::Interaction { seeds: (one, other), value });
     }
 
-    /// Whether a pause of the seed takes it out of the network. A batch that does not come to its slot proves nothing, and a difference
-    /// proves nothing if the two passes draw different random numbers.
+    /// Whether a pause of the seed takes it out of the network. A batch that does not come to its slot proves nothing, nor does
+    /// a difference that does not come again.
     fn prove_pause<H, F>(&mut self, id: SeedId, on: &On<'_, B, H, F>)
     where
         H: AutodiffModule<B>,
         F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
     {
         let proven = prove_pause(&id, on.host, on.forward, &self.cast(), on.pass, &self.rng());
-        if let Some(proven) = proven.filter(|proven| *proven || self.rng_seed().is_some()) {
+        if let Some(proven) = proven {
             self.act(Input::PauseProof(id, proven));
         }
     }

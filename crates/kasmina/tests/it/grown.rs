@@ -78,7 +78,11 @@ fn planted_blueprint_grows_in_a_local_manager() {
     for step in 0..1000 {
         let report = manager.train_batch(&mut host, &mut optimizer, RATE, loss(step % 4)).unwrap();
         for moved in report.transitions {
-            println!("{step}: {} {:?}", moved.to.as_str_name(), manager.state().seeds[&seed].stage.graft().map(|graft| &graft.vitals.losses));
+            println!(
+                "{step}: {} {:?}",
+                moved.to.as_str_name(),
+                manager.state().seeds[&seed].stage.graft().map(|graft| &graft.vitals.losses)
+            );
         }
     }
     assert_eq!(manager.stage(&seed), Some(SeedStageFossilized), "{:?}", manager.state().seeds[&seed]);
