@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use burn::{
-    module::AutodiffModule,
+    module::{AutodiffModule, Module, ModuleMapper, Param},
     optim::GradientsParams,
     tensor::{Tensor, TensorData, Tolerance},
 };
 use kasmina_blending::{Alpha, BlendConfig};
 use kasmina_isolation::{Grafts, Idle, LearningPass, Pass, PassKind, frozen_twin, host_pass, learning_pass};
-use kasmina_kernel_load::{KernelModule, weights::module_to_bytes};
+use kasmina_kernel_load::{Activation, KernelModule, LayerSpec, SlotContract, weights::module_to_bytes};
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::*};
 
-use crate::world::{B, Host, How, Seed, batch, cast, gradients_of, kernel, registry, rng, seed, share, spoilt, weight};
+use crate::world::{B, Host, How, Seed, batch, built, cast, gradients_of, kernel, registry, rng, seed, share, spoilt, weight};
 
 fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
     host.loss(grafts)
@@ -182,6 +182,35 @@ fn loss_that_nothing_makes_finite_blames_nobody() {
     });
     assert_eq!((found.loss, ids(&found.culprits)), (None, vec![]));
     assert!(found.gradients.is_empty());
+}
+
+/// A kernel that gives finite numbers, and behind which every gradient is NaN: zero times infinity.
+fn saturated() -> KernelModule<B> {
+    struct Infinite(bool);
+    impl ModuleMapper<B> for Infinite {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            if D < 2 || std::mem::replace(&mut self.0, true) {
+                return param;
+            }
+            param.map(|weight| Tensor::full_like(&weight.detach(), f32::INFINITY).require_grad())
+        }
+    }
+    let (linear, act) = (|| LayerSpec::linear(4, 4), LayerSpec::Activation);
+    let layers = vec![act(Activation::Sigmoid), linear(), act(Activation::Tanh), linear()];
+    built(9, SlotContract::f32(2, 4, 4), layers).map(&mut Infinite(false))
+}
+
+#[test]
+fn saturated_seed_costs_seeds_upstream_no_gradient() {
+    let host = Host::init();
+    let mut seeds = four();
+    seeds[3].kernel = saturated();
+    let found = learn(&host, &seeds);
+    assert!(found.loss.is_some_and(f32::is_finite) && found.culprits.is_empty());
+    for (id, gradients) in bits(&seeds, &found).into_iter().filter(|(id, _)| *id != seed("d")) {
+        let finite = gradients.iter().all(|gradient| gradient.iter::<f32>().all(f32::is_finite));
+        assert!(finite, "{id} learns from a gradient that is not finite");
+    }
 }
 
 /// At alpha 0 a seed's NaN does not show in the loss. It must not come to the gradients of seeds before it either.

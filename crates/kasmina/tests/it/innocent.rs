@@ -10,7 +10,7 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage::*, SeedOperation::*},
 };
 
-use crate::common::{B, Mlp, RATE, World, determined, loss, seed};
+use crate::common::{B, Mlp, RATE, World, determined, lenient, loss, seed, spoilt};
 
 type Host = Trainee<Mlp<B>>;
 
@@ -79,4 +79,25 @@ fn loss_known_from_the_learning_pass_takes_no_time() {
     let state = world.manager.state().seeds[&seed("seed-1")].clone();
     let times = format!("{:?}", state.stage.graft().unwrap().vitals.blend_latency);
     assert!(!times.contains(&format!("{:?}", Duration::ZERO)), "{times}");
+}
+
+/// As after a gradient that is not finite in the one pass in which both were fine-tuned.
+#[test]
+fn two_probationary_seeds_that_are_nan_do_not_stay() {
+    let host = determined(Mlp::init());
+    let mut world = World::new(lenient());
+    world.attach(&host);
+    let mut trainee = Trainee::new(host);
+    let mut script = Vec::new();
+    for name in ["seed-1", "seed-2"] {
+        script.extend([(1, name, Act::Germinate), (21, name, Act::Graft(10)), (41, name, Act::Stabilize)]);
+        script.push((61, name, Act::Evaluate));
+    }
+    world.live(&mut trainee, 61, &script);
+    for name in ["seed-1", "seed-2"] {
+        assert_eq!(world.stage(name), SeedStageProbationary);
+        assert!(world.manager.tamper(&seed(name), spoilt));
+    }
+    world.live::<_, (u64, Act)>(&mut trainee, 100, &[]);
+    assert_eq!(["seed-1", "seed-2"].map(|name| world.stage(name)), [SeedStageEmbargoed; 2]);
 }
