@@ -137,7 +137,7 @@ fn slot_of_every_second_batch_culls_nobody() {
         }
         for name in ["seed-1", "seed-2"] {
             let probes = contribution(&world, name).probes();
-            assert!(probes > 3, "{probes}");
+            assert!(probes >= 3, "{probes}");
         }
     }
 }
