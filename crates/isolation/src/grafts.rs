@@ -135,6 +135,12 @@ impl<B: BlendBackend> Grafts<B> {
         Self { slots, clock: Some(clock), visits, ..Self::bare(pass) }
     }
 
+    /// Whether this seed has a share in what leaves the slot.
+    pub(crate) fn shares(&self, slot: &SlotId, seed: &SeedId) -> bool {
+        let shares = |graft: &Graft<B>| graft.seed == *seed && !graft.has_no_share();
+        self.slots.get(slot).is_some_and(|grafts| grafts.iter().any(shares))
+    }
+
     /// The same grafts, for a pass of another kind.
     pub(crate) fn with_kind(mut self, pass: PassKind) -> Self {
         self.trace.pass = pass;

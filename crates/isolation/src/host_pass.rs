@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use burn::{
     module::{AutodiffModule, ParamId},
     optim::GradientsParams,
-    tensor::Tensor,
+    tensor::{Tensor, backend::Backend},
 };
 use kasmina_blending::GraftBackend;
 use kasmina_leyline::SeedId;
@@ -246,6 +246,6 @@ fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
 }
 
 /// The loss as a number; NaN for an empty tensor.
-pub(crate) fn number<B: GraftBackend>(loss: &Tensor<B, 1>) -> f32 {
+pub(crate) fn number<B: Backend>(loss: &Tensor<B, 1>) -> f32 {
     loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN)
 }

@@ -213,6 +213,25 @@ fn saturated_seed_costs_seeds_upstream_no_gradient() {
     }
 }
 
+/// ReLU makes 0 of NaN on this backend, so the loss does not show it, and the gradients of the seeds upstream would be NaN.
+#[test]
+fn nan_that_a_relu_hides_from_the_loss_is_found() {
+    let host = Host::init();
+    let forward = |host: &Host<B>, grafts: &mut Grafts<B>| {
+        let h = grafts.at("mid", host.stem.forward(batch()).tanh());
+        host.head.forward(burn::tensor::activation::relu(grafts.at("late", h.sin()))).square().mean()
+    };
+    let clean = four();
+    let last = clean.iter().rposition(|seed| seed.slot.as_str() == "late").unwrap();
+    let mut seeds = clean.clone();
+    seeds[last].kernel = spoilt(seeds[last].kernel.clone());
+    let found = learn_with(&host, &seeds, &seeds, &forward);
+    assert_eq!(found.culprits, [seeds[last].id.clone()]);
+    let without: Vec<_> = clean.iter().filter(|seed| seed.id != seeds[last].id).cloned().collect();
+    let expected = learn_with(&host, &without, &without, &forward);
+    assert_eq!((found.loss, bits(&seeds, &found)), (expected.loss, bits(&without, &expected)));
+}
+
 /// At alpha 0 a seed's NaN does not show in the loss. It must not come to the gradients of seeds before it either.
 #[test]
 fn nan_behind_an_alpha_of_zero_does_not_reach_seeds_upstream() {
