@@ -31,7 +31,7 @@ pub(crate) enum Failure {
     Write { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Store(#[from] StoreError),
-    #[error("there is no reason {name}; {}", suggestion(.nearest))]
+    #[error("{name} is not a reason that Kasmina gives; {}", suggestion(.nearest))]
     UnknownReason { name: String, nearest: Vec<String> },
 }
 
