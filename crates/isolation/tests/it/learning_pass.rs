@@ -12,7 +12,9 @@ use kasmina_isolation::{Grafts, Idle, LearningPass, Pass, PassKind, frozen_twin,
 use kasmina_kernel_load::{Activation, KernelModule, LayerSpec, SlotContract, weights::module_to_bytes};
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::*};
 
-use crate::world::{B, Host, How, Seed, batch, built, cast, gradients_of, kernel, registry, rng, seed, share, spoilt, weight};
+use crate::world::{
+    B, Host, How, Seed, batch, built, cast, gradients_of, kernel, registry, rng, seed, share, spoilt, weight,
+};
 
 fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
     host.loss(grafts)

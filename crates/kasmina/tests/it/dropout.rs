@@ -74,8 +74,9 @@ fn draws_after_a_refused_step_are_new_ones() {
     world.step(&mut host, &mut host_optimizer, 1);
     let mut seen = vec![draw()];
     for _ in 0..2 {
-        let refused =
-            world.manager.train_batch(&mut host, &mut host_optimizer, 1e-2, |host, grafts| loss(host, 2, grafts) * f32::NAN);
+        let refused = world
+            .manager
+            .train_batch(&mut host, &mut host_optimizer, 1e-2, |host, grafts| loss(host, 2, grafts) * f32::NAN);
         assert!(refused.is_err());
         let drawn = draw();
         assert!(!seen.contains(&drawn), "the trainer draws the same batch again");
