@@ -204,7 +204,9 @@ impl Draft<'_> {
         self.closed::<M>(id, self.run().breakers.open(), |finding| contribution.describe(finding))?;
         let origin = self.origin::<M>(id)?;
         let violations = self.seed(id)?.violations;
-        Ok(SystemImpactEvidence { expected_stage, origin, violations, contribution, metrics: Vec::new() })
+        let live = |other: &SeedId| other != id && self.seed(other).is_ok_and(|seed| seed.stage.is_live());
+        let other_seeds = self.ids().iter().filter(|other| live(other)).count();
+        Ok(SystemImpactEvidence { expected_stage, origin, violations, contribution, metrics: Vec::new(), other_seeds })
     }
 }
 

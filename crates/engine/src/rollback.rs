@@ -54,7 +54,7 @@ impl Draft<'_> {
         let newer: Vec<_> = newer.map(|seed| Seed::dormant(seed.id.clone(), seed.slot.clone())).collect();
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));
         let breakers = self.run().breakers.clone();
-        *self.run_mut() = RunState { breakers, rollback: None, hunt: None, ..state.run };
+        *self.run_mut() = RunState { breakers, rollback: None, ..state.run };
         Ok(())
     }
 }

@@ -150,6 +150,7 @@ pub mod sound {
             violations: 0,
             contribution,
             metrics: Vec::new(),
+            other_seeds: 0,
         }
     }
 

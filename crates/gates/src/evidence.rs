@@ -168,16 +168,18 @@ pub struct SystemImpactEvidence {
     pub contribution: Contribution,
     /// Metrics of the whole network, if any were reported since it last moved.
     pub metrics: Vec<ImpactMetric>,
+    /// Other seeds in the live network. The metrics are as much theirs as this seed's.
+    pub other_seeds: usize,
 }
 
-/// One metric of the network without the seed and with it.
+/// One metric of the network without the live seeds and with them.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct ImpactMetric {
     pub name: String,
-    /// The value without the seed.
+    /// The value without the seeds.
     pub baseline: f64,
-    /// The value with the seed, in the same unit.
+    /// The value with the seeds, in the same unit.
     pub current: f64,
     pub higher_is_better: bool,
 }

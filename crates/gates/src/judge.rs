@@ -247,9 +247,16 @@ impl GatePolicy {
             check_stage(subject, evidence.expected_stage).and_then(|()| {
                 verified(evidence.origin)?;
                 no_violations(evidence.violations)?;
-                evidence.metrics.iter().try_for_each(|metric| self.system_impact.metric(metric))?;
+                let shared = evidence.other_seeds > 0;
+                let metrics =
+                    || evidence.metrics.iter().try_for_each(|metric| self.system_impact.metric(metric, shared));
+                // If others have a part in the metrics, what the seed changes alone is judged first: whoever does harm goes.
+                if !shared {
+                    metrics()?;
+                }
                 postpone_if(contribution.probes() < min_probes, "too_few_probes", "min_probes", min_probes)?;
-                judge(contribution)
+                judge(contribution)?;
+                if shared { metrics() } else { Ok(()) }
             }),
             |pass| pass.with("baseline", contribution.baseline()).with("metrics", evidence.metrics.len()),
         );
@@ -262,17 +269,22 @@ impl SystemImpactPolicy {
         (self.relative_tolerance * baseline.abs()).max(self.absolute_tolerance)
     }
 
-    fn metric(&self, metric: &ImpactMetric) -> Check {
+    /// A metric that is shared with other seeds, or is not a number without any, does not say whose fault it is.
+    fn metric(&self, metric: &ImpactMetric, shared: bool) -> Check {
         let ImpactMetric { name, baseline, current, higher_is_better } = metric;
-        let about =
-            |reason| Finding::refuse(reason).with("metric", name).with("baseline", baseline).with("current", current);
-        if !(baseline.is_finite() && current.is_finite()) {
-            return Err(about("metric_not_finite"));
+        let about = |finding: Finding| finding.with("metric", name).with("baseline", baseline).with("current", current);
+        if !baseline.is_finite() || (shared && !current.is_finite()) {
+            return Err(about(Finding::postpone("metric_not_finite")));
+        }
+        if !current.is_finite() {
+            return Err(about(Finding::refuse("metric_not_finite")));
         }
         let tolerance = self.tolerance(*baseline);
         let worse_by = if *higher_is_better { baseline - current } else { current - baseline };
         if worse_by > tolerance {
-            return Err(about("metric_regressed").with("tolerance", tolerance));
+            let finding =
+                if shared { Finding::postpone("metric_regressed") } else { Finding::refuse("metric_regressed") };
+            return Err(about(finding).with("tolerance", tolerance));
         }
         Ok(())
     }

@@ -17,7 +17,7 @@
 //! | G2 | TRAINING to BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `isolation_latency` `gradient_not_finite` `gradient_ratio` | `too_few_steps` `slot_not_reached` `slot_unused` `gradient_not_measured` `gradient_too_small` `host_gradient_not_measured` |
 //! | G2 | each step of BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `isolation_latency` `alpha_not_monotone` `loss_not_finite` `loss_rising` `loss_oscillating` | `insufficient_history` |
 //! | G3 | BLENDING to SHADOWING | `kernel_missing` `fallback_used` `rank` `channels` `dtype` `registry_coverage` `pause_unproven` | `telemetry_incomplete` |
-//! | G4 | SHADOWING to PROBATIONARY, PROBATIONARY to FOSSILIZED | `kernel_missing` `fallback_used` `isolation_violations` `metric_not_finite` `metric_regressed` `contribution_negative` | `too_few_probes` `not_significant` |
+//! | G4 | SHADOWING to PROBATIONARY, PROBATIONARY to FOSSILIZED | `kernel_missing` `fallback_used` `isolation_violations` `metric_not_finite` `metric_regressed` `contribution_negative` | `metric_not_finite` `metric_regressed` `too_few_probes` `not_significant` |
 //! | G5 | RESETTING to DORMANT | `slot_occupied` `counters_left` `cache_not_empty` `parameters_left` | |
 //!
 //! | reason | what it says |
@@ -51,6 +51,7 @@
 //!     violations: 0,
 //!     contribution: Contribution::default(),
 //!     metrics: vec![],
+//!     other_seeds: 0,
 //! };
 //! let policy = GatePolicy::default();
 //! let fossilize = |evidence: &_| Gatekeeper::<Fossilize>::judge(&policy, &subject, evidence);

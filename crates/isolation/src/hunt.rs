@@ -6,7 +6,21 @@ use burn::{module::AutodiffModule, tensor::Tensor};
 use kasmina_blending::GraftBackend;
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageProbationary};
 
-use crate::{Grafts, Override, Trace, behind::Behind};
+use crate::{Cast, Grafts, HostPass, Override, StepRng, Trace, behind::Behind};
+
+/// The seeds that make the loss of the live view not finite over the batch of `pass`; none if it is finite, or is not without any of them
+/// either. For steps in which nobody learns; a [learning pass](crate::learning_pass) finds them itself.
+pub fn culprits<B: GraftBackend, H: AutodiffModule<B>>(
+    host: &H,
+    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    cast: &Cast<'_, B>,
+    pass: &HostPass<B>,
+    rng: &StepRng<'_, B>,
+) -> Vec<SeedId> {
+    let behind = Behind { host, forward, cast, pass, rng, unsettled: cast.unsettled(&[]) };
+    let seen = behind.run(cast.measured(&[]));
+    if seen.value.is_finite() { Vec::new() } else { hunt(&behind, &BTreeSet::new(), &seen.trace) }
+}
 
 /// The blended seeds without which the loss is finite; none if no subset of them gives a finite loss. Each forward pass reads one
 /// loss; nothing has a graph.

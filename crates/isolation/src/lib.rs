@@ -152,6 +152,7 @@ mod watch;
 pub use cast::{Cast, Participant};
 pub use grafts::Grafts;
 pub use host_pass::{HostPass, HostPassCause, HostPassError, host_pass};
+pub use hunt::culprits;
 pub use idle::Idle;
 pub use learning_pass::{LearningPass, learning_pass};
 pub use ledger::GradientLedger;

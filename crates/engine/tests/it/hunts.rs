@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kasmina_engine::{Event, Measurement};
+use kasmina_engine::{Event, Input, Measurement, commands::Order};
 use kasmina_leyline::{
     SeedId,
     v1::SeedLifecycleStage::{self, *},
@@ -181,4 +181,19 @@ fn hunt_that_measures_nothing_holds_up_no_other_seed() {
         wanted.contains(&Measurement::Probe(seed("b")))
     });
     assert!(probed, "the seed in SHADOWING is never measured");
+}
+
+#[test]
+fn rollback_to_a_hunt_goes_on_with_it() {
+    let mut world = blending(&FOUR[..2]);
+    rise(&mut world);
+    world.checkpoint();
+    let then = world.engine.state().run.hunt.clone();
+    assert!(then.is_some());
+    probe(&mut world, &[("a", -1.0), ("b", 1.0)]);
+    drop(world.order(Order::Rollback { epoch: 0 }));
+    let state = Box::new(world.checkpoints[&0].clone());
+    world.attached.insert(seed("a"));
+    let _ = world.act(Input::RolledBack(0, state));
+    assert_eq!(world.engine.state().run.hunt, then);
 }

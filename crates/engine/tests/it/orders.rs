@@ -1,5 +1,7 @@
 //! Orders one by one: the answer, the next stage, the effects, and no effects after a refusal.
 
+use std::collections::BTreeMap;
+
 use kasmina_engine::{
     Effect, EngineSettings, Facts, Input, Stage,
     commands::{BreakerName, Order},
@@ -173,6 +175,27 @@ fn validation_from_before_an_order_about_the_live_network_is_dropped() {
         assert_eq!(reason(&world.order(order.clone())), "ok");
         assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "not_measured", "{order:?}");
     }
+}
+
+/// The metrics are those of the network with all live seeds.
+#[test]
+fn helpful_seed_is_not_culled_for_the_metric_of_a_harmful_one() {
+    let mut world = World::of(settings(), policy(), &[("a", "one"), ("b", "two")]);
+    let (a, b) = (seed("a"), seed("b"));
+    world.grow(&a, SeedStageProbationary);
+    world.grow(&b, SeedStageProbationary);
+    let differences = BTreeMap::from([(a.clone(), 0.3), (b.clone(), -3.0)]);
+    let trouble = Trouble { differences, ..Trouble::default() };
+    (0..40).for_each(|_| drop(world.step(&trouble)));
+    let worse = Validation { name: "accuracy".to_owned(), host: 0.9, live: 0.1, higher_is_better: true };
+    let _ = world.act(Input::Validation(vec![worse.clone()]));
+    drop(world.order(Order::Fossilize { seed: a.clone() }));
+    assert_eq!(world.stage(&a), SeedStageProbationary, "{:?}", world.last);
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: b.clone() })), "contribution_negative");
+    // Alone, it answers for them.
+    let _ = world.act(Input::Validation(vec![worse]));
+    assert_eq!(reason(&world.order(Order::Fossilize { seed: a.clone() })), "metric_regressed");
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
 }
 
 #[test]

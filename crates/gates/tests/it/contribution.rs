@@ -57,6 +57,7 @@ where
         violations: 0,
         contribution: Contribution::default(),
         metrics: Vec::new(),
+        other_seeds: 0,
     };
     // EVALUATE asks for less than FOSSILIZE: to pass is no claim that the seed helps.
     let settles = |finding: &Finding| match finding.outcome() {

@@ -278,10 +278,9 @@ fn g4_refuses_each_fault_by_its_reason() {
         metrics: vec![metric("loss", 0.5, 0.509, false), metric("accuracy", 0.95, 0.932, true)],
         ..sound::system_impact(stage)
     };
-    let spoilt: [Spoilt<'_, SystemImpactEvidence>; 6] = [
+    let spoilt: [Spoilt<'_, SystemImpactEvidence>; 5] = [
         ("isolation_violations", &|e| e.violations = 1),
         ("metric_not_finite", &|e| e.metrics[1].current = f64::NAN),
-        ("metric_not_finite", &|e| e.metrics[0].baseline = f64::INFINITY),
         ("metric_regressed", &|e| e.metrics[0].current = 0.52),
         ("metric_regressed", &|e| e.metrics[1].current = 0.92),
         ("contribution_negative", &|e| e.contribution = contribution(60, -0.1)),
@@ -290,6 +289,19 @@ fn g4_refuses_each_fault_by_its_reason() {
     every_refusal::<Fossilize>(&sound(SeedStageProbationary), &origins!());
     every_refusal::<Evaluate>(&sound(SeedStageShadowing), &spoilt);
     every_refusal::<Fossilize>(&sound(SeedStageProbationary), &spoilt);
+    let shared = |stage| SystemImpactEvidence { other_seeds: 1, ..sound(stage) };
+    // Others may be to blame, or the host.
+    let postponed: [Spoilt<'_, SystemImpactEvidence>; 4] = [
+        ("metric_not_finite", &|e| e.metrics[1].current = f64::NAN),
+        ("metric_not_finite", &|e| (e.metrics[0].baseline, e.other_seeds) = (f64::INFINITY, 0)),
+        ("metric_regressed", &|e| e.metrics[0].current = 0.52),
+        ("metric_regressed", &|e| e.metrics[1].current = 0.92),
+    ];
+    every_postponement::<Evaluate>(&shared(SeedStageShadowing), &postponed);
+    every_postponement::<Fossilize>(&shared(SeedStageProbationary), &postponed);
+    let harmful: [Spoilt<'_, SystemImpactEvidence>; 1] =
+        [("contribution_negative", &|e| (e.contribution, e.metrics[1].current) = (contribution(60, -0.1), 0.1))];
+    every_refusal::<Fossilize>(&shared(SeedStageProbationary), &harmful);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use kasmina_engine::{
     input::{self, Fault, HostPassFacts, LearningFacts, ProbeFacts, Violation},
 };
 use kasmina_isolation::{
-    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, StepRng, host_pass,
-    learning_pass, measure, prove_pause,
+    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, StepRng, culprits,
+    host_pass, learning_pass, measure, prove_pause,
 };
 use kasmina_leyline::SeedId;
 
@@ -106,6 +106,13 @@ impl<B: GraftBackend> SeedManager<B> {
         // The learning pass of this step was one of the two.
         let with = on.live.filter(|_| lives).map_or_else(|| self.measure_on(on, &[in_it]), known);
         let without = on.live.filter(|_| !lives).map_or_else(|| self.measure_on(on, &[out_of_it]), known);
+        let broken = |measured: &Measured| measured.loss.is_some_and(|loss| !loss.is_finite());
+        if broken(&with) && broken(&without) {
+            // It takes several seeds to mend it, or none can.
+            let culprits = culprits(on.host, on.forward, &self.cast(), on.pass, &self.rng());
+            self.act(Input::LearningPass(LearningFacts { culprits, ..LearningFacts::default() }));
+            return;
+        }
         // That a batch did not come to the slot is not the seed's fault.
         let faults = with.faults.iter().chain(&without.faults).filter(|fault| fault.reason != "slot_not_reached");
         let facts = ProbeFacts {
