@@ -196,11 +196,14 @@ fn hunt_culls_the_one_of_four_that_makes_the_loss_rise() {
 struct Rainy<B: Backend> {
     mlp: Mlp<B>,
     dropout: Dropout,
+    /// Whether passes may reuse what comes before the slot.
+    lazy: bool,
 }
 
 impl<B: BlendBackend> Host<B> for Rainy<B> {
     fn forward(&self, x: Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 2> {
-        let h = grafts.at_lazy("late", || relu(self.mlp.stem.forward(self.dropout.forward(x))));
+        let stem = || relu(self.mlp.stem.forward(self.dropout.forward(x)));
+        let h = if self.lazy { grafts.at_lazy("late", stem) } else { grafts.at("late", stem()) };
         self.mlp.head.forward(self.dropout.forward(h))
     }
 
@@ -214,27 +217,30 @@ fn neutral_seed_on_a_dropout_host_changes_no_bit_and_waits() {
     if !alone("judged::neutral_seed_on_a_dropout_host_changes_no_bit_and_waits") {
         return;
     }
-    let mut settings = settings();
-    settings.training.rng_seed = Some(11);
-    let mut world = World::new(settings);
-    let mut trainee = Trainee::new(determined(Rainy { mlp: Mlp::init(), dropout: DropoutConfig::new(0.3).init() }));
-    world.attach(&trainee.host);
-    world.live(&mut trainee, 42, &[(1, Germinate), (21, Graft(20))]);
-    world.act("seed-1", Stabilize).unwrap();
-    fill(&mut world, "seed-1", 0.0, 0.0);
-    for step in 43..=110 {
-        if step == 60 {
-            world.act("seed-1", Evaluate).unwrap();
-        }
-        world.live::<_, (u64, Act)>(&mut trainee, step, &[]);
-        let measured = contribution(&world, "seed-1");
-        assert_eq!(measured.probes(), if step < 60 { step - 42 } else { step - 59 });
-        assert_eq!((measured.mean(), measured.error().unwrap_or_default()), (0.0, 0.0), "step {step}");
-        assert!(measured.baseline() > 0.0);
-        if step >= 60 {
-            let reason = if measured.probes() < 30 { "too_few_probes" } else { "not_significant" };
-            assert_eq!(refused(world.act("seed-1", Fossilize)), reason, "step {step}");
-            assert_eq!(world.stage("seed-1"), SeedStageProbationary);
+    for lazy in [false, true] {
+        let mut settings = settings();
+        settings.training.rng_seed = Some(11);
+        let mut world = World::new(settings);
+        let mut trainee =
+            Trainee::new(determined(Rainy { mlp: Mlp::init(), dropout: DropoutConfig::new(0.3).init(), lazy }));
+        world.attach(&trainee.host);
+        world.live(&mut trainee, 42, &[(1, Germinate), (21, Graft(20))]);
+        world.act("seed-1", Stabilize).unwrap();
+        fill(&mut world, "seed-1", 0.0, 0.0);
+        for step in 43..=110 {
+            if step == 60 {
+                world.act("seed-1", Evaluate).unwrap();
+            }
+            world.live::<_, (u64, Act)>(&mut trainee, step, &[]);
+            let measured = contribution(&world, "seed-1");
+            assert_eq!(measured.probes(), if step < 60 { step - 42 } else { step - 59 });
+            assert_eq!((measured.mean(), measured.error().unwrap_or_default()), (0.0, 0.0), "step {step}");
+            assert!(measured.baseline() > 0.0);
+            if step >= 60 {
+                let reason = if measured.probes() < 30 { "too_few_probes" } else { "not_significant" };
+                assert_eq!(refused(world.act("seed-1", Fossilize)), reason, "step {step}");
+                assert_eq!(world.stage("seed-1"), SeedStageProbationary);
+            }
         }
     }
 }

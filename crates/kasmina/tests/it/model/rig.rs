@@ -77,7 +77,7 @@ impl Rig {
     pub fn new(case: &Case) -> Self {
         let mut settings = lenient();
         settings.lifecycle.fast_path = case.fast_path;
-        settings.training.probe_every = 2;
+        settings.training.probe_every = 1;
         settings.telemetry.pending_events = 10_000;
         settings.gates.stability.min_losses = if case.gates == Gates::Strict { 4 } else { 2 };
         if case.gates != Gates::Strict {
