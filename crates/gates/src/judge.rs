@@ -271,22 +271,27 @@ impl SystemImpactPolicy {
 
     /// A metric that is shared with other seeds, or is not a number without any, does not say whose fault it is.
     fn metric(&self, metric: &ImpactMetric, shared: bool) -> Check {
-        let ImpactMetric { name, baseline, current, higher_is_better } = metric;
-        let about = |finding: Finding| finding.with("metric", name).with("baseline", baseline).with("current", current);
+        let ImpactMetric { baseline, current, higher_is_better, .. } = metric;
         if !baseline.is_finite() || (shared && !current.is_finite()) {
-            return Err(about(Finding::postpone("metric_not_finite")));
+            return Err(metric.describe(Finding::postpone("metric_not_finite")));
         }
         if !current.is_finite() {
-            return Err(about(Finding::refuse("metric_not_finite")));
+            return Err(metric.describe(Finding::refuse("metric_not_finite")));
         }
         let tolerance = self.tolerance(*baseline);
         let worse_by = if *higher_is_better { baseline - current } else { current - baseline };
         if worse_by > tolerance {
             let finding =
                 if shared { Finding::postpone("metric_regressed") } else { Finding::refuse("metric_regressed") };
-            return Err(about(finding).with("tolerance", tolerance));
+            return Err(metric.describe(finding.with("tolerance", tolerance)));
         }
         Ok(())
+    }
+}
+
+impl ImpactMetric {
+    fn describe(&self, finding: Finding) -> Finding {
+        finding.with("metric", &self.name).with("baseline", self.baseline).with("current", self.current)
     }
 }
 

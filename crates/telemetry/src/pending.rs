@@ -95,9 +95,9 @@ impl Pending {
         (events, metrics)
     }
 
-    /// Whether there is nothing.
+    /// Whether there is nothing, and nothing that was dropped.
     pub(crate) fn is_empty(&self) -> bool {
-        self.critical.is_empty() && self.others.is_empty() && self.metrics.is_empty()
+        self.critical.is_empty() && self.others.is_empty() && self.metrics.is_empty() && self.dropped == 0
     }
 
     fn in_order(self) -> (Vec<Event>, Vec<Metric>) {

@@ -49,12 +49,17 @@ struct Outlet {
     /// Packets about each seed that are settled since the seed entered its stage: the sink has taken them, or an event counts them as
     /// dropped or set aside.
     settled: BTreeMap<SeedId, u64>,
+    /// Packets about each seed from before it entered its stage that were not settled then. They are settled first.
+    earlier: BTreeMap<SeedId, u64>,
 }
 
 impl Outlet {
     fn settle(&mut self, seed: Option<SeedId>) {
-        if let Some(seed) = seed {
-            *self.settled.entry(seed).or_default() += 1;
+        let Some(seed) = seed else { return };
+        match self.earlier.get_mut(&seed) {
+            Some(left @ 2..) => *left -= 1,
+            Some(_) => drop(self.earlier.remove(&seed)),
+            None => *self.settled.entry(seed).or_default() += 1,
         }
     }
 }
@@ -105,6 +110,7 @@ impl Reporter {
             drops_emitted: 0,
             sheds_emitted: 0,
             settled: BTreeMap::new(),
+            earlier: BTreeMap::new(),
         };
         let outlets = sinks.into_iter().map(outlet).collect();
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
@@ -300,9 +306,12 @@ impl Reporter {
 
     /// The seed has entered a stage.
     pub fn count_packets_from_here(&mut self, seed: &SeedId) {
-        self.due.remove(seed);
+        let due = self.due.remove(seed).unwrap_or_default();
         for outlet in &mut self.outlets {
-            outlet.settled.remove(seed);
+            let left = due.saturating_sub(outlet.settled.remove(seed).unwrap_or_default());
+            if left > 0 {
+                *outlet.earlier.entry(seed.clone()).or_default() += left;
+            }
         }
     }
 }

@@ -253,3 +253,13 @@ fn events_keep_their_order_and_the_oldest_ordinary_one_is_dropped() {
     assert_eq!(names, ["gate_failure", "resume", "breaker_open", "seed_queue_dropped"]);
     assert_eq!(packets[0].events[3].attributes["count"], "2");
 }
+
+#[test]
+fn event_dropped_without_another_is_counted_too() {
+    let mut assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 0);
+    assembler.event(None, Event::new(names::SEED_STATE));
+    let packets = assembler.assemble(1, UnixTime::from_millis(1));
+    let dropped = packets.iter().flat_map(|packet| &packet.packet.events);
+    let counts: Vec<_> = dropped.map(|event| (event.description.as_str(), event.attributes["count"].as_str())).collect();
+    assert_eq!(counts, [("seed_queue_dropped", "1")]);
+}

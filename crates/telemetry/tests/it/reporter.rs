@@ -1,10 +1,14 @@
 //! What is drafted, emitted and delivered.
 
+use std::sync::Arc;
+
 use kasmina_leyline::{
     CommandId, SeedId, TrainingRunId, UnixTime,
     v1::{HealthStatus, TelemetryPacket},
 };
-use kasmina_telemetry::{Assembler, Event, Flushed, Health, Metric, Reporter, doubles::MemorySink, names};
+use kasmina_telemetry::{
+    Assembler, Event, Flushed, Health, Metric, Reporter, Sink, SinkError, doubles::MemorySink, names,
+};
 use prost::Message;
 
 const NOW: UnixTime = UnixTime::from_millis(1);
@@ -279,4 +283,40 @@ fn flood_of_rejections_between_flushes_keeps_its_size() {
         .map(|event| (event.attributes["count"].as_str(), event.attributes["command_id"].as_str()))
         .collect();
     assert_eq!(rejected, [("1000000", "c-0 c-1 c-2"), ("1000000", "c-0 c-1 c-2")]);
+}
+
+/// Takes so many packets, and then none.
+struct Tired(u32);
+
+impl Sink for Tired {
+    fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| SinkError { sink: "tired", source: "enough".into() })?;
+        Ok(())
+    }
+}
+
+#[test]
+fn packet_of_an_earlier_stage_does_not_count_for_this_one() {
+    let assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    let left = Arc::new(std::sync::Mutex::new(0));
+    struct Shared(Arc<std::sync::Mutex<u32>>);
+    impl Sink for Shared {
+        fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+            let mut left = self.0.lock().unwrap();
+            let mut tired = Tired(*left);
+            let taken = tired.deliver(packet);
+            *left = tired.0;
+            taken
+        }
+    }
+    let mut reporter = Reporter::new(assembler, vec![Box::new(Shared(Arc::clone(&left)))], 100);
+    let seed = SeedId::new("seed-1").unwrap();
+    reporter.emit(Some(&seed), Event::new(names::SEED_STATE));
+    reporter.flush(1, NOW, &mut |_| None);
+    reporter.count_packets_from_here(&seed);
+    reporter.emit(Some(&seed), Event::new(names::SEED_STATE));
+    // The packet of before is taken, that of this stage is not.
+    *left.lock().unwrap() = 1;
+    reporter.flush(2, NOW, &mut |_| None);
+    assert_eq!(reporter.packets(&seed), (1, 0));
 }
