@@ -116,7 +116,7 @@ fn refit_without_seeds_changes_no_parameter() {
     let mut trainee = Trainee::new(Cnn::init());
     world.attach(&trainee.host);
     world.live::<_, (u64, Act)>(&mut trainee, 5, &[]);
-    let none: [fn(&Cnn<B>, &mut Grafts<B>); 0] = [];
+    let none = [|host: &Cnn<B>, grafts: &mut Grafts<B>| loss(host, 9, grafts)].into_iter().take(0);
     assert!(bytes(&world.manager.refit_statistics(&trainee.host, none)) == bytes(&trainee.host));
     let one = [|host: &Cnn<B>, grafts: &mut Grafts<B>| loss(host, 9, grafts)];
     let refitted = world.manager.refit_statistics(&trainee.host, one);

@@ -78,6 +78,8 @@ impl Rig {
         let mut settings = lenient();
         settings.lifecycle.fast_path = case.fast_path;
         settings.training.probe_every = 1;
+        let impact = &mut settings.gates.system_impact;
+        (impact.min_probes, impact.min_probes_fossilize, impact.significance) = (1, 1, f64::INFINITY);
         settings.telemetry.pending_events = 10_000;
         settings.gates.stability.min_losses = if case.gates == Gates::Strict { 4 } else { 2 };
         if case.gates != Gates::Strict {
