@@ -184,6 +184,8 @@ pub struct Violation {
     pub shared: usize,
     /// Cosine similarity of the two gradients, if both could be had.
     pub cosine: Option<f32>,
+    /// Their dot product, if both could be had.
+    pub dot_product: Option<f32>,
 }
 
 /// A fact that the shell is asked for.

@@ -10,7 +10,7 @@ use kasmina_blending::GraftBackend;
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageProbationary};
 use kasmina_registry::{Owner, Ownership, parameter_ids};
 
-use crate::{GradientLedger, HostPass, Idle, Participant, Pass, Trace, Violation, cosine_similarity};
+use crate::{GradientLedger, HostPass, Idle, Participant, Pass, Trace, Violation, overlap};
 
 /// The parties of a learning pass.
 pub(crate) struct Division<'a, B: GraftBackend, H> {
@@ -96,8 +96,8 @@ pub(crate) fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     }
     let violation = |(seed, shared): (SeedId, BTreeSet<ParamId>)| {
         let there = there.as_ref();
-        let cosine = there.and_then(|there| cosine_similarity::<B, _>(host, &host_pass.gradients, there, &shared));
-        Violation { seed, pass: Pass::Seed, shared, cosine }
+        let overlap = there.and_then(|there| overlap::<B, _>(host, &host_pass.gradients, there, &shared));
+        Violation { seed, pass: Pass::Seed, shared, overlap }
     };
     Err(violations.into_iter().map(violation).collect())
 }

@@ -13,7 +13,7 @@ use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter
 
 use crate::{
     Cast, Fault, GradientLedger, Grafts, Idle, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View,
-    Violation, cosine_similarity,
+    Violation, overlap,
     riders::{HostGradients, Visits, ride},
 };
 
@@ -182,8 +182,8 @@ fn again<B: GraftBackend, H: AutodiffModule<B>>(
             Err(more) => offences.extend(more),
             Ok(gradients) => {
                 let violation = |(seed, shared): Offence| {
-                    let cosine = cosine_similarity::<B, _>(host, &gradients.0, &spoilt, &shared);
-                    Violation { seed, pass: Pass::Host, shared, cosine }
+                    let overlap = overlap::<B, _>(host, &gradients.0, &spoilt, &shared);
+                    Violation { seed, pass: Pass::Host, shared, overlap }
                 };
                 let violations = offences.into_iter().map(violation).collect();
                 return Again { gradients, violations, visits };

@@ -157,7 +157,7 @@ pub use idle::Idle;
 pub use learning_pass::{LearningPass, learning_pass};
 pub use ledger::GradientLedger;
 pub use measure::{Measured, Override, measure, prove_pause};
-pub use norms::{cosine_similarity, gradient_norm, gradient_squares};
+pub use norms::{Overlap, gradient_norm, gradient_squares, overlap};
 pub use refit::refit_statistics;
 pub use rehearse::{Rehearsal, passes_unchanged, rehearse};
 pub use reuse::Activations;

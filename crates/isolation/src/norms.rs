@@ -39,20 +39,29 @@ pub fn gradient_norm<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M, gradi
     sums.read().map_or(0.0, |[squares, ..]| squares.sqrt())
 }
 
-/// The cosine similarity of two sets of gradients of the module over these parameters, in -1 to 1; `None` if no
-/// parameter has both, or one of them is zero.
+/// How two sets of gradients lie to each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Overlap {
+    /// Their dot product.
+    pub dot_product: f32,
+    /// Their cosine similarity, in -1 to 1.
+    pub cosine: f32,
+}
+
+/// How two sets of gradients of the module lie to each other over these parameters; `None` if no parameter has both, or one of them is
+/// zero.
 #[must_use]
-pub fn cosine_similarity<B: AutodiffBackend, M: AutodiffModule<B>>(
+pub fn overlap<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     a: &GradientsParams,
     b: &GradientsParams,
     over: &BTreeSet<ParamId>,
-) -> Option<f32> {
+) -> Option<Overlap> {
     let mut sums = Sums::<B>::new(a, b, Some(over));
     module.visit(&mut sums);
     let [products, a, b] = sums.read()?;
     let norms = a.sqrt() * b.sqrt();
-    (norms > 0.0).then(|| (products / norms).clamp(-1.0, 1.0))
+    (norms > 0.0).then(|| Overlap { dot_product: products, cosine: (products / norms).clamp(-1.0, 1.0) })
 }
 
 /// The sums of the products of two sets of gradients, and of the squares of each.

@@ -12,7 +12,7 @@ use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_registry::{Owner, Ownership, parameter_ids};
 
-use crate::{Cast, Fault, GradientLedger, Idle, Part, Participant, Pass, Trace, View, Violation, cosine_similarity};
+use crate::{Cast, Fault, GradientLedger, Idle, Overlap, Part, Participant, Pass, Trace, View, Violation, overlap};
 
 /// The visits of slots with riders, in the order of the host's pass.
 pub(crate) struct Visits<B: BlendBackend>(Vec<(SlotId, Box<dyn Visit<B> + Send>)>);
@@ -93,7 +93,7 @@ pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
                 ridden.kernels.push((seed, gradients));
                 others.push(rider);
             }
-            Err((shared, cosine)) => ridden.violations.push(Violation { seed, pass: Pass::Host, shared, cosine }),
+            Err((shared, overlap)) => ridden.violations.push(Violation { seed, pass: Pass::Host, shared, overlap }),
         }
     }
     ridden
@@ -107,7 +107,7 @@ fn verify<B: GraftBackend, H: AutodiffModule<B>>(
     others: &[&Participant<'_, B>],
     ledger: &mut GradientLedger<B>,
     ownership: &dyn Ownership,
-) -> Result<GradientsParams, (BTreeSet<ParamId>, Option<f32>)> {
+) -> Result<GradientsParams, (BTreeSet<ParamId>, Option<Overlap>)> {
     let present = ledger.present(rider.kernel);
     let reached = ledger.present(host);
     let mut shared: BTreeSet<_> = present.intersection(theirs.present).copied().collect();
@@ -115,8 +115,8 @@ fn verify<B: GraftBackend, H: AutodiffModule<B>>(
     if !shared.is_empty() {
         // What the host would have got from the seed.
         let taken = if reached.is_empty() { ledger.take(rider.kernel) } else { ledger.take(host) };
-        let cosine = cosine_similarity::<B, _>(host, theirs.gradients, &taken.unwrap_or_default(), &shared);
-        return Err((shared, cosine));
+        let overlap = overlap::<B, _>(host, theirs.gradients, &taken.unwrap_or_default(), &shared);
+        return Err((shared, overlap));
     }
     for other in others {
         let mut shared = ledger.present(other.kernel);

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::module::ParamId;
 use kasmina_leyline::SeedId;
 
+use crate::Overlap;
+
 /// The pass in which a violation was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
@@ -23,9 +25,9 @@ pub struct Violation {
     pub pass: Pass,
     /// The parameters that got the gradient.
     pub shared: BTreeSet<ParamId>,
-    /// The cosine similarity, over the shared parameters, of the host's gradient without the seed and what it would have got from
-    /// the seed. `None` if one of the two is zero or unknown.
-    pub cosine: Option<f32>,
+    /// The host's gradient without the seed against what it would have got from the seed, over the shared parameters. `None` if one of
+    /// the two is zero or unknown.
+    pub overlap: Option<Overlap>,
 }
 
 /// Counts the violations of each seed.

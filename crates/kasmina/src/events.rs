@@ -84,6 +84,9 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
                 to.event(seed, event);
             }
             to.metric(seed, Metric::new(names::ISOLATION_VIOLATIONS, *count as f64));
+            if let Some(dot_product) = violation.dot_product {
+                to.metric(seed, Metric::new(names::ISOLATION_DOT_PRODUCT, dot_product));
+            }
             if let Some(cosine) = violation.cosine {
                 to.metric(seed, Metric::new(names::ISOLATION_COSINE, cosine));
             }

@@ -276,7 +276,8 @@ impl World {
             reason: "shape",
             detail: "does not fit".to_owned(),
         };
-        let violation = |seed: &SeedId| Violation { seed: seed.clone(), pass: "host", shared: 1, cosine: None };
+        let violation =
+            |seed: &SeedId| Violation { seed: seed.clone(), pass: "host", shared: 1, cosine: None, dot_product: None };
         let faults = trouble.faulty.iter().map(fault).collect();
         let violations = trouble.violating.iter().map(violation).collect();
         let mut decisions =

@@ -64,7 +64,7 @@ fn rider_sharing_a_parameter_is_named_and_host_steps_without_it() {
         assert_eq!(found.violations.len(), 1, "{how:?}");
         let violation = &found.violations[0];
         assert_eq!((&violation.seed, violation.pass, violation.shared.len()), (&seed("thief"), Pass::Host, 1));
-        assert!(violation.cosine.is_some_and(|cosine| (-1.0..=1.0).contains(&cosine)));
+        assert!(violation.overlap.is_some_and(|it| (-1.0..=1.0).contains(&it.cosine)));
         assert_eq!(found.kernels.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["clean"]);
         assert_eq!(*passes.borrow(), [PassKind::Host], "nothing is done again: a rider cannot spoil the host's pass");
         let loss = host.loss(&mut Grafts::none());

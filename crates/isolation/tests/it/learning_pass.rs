@@ -273,7 +273,7 @@ fn seed_that_shares_with_the_host_is_named_and_the_others_learn() {
         let [violation] = &found.violations[..] else { panic!("{how:?}: {:?}", found.violations) };
         assert_eq!((violation.seed.as_str(), violation.pass), ("b", Pass::Seed));
         assert!(violation.shared.contains(&host.stem.weight.id), "{how:?}: {violation:?}");
-        assert!(violation.cosine.is_some_and(|cosine| cosine.abs() <= 1.0), "{how:?}: {violation:?}");
+        assert!(violation.overlap.is_some_and(|it| it.cosine.abs() <= 1.0), "{how:?}: {violation:?}");
         let without: Vec<_> = clean.iter().filter(|seed| seed.id.as_str() != "b").cloned().collect();
         let expected = learn_with(&host, &without, &without, &forward);
         assert_eq!((found.loss, bits(&seeds, &found)), (expected.loss, bits(&without, &expected)), "{how:?}");

@@ -127,11 +127,12 @@ fn norm_and_cosine_match_the_gradients() {
     assert_eq!(gradient_norm::<B, _>(&module, &GradientsParams::new()), 0.0);
     let weight = BTreeSet::from([module.weight.id]);
     let all = BTreeSet::from([module.weight.id, module.bias.as_ref().unwrap().id]);
-    assert!((cosine_similarity::<B, _>(&module, &a, &b, &weight).unwrap() + 1.0).abs() < 1e-6);
+    assert!((overlap::<B, _>(&module, &a, &b, &weight).unwrap().cosine + 1.0).abs() < 1e-6);
     let expected = (12.0 * 2.0 * -3.0 + 3.0) / (51_f32.sqrt() * 111_f32.sqrt());
-    assert!((cosine_similarity::<B, _>(&module, &a, &b, &all).unwrap() - expected).abs() < 1e-6);
-    assert_eq!(cosine_similarity::<B, _>(&module, &a, &gradients(0.0, 0.0), &all), None);
-    assert_eq!(cosine_similarity::<B, _>(&module, &a, &GradientsParams::new(), &all), None);
+    let found = overlap::<B, _>(&module, &a, &b, &all).unwrap();
+    assert!((found.cosine - expected).abs() < 1e-6 && (found.dot_product + 69.0).abs() < 1e-4, "{found:?}");
+    assert_eq!(overlap::<B, _>(&module, &a, &gradients(0.0, 0.0), &all), None);
+    assert_eq!(overlap::<B, _>(&module, &a, &GradientsParams::new(), &all), None);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn rider_with_a_parameter_id_of_the_host_is_a_violation_whatever_its_shape() {
         seeds[0].kernel = seeds[0].kernel.clone().map(&mut Rename(host.head.weight.id));
         let found = host_pass(&host, &forward, &cast(&seeds), &mut registry, &rng()).unwrap();
         let [violation] = &found.violations[..] else { panic!("{:?}", found.violations) };
-        assert_eq!((violation.pass, violation.shared.len(), violation.cosine), (Pass::Host, 1, None));
+        assert_eq!((violation.pass, violation.shared.len(), violation.overlap), (Pass::Host, 1, None));
         assert!(found.kernels.is_empty());
     }
 }

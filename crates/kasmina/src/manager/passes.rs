@@ -202,5 +202,7 @@ fn violation(violation: &isolation::Violation) -> Violation {
         isolation::Pass::Host => "Host",
         isolation::Pass::Seed => "Seed",
     };
-    Violation { seed: violation.seed.clone(), pass, shared: violation.shared.len(), cosine: violation.cosine }
+    let isolation::Violation { seed, shared, overlap, .. } = violation;
+    let (cosine, dot_product) = (overlap.map(|it| it.cosine), overlap.map(|it| it.dot_product));
+    Violation { seed: seed.clone(), pass, shared: shared.len(), cosine, dot_product }
 }

@@ -64,8 +64,9 @@ fn caught_at_once(how: How, blending: bool) {
         assert_eq!(violation.pass, if blending { Pass::Seed } else { Pass::Host });
         // A tensor that the seed has put in by itself is named as the host names it and as the seed does.
         assert_eq!(violation.shared.len(), if blending && how == How::ByTensor { 2 } else { 1 });
-        let cosine = violation.cosine.expect("both passes have a gradient there");
-        assert!((-1.0..=1.0).contains(&cosine), "{cosine}");
+        let overlap = violation.overlap.expect("both passes have a gradient there");
+        let cosine = overlap.cosine;
+        assert!((-1.0..=1.0).contains(&cosine) && overlap.dot_product.signum() == cosine.signum(), "{overlap:?}");
         assert!(bytes(&host) == bytes(&control), "round {round} left a trace");
         if blending {
             // G2 does not forgive a violation.
