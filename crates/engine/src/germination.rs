@@ -147,9 +147,7 @@ impl Draft<'_> {
         if let Stage::Fossilized(..) = self.seed(id)?.stage {
             return Err(self.wrong_stage(id, "a fossil is part of the host"));
         }
-        let before = self.seed(id)?.stage.share();
         self.graft_mut(id)?.paused = true;
-        self.share_changed(id, before);
         self.network_changed();
         self.emit(Event::Paused(id.clone()));
         Ok(())
@@ -172,9 +170,7 @@ impl Draft<'_> {
             self.cull(id, verdict.reason)?;
             return Err(Refusal::GateFailed(Box::new(verdict)));
         }
-        let before = self.seed(id)?.stage.share();
         self.graft_mut(id)?.paused = false;
-        self.share_changed(id, before);
         self.network_changed();
         self.emit(Event::Resumed(id.clone()));
         Ok(())

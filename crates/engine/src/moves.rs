@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kasmina_blending::Alpha;
 use kasmina_commands::BreakerName;
 use kasmina_gates::{KernelOrigin, ResetEvidence};
 use kasmina_leyline::{
@@ -73,9 +72,7 @@ impl Draft<'_> {
         match lifecycle.approach::<M>()?.judge(&self.keepers(), evidence, self.now) {
             Ok((transition, verdict)) => {
                 debug_assert_eq!(next.leyline(), transition.to, "the payload belongs to the stage");
-                let seed = self.seed_mut(id)?;
-                let before = std::mem::replace(&mut seed.stage, next).share();
-                self.share_changed(id, before);
+                self.seed_mut(id)?.stage = next;
                 self.emit(Event::Judged(verdict));
                 self.moved(transition);
                 self.effect(Effect::CountPackets { seed: id.clone() });
@@ -133,9 +130,7 @@ impl Draft<'_> {
         let culled = lifecycle.advance(SeedStageCulled, self.now)?;
         let embargoed = lifecycle.advance(SeedStageEmbargoed, self.now)?;
         let until = self.now.after(self.settings().embargo);
-        let seed = self.seed_mut(id)?;
-        let before = std::mem::replace(&mut seed.stage, Stage::Embargoed(Embargo { until })).share();
-        self.share_changed(id, before);
+        self.seed_mut(id)?.stage = Stage::Embargoed(Embargo { until });
         self.effect(Effect::Detach { seed: id.clone() });
         self.emit(Event::Culled { seed: id.clone(), why });
         self.moved(culled);
@@ -149,9 +144,7 @@ impl Draft<'_> {
             return Err(Refusal::Unsupported("TERMINATE of a fossil, which is part of the host,"));
         }
         let terminated = self.lifecycle(id)?.advance(SeedStageTerminated, self.now)?;
-        let seed = self.seed_mut(id)?;
-        let before = std::mem::replace(&mut seed.stage, Stage::Terminated).share();
-        self.share_changed(id, before);
+        self.seed_mut(id)?.stage = Stage::Terminated;
         self.effect(Effect::Detach { seed: id.clone() });
         self.moved(terminated);
         Ok(())
@@ -207,34 +200,6 @@ impl Draft<'_> {
     pub(crate) fn network_changed(&mut self) {
         if !self.run().validation.is_empty() {
             self.run_mut().validation.clear();
-        }
-    }
-
-    /// A seed has come into the blend or gone out of it at once, so the loss of the others jumps, and what they have of it from before says
-    /// nothing of its trend.
-    pub(crate) fn share_changed(&mut self, id: &SeedId, before: Alpha) {
-        if self.seed(id).is_ok_and(|seed| seed.stage.share() == before) {
-            return;
-        }
-        for other in self.ids() {
-            let blends = |seed: &Seed| match &seed.stage {
-                Stage::Blending(graft, _) => !graft.vitals.losses.is_empty(),
-                Stage::Dormant
-                | Stage::Germinated(_)
-                | Stage::Training(_)
-                | Stage::Shadowing(..)
-                | Stage::Probationary(..)
-                | Stage::Fossilized(..)
-                | Stage::Culled
-                | Stage::Embargoed(_)
-                | Stage::Resetting
-                | Stage::Terminated => false,
-            };
-            if self.seed(&other).is_ok_and(blends)
-                && let Ok(graft) = self.graft_mut(&other)
-            {
-                graft.vitals.losses.clear();
-            }
         }
     }
 

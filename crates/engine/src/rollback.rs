@@ -37,9 +37,8 @@ impl Draft<'_> {
         let Some(seed) = grafted else {
             return Err(self.wrong_stage(id, "it had another kernel or none in that checkpoint; use CULL to remove it"));
         };
-        let (violations, before) = (self.seed(id)?.violations, self.seed(id)?.stage.share());
+        let violations = self.seed(id)?.violations;
         self.put(Seed { violations, ..seed });
-        self.share_changed(id, before);
         self.network_changed();
         self.effect(Effect::RestoreSeed { seed: id.clone(), epoch });
         self.emit(Event::SeedRolledBack { seed: id.clone(), epoch });

@@ -345,12 +345,6 @@ impl Stage {
         matches!(self, Self::Blending(graft, _) | Self::Probationary(graft, ..) if !graft.paused)
     }
 
-    /// How much of the seed is in the network that all live seeds learn in.
-    pub(crate) fn share(&self) -> Alpha {
-        let there = self.is_live() || matches!(self, Self::Fossilized(..));
-        self.alpha().filter(|_| there).unwrap_or(Alpha::ZERO)
-    }
-
     pub(crate) const fn contribution_mut(&mut self) -> Option<&mut Contribution> {
         match self {
             Self::Blending(_, Blend { contribution, .. })

@@ -260,7 +260,6 @@ fn event_dropped_without_another_is_counted_too() {
     assembler.event(None, Event::new(names::SEED_STATE));
     let packets = assembler.assemble(1, UnixTime::from_millis(1));
     let dropped = packets.iter().flat_map(|packet| &packet.packet.events);
-    let counts: Vec<_> =
-        dropped.map(|event| (event.description.as_str(), event.attributes["count"].as_str())).collect();
+    let counts: Vec<_> = dropped.map(|event| (event.description.as_str(), event.attributes["count"].as_str())).collect();
     assert_eq!(counts, [("seed_queue_dropped", "1")]);
 }
