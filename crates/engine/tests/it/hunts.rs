@@ -197,3 +197,17 @@ fn rollback_to_a_hunt_goes_on_with_it() {
     let _ = world.act(Input::RolledBack(0, state));
     assert_eq!(world.engine.state().run.hunt, then);
 }
+
+#[test]
+fn cull_of_a_helpful_seed_is_not_laid_to_another() {
+    let mut world = blending(&FOUR[..2]);
+    world.luck.seed_loss = 0.5;
+    (0..60).for_each(|_| drop(world.plain_step()));
+    world.cull(&seed("a"), 0);
+    // Without it the loss is as it was.
+    world.luck.seed_loss = 1.0;
+    for _ in 0..60 {
+        probe(&mut world, &[("b", -0.02)]);
+    }
+    assert_eq!(world.stage(&seed("b")), SeedStageBlending);
+}
