@@ -1,7 +1,8 @@
 //! The hunt for the seed that makes the loss of the blend misbehave.
 //!
 //! All seeds in the blend learn from one loss. When its trend would fail G2, that does not say whose fault it is. So nobody is culled
-//! yet: in the next step every live seed is probed, and the seed whose contribution on that batch is the most negative is culled. If
+//! yet: in the next step every live seed is probed, and the seed whose contribution on that batch is the most negative is culled, unless
+//! its probes so far say that it helps. If
 //! the loss is not worse with any seed than without it, by more than rounding explains, the trend is the host's or the data's, and all
 //! stay. Either way the windows of losses start anew.
 
@@ -54,6 +55,9 @@ impl Trend {
 /// of two passes, and far below the rise by a half that G2 refuses by default.
 const LEAST_SHARE: f32 = 0.01;
 
+/// A seed that has helped so significantly in its stage so far is not culled for one batch. That of G4's default policy.
+const SIGNIFICANCE: f64 = 0.05;
+
 impl Draft<'_> {
     /// Remembers that the loss misbehaves. One hunt is on at a time.
     pub(crate) fn begin_hunt(&mut self, id: &SeedId, trend: Trend) {
@@ -85,7 +89,14 @@ impl Draft<'_> {
         if hunt.differences.is_empty() && !live.is_empty() {
             return Ok(());
         }
-        let measured = live.iter().filter_map(|id| Some((id, *hunt.differences.get(id)?)));
+        // One batch does not outweigh what many have shown.
+        let helps = |id: &SeedId| {
+            let stage = self.seed(id).ok().map(|seed| seed.stage.clone());
+            stage
+                .and_then(|mut stage| stage.contribution_mut().copied())
+                .is_some_and(|contribution| contribution.mean() > 0.0 && contribution.is_significant(SIGNIFICANCE))
+        };
+        let measured = live.iter().filter(|id| !helps(id)).filter_map(|id| Some((id, *hunt.differences.get(id)?)));
         let worst =
             measured.filter(|(_, difference)| *difference < 0.0).min_by(|(_, one), (_, other)| one.total_cmp(other));
         self.run_mut().hunt = None;

@@ -1,6 +1,6 @@
 //! All that the engine knows, and a change of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kasmina_blending::Alpha;
 use kasmina_commands::BreakerName;
@@ -49,6 +49,9 @@ pub struct RunState {
     /// The hunt for the seed that makes the loss of the blend misbehave.
     #[serde(default)]
     pub hunt: Option<Hunt>,
+    /// The seeds in the blend at the last learning pass.
+    #[serde(default)]
+    pub blended: BTreeSet<SeedId>,
 }
 
 /// A metric of the whole network, measured on the host with its committed structure and on the live view.

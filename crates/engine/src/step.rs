@@ -1,6 +1,6 @@
 //! What a training step shows, and what follows from it for every seed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use kasmina_commands::BreakerName;
 use kasmina_gates::{Contribution, Idle};
@@ -53,6 +53,7 @@ impl Draft<'_> {
 
     /// After the pass of all seeds that learn behind the barrier.
     pub(crate) fn learning_pass(&mut self, facts: LearningFacts) -> Result<(), Refusal> {
+        self.begin_windows_of_another_blend()?;
         for (id, latency) in &facts.blend_latencies {
             self.took(id, *latency);
         }
@@ -86,6 +87,28 @@ impl Draft<'_> {
             }
         }
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
+        Ok(())
+    }
+
+    /// If a seed has come into the blend or gone out of it, or is going, the losses from before say nothing of the blend as it is: the
+    /// windows of all begin anew.
+    fn begin_windows_of_another_blend(&mut self) -> Result<(), Refusal> {
+        let live: Vec<_> =
+            self.ids().into_iter().filter(|id| self.seed(id).is_ok_and(|it| it.stage.is_live())).collect();
+        let staying = live.iter().filter(|id| self.seed(id).is_ok_and(|it| it.stage.leaving().is_none()));
+        let staying: BTreeSet<_> = staying.cloned().collect();
+        let same = live.is_empty() || self.run().blended == staying;
+        if same && staying.len() == live.len() {
+            return Ok(());
+        }
+        for id in &live {
+            if !self.graft(id)?.vitals.losses.is_empty() {
+                self.graft_mut(id)?.vitals.losses.clear();
+            }
+        }
+        if !same {
+            self.run_mut().blended = staying;
+        }
         Ok(())
     }
 

@@ -14,8 +14,8 @@
 //! |---|---|---|---|
 //! | G0 | DORMANT to GERMINATED | `placeholder_run` `unknown_blueprint` `tier_not_allowed` `quarantined` `approval_required` `risk_too_high` `unknown_parameter` `parameter_not_finite` `parameter_out_of_bounds` `unknown_slot` `slot_taken` | |
 //! | G1 | GERMINATED to TRAINING, and each resumption | `kernel_missing` `fallback_used` `isolation_violations` `loss_not_finite` `gradient_not_finite` `gradient_vanished` `gradient_exploded` | |
-//! | G2 | TRAINING to BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `isolation_latency` `gradient_not_finite` `gradient_ratio` | `too_few_steps` `slot_not_reached` `slot_unused` `gradient_not_measured` `gradient_too_small` `host_gradient_not_measured` |
-//! | G2 | each step of BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `isolation_latency` `alpha_not_monotone` `loss_not_finite` `loss_rising` `loss_oscillating` | `insufficient_history` |
+//! | G2 | TRAINING to BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `gradient_not_finite` `gradient_ratio` | `isolation_latency` `too_few_steps` `slot_not_reached` `slot_unused` `gradient_not_measured` `gradient_too_small` `host_gradient_not_measured` |
+//! | G2 | each step of BLENDING | `kernel_missing` `fallback_used` `isolation_violations` `blend_latency` `alpha_not_monotone` `loss_not_finite` `loss_rising` `loss_oscillating` | `isolation_latency` `insufficient_history` |
 //! | G3 | BLENDING to SHADOWING | `kernel_missing` `fallback_used` `rank` `channels` `dtype` `registry_coverage` `pause_unproven` | `telemetry_incomplete` |
 //! | G4 | SHADOWING to PROBATIONARY, PROBATIONARY to FOSSILIZED | `kernel_missing` `fallback_used` `isolation_violations` `metric_not_finite` `metric_regressed` `contribution_negative` | `metric_not_finite` `metric_regressed` `too_few_probes` `not_significant` |
 //! | G5 | RESETTING to DORMANT | `slot_occupied` `counters_left` `cache_not_empty` `parameters_left` | |

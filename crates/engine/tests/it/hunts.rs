@@ -211,3 +211,35 @@ fn cull_of_a_helpful_seed_is_not_laid_to_another() {
     }
     assert_eq!(world.stage(&seed("b")), SeedStageBlending);
 }
+
+#[test]
+fn seed_that_has_helped_is_not_culled_for_one_batch() {
+    let mut world = blending(&FOUR[..2]);
+    for step in 0..200_u8 {
+        if world.engine.state().run.hunt.is_some() {
+            break;
+        }
+        // In the end the loss rises with the host's.
+        world.luck.seed_loss *= if step < 120 { 1.0 } else { 1.5 };
+        // Both help, a little more or less from batch to batch.
+        let some = 0.3 + f32::from(step % 3) * 0.05;
+        probe(&mut world, &[("a", some), ("b", some)]);
+    }
+    assert!(world.engine.state().run.hunt.is_some());
+    let events = probe(&mut world, &[("a", -0.02), ("b", 0.3)]);
+    assert!(events.contains(&Event::HuntEnded { culled: None }), "{events:?}");
+    assert_eq!(stages(&world), [SeedStageBlending; 2]);
+}
+
+#[test]
+fn windows_begin_anew_while_a_seed_is_leaving() {
+    let mut world = blending(&FOUR[..2]);
+    world.cull(&seed("a"), 20);
+    for _ in 0..20 {
+        // The loss rises because a seed that helped is going.
+        world.luck.seed_loss *= 1.5;
+        world.plain_step();
+        assert_eq!(world.engine.state().run.hunt, None);
+    }
+    assert_eq!(world.stage(&seed("b")), SeedStageBlending);
+}

@@ -165,7 +165,6 @@ fn g2_refuses_a_seed_that_cannot_be_grafted() {
         &[
             ("isolation_violations", &|e| e.violations = 3),
             ("blend_latency", &|e| e.blend_latency = Duration::from_millis(101)),
-            ("isolation_latency", &|e| e.isolation_latency = Duration::from_millis(9)),
             ("gradient_not_finite", &|e| e.progress = training(8, Some(f32::NAN), Some(1.0), None)),
             ("gradient_ratio", &|e| e.progress = training(8, Some(1.1), Some(0.1), None)),
         ],
@@ -179,6 +178,7 @@ fn g2_postpones_a_seed_without_a_gradient() {
     every_postponement::<StartGrafting>(
         &sound,
         &[
+            ("isolation_latency", &|e| e.isolation_latency = Duration::from_millis(9)),
             ("too_few_steps", &|e| e.progress = training(7, Some(1.0), Some(1.0), None)),
             ("slot_not_reached", &|e| e.progress = training(8, None, Some(1.0), Some(Idle::SlotNotReached))),
             ("slot_unused", &|e| e.progress = training(8, Some(1.0), Some(1.0), Some(Idle::SlotUnused))),
@@ -212,7 +212,6 @@ fn g2_refuses_a_blend_that_is_not_stable() {
         &[
             ("isolation_violations", &|e| e.violations = 3),
             ("blend_latency", &|e| e.blend_latency = Duration::from_millis(101)),
-            ("isolation_latency", &|e| e.isolation_latency = Duration::from_millis(9)),
             ("loss_not_finite", &|e| e.progress = blending([1.0, f32::NAN])),
             ("loss_not_finite", &|e| {
                 e.progress = blending((0..20).map(|step| if step == 19 { f32::INFINITY } else { 1.0 }))
@@ -231,6 +230,7 @@ fn g2_refuses_a_blend_that_is_not_stable() {
     every_postponement::<StartGrafting>(
         &sound,
         &[
+            ("isolation_latency", &|e| e.isolation_latency = Duration::from_millis(9)),
             ("insufficient_history", &|e| e.progress = blending([])),
             ("insufficient_history", &|e| e.progress = blending((0..7).map(|step| 10.0_f32.powi(step)))),
         ],
