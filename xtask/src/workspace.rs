@@ -13,11 +13,18 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId, Ta
 use crate::failure::Failure;
 
 /// Features that need more than Rust, and what they need. Every other feature is on in tests, lints and documentation.
-pub(crate) const SPECIAL_FEATURES: [(&str, &str); 1] = [(
-    "cuda",
-    "needs an NVIDIA GPU and compiles Burn a second time; `cargo xtask verify` compiles it, \
-     `cargo test --features cuda -p kasmina` runs it",
-)];
+pub(crate) const SPECIAL_FEATURES: [(&str, &str); 6] = [
+    (
+        "cuda",
+        "needs an NVIDIA GPU and compiles Burn a second time; `cargo xtask verify` compiles it, \
+         `cargo test --features cuda -p kasmina` runs it",
+    ),
+    ("cube", "is what the features of GPUs share, and nothing by itself"),
+    ("metal", "needs an Apple GPU and compiles Burn a second time"),
+    ("rocm", "needs an AMD GPU and compiles Burn a second time"),
+    ("tch", "needs libtorch and compiles Burn a second time"),
+    ("vulkan", "needs a Vulkan driver and compiles Burn a second time"),
+];
 
 /// The workspace's root directory.
 pub(crate) fn root() -> PathBuf {
