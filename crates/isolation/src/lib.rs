@@ -159,7 +159,7 @@ pub use ledger::GradientLedger;
 pub use measure::{Measured, Override, measure, prove_pause};
 pub use norms::{Overlap, gradient_norm, gradient_squares, overlap};
 pub use refit::refit_statistics;
-pub use rehearse::{Rehearsal, passes_unchanged, rehearse};
+pub use rehearse::{Rehearsal, rehearse};
 pub use reuse::Activations;
 pub use rng::{RngStream, StepRng};
 pub use slot::{Activation, SlotShape, attach};

@@ -1,11 +1,10 @@
-//! Kernels and slots tried out on a ramp: no batch, no random number.
+//! Kernels tried out on a ramp: no batch, no random number.
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use kasmina_blending::{BlendBackend, GraftBackend};
+use kasmina_blending::GraftBackend;
 use kasmina_kernel_load::KernelModule;
-use kasmina_leyline::SlotId;
 
-use crate::{Activation, GradientLedger, Grafts, SlotShape, gradient_norm};
+use crate::{Activation, GradientLedger, gradient_norm};
 
 /// The maximum batch of a rehearsal. Our choice: enough for any norm layer, too few to cost time.
 const BATCH: usize = 8;
@@ -35,22 +34,6 @@ pub fn rehearse<B: GraftBackend>(
     }
 }
 
-/// Whether `grafts` return a ramp at the slot unchanged, bit for bit, as they must while every seed there is paused.
-#[must_use]
-pub fn passes_unchanged<B: BlendBackend>(
-    grafts: Grafts<B>,
-    slot: &SlotId,
-    shape: &SlotShape,
-    device: &B::Device,
-) -> bool {
-    match shape.output.rank() {
-        2 => passes_on::<B, 2>(grafts, slot, shape, device),
-        3 => passes_on::<B, 3>(grafts, slot, shape, device),
-        4 => passes_on::<B, 4>(grafts, slot, shape, device),
-        _ => false,
-    }
-}
-
 fn rehearse_on<B: GraftBackend, const D: usize>(
     kernel: &KernelModule<B>,
     input: &Activation,
@@ -62,18 +45,6 @@ fn rehearse_on<B: GraftBackend, const D: usize>(
     let loss = error.clone().into_data().iter::<f32>().next()?;
     let gradients = GradientLedger::<B>::new(error.backward()).take(kernel).ok()?;
     Some(Rehearsal { loss, gradient_norm: gradient_norm::<B, _>(kernel, &gradients) })
-}
-
-fn passes_on<B: BlendBackend, const D: usize>(
-    mut grafts: Grafts<B>,
-    slot: &SlotId,
-    shape: &SlotShape,
-    device: &B::Device,
-) -> bool {
-    let tap = ramp::<B, D>(&shape.input, 31, device);
-    let Some((tap, h)) = tap.zip(ramp::<B, D>(&shape.output, 17, device)) else { return false };
-    let expected = h.to_data();
-    grafts.at_with_tap(slot.as_str(), tap, h).into_data().as_bytes() == expected.as_bytes()
 }
 
 /// Numbers from -1 to 1 in the shape of `activation`, at most [`BATCH`] examples, with no two rows in sequence the same.
