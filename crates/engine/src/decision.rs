@@ -40,6 +40,7 @@ impl Decision {
             Effect::Attach { .. }
             | Effect::Detach { .. }
             | Effect::SaveWeights { .. }
+            | Effect::HandOver { .. }
             | Effect::CountPackets { .. }
             | Effect::RestoreSeed { .. }
             | Effect::Purge { .. } => None,
@@ -57,6 +58,8 @@ pub enum Effect {
     Attach { seed: SeedId },
     /// Take the kernel out of the slot and forget its optimizer.
     Detach { seed: SeedId },
+    /// The kernel belongs to the model now: forget it, and its optimizer.
+    HandOver { seed: SeedId },
     /// The weights that the gate judged must be durable before the answer.
     SaveWeights { seed: SeedId },
     /// Count the seed's packets from zero: it has entered a stage.
@@ -109,6 +112,9 @@ pub enum Event {
     HuntEnded { culled: Option<SeedId> },
     /// One seed went back to a checkpoint.
     SeedRolledBack { seed: SeedId, epoch: u64 },
+    /// The model was restored as it was after step `model`, and what was measured of the seed is of a model after step `seed_step`: it
+    /// is measured anew. `join_withdrawn`: so is the verdict that let it become part of the model.
+    EvidenceReset { seed: SeedId, seed_step: u64, model: u64, join_withdrawn: bool },
 }
 
 impl Event {
@@ -134,7 +140,8 @@ impl Event {
             | Self::Interacted { .. }
             | Self::HuntBegan { .. }
             | Self::HuntEnded { .. }
-            | Self::SeedRolledBack { .. } => None,
+            | Self::SeedRolledBack { .. }
+            | Self::EvidenceReset { .. } => None,
         }
     }
 }

@@ -37,6 +37,7 @@ impl<'a> Draft<'a> {
             Input::Register(id, slot) => self.register(id, slot),
             Input::KernelReady(id, kernel) => self.kernel_ready(&id, kernel),
             Input::KernelFailed(id, failure) => self.kernel_failed(&id, failure),
+            Input::AlphaAdvanced => self.advance_alpha(),
             Input::HostPass(facts) => self.host_pass(facts),
             Input::HostPassFailed(faults) => self.host_pass_failed(&faults),
             Input::LearningPass(facts) => self.learning_pass(facts),
@@ -56,6 +57,8 @@ impl<'a> Draft<'a> {
                 Ok(())
             }
             Input::StepTaken(facts) => self.step_taken(facts),
+            Input::ModelSettled { joined, removed } => self.model_settled(&joined, &removed),
+            Input::ModelRestored(step) => self.model_restored(step),
             Input::RngSeeded(seed) => {
                 self.run_mut().rng_seed = Some(seed);
                 Ok(())
@@ -103,6 +106,7 @@ impl<'a> Draft<'a> {
             Order::Optimizer { seed, lr_scale } => {
                 check_scale(lr_scale)?;
                 self.not_leaving(&seed, self.graft(&seed)?)?;
+                self.not_joining(&seed)?;
                 self.graft_mut(&seed)?.lr_scale = lr_scale;
                 Ok(())
             }

@@ -131,7 +131,7 @@ impl Draft<'_> {
             | Stage::Blending(..)
             | Stage::Shadowing(..)
             | Stage::Probationary(..)
-            | Stage::Fossilized(..)
+            | Stage::Fossilized(_)
             | Stage::Culled
             | Stage::Embargoed(_)
             | Stage::Resetting
@@ -144,9 +144,8 @@ impl Draft<'_> {
 
     /// The identity stands in for the seed.
     pub(crate) fn pause(&mut self, id: &SeedId) -> Result<(), Refusal> {
-        if let Stage::Fossilized(..) = self.seed(id)?.stage {
-            return Err(self.wrong_stage(id, "a fossil is part of the host"));
-        }
+        self.graft(id)?;
+        self.not_joining(id)?;
         self.graft_mut(id)?.paused = true;
         self.network_changed();
         self.emit(Event::Paused(id.clone()));
@@ -184,7 +183,7 @@ impl Draft<'_> {
             | Stage::Blending(..)
             | Stage::Shadowing(..)
             | Stage::Probationary(..)
-            | Stage::Fossilized(..)
+            | Stage::Fossilized(_)
             | Stage::Culled
             | Stage::Embargoed(_)
             | Stage::Resetting
@@ -204,7 +203,7 @@ impl Draft<'_> {
             | Stage::Blending(..)
             | Stage::Shadowing(..)
             | Stage::Probationary(..)
-            | Stage::Fossilized(..)
+            | Stage::Fossilized(_)
             | Stage::Culled
             | Stage::Embargoed(_)
             | Stage::Resetting

@@ -16,7 +16,7 @@ use crate::{
     draft::Draft,
     hunt::Trend,
     refusal::Refusal,
-    seed::{Blend, FineTune, Graft, Stage, Trial},
+    seed::{Blend, Graft, Joining, Probation, Stage, Trial},
     state::Validation,
 };
 
@@ -128,26 +128,28 @@ impl Draft<'_> {
         self.not_paused(id, &graft)?;
         let evidence = self.system_impact::<Evaluate>(id, SeedStageShadowing, trial.contribution)?;
         let trial = Trial { contribution: Contribution::default(), ..trial };
-        let next = Stage::Probationary(graft.entering(), trial, FineTune::default());
+        let next = Stage::Probationary(graft.entering(), trial, Probation::OnTrial);
         self.pass::<Evaluate>(id, &evidence, next)?;
         self.effect(Effect::SaveWeights { seed: id.clone() });
         Ok(())
     }
 
-    /// PROBATIONARY to FOSSILIZED: from here on the kernel is part of the host.
+    /// The first of two steps from PROBATIONARY to FOSSILIZED: the verdict. The seed joins the model when the shell next holds it, and
+    /// is PROBATIONARY until then.
     pub(crate) fn fossilize(&mut self, id: &SeedId) -> Result<(), Refusal> {
         let seed = self.seed(id)?;
-        let Stage::Probationary(graft, trial, fine_tune) = &seed.stage else {
+        let Stage::Probationary(graft, trial, probation) = &seed.stage else {
             return Err(self.illegal(seed, Fossilize::TO));
         };
-        let (graft, trial, fine_tune) = (graft.clone(), trial.clone(), *fine_tune);
+        let (graft, trial, fine_tuning) = (graft.clone(), trial.clone(), matches!(probation, Probation::FineTuning(_)));
         self.not_paused(id, &graft)?;
         self.not_leaving(id, &graft)?;
+        self.not_joining(id)?;
         if trial.blend.mode() == BlendMode::Confidence {
             // Whoever runs the committed network has no logits before it has run.
             return Err(Refusal::Unsupported("FOSSILIZE of a CONFIDENCE blend"));
         }
-        if fine_tune != FineTune::default() {
+        if fine_tuning {
             return Err(not_measured(id, "FINE_TUNE is still running"));
         }
         if self.settings().require_validation && self.run().validation.is_empty() {
@@ -155,8 +157,14 @@ impl Draft<'_> {
         }
         let mut evidence = self.system_impact::<Fossilize>(id, SeedStageProbationary, trial.contribution)?;
         evidence.metrics.extend(self.run().validation.iter().map(Into::into));
-        self.pass::<Fossilize>(id, &evidence, Stage::Fossilized(graft.entering(), trial.blend))?;
-        self.run_mut().fossils.push(id.clone());
+        let mut lifecycle = self.lifecycle(id)?;
+        let granted = lifecycle.approach::<Fossilize>()?.grant(&self.keepers(), &evidence);
+        let (_, verdict) = granted.map_err(|verdict| self.not_passed(verdict))?;
+        let named = |(name, value): (&&str, &String)| ((*name).to_owned(), value.clone());
+        let joining = Joining { step: self.run().step, verdict: verdict.attributes.iter().map(named).collect() };
+        self.seed_mut(id)?.stage = Stage::Probationary(graft, trial, Probation::Joining(joining));
+        self.seed_mut(id)?.postponed = None;
+        self.emit(Event::Judged(verdict));
         self.effect(Effect::SaveWeights { seed: id.clone() });
         Ok(())
     }
@@ -168,13 +176,14 @@ impl Draft<'_> {
         };
         self.not_paused(id, graft)?;
         self.not_leaving(id, graft)?;
+        self.not_joining(id)?;
         if !(1..=MOST_FINE_TUNING).contains(&steps) {
             let cause = format!("{steps} must be from 1 to 2^24");
             return Err(Refusal::Malformed { field: "steps", cause });
         }
-        if let Stage::Probationary(_, trial, fine_tune) = &mut self.seed_mut(id)?.stage {
+        if let Stage::Probationary(_, trial, probation) = &mut self.seed_mut(id)?.stage {
             // The probes were of weights that are about to change.
-            (trial.contribution, *fine_tune) = (Contribution::default(), FineTune(steps));
+            (trial.contribution, *probation) = (Contribution::default(), Probation::FineTuning(steps));
         }
         self.network_changed();
         Ok(())

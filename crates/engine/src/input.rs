@@ -28,6 +28,8 @@ pub enum Input {
     KernelReady(SeedId, KernelFacts),
     /// The kernel that a seed waits for will not come.
     KernelFailed(SeedId, KernelFailure),
+    /// A batch has begun in which seeds are blended in: alpha advances. Once in a step, however many passes it has.
+    AlphaAdvanced,
     /// The host's pass over a batch is done; the step goes on.
     HostPass(HostPassFacts),
     /// The host's pass over a batch failed. The step is not taken.
@@ -61,6 +63,16 @@ pub enum Input {
     RolledBack(u64, Box<State>),
     /// The rollback that was ordered will not be done.
     RollbackAbandoned,
+    /// The kernels of these seeds, whose FOSSILIZE was answered, are part of the model now; those of these fossils, whose TERMINATE was,
+    /// are no longer.
+    ModelSettled {
+        /// In the order in which they were added.
+        joined: Vec<SeedId>,
+        /// Taken out.
+        removed: Vec<SeedId>,
+    },
+    /// After a restart, the trainer has the model as it was after this step.
+    ModelRestored(u64),
     /// The shell has drawn what the random numbers of all steps are derived from.
     RngSeeded(u64),
     /// Time has passed.

@@ -46,6 +46,7 @@ impl Draft<'_> {
             Some(alpha) if steps > 0 && alpha > Alpha::ZERO && stage.is_live() => {
                 let from = alpha.get();
                 self.graft_mut(id)?.leaving = Some(Leaving { from, steps, done: 0 });
+                self.seed_mut(id)?.stage.withdraw_join();
                 self.network_changed();
                 self.emit(Event::Leaving { seed: id.clone(), from, steps });
                 Ok(())

@@ -51,6 +51,7 @@ mod breakers;
 mod decision;
 mod draft;
 mod engine;
+mod fossil;
 mod germination;
 mod growth;
 mod hunt;

@@ -82,7 +82,8 @@ impl State {
 }
 
 fn may_be_probed(seed: &Seed) -> bool {
-    seed.stage.graft().is_some_and(|graft| !graft.paused && graft.leaving.is_none())
+    let in_doubt = seed.stage.joining().is_none();
+    in_doubt && seed.stage.graft().is_some_and(|graft| !graft.paused && graft.leaving.is_none())
 }
 
 fn is_on_trial(seed: &Seed) -> bool {

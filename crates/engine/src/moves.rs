@@ -78,14 +78,19 @@ impl Draft<'_> {
                 self.effect(Effect::CountPackets { seed: id.clone() });
                 Ok(())
             }
-            Err(verdict) if verdict.outcome == Outcome::Postponed => Err(self.postpone(verdict)),
-            Err(verdict) => {
-                self.emit(Event::Judged(verdict.clone()));
-                // DORMANT and RESETTING cannot be culled: nothing is grafted there.
-                let _ = self.cull(id, verdict.reason);
-                Err(Refusal::GateFailed(Box::new(verdict)))
-            }
+            Err(verdict) => Err(self.not_passed(verdict)),
         }
+    }
+
+    /// What follows from a verdict that does not let the seed pass.
+    pub(crate) fn not_passed(&mut self, verdict: Verdict) -> Refusal {
+        if verdict.outcome == Outcome::Postponed {
+            return self.postpone(verdict);
+        }
+        self.emit(Event::Judged(verdict.clone()));
+        // DORMANT and RESETTING cannot be culled: nothing is grafted there.
+        let _ = self.cull(&verdict.seed_id, verdict.reason);
+        Refusal::GateFailed(Box::new(verdict))
     }
 
     /// Leaves a seed where it is. A policy asks after every step, so the same reason is emitted once.
@@ -138,10 +143,10 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Administrative teardown of a seed that is not part of the host.
+    /// Administrative teardown.
     pub(crate) fn terminate(&mut self, id: &SeedId) -> Result<(), Refusal> {
-        if let Stage::Fossilized(..) = self.seed(id)?.stage {
-            return Err(Refusal::Unsupported("TERMINATE of a fossil, which is part of the host,"));
+        if let Stage::Fossilized(_) = self.seed(id)?.stage {
+            return self.terminate_fossil(id);
         }
         let terminated = self.lifecycle(id)?.advance(SeedStageTerminated, self.now)?;
         self.seed_mut(id)?.stage = Stage::Terminated;

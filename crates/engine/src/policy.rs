@@ -6,7 +6,7 @@ use kasmina_leyline::SeedId;
 
 use crate::{
     input::SeedStep,
-    seed::{FineTune, Stage},
+    seed::{Probation, Stage},
     state::State,
 };
 
@@ -78,9 +78,7 @@ impl StepPolicy {
             }
             Stage::Blending(_, blend) if blend.is_complete() => Some(Order::Stabilize { seed }),
             Stage::Shadowing(..) if steps >= self.shadowing_steps => Some(Order::Evaluate { seed }),
-            Stage::Probationary(_, _, fine_tune)
-                if steps >= self.probationary_steps && *fine_tune == FineTune::default() =>
-            {
+            Stage::Probationary(_, _, Probation::OnTrial) if steps >= self.probationary_steps => {
                 Some(Order::Fossilize { seed })
             }
             Stage::Dormant
@@ -89,7 +87,7 @@ impl StepPolicy {
             | Stage::Blending(..)
             | Stage::Shadowing(..)
             | Stage::Probationary(..)
-            | Stage::Fossilized(..)
+            | Stage::Fossilized(_)
             | Stage::Culled
             | Stage::Embargoed(_)
             | Stage::Resetting

@@ -26,18 +26,19 @@ impl Draft<'_> {
     /// One grafted seed becomes what it was in a checkpoint: stage, kernel, optimizer, alpha and what was measured of it. Host and
     /// other seeds are not involved, because it has not touched them.
     pub(crate) fn roll_back_seed(&mut self, id: &SeedId) -> Result<(), Refusal> {
-        self.graft(id)?;
-        if let Stage::Fossilized(..) = self.seed(id)?.stage {
-            return Err(self.wrong_stage(id, "a fossil is part of the host: go back to an epoch"));
+        if let Stage::Fossilized(_) = self.seed(id)?.stage {
+            return Err(self.wrong_stage(id, "a fossil is part of the model: go back to an epoch"));
         }
+        self.graft(id)?;
         let missing = || Refusal::NotMeasured { seed: id.clone(), what: "no checkpoint has been looked up" };
         let found = self.facts.checkpoint.clone().ok_or_else(missing)?.map_err(Refusal::Checkpoint)?;
         let SeedCheckpoint { epoch, seed, same_graft } = found;
         let grafted = seed.filter(|seed| same_graft && seed.stage.graft().is_some());
-        let Some(seed) = grafted else {
+        let Some(mut seed) = grafted else {
             return Err(self.wrong_stage(id, "it had another kernel or none in that checkpoint; use CULL to remove it"));
         };
         let violations = self.seed(id)?.violations;
+        seed.stage.withdraw_join();
         self.put(Seed { violations, ..seed });
         self.network_changed();
         self.effect(Effect::RestoreSeed { seed: id.clone(), epoch });

@@ -1,5 +1,7 @@
 //! One seed: its stage, and in the stage what exists in that stage alone.
 
+use std::collections::BTreeMap;
+
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
 use kasmina_gates::{Contribution, Idle, Interface};
 use kasmina_leyline::{
@@ -45,9 +47,9 @@ pub enum Stage {
     /// Runs beside the host, without a part in it.
     Shadowing(Graft, Trial),
     /// Has a part in the live network, on probation.
-    Probationary(Graft, Trial, FineTune),
-    /// Part of the host.
-    Fossilized(Graft, BlendConfig),
+    Probationary(Graft, Trial, Probation),
+    /// Part of the model, which has its kernel.
+    Fossilized(Fossil),
     /// Taken out. A seed leaves this stage in the decision that it enters it.
     Culled,
     /// Rests until its embargo ends.
@@ -166,9 +168,37 @@ pub struct Trial {
     pub contribution: Contribution,
 }
 
-/// Steps that the seed's own optimizer may still take in PROBATIONARY.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FineTune(pub u64);
+/// What a seed in PROBATIONARY is waiting for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probation {
+    /// That what it changes is measured.
+    #[default]
+    OnTrial,
+    /// That its own optimizer has taken so many more steps, at least 1.
+    FineTuning(u64),
+    /// That it becomes part of the model: FOSSILIZE has been answered.
+    Joining(Joining),
+}
+
+/// What FOSSILIZE was answered on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// The last step before the verdict.
+    pub step: u64,
+    /// The values that the gate looked at.
+    pub verdict: BTreeMap<String, String>,
+}
+
+/// What is left of a seed in the manager once its kernel is part of the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fossil {
+    /// The blueprint that the kernel was built from.
+    pub blueprint: BlueprintId,
+    /// How it is blended in, at alpha 1.
+    pub blend: BlendConfig,
+    /// Whether TERMINATE was answered, and the kernel is still to be taken out of the model.
+    pub terminated: bool,
+}
 
 /// The rest that follows a cull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,7 +235,9 @@ pub enum Turn {
     Leaves,
     /// What it changes is measured.
     IsProbed,
-    /// It is part of the host.
+    /// It is about to become part of the model. Until then it is blended in.
+    Joins,
+    /// It is part of the model.
     IsHost,
 }
 
@@ -220,7 +252,7 @@ impl Stage {
             Self::Blending(..) => SeedStageBlending,
             Self::Shadowing(..) => SeedStageShadowing,
             Self::Probationary(..) => SeedStageProbationary,
-            Self::Fossilized(..) => SeedStageFossilized,
+            Self::Fossilized(_) => SeedStageFossilized,
             Self::Culled => SeedStageCulled,
             Self::Embargoed(_) => SeedStageEmbargoed,
             Self::Resetting => SeedStageResetting,
@@ -236,10 +268,10 @@ impl Stage {
             | Self::Training(graft)
             | Self::Blending(graft, _)
             | Self::Shadowing(graft, _)
-            | Self::Probationary(graft, ..)
-            | Self::Fossilized(graft, _) => Some(graft),
+            | Self::Probationary(graft, ..) => Some(graft),
             Self::Dormant
             | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting
@@ -253,10 +285,10 @@ impl Stage {
             | Self::Training(graft)
             | Self::Blending(graft, _)
             | Self::Shadowing(graft, _)
-            | Self::Probationary(graft, ..)
-            | Self::Fossilized(graft, _) => Some(graft),
+            | Self::Probationary(graft, ..) => Some(graft),
             Self::Dormant
             | Self::Germinated(Germinated::Awaiting(_))
+            | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting
@@ -271,7 +303,7 @@ impl Stage {
             Self::Blending(_, Blend { config, .. }) => Some(config),
             Self::Shadowing(_, Trial { blend, .. })
             | Self::Probationary(_, Trial { blend, .. }, _)
-            | Self::Fossilized(_, blend) => Some(blend),
+            | Self::Fossilized(Fossil { blend, .. }) => Some(blend),
             Self::Dormant
             | Self::Germinated(_)
             | Self::Training(_)
@@ -292,7 +324,7 @@ impl Stage {
         match self {
             Self::Germinated(Germinated::Ready(_)) | Self::Training(_) => Some(Alpha::ZERO),
             Self::Blending(_, blend) => Some(blend.alpha()),
-            Self::Shadowing(..) | Self::Probationary(..) | Self::Fossilized(..) => Some(Alpha::ONE),
+            Self::Shadowing(..) | Self::Probationary(..) | Self::Fossilized(_) => Some(Alpha::ONE),
             Self::Dormant
             | Self::Germinated(Germinated::Awaiting(_))
             | Self::Culled
@@ -312,11 +344,12 @@ impl Stage {
             }
             Self::Blending(graft, _) if !graft.paused => Turn::Learns,
             Self::Shadowing(graft, _) if !graft.paused => Turn::IsProbed,
-            Self::Probationary(graft, _, fine_tune) if !graft.paused => match fine_tune {
-                FineTune(0) => Turn::IsProbed,
-                FineTune(1..) => Turn::Learns,
+            Self::Probationary(graft, _, probation) if !graft.paused => match probation {
+                Probation::OnTrial => Turn::IsProbed,
+                Probation::FineTuning(_) => Turn::Learns,
+                Probation::Joining(_) => Turn::Joins,
             },
-            Self::Fossilized(..) => Turn::IsHost,
+            Self::Fossilized(_) => Turn::IsHost,
             Self::Dormant
             | Self::Germinated(_)
             | Self::Training(_)
@@ -353,7 +386,7 @@ impl Stage {
             Self::Dormant
             | Self::Germinated(_)
             | Self::Training(_)
-            | Self::Fossilized(..)
+            | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting
@@ -372,7 +405,7 @@ impl Stage {
             | Self::Blending(..)
             | Self::Shadowing(..)
             | Self::Probationary(..)
-            | Self::Fossilized(..)
+            | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting
@@ -383,7 +416,26 @@ impl Stage {
     /// Whether its own optimizer may still step in PROBATIONARY.
     #[must_use]
     pub const fn is_fine_tuning(&self) -> bool {
-        matches!(self, Self::Probationary(_, _, FineTune(1..)))
+        matches!(self, Self::Probationary(_, _, Probation::FineTuning(_)))
+    }
+
+    /// What FOSSILIZE was answered on, if the seed is still to become part of the model.
+    #[must_use]
+    pub const fn joining(&self) -> Option<&Joining> {
+        match self {
+            Self::Probationary(_, _, Probation::Joining(joining)) => Some(joining),
+            Self::Probationary(_, _, Probation::OnTrial | Probation::FineTuning(_))
+            | Self::Dormant
+            | Self::Germinated(_)
+            | Self::Training(_)
+            | Self::Blending(..)
+            | Self::Shadowing(..)
+            | Self::Fossilized(_)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
     }
 
     /// Whether the slot is taken: by a kernel that is not part of the host, or by one that was asked for.
@@ -395,7 +447,7 @@ impl Stage {
             | Self::Shadowing(..)
             | Self::Probationary(..) => true,
             Self::Dormant
-            | Self::Fossilized(..)
+            | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)
             | Self::Resetting
@@ -422,7 +474,7 @@ impl Seed {
             | Stage::Blending(..)
             | Stage::Shadowing(..)
             | Stage::Probationary(..)
-            | Stage::Fossilized(..)
+            | Stage::Fossilized(_)
             | Stage::Culled
             | Stage::Resetting
             | Stage::Terminated => None,

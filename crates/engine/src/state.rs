@@ -34,7 +34,7 @@ pub struct RunState {
     pub epoch: u64,
     /// The breakers that guard the manager's operations.
     pub breakers: Breakers,
-    /// Fossilized seeds, in the order in which they became part of the host.
+    /// Fossilized seeds, in the order in which they became part of the model.
     pub fossils: Vec<SeedId>,
     /// Metrics of the whole network since it last moved.
     pub validation: Vec<Validation>,

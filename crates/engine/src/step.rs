@@ -15,13 +15,12 @@ use crate::{
     input::{Fault, HostPassFacts, LearningFacts, ProbeFacts, SeedStep, StepFacts, Violation},
     moves::CullReason,
     refusal::Refusal,
-    seed::{FineTune, Stage, Turn},
+    seed::{Probation, Stage, Turn},
     settings::EngineSettings,
 };
 
 impl Draft<'_> {
-    /// After the host's pass: what failed in it is taken out, and alpha advances for the passes that come next. While the blending
-    /// breaker is open, alpha does not rise.
+    /// After the host's pass: what failed in it is taken out.
     pub(crate) fn host_pass(&mut self, facts: HostPassFacts) -> Result<(), Refusal> {
         facts.faults.iter().for_each(|fault| self.faulted(fault));
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
@@ -31,6 +30,11 @@ impl Draft<'_> {
                 self.saw_idle(&id, idle)?;
             }
         }
+        Ok(())
+    }
+
+    /// One more batch: alpha rises for the seeds in BLENDING, unless the blending breaker is open, and falls for those that leave.
+    pub(crate) fn advance_alpha(&mut self) -> Result<(), Refusal> {
         self.advance_leaving()?;
         if self.breaker_is_open(BreakerName::Blending) {
             return Ok(());
@@ -45,7 +49,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// A kernel that does not run is taken out. A fossil cannot be: then the step is refused, again and again.
+    /// A kernel that does not run is taken out. A fossil is part of the model: TERMINATE takes it out of that.
     pub(crate) fn host_pass_failed(&mut self, faults: &[Fault]) -> Result<(), Refusal> {
         faults.iter().for_each(|fault| self.faulted(fault));
         Ok(())
@@ -76,14 +80,6 @@ impl Draft<'_> {
             if let Some(loss) = facts.loss {
                 self.graft_mut(id)?.vitals.record_loss(loss);
                 self.stepped(id, loss);
-            }
-            if let Stage::Probationary(_, trial, FineTune(left @ 1..)) = &mut self.seed_mut(id)?.stage {
-                *left -= 1;
-                if *left == 0 {
-                    // The probes were of weights that have changed.
-                    trial.contribution = Contribution::default();
-                    self.network_changed();
-                }
             }
         }
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
@@ -148,6 +144,7 @@ impl Draft<'_> {
             if let Ok(graft) = self.graft_mut(&id) {
                 graft.vitals.learning_rate = learned.learning_rate;
                 graft.vitals.gradient_norm = learned.gradient_norm.or(graft.vitals.gradient_norm);
+                self.fine_tuned(&id)?;
             }
         }
         self.end_hunt()?;
@@ -161,7 +158,7 @@ impl Draft<'_> {
             blended |= self.seed(&id)?.stage.is_live();
             self.graft_mut(&id)?.vitals.steps += 1;
             match self.seed(&id)?.stage {
-                Stage::Training(_) | Stage::Fossilized(..) => {
+                Stage::Training(_) => {
                     self.graft_mut(&id)?.vitals.verify_latency.record(facts.verify_latency);
                     self.stepped(&id, facts.host_loss);
                 }
@@ -171,6 +168,7 @@ impl Draft<'_> {
                 | Stage::Germinated(_)
                 | Stage::Shadowing(..)
                 | Stage::Probationary(..)
+                | Stage::Fossilized(_)
                 | Stage::Culled
                 | Stage::Embargoed(_)
                 | Stage::Resetting
@@ -183,6 +181,20 @@ impl Draft<'_> {
         // What failed in a half-open breaker's step has opened it again.
         if blended && self.run().breakers.get(BreakerName::Blending).state() == CircuitStateHalfOpen {
             self.breaker_succeeded(BreakerName::Blending);
+        }
+        Ok(())
+    }
+
+    /// One step less of FINE_TUNE.
+    fn fine_tuned(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        let Stage::Probationary(_, _, Probation::FineTuning(left)) = self.seed(id)?.stage else { return Ok(()) };
+        if let Stage::Probationary(_, trial, probation) = &mut self.seed_mut(id)?.stage {
+            *probation = Probation::FineTuning(left.saturating_sub(1));
+            if left <= 1 {
+                // The probes were of weights that have changed.
+                (trial.contribution, *probation) = (Contribution::default(), Probation::OnTrial);
+                self.network_changed();
+            }
         }
         Ok(())
     }

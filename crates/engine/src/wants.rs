@@ -56,12 +56,15 @@ impl Overlay<'_> {
             Input::Register(..)
             | Input::KernelReady(..)
             | Input::KernelFailed(..)
+            | Input::AlphaAdvanced
             | Input::HostPass(_)
             | Input::HostPassFailed(_)
             | Input::LearningPass(_)
             | Input::Probe(..)
             | Input::Interaction { .. }
             | Input::PauseProof(..)
+            | Input::ModelSettled { .. }
+            | Input::ModelRestored(_)
             | Input::RngSeeded(_)
             | Input::Flushed { .. }
             | Input::Validation(_)

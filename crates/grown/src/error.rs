@@ -76,6 +76,10 @@ pub enum GrownError {
     #[strum(serialize = "seed_twice")]
     #[error("there are two fossils of seed {seed}")]
     SeedTwice { seed: SeedId },
+    /// FOSSILIZE was answered, and the kernel joins the network in the manager's next call that holds it.
+    #[strum(serialize = "join_pending")]
+    #[error("the network is about to grow by {seeds:?}: call `settle` or train on, then save")]
+    JoinPending { seeds: Vec<SeedId> },
     #[error("the kernel of seed {seed}: {error}")]
     Kernel { seed: SeedId, error: ManifestError },
     #[strum(serialize = "kernel_mismatch")]

@@ -1,12 +1,12 @@
 //! A host and its fossils as one module.
 
-use burn::module::Module;
-use burn::tensor::backend::Backend;
+use burn::module::{AutodiffModule, Module, ModuleDisplay};
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use kasmina_blending::BlendBackend;
 use kasmina_isolation::Grafts;
 use kasmina_leyline::SeedId;
 
-use crate::{ForwardError, Fossil, GrownError};
+use crate::{ForwardError, Fossil, GrownError, PendingJoins};
 
 /// A host and what has grown into it: one Burn module. An optimizer, gradient clipping, a recorder, [`valid`], [`fork`] and `no_grad` apply
 /// to both.
@@ -21,13 +21,20 @@ pub struct Grown<B: Backend, H: Module<B>> {
     /// The host.
     pub host: H,
     fossils: Vec<Fossil<B>>,
+    #[module(skip)]
+    pending: PendingJoins,
 }
+
+/// A host that can be trained: any Burn module. It names the bounds under which a [`Grown`] of it is an [`AutodiffModule`].
+pub trait HostModule<B: AutodiffBackend>: AutodiffModule<B, InnerModule: ModuleDisplay> + ModuleDisplay {}
+
+impl<B: AutodiffBackend, H: AutodiffModule<B, InnerModule: ModuleDisplay> + ModuleDisplay> HostModule<B> for H {}
 
 impl<B: Backend, H: Module<B>> Grown<B, H> {
     /// A host into which nothing has grown yet.
     #[must_use]
     pub fn new(host: H) -> Self {
-        Self { host, fossils: Vec::new() }
+        Self { host, fossils: Vec::new(), pending: PendingJoins::default() }
     }
 
     /// A host and its fossils, in the order in which they became part of it.
@@ -55,6 +62,20 @@ impl<B: Backend, H: Module<B>> Grown<B, H> {
         }
         self.fossils.push(fossil);
         Ok(())
+    }
+
+    /// Takes a fossil out: the network is one without it from now on. `None` if there is none of this seed.
+    ///
+    /// A manager that has grown it must be told: order TERMINATE instead, and the manager takes it out.
+    pub fn remove(&mut self, seed: &SeedId) -> Option<Fossil<B>> {
+        let index = self.fossils.iter().position(|fossil| fossil.seed() == seed)?;
+        Some(self.fossils.remove(index))
+    }
+
+    /// The seeds that are about to become part of the network. While there are any, [`save`](Self::save) refuses.
+    #[must_use]
+    pub const fn pending(&self) -> &PendingJoins {
+        &self.pending
     }
 
     /// The fossils, in the order in which they became part of the host.

@@ -91,6 +91,7 @@ mod fossil;
 mod grown;
 mod load;
 mod manifest;
+mod pending;
 mod put;
 mod save;
 
@@ -98,5 +99,6 @@ pub use clip::clip_by_global_norm;
 pub use error::{ForwardError, GrownError};
 pub use file::{GrownFile, GrownLimits};
 pub use fossil::{Fossil, FossilSpec, Provenance};
-pub use grown::Grown;
+pub use grown::{Grown, HostModule};
+pub use pending::PendingJoins;
 pub use manifest::{DIGEST_KEY, FORMAT_VERSION, MANIFEST_KEY};

@@ -35,9 +35,13 @@ impl<B: Backend, H: Module<B>> Grown<B, H> {
     /// The content of the file that [`save`](Self::save) writes. The same network gives the same bytes.
     ///
     /// # Errors
-    /// [`GrownError::NonFinite`], because nobody could load such a file; [`GrownError::TensorDtype`] for quantised tensors;
+    /// [`GrownError::JoinPending`]; [`GrownError::NonFinite`], because nobody could load such a file; [`GrownError::TensorDtype`] for quantised tensors;
     /// [`GrownError::TensorTwice`].
     pub fn to_bytes(&self) -> Result<Vec<u8>, GrownError> {
+        let seeds = self.pending().seeds();
+        if !seeds.is_empty() {
+            return Err(GrownError::JoinPending { seeds });
+        }
         let (mut tensors, mut mapped) = (Vec::new(), BTreeSet::new());
         for (place, data) in Collect::tensors(&self.host) {
             if place.mapped {

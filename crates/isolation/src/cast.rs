@@ -37,7 +37,8 @@ pub struct Participant<'a, B: GraftBackend> {
 
 /// All seeds that hold a kernel, and the views of the network that follow from their stages.
 ///
-/// Include the seeds that take part in no pass: a pass also proves that none of them got a gradient.
+/// Include the seeds that take part in no pass: a pass also proves that none of them got a gradient. The kernels of fossils
+/// (FOSSILIZED) must be parameters of the host that the passes are given, which learn with it.
 #[derive(Clone)]
 pub struct Cast<'a, B: GraftBackend> {
     participants: Vec<Participant<'a, B>>,
@@ -80,15 +81,7 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     /// lets TRAINING seeds learn.
     #[must_use]
     pub fn host(&self) -> Grafts<B> {
-        self.host_without(&[])
-    }
-
-    /// The host's pass without the seeds in `without`.
-    #[must_use]
-    pub fn host_without(&self, without: &[SeedId]) -> Grafts<B> {
-        self.view(PassKind::Host, View::Host, |participant, _| {
-            (!without.contains(participant.seed)).then(|| participant.kernel.clone())
-        })
+        self.view(PassKind::Host, View::Host, |participant, _| Some(participant.kernel.clone()))
     }
 
     /// The pass in which all seeds learn that are blended in. Every kernel that does not learn is frozen. Use it with a

@@ -86,7 +86,7 @@ pub(crate) fn divide<B: GraftBackend, H: AutodiffModule<B>>(
     }
     // Only now, so that nobody misses what one of these shares with it.
     for (learner, mut shared) in refused {
-        ledger.discard(learner.kernel);
+        drop(ledger.take_all(learner.kernel));
         shared.extend(freed(&mut left, &ledger));
         violations.push((learner.seed.clone(), shared));
     }

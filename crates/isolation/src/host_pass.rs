@@ -1,4 +1,4 @@
-//! The pass that trains the host, and the proof that its gradients are its own.
+//! The pass that trains the host, with the fossils in it, and the riders behind it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,9 +12,8 @@ use kasmina_leyline::SeedId;
 use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter_ids};
 
 use crate::{
-    Cast, Fault, GradientLedger, Grafts, Idle, Part, Participant, Pass, PassKind, RngStream, StepRng, Trace, View,
-    Violation, overlap,
-    riders::{HostGradients, Visits, ride},
+    Cast, Fault, GradientLedger, Grafts, Idle, RngStream, StepRng, Trace, Violation,
+    riders::{HostGradients, Ridden, ride},
 };
 
 /// The facts of the host's pass. Nothing has been stepped, and no seed has been culled.
@@ -22,13 +21,13 @@ use crate::{
 pub struct HostPass<B: GraftBackend> {
     /// The host's loss on the batch.
     pub loss: f32,
-    /// The host's gradients.
+    /// The host's gradients, those of the fossils in it among them.
     pub gradients: GradientsParams,
-    /// The gradients of riders (TRAINING seeds) and fossils, in the order of their ids.
+    /// The gradients of riders (TRAINING seeds), in the order of their ids.
     pub kernels: Vec<(SeedId, GradientsParams)>,
     /// Riders that got no gradients because nothing depends on their slot.
     pub idle: Vec<(SeedId, Idle)>,
-    /// Seeds that share a parameter with the host or another kernel. The gradients are as if they had not been there.
+    /// Riders that share a parameter with the host or another kernel. The gradients are as if they had not been there.
     pub violations: Vec<Violation>,
     /// The trace of the pass: its faults, and what the passes of seeds reuse.
     pub trace: Trace<B>,
@@ -36,6 +35,23 @@ pub struct HostPass<B: GraftBackend> {
     pub pass_time: Duration,
     /// The time that the verification took.
     pub verify_time: Duration,
+}
+
+impl<B: GraftBackend> HostPass<B> {
+    /// A pass that was not run: what is measured after it computes everything by itself.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            loss: f32::NAN,
+            gradients: GradientsParams::new(),
+            kernels: Vec::new(),
+            idle: Vec::new(),
+            violations: Vec::new(),
+            trace: Grafts::<B>::none().finish(),
+            pass_time: Duration::ZERO,
+            verify_time: Duration::ZERO,
+        }
+    }
 }
 
 /// The host cannot be stepped on this batch.
@@ -81,22 +97,13 @@ impl HostPassCause {
     }
 }
 
-/// The host's gradients, and those of fossils, which learn with it.
-type Gradients = (GradientsParams, Vec<(SeedId, GradientsParams)>);
-
-/// A seed and the parameters that it shares.
-type Offence = (SeedId, BTreeSet<ParamId>);
-
 /// Runs the host's pass: fossils are structure, every slot has a tap, and TRAINING seeds ride behind the taps.
 ///
-/// `forward` returns the host's loss on the batch, of shape `[1]`. The host's graph is the same, node for node, with and without
-/// riders. After its backward pass, each rider learns in a graph of its own from the gradient at its slot, at every visit. Nothing
-/// that happens there reaches the host, whether a fault or a gradient that is not finite. A rider that shares a parameter with
-/// the host, a fossil or an earlier rider is a violation and gets no gradients.
-///
-/// If a fossil shares a parameter with the host or another fossil, the pass is run again without that fossil, on a copy of the host.
-/// Then the host's gradients are as if the fossil had not been there, and running statistics move only once. If the host has new
-/// parameters, it is registered again.
+/// `forward` returns the host's loss on the batch, of shape `[1]`. The host is the whole module that the trainer's optimizer steps:
+/// the fossils' kernels are parameters of it. Its graph is the same, node for node, with and without riders. After its backward pass,
+/// each rider learns in a graph of its own from the gradient at its slot, at every visit. Nothing that happens there reaches the
+/// host, whether a fault or a gradient that is not finite. A rider that shares a parameter with the host or an earlier rider is a
+/// violation and gets no gradients. If the host has new parameters, it is registered again.
 ///
 /// # Errors
 /// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
@@ -122,109 +129,21 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
     let mut ledger = GradientLedger::new(loss.backward());
     let passed = cast.clock().monotonic();
 
-    let (mut trace, mut visits) = grafts.finish_host();
+    let (mut trace, visits) = grafts.finish_host();
     // Only fossils are at work in the host's forward, and riders have not begun.
     if let Some(fossil) = trace.faults.first().cloned() {
         trace.faults.truncate(1);
         return Err(HostPassError { cause: HostPassCause::Fossil(Box::new(fossil)), faults: trace.faults });
     }
     let present = check_host(host, &ledger, ownership).map_err(without_faults)?;
-    let ((gradients, mut kernels), mut violations) = match divide(host, &mut ledger, cast, ownership, &[]) {
-        Ok(divided) => (divided, Vec::new()),
-        Err(offences) => {
-            let again = again(host, forward, cast, ownership, rng, offences);
-            visits = again.visits;
-            (again.gradients, again.violations)
-        }
-    };
+    let gradients = ledger.take_all(host);
     let verify_time = cast.clock().monotonic().since(passed);
     let ridden =
         ride(host, &HostGradients { gradients: &gradients, present: &present }, cast, &visits, &trace, ownership);
     trace.faults.extend(ridden.faults);
-    violations.extend(ridden.violations);
-    kernels.extend(ridden.kernels);
-    kernels.sort_by(|(one, _), (other, _)| one.cmp(other));
     let (pass_time, verify_time) = (passed.since(started) + ridden.pass_time, verify_time + ridden.verify_time);
-    Ok(HostPass { loss: value, gradients, kernels, idle: ridden.idle, violations, trace, pass_time, verify_time })
-}
-
-/// What the pass without the fossils that spoilt it gave.
-struct Again<B: GraftBackend> {
-    gradients: Gradients,
-    violations: Vec<Violation>,
-    visits: Visits<B>,
-}
-
-/// The pass without the fossils that spoil it, and what each of them added to the host's gradient.
-fn again<B: GraftBackend, H: AutodiffModule<B>>(
-    host: &H,
-    forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
-    cast: &Cast<'_, B>,
-    ownership: &dyn Ownership,
-    rng: &StepRng<'_, B>,
-    mut offences: Vec<Offence>,
-) -> Again<B> {
-    let pass = |host: &H, without: &[SeedId]| {
-        rng.start(RngStream::Host);
-        let mut grafts = cast.host_without(without).with_kind(PassKind::HostAgain);
-        let loss = forward(host, &mut grafts);
-        (GradientLedger::new(loss.backward()), grafts.finish_host().1)
-    };
-    let twin = || H::from_inner(host.valid());
-    let spoilt_host = twin();
-    let spoilt = pass(&spoilt_host, &[]).0.take(&spoilt_host).unwrap_or_default();
-    loop {
-        let without: Vec<SeedId> = offences.iter().map(|(seed, _)| seed.clone()).collect();
-        let clean_host = twin();
-        let (mut ledger, visits) = pass(&clean_host, &without);
-        match divide(&clean_host, &mut ledger, cast, ownership, &without) {
-            // Every round leaves at least one more fossil out, so the loop ends.
-            Err(more) => offences.extend(more),
-            Ok(gradients) => {
-                let violation = |(seed, shared): Offence| {
-                    let overlap = overlap::<B, _>(host, &gradients.0, &spoilt, &shared);
-                    Violation { seed, pass: Pass::Host, shared, overlap }
-                };
-                let violations = offences.into_iter().map(violation).collect();
-                return Again { gradients, violations, visits };
-            }
-        }
-    }
-}
-
-/// Splits the gradients of the host's pass between the host and the fossils, if they can be separated.
-fn divide<B: GraftBackend, H: AutodiffModule<B>>(
-    host: &H,
-    ledger: &mut GradientLedger<B>,
-    cast: &Cast<'_, B>,
-    ownership: &dyn Ownership,
-    without: &[SeedId],
-) -> Result<Gradients, Vec<Offence>> {
-    let in_pass = |participant: &&Participant<'_, B>| {
-        !without.contains(participant.seed) && participant.part(View::Host) == Part::Committed
-    };
-    let mut in_pass: Vec<_> = cast.participants().iter().filter(in_pass).collect();
-    in_pass.sort_by_key(|participant| participant.seed);
-    let kernels: Vec<_> = in_pass.iter().map(|participant| (participant, ledger.present(participant.kernel))).collect();
-    let (mut divided, mut offences) = (Vec::new(), Vec::new());
-    for (Participant { seed, kernel, .. }, present) in kernels {
-        let missing: BTreeSet<_> = present.difference(&ledger.present(*kernel)).copied().collect();
-        let allowed = ownership.validate_update(&Owner::Seed((*seed).clone()), &present);
-        match ledger.take_apart_from(*kernel, host) {
-            Err(shared) => offences.push(((*seed).clone(), shared)),
-            Ok(_) if !missing.is_empty() => offences.push(((*seed).clone(), missing)),
-            Ok(gradients) => match allowed {
-                Err(refusal) => offences.push(((*seed).clone(), BTreeSet::from([refusal.parameter()]))),
-                Ok(()) => divided.push(((*seed).clone(), gradients)),
-            },
-        }
-    }
-    match ledger.take(host) {
-        Ok(gradients) if offences.is_empty() => Ok((gradients, divided)),
-        Ok(_) => Err(offences),
-        // Some kernel has taken, by id, a gradient of the host, and it is unknown which one.
-        Err(shared) => Err(in_pass.into_iter().map(|other| (other.seed.clone(), shared.clone())).collect()),
-    }
+    let Ridden { kernels, idle, violations, .. } = ridden;
+    Ok(HostPass { loss: value, gradients, kernels, idle, violations, trace, pass_time, verify_time })
 }
 
 /// Checks that the host may apply its gradients, and returns the parameters that have one. If the host has new parameters, it is

@@ -7,7 +7,7 @@ use std::{
 
 use burn::{module::AutodiffModule, optim::GradientsParams, tensor::Tensor};
 use kasmina_blending::{GraftBackend, tap};
-use kasmina_leyline::SeedId;
+use kasmina_leyline::{SeedId, v1::SeedLifecycleStage::SeedStageFossilized};
 use kasmina_registry::Ownership;
 
 use crate::{
@@ -85,7 +85,8 @@ pub fn learning_pass<B: GraftBackend, H: AutodiffModule<B>>(
         let passed = cast.clock().monotonic();
         let violators: Vec<_> = found.violations.iter().map(|violation| &violation.seed).collect();
         let others = cast.participants().iter().filter(|other| {
-            !learners.iter().any(|learner| learner.seed == other.seed) && !violators.contains(&other.seed)
+            // A fossil's parameters are the host's.
+            other.stage != SeedStageFossilized && !learners.iter().any(|learner| learner.seed == other.seed) && !violators.contains(&other.seed)
         });
         let others: Vec<&Participant<'_, B>> = others.collect();
         let divided = match ledger {

@@ -55,32 +55,9 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Ok(GradientsParams::from_module(&mut self.gradients, module))
     }
 
-    /// Takes the module's gradients out of the ledger, whoever has taken some with the same ids, and drops them.
-    pub(crate) fn discard<M: AutodiffModule<B>>(&mut self, module: &M) {
-        drop(GradientsParams::from_module(&mut self.gradients, module));
-    }
-
-    /// Takes the gradients of `module` out of the ledger, unless it shares a parameter, by id or by tensor, with `protected`. The
-    /// gradients of `protected` stay in the ledger.
-    ///
-    /// # Errors
-    /// The shared parameters, by their ids in `protected`. The gradients of shared tensors are lost, so the pass cannot be used.
-    pub fn take_apart_from<M, P>(&mut self, module: &M, protected: &P) -> Result<GradientsParams, BTreeSet<ParamId>>
-    where
-        M: AutodiffModule<B>,
-        P: Module<B>,
-    {
-        let before = self.present(protected);
-        let by_id: BTreeSet<_> = self.present(module).intersection(&before).copied().collect();
-        if !by_id.is_empty() {
-            return Err(by_id);
-        }
-        let gradients = self.take(module)?;
-        let after = self.present(protected);
-        if after.len() < before.len() {
-            return Err(before.difference(&after).copied().collect());
-        }
-        Ok(gradients)
+    /// Takes the module's gradients out of the ledger, whoever has taken some with the same ids.
+    pub(crate) fn take_all<M: AutodiffModule<B>>(&mut self, module: &M) -> GradientsParams {
+        GradientsParams::from_module(&mut self.gradients, module)
     }
 }
 

@@ -128,6 +128,7 @@
 mod behind;
 mod cast;
 mod divide;
+mod gradients;
 mod grafts;
 mod host_pass;
 mod hunt;
@@ -150,6 +151,7 @@ mod violation;
 mod watch;
 
 pub use cast::{Cast, Participant};
+pub use gradients::{add_gradients, scale_gradients};
 pub use grafts::Grafts;
 pub use host_pass::{HostPass, HostPassCause, HostPassError, host_pass};
 pub use hunt::culprits;

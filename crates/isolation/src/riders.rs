@@ -53,7 +53,7 @@ pub(crate) struct HostGradients<'a> {
 }
 
 /// Lets every rider learn from the visits of its slot. The host's backward pass is over, so nothing here can change what it
-/// gave; a rider that shares a parameter with the host, a fossil or an earlier rider, by id or by tensor, gets no gradients.
+/// gave; a rider that shares a parameter with the host or an earlier rider, by id or by tensor, gets no gradients.
 pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     theirs: &HostGradients<'_>,
@@ -63,11 +63,11 @@ pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
     ownership: &dyn Ownership,
 ) -> Ridden {
     let mut ridden = Ridden::default();
-    let of = |part: Part| cast.participants().iter().filter(move |other| other.part(View::Host) == part);
-    let mut riders: Vec<_> = of(Part::StraightThrough).collect();
+    let rides = |other: &&Participant<'_, B>| other.part(View::Host) == Part::StraightThrough;
+    let mut riders: Vec<_> = cast.participants().iter().filter(rides).collect();
     riders.sort_by_key(|rider| rider.seed);
     // Whoever got gradients before, with the ids of its parameters.
-    let mut others: Vec<_> = of(Part::Committed).collect();
+    let mut others = Vec::new();
     for rider in riders {
         let started = cast.clock().monotonic();
         let (seed, slot) = (rider.seed.clone(), rider.slot.clone());

@@ -16,8 +16,6 @@ pub enum PassKind {
     Bare,
     /// The pass that trains the host: one for each batch.
     Host,
-    /// The host's pass over the same batch again, because a fossil spoilt the first one.
-    HostAgain,
     /// The pass in which all seeds learn that are blended in.
     Learning,
     /// A forward pass that only measures: [`measure`](crate::measure), [`prove_pause`](crate::prove_pause), and the search for the

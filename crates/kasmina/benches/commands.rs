@@ -122,13 +122,13 @@ fn counted(seeds: usize, directory: &Path) -> Bench {
     world.add(&Stack::<B>::kernel(width, hidden));
     let mut trainee = Trainee::new(Stack::<B>::init(width, 2, seeds));
     let forward = |host: &Stack<B>, grafts: &mut Grafts<B>| loss(host, width, grafts);
-    world.manager.attach_host(&trainee.host, forward).expect("a host alone");
-    world.register(&trainee.host);
+    world.manager.attach_host(&trainee.model, forward).expect("a host alone");
+    world.register(&trainee.model);
     let wires: Vec<_> = (1..=seeds).map(|at| world.wire(&format!("seed-{at}"), Act::Germinate)).collect();
     let answers = world.manager.submit_all(wires.iter().map(Vec::as_slice));
     assert!(answers.iter().all(Result::is_ok));
     for _ in 0..2 {
-        let report = world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, 1e-4, forward);
+        let report = world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, 1e-4, forward);
         report.expect("the loss is finite");
     }
     world
@@ -204,18 +204,18 @@ fn rollbacks(criterion: &mut Criterion) {
         settings.rollback.keep_in_memory = keep_in_memory;
         let mut trainee = Trainee::new(Stack::<B>::init(WIDTH, 4, 1));
         let world = world(AcceptAll::default(), settings, |builder| builder.store(store(directory.path())));
-        let mut world = grown(world, &trainee.host);
+        let mut world = grown(world, &trainee.model);
         let forward = |host: &Stack<B>, grafts: &mut Grafts<B>| loss(host, WIDTH, grafts);
-        let step = world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, 1e-4, forward);
+        let step = world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, 1e-4, forward);
         step.expect("the loss is finite");
-        world.manager.checkpoint(&trainee.host, &trainee.optimizer).expect("there is space");
+        world.manager.checkpoint(&trainee.model, &trainee.optimizer).expect("there is space");
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
                 let back = |_| {
                     let wire = world.sender.roll_back(0, world.clock.unix()).expect("short");
                     world.manager.submit(&wire).expect("there is a checkpoint");
                     time(|| {
-                        let (host, optimizer) = (&mut trainee.host, &mut trainee.optimizer);
+                        let (host, optimizer) = (&mut trainee.model, &mut trainee.optimizer);
                         world.manager.roll_back(host, optimizer).expect("it was ordered");
                     })
                 };

@@ -146,7 +146,7 @@ impl Pair {
     fn managed_step(&mut self) {
         let (x, trainee) = (&self.x, &mut self.managed);
         let forward = |host: &Transformer<B>, grafts: &mut Grafts<B>| loss(host, x, grafts);
-        let report = self.world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward);
+        let report = self.world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward);
         report.expect("the loss is finite");
     }
 }

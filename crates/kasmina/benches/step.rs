@@ -47,7 +47,7 @@ impl Bench {
     fn managed_step(&mut self, world: &mut World<SystemClock>) -> StepReport {
         let (x, trainee) = (&self.x, &mut self.trainee);
         let forward = |host: &Stack<B>, grafts: &mut Grafts<B>| loss(host, x, grafts);
-        let report = world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward);
+        let report = world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward);
         report.expect("the loss is finite")
     }
 
@@ -62,8 +62,8 @@ impl Bench {
         });
         world.add(&Stack::<B>::relu_kernel(WIDTH, 64));
         let x = &self.x;
-        world.manager.attach_host(&self.trainee.host, |host, grafts| loss(host, x, grafts)).expect("a host alone");
-        world.register(&self.trainee.host);
+        world.manager.attach_host(&self.trainee.model, |host, grafts| loss(host, x, grafts)).expect("a host alone");
+        world.register(&self.trainee.model);
         world.act("seed-1", Act::Germinate).expect("the kernel fits");
         if blending {
             for _ in 0..10 {

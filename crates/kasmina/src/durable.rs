@@ -19,8 +19,9 @@ use prost::Message;
 use crate::{
     error::CheckpointError,
     nonces::Nonces,
-    records::{DeltaRecord, EpochRecord, SnapshotRecord, Weights, WeightsBySeed, encode},
+    records::{DeltaRecord, EpochRecord, Network, SnapshotRecord, Weights, WeightsBySeed, encode},
     tensors::{Plant, Tensors},
+    trainer_state::Parts,
 };
 
 /// Packets that are read back from the journal at once. Our choice: a few MiB.
@@ -43,6 +44,8 @@ pub(crate) struct Durable {
     run: String,
     incarnation: u64,
     weights: WeightsBySeed,
+    /// The network that was saved last, but for those of epochs.
+    network: Option<Network>,
     /// How often weights of a seed were written since the newest snapshot.
     saves: usize,
     /// Moves and answers that are not in the journal yet, oldest first.
@@ -80,11 +83,21 @@ pub(crate) struct Batch<'a> {
     pub(crate) state: &'a State,
     /// Seeds whose weights must be in the store.
     pub(crate) weights: BTreeSet<SeedId>,
+    /// The network that must be in the store.
+    pub(crate) network: Option<Saved>,
     /// Critical packets that the batch causes.
     pub(crate) packets: Vec<Vec<u8>>,
     /// What the verifier must be told after a restart.
     pub(crate) retention: Retention,
     pub(crate) undelivered: BTreeSet<u64>,
+}
+
+/// A network on its way to the store.
+pub(crate) enum Saved {
+    /// Its parts.
+    Parts(Parts),
+    /// Of an epoch whose parts are there already.
+    Epoch(Network),
 }
 
 /// What became durable.
@@ -111,6 +124,7 @@ impl Durable {
             run,
             incarnation: 0,
             weights: BTreeMap::new(),
+            network: None,
             saves: 0,
             owed: Vec::new(),
             owed_moves: Vec::new(),
@@ -144,11 +158,13 @@ impl Durable {
         &mut self,
         incarnation: u64,
         weights: WeightsBySeed,
+        network: Option<Network>,
         undelivered: BTreeSet<u64>,
         newest_nonce: Option<UnixTime>,
     ) {
         self.nonces.written(newest_nonce, self.opened);
-        (self.incarnation, self.weights, self.undelivered) = (incarnation, weights, undelivered);
+        (self.incarnation, self.weights, self.network) = (incarnation, weights, network);
+        self.undelivered = undelivered;
         self.keeper.pin(self.undelivered.first().copied());
     }
 
@@ -215,7 +231,12 @@ impl Durable {
         let reset = self.nonces.unwritten_reset(batch.retention);
         // Before the nonces of this batch, which are newer.
         entries.extend(reset.map(|at| Entry::WatermarkReset { at }));
-        let mut weights = self.save(&batch.weights, tensors, step, now)?;
+        let mut weights = self.save(&batch.weights, tensors, now)?;
+        let network = match batch.network {
+            Some(Saved::Parts(parts)) => Some(Network { step, parts: self.put(parts, now)? }),
+            Some(Saved::Epoch(network)) => Some(network),
+            None => None,
+        };
         let record = |seed: &SeedId| batch.delta.seeds.get(seed).or_else(|| batch.state.seeds.get(seed));
         let detached = self.weights.keys().filter(|seed| !has_graft(record(seed)));
         weights.extend(detached.map(|seed| (seed.clone(), None)));
@@ -225,8 +246,9 @@ impl Durable {
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
         let incarnation = self.incarnation;
-        let record = DeltaRecord { incarnation, at: now, delta, weights, watermark, undelivered };
-        let blobs = record.weights.values().flatten().flat_map(Weights::blobs).collect();
+        let record = DeltaRecord { incarnation, at: now, delta, weights, network, watermark, undelivered };
+        let blobs = record.weights.values().flatten().flat_map(Weights::blobs);
+        let blobs = blobs.chain(record.network.iter().flat_map(Network::blobs)).collect();
 
         let newest_nonce = batch.entries.iter().chain(&self.owed).filter_map(|entry| match entry {
             Entry::NonceSeen { issued_at, .. } => Some(*issued_at),
@@ -271,6 +293,7 @@ impl Durable {
                 None => drop(self.weights.remove(&seed)),
             }
         }
+        self.network = record.network.or_else(|| self.network.take());
         self.run_written = record.delta.run;
         self.owed.clear();
         let packets: Vec<u64> = places.clone().skip((places.end - places.start) as usize - packets).collect();
@@ -284,7 +307,6 @@ impl Durable {
         &mut self,
         seeds: &BTreeSet<SeedId>,
         tensors: &Tensors<B>,
-        step: u64,
         now: Monotonic,
     ) -> Result<BTreeMap<SeedId, Option<Weights>>, CheckpointError> {
         let unsaved: Vec<_> = seeds.iter().filter_map(|seed| Some((seed, tensors.unsaved(seed)?))).collect();
@@ -292,14 +314,21 @@ impl Durable {
         for (seed, plant) in unsaved {
             let (kernel, optimizer) = plant.to_bytes()?;
             bytes.extend([kernel, optimizer]);
-            manifests.push((seed, plant.manifest()));
+            manifests.push((seed, plant.manifest(), plant.artifact()));
         }
         let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
         let digests = if slices.is_empty() { Vec::new() } else { self.keeper.put_all(&slices, now)? };
-        let named = manifests.into_iter().zip(digests.chunks_exact(2)).map(|((seed, manifest), digests)| {
-            (seed.clone(), Some(Weights { manifest, kernel: digests[0], optimizer: digests[1], step }))
+        let named = manifests.into_iter().zip(digests.chunks_exact(2)).map(|((seed, manifest, artifact), digests)| {
+            (seed.clone(), Some(Weights { manifest, kernel: digests[0], optimizer: digests[1], artifact }))
         });
         Ok(named.collect())
+    }
+
+    /// Puts a trainer's parts into the store.
+    fn put(&mut self, parts: Parts, now: Monotonic) -> Result<BTreeMap<String, Digest>, CheckpointError> {
+        let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
+        let digests = self.keeper.put_all(&bytes, now)?;
+        Ok(parts.into_keys().zip(digests).collect())
     }
 
     /// Whether the journal has what belongs to no seed as it was before.
@@ -319,10 +348,12 @@ impl Durable {
             at: now,
             state: state.clone(),
             weights: self.weights_in(state),
+            network: self.network.clone(),
             watermark,
             undelivered: self.undelivered.iter().copied().collect(),
         };
-        let blobs = record.weights.values().flat_map(Weights::blobs).collect();
+        let blobs = record.weights.values().flat_map(Weights::blobs);
+        let blobs = blobs.chain(record.network.iter().flat_map(Network::blobs)).collect();
         Ok(Entry::Snapshot { bytes: encode(&record)?, blobs })
     }
 
@@ -355,20 +386,17 @@ impl Durable {
     pub(crate) fn store_epoch<B: GraftBackend>(
         &mut self,
         state: &State,
-        parts: BTreeMap<String, Vec<u8>>,
+        parts: Parts,
         tensors: &mut Tensors<B>,
         keep: usize,
         now: Monotonic,
     ) -> Result<(), CheckpointError> {
         self.keeper.ready(now)?;
         let changed: BTreeSet<SeedId> = tensors.changed().cloned().collect();
-        let saved = self.save(&changed, tensors, state.run.step, now)?;
+        let saved = self.save(&changed, tensors, now)?;
         let mut weights = self.weights_in(state);
         weights.extend(saved.into_iter().filter_map(|(seed, weights)| Some((seed, weights?))));
-        let bytes: Vec<&[u8]> = parts.values().map(Vec::as_slice).collect();
-        let digests = self.keeper.put_all(&bytes, now)?;
-        let record =
-            EpochRecord { at: now, state: state.clone(), weights, parts: parts.into_keys().zip(digests).collect() };
+        let record = EpochRecord { at: now, state: state.clone(), weights, parts: self.put(parts, now)? };
         let named = record.weights.values().flat_map(Weights::blobs);
         let blobs: Vec<Digest> = named.chain(record.parts.values().copied()).collect();
         let (epoch, step) = (state.run.epoch, state.run.step);
@@ -382,6 +410,11 @@ impl Durable {
         self.failing = appended.is_err();
         appended.inspect_err(|_| self.keeper.abandon())?;
         Ok(())
+    }
+
+    /// The network that was saved last, but for those of epochs.
+    pub(crate) const fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The epochs that the store has checkpoints of, oldest first.

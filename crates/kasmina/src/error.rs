@@ -2,9 +2,10 @@
 
 use kasmina_commands::{ReadError, Unreadable};
 use kasmina_engine as engine;
+use kasmina_grown::GrownError;
 use kasmina_isolation::{Fault, HostPassCause};
 use kasmina_kernel_load::{LoadError, blueprints::Unfit, weights::WeightsError};
-use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SlotId};
+use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId};
 use kasmina_lifecycle::Transition;
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::StoreError;
@@ -42,6 +43,30 @@ impl CommandError {
     }
 }
 
+/// Why seeds do not grow on a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The run goes on from a store, and nobody has said which model it goes on with.
+    #[error("the model has not been restored: call `restore_model`, or `model_restored` if the trainer has restored it")]
+    NotRestored,
+    /// It was restored from an older or a newer checkpoint than the seeds, or its fossils were changed by hand.
+    #[error("the model has other fossils than the run: {missing:?} are missing, {unknown:?} are not known")]
+    #[allow(missing_docs, reason = "the names say it")]
+    Fossils { missing: Vec<SeedId>, unknown: Vec<SeedId> },
+}
+
+impl ModelError {
+    /// The machine-readable reason, stable across releases.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotRestored => "model_not_restored",
+            Self::Fossils { .. } => "fossils_differ",
+        }
+    }
+}
+
 /// Why an authentic command, an order, or a call of the trainer was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -63,6 +88,9 @@ pub enum Refusal {
     /// A parameter of the host belongs to somebody else.
     #[error(transparent)]
     Host(#[from] RegistryError),
+    /// Seeds do not grow on this model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// It could not be made durable, so nothing has happened. If `fsync` failed, the state on disk is unknown: all further commands are
     /// refused until restart, and recovery may find that this one was applied after all.
     #[error("not carried out, because it could not be made durable: {0}")]
@@ -81,6 +109,7 @@ impl Refusal {
             Self::Decided(refusal) => refusal.reason(),
             Self::Kernel { cause, .. } => cause.reason(),
             Self::Host(error) => error.reason(),
+            Self::Model(error) => error.reason(),
             Self::NotDurable(_) => "not_durable",
             Self::Checkpoint(error) => error.reason(),
         }
@@ -96,6 +125,7 @@ impl Refusal {
             | Self::Decided(_)
             | Self::Kernel { .. }
             | Self::Host(_)
+            | Self::Model(_)
             | Self::NotDurable(_)
             | Self::Checkpoint(_) => None,
         };
@@ -162,6 +192,12 @@ pub enum CheckpointError {
     /// A parameter of a stored kernel belongs to somebody else.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The network cannot be put together.
+    #[error(transparent)]
+    Grown(#[from] GrownError),
+    /// It is not of this model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     #[error(
         "the record has version {got}, and this build reads version {reads}: finish the run with the release that wrote it, or start \
          in an empty directory"
@@ -191,6 +227,8 @@ impl CheckpointError {
             Self::Weights(WeightsError::Malformed { .. }) => "checkpoint_malformed",
             Self::Weights(error) => error.reason(),
             Self::Registry(error) => error.reason(),
+            Self::Grown(error) => error.reason(),
+            Self::Model(error) => error.reason(),
             Self::WrongVersion { .. } => "checkpoint_version",
             Self::WrongRun { .. } => "wrong_training_run",
             Self::NotEmpty { .. } => "store_not_empty",
@@ -243,12 +281,19 @@ pub enum StepError {
     NonFiniteLoss { loss: f32, step: u64 },
     #[error("the loss has the shape {got:?}, expected [1]")]
     LossShape { got: Vec<usize> },
-    /// A fossil, which is part of the host, could not do its part.
+    /// A fossil, which is part of the model, could not do its part on this batch. Leave the batch out, order TERMINATE of the fossil, or go
+    /// back to an epoch.
     #[error("the fossil {} at {} failed: {}", .0.seed, .0.slot, .0.detail)]
     Fossil(Box<Fault>),
     /// [`roll_back`](crate::SeedManager::roll_back) comes before the next batch.
     #[error("a rollback to epoch {epoch} has been ordered and must be done first")]
     RollbackPending { epoch: u64 },
+    /// Seeds do not grow on this model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// [`Step::finish`](crate::Step::finish) comes after a run.
+    #[error("the step has no run that counts")]
+    NothingRun,
     /// A parameter of the host belongs to somebody else.
     #[error("the host cannot be trained: {0}")]
     Host(#[from] RegistryError),
@@ -276,6 +321,8 @@ impl StepError {
             Self::LossShape { .. } => "loss_shape",
             Self::Fossil(fault) => fault.reason,
             Self::RollbackPending { .. } => "rollback_pending",
+            Self::Model(error) => error.reason(),
+            Self::NothingRun => "nothing_run",
             Self::Host(error) => error.reason(),
             Self::Update(refusal) => refusal.reason(),
         }

@@ -130,6 +130,13 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
             let culled = culled.as_ref().map_or("none", SeedId::as_str);
             to.event(None, Event::new(names::HUNT_END).with("culled", culled));
         }
+        engine::Event::EvidenceReset { seed, seed_step, model, join_withdrawn } => {
+            let event = Event::new(names::EVIDENCE_RESET)
+                .with("seed_step", seed_step)
+                .with("model_step", model)
+                .with("join_withdrawn", join_withdrawn);
+            to.event(Some(seed), event);
+        }
         // Metrics of a step are written once, at its end.
         engine::Event::SeedStepped(_) => {}
         // The shell knows how long it took.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kasmina_commands::BreakerName;
-use kasmina_engine::{Seed, State, seed::Turn};
+use kasmina_engine::{Seed, State};
 use kasmina_gates::StabilityPolicy;
 use kasmina_memory::{CacheStats, Counts};
 use kasmina_security::LedgerGauges;
@@ -76,9 +76,9 @@ fn health(state: &State, budgets: &StabilityPolicy) -> Health {
     slow.map_or(Health::Healthy, |(seed, what)| Health::Degraded(format!("{what} of {seed}")))
 }
 
-/// The latency of a seed that is over its budget. That of a fossil is not measured any more.
+/// The latency of a seed that is over its budget.
 fn over_budget(seed: &Seed, budgets: &StabilityPolicy) -> Option<&'static str> {
-    let vitals = &seed.stage.graft().filter(|_| seed.stage.turn() != Turn::IsHost)?.vitals;
+    let vitals = &seed.stage.graft()?.vitals;
     [
         (vitals.blend_latency.median(), budgets.max_blend_ms, "blend_latency"),
         (vitals.verify_latency.median(), budgets.max_isolation_ms, "isolation_latency"),

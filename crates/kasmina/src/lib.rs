@@ -119,20 +119,23 @@ pub use kasmina_security as security;
 pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
-pub use error::{BuildError, CheckpointError, CommandError, KernelError, PlantError, Refusal, StepError};
+pub use error::{
+    BuildError, CheckpointError, CommandError, KernelError, ModelError, PlantError, Refusal, StepError,
+};
 pub use kasmina_blending::GraftBackend;
 pub use kasmina_commands::{CommandSender, read_secret};
 pub use kasmina_engine::{input::SeedStep, state::Validation};
+pub use kasmina_grown::Grown;
 pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
 pub use kernel_optimizer::SeedOptimizer;
-pub use manager::{Receipt, RestoredHost, RolledBack, SeedManager};
+pub use manager::{Probed, Receipt, RestoredModel, RolledBack, SeedManager, Step};
 pub use ports::{CommandPort, TrainPort};
 pub use report::{Recovered, StepReport, StepTiming};
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
     RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
-pub use trainer_state::{HostState, TrainerState};
+pub use trainer_state::{ModelState, Parts, TrainerState, model_from_parts, model_to_parts};
 
 /// The README's example is compiled and run with the documentation's.
 #[cfg(doctest)]

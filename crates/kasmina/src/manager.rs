@@ -3,7 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
-mod grown;
+mod model;
 mod passes;
 mod plant;
 mod recover;
@@ -21,6 +21,7 @@ use burn::{
 use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_commands::BreakerName;
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
+use kasmina_grown::{Grown, HostModule, PendingJoins};
 use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
@@ -44,14 +45,17 @@ use crate::{
     tensors::Tensors,
 };
 
-pub use epochs::{RestoredHost, RolledBack};
+pub use epochs::RolledBack;
+pub use model::RestoredModel;
+pub use passes::Probed;
+pub use step::Step;
 pub use submit::Receipt;
 
-/// Grows a host network by seeds, on orders, without ever letting a seed touch the host.
+/// Grows a network by seeds, on orders, without ever letting a seed touch it.
 ///
 /// Made by [`SeedManager::builder`]. Between batches it takes commands ([`submit`](Self::submit)) and orders of the process that
-/// owns it ([`order`](Self::order)); a batch is [`train_batch`](Self::train_batch). It owns every seed's kernel and optimizer, and
-/// never the host.
+/// owns it ([`order`](Self::order)); a batch is [`train_batch`](Self::train_batch), or a [`Step`] in parts. It owns the kernel and
+/// optimizer of every seed. The model is the trainer's: a [`Grown`], the host with all that has become part of it.
 pub struct SeedManager<B: GraftBackend> {
     settings: Settings,
     reading: ReadSettings,
@@ -76,6 +80,12 @@ pub struct SeedManager<B: GraftBackend> {
     flush_failed: bool,
     /// Steps that were refused since the last one that was taken.
     refused_steps: u64,
+    /// Which run of a step this is, from 0.
+    run: u64,
+    /// Whether the store has a network that the trainer has not restored.
+    unrestored: bool,
+    /// Lets the model know what is about to join it.
+    pending: PendingJoins,
 }
 
 /// What the builder has collected.
@@ -113,6 +123,9 @@ impl<B: GraftBackend> SeedManager<B> {
             rate_scale: 1.0,
             flush_failed: false,
             refused_steps: 0,
+            run: 0,
+            unrestored: false,
+            pending: PendingJoins::default(),
         }
     }
 
@@ -127,27 +140,31 @@ impl<B: GraftBackend> SeedManager<B> {
         self.durably(Input::Register(seed, slot))
     }
 
-    /// Looks at the host: creates its lazy parameters, remembers which they are, and learns its slots by running `forward` once
-    /// without effect on it. [`train_batch`](Self::train_batch) does the same on its first batch; call this if seeds shall
-    /// germinate before it.
+    /// Looks at the model: creates its lazy parameters, remembers which they are, and learns its slots by running `forward` once
+    /// without effect on it. If there is a store, and the run begins, it writes the first checkpoint of the whole network.
+    /// [`train_batch`](Self::train_batch) does the same on its first batch; call this if seeds shall germinate before it.
     ///
     /// # Errors
-    /// [`Refusal::Host`] if a parameter of the host belongs to a seed.
-    pub fn attach_host<H: AutodiffModule<B>, R>(
+    /// [`Refusal::Host`] if a parameter of the model belongs to a seed; [`Refusal::Model`] if seeds do not grow on this model;
+    /// [`Refusal::NotDurable`].
+    pub fn attach_host<H: HostModule<B>, R>(
         &mut self,
-        host: &H,
+        model: &Grown<B, H>,
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), Refusal> {
-        self.begin_rng(host);
-        let attached = self.tensors.attach_host(host, forward);
+        self.check_model(model)?;
+        self.begin_rng(model);
+        let attached = self.tensors.attach_host(model, |model, grafts| forward(&model.host, grafts));
         self.reporter.emit(
             None,
             match &attached {
-                Ok(()) => events::registered(parameter_ids(host).len() as u64),
+                Ok(()) => events::registered(parameter_ids(model).len() as u64),
                 Err(error) => events::not_registered(error),
             },
         );
         attached?;
+        self.follow(model);
+        self.save_first_network(model)?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
         self.fetch_awaited()
@@ -205,7 +222,8 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// The states of all seeds, as Leyline's state packets carry them, by id. `learning_rate` is that of the seed's last optimizer
-    /// step; `metrics` are `alpha`, `loss` and `parameter_tensors`, if they are known.
+    /// step; `metrics` are `alpha`, `loss` and `parameter_tensors`, if they are known. Of a fossil, which learns with the model, only
+    /// `alpha` is.
     #[must_use]
     pub fn export_seed_states(&self) -> Vec<SeedState> {
         let state = self.engine.state();
@@ -215,14 +233,14 @@ impl<B: GraftBackend> SeedManager<B> {
     fn export(&self, seed: &kasmina_engine::Seed, epoch: u64) -> SeedState {
         let stage = seed.stage.leyline().into();
         let mut state = SeedState { seed_id: seed.id.to_string(), stage, ..SeedState::default() };
-        if let Some((graft, alpha)) = seed.stage.graft().zip(seed.stage.alpha()) {
+        state.metrics.extend(seed.stage.alpha().map(|alpha| ("alpha".to_owned(), alpha.get())));
+        if let Some(graft) = seed.stage.graft() {
             let vitals = &graft.vitals;
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
             state.learning_rate = vitals.learning_rate as f32;
             state.age_epochs = u32::try_from(epoch.saturating_sub(graft.epoch)).unwrap_or(u32::MAX);
             let descriptor = self.tensors.descriptor(&graft.blueprint).ok().flatten();
             state.risk_score = descriptor.map_or(0.0, |descriptor| descriptor.risk);
-            state.metrics.insert("alpha".to_owned(), alpha.get());
             state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
             state.metrics.insert("parameter_tensors".to_owned(), graft.parameters as f32);
         }
@@ -289,32 +307,26 @@ impl<B: GraftBackend> SeedManager<B> {
         self.engine.state().next_deadline()
     }
 
-    /// The pass that trains the host: fossils as structure, a tap at every slot. Riders learn inside of
-    /// [`host_pass`](kasmina_isolation::host_pass).
+    /// The pass that trains the model: a tap at every slot. Riders learn inside of [`host_pass`](kasmina_isolation::host_pass).
     #[must_use]
-    pub fn host_view(&self) -> Grafts<B> {
-        self.cast().host()
+    pub fn host_view<H: HostModule<B>>(&self, model: &Grown<B, H>) -> Grafts<B> {
+        self.cast(model).host()
     }
 
     /// The live view in training mode, with `seed` in it whatever its stage. Nothing in it has a gradient. Goes with
-    /// [`frozen_twin`](kasmina_isolation::frozen_twin) of the host.
+    /// [`frozen_twin`](kasmina_isolation::frozen_twin) of the model's host.
     #[must_use]
-    pub fn seed_view(&self, seed: &SeedId) -> Grafts<B> {
-        let alpha = self.cast().participant(seed).map(|participant| participant.alpha);
-        self.cast().measured(&[Override { seed, alpha }])
+    pub fn seed_view<H: HostModule<B>>(&self, model: &Grown<B, H>, seed: &SeedId) -> Grafts<B> {
+        let cast = self.cast(model);
+        let alpha = cast.participant(seed).map(|participant| participant.alpha);
+        cast.measured(&[Override { seed, alpha }])
     }
 
-    /// The network as inference and validation see it: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs. Goes with
-    /// `host.valid()`.
+    /// The network as it will be if all goes well: fossils, PROBATIONARY seeds at alpha 1, BLENDING seeds at theirs. Goes with
+    /// `model.host.valid()`. The network without the seeds under trial is `model.valid()`, whose [`forward`](Grown::forward) needs no manager.
     #[must_use]
-    pub fn live_view(&self) -> Grafts<B::InnerBackend> {
-        self.cast().live()
-    }
-
-    /// The network without the seeds under trial: the host and its fossils. Goes with `host.valid()`.
-    #[must_use]
-    pub fn committed_view(&self) -> Grafts<B::InnerBackend> {
-        self.cast().committed()
+    pub fn live_view<H: HostModule<B>>(&self, model: &Grown<B, H>) -> Grafts<B::InnerBackend> {
+        self.cast(model).live()
     }
 
     #[cfg(feature = "doubles")]
@@ -327,13 +339,13 @@ impl<B: GraftBackend> SeedManager<B> {
         &mut self.tensors
     }
 
-    fn cast(&self) -> Cast<'_, B> {
-        self.tensors.cast(self.engine.state(), &self.clock)
+    fn cast<'a, H: HostModule<B>>(&'a self, model: &'a Grown<B, H>) -> Cast<'a, B> {
+        self.tensors.cast(model.fossils(), self.engine.state(), &self.clock)
     }
 
-    /// The random numbers of the step that comes next.
+    /// The random numbers of the step that comes next, in this run of it.
     fn rng(&self) -> StepRng<'_, B> {
-        StepRng::new(self.tensors.device(), self.rng_seed(), self.step())
+        StepRng::new(self.tensors.device(), self.rng_seed_of_run(), self.step())
     }
 
     /// The random numbers after a step that was refused: others each time, or a trainer that draws its batches would draw the one
@@ -343,6 +355,12 @@ impl<B: GraftBackend> SeedManager<B> {
         StepRng::new(self.tensors.device(), self.rng_seed().map(|seed| seed.wrapping_add(apart)), self.step())
     }
 
+    /// Each run of a step draws other numbers: its batches are different ones.
+    fn rng_seed_of_run(&self) -> Option<u64> {
+        let apart = self.run.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        self.rng_seed().map(|seed| seed.wrapping_add(apart))
+    }
+
     /// What the random numbers of all steps are derived from; `None` if they are left alone.
     fn rng_seed(&self) -> Option<u64> {
         let training = &self.settings.training;
@@ -350,12 +368,12 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// Draws what the random numbers of all steps are derived from, if no setting says it.
-    fn begin_rng<H: AutodiffModule<B>>(&mut self, host: &H) {
+    fn begin_rng<M: AutodiffModule<B>>(&mut self, model: &M) {
         if self.rng_seed().is_some() || !self.settings.training.reseed {
             return;
         }
         // Burn draws parameters when they are first looked at, and plain Burn would have drawn them by now.
-        let _ = parameter_ids(host);
+        let _ = parameter_ids(model);
         let drawn = Tensor::<B, 1>::random([3], Distribution::Uniform(0.0, 1.0), self.tensors.device()).into_data();
         let words = drawn.iter::<f32>().map(|share| u64::from((share * 16_777_216.0) as u32));
         let seed = words.fold(0, |seed, word| (seed << 24) ^ word);

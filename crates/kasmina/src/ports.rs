@@ -1,8 +1,9 @@
 //! The manager as its neighbours see it, so that they can swap in a double.
 
-use burn::{module::AutodiffModule, optim::Optimizer, tensor::Tensor};
+use burn::{optim::Optimizer, tensor::Tensor};
 use kasmina_blending::GraftBackend;
 use kasmina_commands::Order;
+use kasmina_grown::{Grown, HostModule};
 use kasmina_isolation::Grafts;
 use kasmina_leyline::v1::SeedState;
 use kasmina_lifecycle::Transition;
@@ -31,15 +32,15 @@ pub trait CommandPort {
     fn seed_states(&self) -> Vec<SeedState>;
 }
 
-/// What a trainer needs: to train a host with whatever is grafted on it.
-pub trait TrainPort<B: GraftBackend, H: AutodiffModule<B>> {
-    /// Trains the host on a batch, and with it every seed that learns.
+/// What a trainer needs: to train a model with whatever is grafted on it.
+pub trait TrainPort<B: GraftBackend, H: HostModule<B>> {
+    /// Trains the model on a batch, and with it every seed that learns.
     ///
     /// # Errors
     /// As [`SeedManager::train_batch`].
-    fn train_batch<O: Optimizer<H, B>>(
+    fn train_batch<O: Optimizer<Grown<B, H>, B>>(
         &mut self,
-        host: &mut H,
+        model: &mut Grown<B, H>,
         optimizer: &mut O,
         learning_rate: f64,
         forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
@@ -66,15 +67,15 @@ impl<B: GraftBackend> CommandPort for SeedManager<B> {
     }
 }
 
-impl<B: GraftBackend, H: AutodiffModule<B>> TrainPort<B, H> for SeedManager<B> {
-    fn train_batch<O: Optimizer<H, B>>(
+impl<B: GraftBackend, H: HostModule<B>> TrainPort<B, H> for SeedManager<B> {
+    fn train_batch<O: Optimizer<Grown<B, H>, B>>(
         &mut self,
-        host: &mut H,
+        model: &mut Grown<B, H>,
         optimizer: &mut O,
         learning_rate: f64,
         forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
     ) -> Result<StepReport, StepError> {
-        Self::train_batch(self, host, optimizer, learning_rate, forward)
+        Self::train_batch(self, model, optimizer, learning_rate, forward)
     }
 
     fn end_epoch(&mut self) {

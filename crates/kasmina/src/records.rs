@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kasmina_engine::{Delta, State};
+use kasmina_kernel_load::Digest as ArtifactDigest;
 use kasmina_leyline::{Monotonic, SeedId, UnixTime};
 use kasmina_rollback::Digest;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::error::CheckpointError;
 
 /// The version of these records. A record says its own in its first byte.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Where the weights of one seed are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub(crate) struct Weights {
     pub(crate) kernel: Digest,
     /// The optimizer's state.
     pub(crate) optimizer: Digest,
-    /// The step after which they were these.
-    pub(crate) step: u64,
+    /// The checksum of the artifact that the kernel was built from, if it is known.
+    pub(crate) artifact: Option<ArtifactDigest>,
 }
 
 impl Weights {
@@ -31,8 +32,28 @@ impl Weights {
     }
 }
 
+impl EpochRecord {
+    pub(crate) fn into_network(self) -> Network {
+        Network { step: self.state.run.step, parts: self.parts }
+    }
+}
+
+impl Network {
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.parts.values().copied()
+    }
+}
+
 /// The names of all weights.
 pub(crate) type WeightsBySeed = BTreeMap<SeedId, Weights>;
+
+/// Where a whole network is: the host and its fossils as they were after a step, and what else the trainer gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Network {
+    pub(crate) step: u64,
+    /// The trainer's parts, by name.
+    pub(crate) parts: BTreeMap<String, Digest>,
+}
 
 /// A change, as one batch of the journal holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +65,8 @@ pub(crate) struct DeltaRecord {
     pub(crate) delta: Delta,
     /// Weights that were saved, or that went with their seed.
     pub(crate) weights: BTreeMap<SeedId, Option<Weights>>,
+    /// The network, if it was saved: when the run began, a fossil joined or left, or the run went back.
+    pub(crate) network: Option<Network>,
     /// The ledger's watermark.
     pub(crate) watermark: Option<UnixTime>,
     /// Critical packets in the journal that no sink had taken, if others than before.
@@ -60,6 +83,7 @@ pub(crate) struct SnapshotRecord {
     pub(crate) at: Monotonic,
     pub(crate) state: State,
     pub(crate) weights: WeightsBySeed,
+    pub(crate) network: Option<Network>,
     pub(crate) watermark: Option<UnixTime>,
     pub(crate) undelivered: Vec<u64>,
 }

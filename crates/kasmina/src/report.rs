@@ -13,10 +13,13 @@ use kasmina_rollback::StoreError;
 pub struct StepReport {
     /// The number of the step, from 1.
     pub step: u64,
-    /// The host's own loss on the batch.
+    /// The model's own loss on the batch; the mean over the runs.
     pub loss: f32,
     /// The seeds that took part.
     pub seeds: Vec<SeedStep>,
+    /// The seeds whose kernels became part of the model in the step. A trainer with checkpoints of its own takes one now: an older one is
+    /// of a model without them.
+    pub joined: Vec<SeedId>,
     /// The moves that became durable in the step.
     pub transitions: Vec<Transition>,
     /// Gradients found where they must not be. The updates that they came with were discarded.

@@ -3,18 +3,22 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use burn::{module::AutodiffModule, optim::GradientsParams};
-use kasmina_blending::{BlendConfig, GraftBackend};
+use kasmina_blending::{Alpha, BlendConfig, GraftBackend};
 use kasmina_engine::{
     Effect, Seed, State,
     input::{KernelFacts, KernelFailure, KernelOrigin, Ownership as OwnershipFacts, Rehearsal, Remains},
     seed::{Contract, Turn},
 };
+use kasmina_grown::{Fossil, FossilSpec, GrownError, Provenance};
 use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, rehearse};
 use kasmina_kernel_load::{
-    Artifact, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
+    Artifact, Digest as ArtifactDigest, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
 };
-use kasmina_leyline::{BlueprintId, Monotonic, SeedId, SlotId, v1::BlueprintDescriptor};
+use kasmina_leyline::{
+    BlueprintId, Monotonic, SeedId, SlotId,
+    v1::{BlueprintDescriptor, SeedLifecycleStage::SeedStageFossilized},
+};
 use kasmina_memory::{CacheStats, Evicted};
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
@@ -48,6 +52,8 @@ pub(crate) struct Plant<B: GraftBackend> {
     kernel: KernelModule<B>,
     optimizer: Box<dyn KernelOptimizer<B>>,
     origin: KernelOrigin,
+    /// The checksum of the artifact that it was built from; unknown for one out of a store that an older release wrote.
+    artifact: Option<ArtifactDigest>,
     /// Whether it has learned since its weights were last saved.
     changed: bool,
 }
@@ -161,6 +167,7 @@ impl<B: GraftBackend> Tensors<B> {
             optimizer: self.optimizer.init(),
             // The type of `artifact` says so.
             origin: KernelOrigin::Verified,
+            artifact: Some(artifact.digests().checksum),
             changed: true,
         };
         let ids = parameter_ids(&plant.kernel);
@@ -232,18 +239,24 @@ impl<B: GraftBackend> Tensors<B> {
         Remains { kernels: kernels as u64, ..Remains::default() }
     }
 
-    /// Everybody who takes part in passes.
-    pub(crate) fn cast<'a>(&'a self, state: &'a State, clock: &Arc<dyn Clock>) -> Cast<'a, B> {
-        cast(&self.planted, state, clock)
+    /// Everybody who takes part in passes, the fossils of the model first.
+    pub(crate) fn cast<'a>(
+        &'a self,
+        fossils: &'a [Fossil<B>],
+        state: &'a State,
+        clock: &Arc<dyn Clock>,
+    ) -> Cast<'a, B> {
+        cast(fossils, &self.planted, state, clock)
     }
 
     /// The same, with what else a pass needs.
     pub(crate) fn for_pass<'a>(
         &'a mut self,
+        fossils: &'a [Fossil<B>],
         state: &'a State,
         clock: &Arc<dyn Clock>,
     ) -> (Cast<'a, B>, &'a mut Registry, &'a B::Device) {
-        (cast(&self.planted, state, clock), &mut self.registry, &self.device)
+        (cast(fossils, &self.planted, state, clock), &mut self.registry, &self.device)
     }
 
     /// One optimizer step on a seed's kernel.
@@ -253,9 +266,13 @@ impl<B: GraftBackend> Tensors<B> {
         plant.changed = true;
     }
 
-    /// A grafted kernel, and what it was built from.
-    pub(crate) fn grafted(&self, seed: &SeedId) -> Option<(&Manifest, &KernelModule<B>)> {
-        self.planted.get(seed).map(|plant| (&*plant.manifest, &plant.kernel))
+    /// A grafted kernel with what it was built from, as the model would have it.
+    pub(crate) fn fossil(&self, seed: &Seed, provenance: Provenance) -> Option<Result<Fossil<B>, GrownError>> {
+        let plant = self.planted.get(&seed.id)?;
+        let (id, slot, blend) = (seed.id.clone(), seed.slot.clone(), seed.stage.blend()?.clone());
+        let provenance = Provenance { artifact: plant.artifact, ..provenance };
+        let spec = FossilSpec { seed: id, slot, blend, manifest: (*plant.manifest).clone(), provenance };
+        Some(Fossil::new(spec, plant.kernel.clone()))
     }
 
     pub(crate) fn kernel_ref(&self, seed: &SeedId) -> Option<&KernelModule<B>> {
@@ -274,7 +291,7 @@ impl<B: GraftBackend> Tensors<B> {
                 }
                 None
             }
-            Effect::Detach { seed } => {
+            Effect::Detach { seed } | Effect::HandOver { seed } => {
                 self.planted.remove(seed);
                 self.staged.remove(seed);
                 self.registry.release_seed(seed);
@@ -352,15 +369,19 @@ impl<B: GraftBackend> Tensors<B> {
 
 impl<B: GraftBackend> Clone for Plant<B> {
     fn clone(&self) -> Self {
-        let Self { manifest, kernel, optimizer, origin, changed } = self;
+        let Self { manifest, kernel, optimizer, origin, artifact, changed } = self;
         let (manifest, kernel, optimizer) = (Arc::clone(manifest), kernel.clone(), optimizer.boxed());
-        Self { manifest, kernel, optimizer, origin: *origin, changed: *changed }
+        Self { manifest, kernel, optimizer, origin: *origin, artifact: *artifact, changed: *changed }
     }
 }
 
 impl<B: GraftBackend> Plant<B> {
     pub(crate) fn manifest(&self) -> String {
         self.manifest.canonical()
+    }
+
+    pub(crate) const fn artifact(&self) -> Option<ArtifactDigest> {
+        self.artifact
     }
 
     /// The bytes of kernel and optimizer.
@@ -384,14 +405,29 @@ impl<B: GraftBackend> Plant<B> {
         let optimizer = settings.training.optimizer.init().with_state(optimizer, device)?;
         // The store's digests stand for the artifact that they were built from.
         let origin = KernelOrigin::Verified;
-        Ok(Self { manifest: Arc::new(manifest), kernel, optimizer, origin, changed: false })
+        let (manifest, artifact) = (Arc::new(manifest), weights.artifact);
+        Ok(Self { manifest, kernel, optimizer, origin, artifact, changed: false })
     }
 }
 
-fn cast<'a, B: GraftBackend>(planted: &'a Planted<B>, state: &'a State, clock: &Arc<dyn Clock>) -> Cast<'a, B> {
-    let fossils = state.run.fossils.iter().filter_map(|id| state.seeds.get(id));
-    let others = state.seeds.values().filter(|seed| !state.run.fossils.contains(&seed.id));
-    Cast::new(fossils.chain(others).filter_map(|seed| participant(planted, seed)), Arc::clone(clock))
+fn cast<'a, B: GraftBackend>(
+    fossils: &'a [Fossil<B>],
+    planted: &'a Planted<B>,
+    state: &'a State,
+    clock: &Arc<dyn Clock>,
+) -> Cast<'a, B> {
+    let fossils = fossils.iter().map(|fossil| Participant {
+        seed: fossil.seed(),
+        slot: fossil.slot(),
+        stage: SeedStageFossilized,
+        kernel: fossil.kernel(),
+        blend: fossil.blend(),
+        alpha: Alpha::ONE,
+        paused: false,
+        learns: false,
+    });
+    let live = state.seeds.values().filter_map(|seed| participant(planted, seed));
+    Cast::new(fossils.chain(live), Arc::clone(clock))
 }
 
 fn participant<'a, B: GraftBackend>(planted: &'a Planted<B>, seed: &'a Seed) -> Option<Participant<'a, B>> {

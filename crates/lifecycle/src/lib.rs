@@ -3,7 +3,8 @@
 //! [`TABLE`] lists every move and the gate that guards it. [`Lifecycle::advance`] makes a move without a gate. A guarded
 //! move is one of the [move types](GuardedMove), and the only way to make it is to let a [`Gatekeeper`] judge *this* seed
 //! for *this* move: [`Approach::judge`] asks for the finding, records the verdict and moves the seed in one call that
-//! borrows the seed exclusively. A verdict on another seed, of another gate or from an earlier time cannot be used.
+//! borrows the seed exclusively. A verdict on another seed or of another gate cannot be used. A move that takes effect later
+//! than its verdict is granted first ([`Approach::grant`]) and made with the [`Grant`], once.
 //!
 //! A gate has three answers ([`Outcome`]). It passes; it refuses, because the evidence speaks against the seed; or it postpones,
 //! because too little is known or what is wrong is not the seed's fault. A refusal and a postponement leave the seed where it is.
@@ -62,7 +63,7 @@ mod table;
 mod verdict;
 
 pub use gatekeeper::{Gatekeeper, Subject};
-pub use machine::{Approach, IllegalTransition, Lifecycle, Transition};
+pub use machine::{Approach, Grant, IllegalTransition, Lifecycle, Transition};
 pub use moves::{Evaluate, Fossilize, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining};
 pub use table::{Move, TABLE};
 pub use verdict::{Finding, Outcome, Verdict};

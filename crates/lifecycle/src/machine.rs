@@ -76,6 +76,15 @@ pub enum IllegalTransition {
         #[serde(with = "stored::number")]
         gate: SeedLifecycleGate,
     },
+    /// The gate has let another seed pass.
+    #[strum(serialize = "grant_of_another_seed")]
+    #[error("{seed_id} cannot use what was granted to {granted}")]
+    OtherSeed {
+        #[serde(with = "stored::seed_id")]
+        seed_id: SeedId,
+        #[serde(with = "stored::seed_id")]
+        granted: SeedId,
+    },
     /// The embargo has not run out.
     #[strum(serialize = "embargoed")]
     #[error("{seed_id} is embargoed for another {:?}", .until.since(*.now))]
@@ -184,6 +193,23 @@ impl Lifecycle {
         Err(IllegalTransition::NotInTable { seed_id: self.seed_id.clone(), from: self.stage, to: M::TO })
     }
 
+    /// Makes a move that its gate has [granted](Approach::grant).
+    ///
+    /// # Errors
+    /// [`IllegalTransition::OtherSeed`] if it was granted to another seed; [`IllegalTransition::NotInTable`] if the seed is not in the
+    /// stage that `M` leaves. It stays where it is.
+    pub fn complete<M: GuardedMove>(
+        &mut self,
+        grant: Grant<M>,
+        now: Monotonic,
+    ) -> Result<Transition, IllegalTransition> {
+        if grant.seed_id != self.seed_id {
+            return Err(IllegalTransition::OtherSeed { seed_id: self.seed_id.clone(), granted: grant.seed_id });
+        }
+        let _ = self.approach::<M>()?;
+        Ok(self.enter(M::TO, Some(M::GATE), now))
+    }
+
     fn enter(&mut self, to: SeedLifecycleStage, gate: Option<SeedLifecycleGate>, at: Monotonic) -> Transition {
         let from = self.stage;
         self.stage = to;
@@ -213,5 +239,35 @@ impl<M: GuardedMove> Approach<'_, M> {
     ) -> Result<(Transition, Verdict), Verdict> {
         let verdict = keeper.judge(&self.seed.subject(), evidence).into_verdict(&self.seed.seed_id, M::GATE);
         if verdict.passed() { Ok((self.seed.enter(M::TO, Some(M::GATE), now), verdict)) } else { Err(verdict) }
+    }
+
+    /// Lets `keeper` judge. If it passes, the move can be made later: [`Lifecycle::complete`]. The seed stays where it is.
+    ///
+    /// # Errors
+    /// The verdict that refuses or postpones.
+    pub fn grant<G: Gatekeeper<M> + ?Sized>(
+        self,
+        keeper: &G,
+        evidence: &G::Evidence,
+    ) -> Result<(Grant<M>, Verdict), Verdict> {
+        let verdict = keeper.judge(&self.seed.subject(), evidence).into_verdict(&self.seed.seed_id, M::GATE);
+        if verdict.passed() { Ok((Grant::resumed(self.seed.seed_id.clone()), verdict)) } else { Err(verdict) }
+    }
+}
+
+/// What a gate gives a seed that it lets pass, for a move that takes effect later. It is used up by the move.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Grant<M: GuardedMove> {
+    seed_id: SeedId,
+    guarded_move: PhantomData<M>,
+}
+
+impl<M: GuardedMove> Grant<M> {
+    /// Restores what was granted to the seed.
+    ///
+    /// This bypasses the gate. Use it only for what a journal holds.
+    pub const fn resumed(seed_id: SeedId) -> Self {
+        Self { seed_id, guarded_move: PhantomData }
     }
 }

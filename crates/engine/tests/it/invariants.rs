@@ -13,7 +13,7 @@ use crate::world::{World, assert_same};
 /// Checks every invariant of a world in which `decision` has just been committed on top of `before`.
 pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decision) {
     moves_are_in_the_table(world, decision);
-    guarded_moves_have_their_verdict(decision);
+    guarded_moves_have_their_verdict(before, decision);
     events_tell_every_move(world, input);
     refusals_change_only_what_they_say(before, input, decision);
     kernels_are_where_the_effects_put_them(world);
@@ -36,14 +36,16 @@ fn moves_are_in_the_table(world: &mut World, decision: &Decision) {
     }
 }
 
-/// A guarded move follows a verdict of its own gate for its own seed, that passed.
-fn guarded_moves_have_their_verdict(decision: &Decision) {
+/// A guarded move follows a verdict of its own gate for its own seed, that passed. That of FOSSILIZE came before.
+fn guarded_moves_have_their_verdict(before: &State, decision: &Decision) {
     let mut last = None;
     for event in &decision.events {
         match event {
             Event::Judged(verdict) => last = Some(verdict),
             Event::Moved(moved) => {
-                if let Some(gate) = moved.gate {
+                if moved.to == SeedStageFossilized {
+                    assert!(before.seeds[&moved.seed_id].stage.joining().is_some());
+                } else if let Some(gate) = moved.gate {
                     let verdict = last.take().expect("a guarded move without a verdict");
                     assert!(
                         verdict.passed() && verdict.gate == gate && verdict.seed_id == moved.seed_id,
@@ -67,7 +69,8 @@ fn guarded_moves_have_their_verdict(decision: &Decision) {
             | Event::Interacted { .. }
             | Event::HuntBegan { .. }
             | Event::HuntEnded { .. }
-            | Event::SeedRolledBack { .. } => {}
+            | Event::SeedRolledBack { .. }
+            | Event::EvidenceReset { .. } => {}
         }
     }
 }
@@ -120,7 +123,7 @@ fn slots_hold_one_live_seed(world: &World) {
     }
 }
 
-/// A fossil moves nowhere, and the list of fossils has exactly the fossilized seeds.
+/// A fossil moves nowhere until it is terminated, and the list of fossils has exactly the fossilized seeds.
 fn fossils_stay(world: &World, before: &State, input: &Input) {
     let state = world.engine.state();
     let fossils: BTreeSet<_> = state.run.fossils.iter().collect();
@@ -128,7 +131,10 @@ fn fossils_stay(world: &World, before: &State, input: &Input) {
     let fossilized = state.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageFossilized);
     assert_eq!(fossilized.map(|seed| &seed.id).collect::<BTreeSet<_>>(), fossils);
     if !matches!(input, Input::RolledBack(..)) {
-        assert!(state.run.fossils.starts_with(&before.run.fossils));
+        let gone: BTreeSet<_> = before.terminated_fossils().map(|seed| &seed.id).collect();
+        let settles = matches!(input, Input::ModelSettled { .. });
+        let stayed: Vec<_> = before.run.fossils.iter().filter(|id| !settles || !gone.contains(id)).cloned().collect();
+        assert!(state.run.fossils.starts_with(&stayed));
         let ended = before.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageTerminated);
         ended.for_each(|seed| assert_same(&state.seeds.get(&seed.id), &Some(seed), "TERMINATED is final"));
     }

@@ -45,9 +45,9 @@ fn seed_in_the_blend_is_ramped_down_and_then_culled() {
             assert!(decisions.iter().all(|decision| decision.effects.is_empty()));
         }
         // In the step in which alpha would be 0, the seed is gone before the passes that come next.
-        let host_pass = world.plain_step().remove(0);
-        assert_eq!(host_pass.effects, [Effect::Detach { seed: a.clone() }]);
-        assert!(host_pass.events.contains(&Event::Culled { seed: a.clone(), why: "blended_out" }));
+        let advanced = world.plain_step().remove(1);
+        assert_eq!(advanced.effects, [Effect::Detach { seed: a.clone() }]);
+        assert!(advanced.events.contains(&Event::Culled { seed: a.clone(), why: "blended_out" }));
         assert_eq!((world.stage(&a), alpha(&world, &a)), (SeedStageEmbargoed, None));
     }
 }
@@ -186,7 +186,7 @@ fn leaving_seed_is_judged_by_violations_and_not_by_loss() {
         control.plain_step();
     }
     assert!(control.engine.state().run.hunt.is_some());
-    let _ = world.act(Input::HostPass(Default::default()));
+    let _ = world.act(Input::AlphaAdvanced);
     let learners = [a.clone()].into();
     let _ = world.act(Input::LearningPass(LearningFacts { loss: Some(4.0), learners, ..LearningFacts::default() }));
     world.cull(&a, 100);

@@ -128,8 +128,8 @@ fn pause_is_to_be_proven_until_it_was() {
     world.grow(&a, SeedStageBlending);
     let wanted = |world: &World| measured(world.engine.state(), 1, 2).contains(&Measurement::PauseProof(seed("a")));
     assert!(!wanted(&world), "alpha is below 1");
-    let _ = world.act(kasmina_engine::Input::HostPass(Default::default()));
-    let _ = world.act(kasmina_engine::Input::HostPass(Default::default()));
+    let _ = world.act(kasmina_engine::Input::AlphaAdvanced);
+    let _ = world.act(kasmina_engine::Input::AlphaAdvanced);
     assert!(wanted(&world));
     let _ = world.act(kasmina_engine::Input::PauseProof(a, true));
     assert!(!wanted(&world));

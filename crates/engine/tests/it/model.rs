@@ -29,6 +29,8 @@ pub enum Happening {
     GoBack,
     GiveUpRollback,
     Restart,
+    /// The trainer has its model as it was so many steps ago.
+    Restored(u64),
 }
 
 fn seeds() -> impl Strategy<Value = SeedId> {
@@ -142,6 +144,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::GoBack),
         1 => Just(Happening::GiveUpRollback),
         1 => Just(Happening::Restart),
+        1 => (0..4_u64).prop_map(Happening::Restored),
     ]
 }
 
@@ -192,6 +195,10 @@ impl World {
             }
             Happening::GiveUpRollback => drop(self.act(Input::RollbackAbandoned)),
             Happening::Restart => self.restart(),
+            Happening::Restored(ago) => {
+                let step = self.engine.state().run.step.saturating_sub(ago);
+                drop(self.act(Input::ModelRestored(step)));
+            }
         }
     }
 }
@@ -223,7 +230,10 @@ fn random_histories_reach_every_kind_of_event() {
     assert!(missing.is_empty(), "{missing:?} of {seen:#?}");
 }
 
-const RARE: [&str; 30] = [
+const RARE: [&str; 33] = [
+    "EvidenceReset",
+    "join withdrawn",
+    "fossil terminated",
     "Leaving",
     "culled blended_out",
     "Idle",

@@ -7,7 +7,7 @@ use std::{
 
 use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_engine::{
-    Decision, Effect, Engine, EngineSettings, Event, Facts, Input, Measurement, State, Want,
+    Decision, Effect, Engine, EngineSettings, Event, Facts, Input, Measurement, Seed, State, Want,
     commands::Order,
     input::{
         Fault, HostPassFacts, Idle, KernelFacts, KernelFailure, KernelOrigin, Learned, LearningFacts, Ownership,
@@ -135,6 +135,8 @@ fn what(event: &Event) -> String {
         Event::HuntEnded { culled } => {
             format!("hunt ended {}", if culled.is_some() { "with a cull" } else { "without" })
         }
+        Event::EvidenceReset { join_withdrawn: true, .. } => "join withdrawn".to_owned(),
+        Event::Moved(moved) if moved.from == SeedLifecycleStage::SeedStageFossilized => "fossil terminated".to_owned(),
         Event::Breaker(name, event) => format!("{name} {:?}", event.to),
         other => format!("{other:?}").chars().take_while(|letter| letter.is_alphabetic()).collect(),
     }
@@ -247,7 +249,18 @@ impl World {
         };
         self.plain_step();
         drop(self.order(order));
+        self.settle();
         true
+    }
+
+    /// Hands the model what has been answered: kernels that join it, and kernels that leave it.
+    pub fn settle(&mut self) {
+        let ids = |seeds: Vec<&Seed>| seeds.into_iter().map(|seed| seed.id.clone()).collect::<Vec<_>>();
+        let state = self.engine.state();
+        let (joined, removed) = (ids(state.joining().collect()), ids(state.terminated_fossils().collect()));
+        if !(joined.is_empty() && removed.is_empty()) {
+            assert_eq!(self.act(Input::ModelSettled { joined, removed }).answer, Ok(()));
+        }
     }
 
     pub fn kernel_arrives(&mut self, id: &SeedId) -> Decision {
@@ -280,8 +293,11 @@ impl World {
             |seed: &SeedId| Violation { seed: seed.clone(), pass: "host", shared: 1, cosine: None, dot_product: None };
         let faults = trouble.faulty.iter().map(fault).collect();
         let violations = trouble.violating.iter().map(violation).collect();
-        let mut decisions =
-            vec![self.act(Input::HostPass(HostPassFacts { faults, violations, idle: trouble.idle.clone() }))];
+        self.settle();
+        let mut decisions = vec![
+            self.act(Input::HostPass(HostPassFacts { faults, violations, idle: trouble.idle.clone() })),
+            self.act(Input::AlphaAdvanced),
+        ];
 
         let whose = |world: &Self, turn| {
             let seeds = world.engine.state().seeds.values().filter(|seed| seed.stage.turn() == turn);
@@ -396,6 +412,7 @@ impl World {
                     self.fetching.remove(seed);
                     self.attached.remove(seed);
                 }
+                Effect::HandOver { seed } => assert!(self.attached.remove(seed), "{seed} has no kernel to hand over"),
                 Effect::SaveWeights { seed } => assert!(self.attached.contains(seed), "{seed} has no weights"),
                 Effect::RestoreSeed { seed, epoch } => {
                     assert!(self.attached.contains(seed) && self.checkpoints.contains_key(epoch));

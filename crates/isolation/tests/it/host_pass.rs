@@ -6,10 +6,11 @@ use burn::{
     tensor::Tensor,
 };
 use kasmina_isolation::{Grafts, HostPass, HostPassCause, Pass, PassKind, host_pass};
+use kasmina_kernel_load::weights::module_to_bytes;
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 use kasmina_registry::{Owner, Ownership, OwnsNothing, Registry, UpdateRefusal, doubles::pair, parameter_ids};
 
-use crate::world::{B, Host, How, Seed, cast, kernel, registry, rng, seed, share, spoilt};
+use crate::world::{B, Host, How, Seed, Whole, cast, kernel, registry, rng, seed, share, spoilt};
 
 fn forward(host: &Host<B>, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
     host.loss(grafts)
@@ -31,18 +32,31 @@ fn control(host: &Host<B>) -> Vec<u8> {
 }
 
 #[test]
-fn host_steps_as_in_plain_burn_and_riders_and_fossils_learn() {
+fn host_steps_as_in_plain_burn_and_riders_learn() {
     let host = Host::init();
     let rider = [Seed::new("rider", "mid", SeedStageTraining, kernel(1, 4))];
     let found = pass(&host, &rider, &mut registry(&rider));
     assert_eq!((found.kernels.len(), found.kernels[0].1.len()), (1, 2));
     assert!(found.violations.is_empty() && found.trace.faults.is_empty());
     assert_eq!(stepped(&host, found.gradients), control(&host));
+}
 
+#[test]
+fn fossil_in_the_host_learns_with_it_as_any_module_does() {
     let fossil = [Seed::new("fossil", "mid", SeedStageFossilized, kernel(1, 4))];
-    let found = pass(&host, &fossil, &mut registry(&fossil));
-    assert_eq!(found.kernels.len(), 1);
-    assert_ne!(stepped(&host, found.gradients), control(&host), "a fossil is part of the host");
+    let whole = Whole::of(Host::init(), &fossil);
+    let forward = |whole: &Whole<B, Host<B>>, grafts: &mut Grafts<B>| whole.host.loss(grafts);
+    let found = host_pass(&whole, &forward, &cast(&fossil), &mut registry(&fossil), &rng()).unwrap();
+    assert!(found.kernels.is_empty() && found.violations.is_empty());
+    let plain = || {
+        let Seed { id, slot, blend, .. } = fossil[0].clone();
+        let mut grafts = Grafts::structure([(id, slot, whole.fossils[0].clone(), blend)]);
+        GradientsParams::from_grads(whole.host.loss(&mut grafts).backward(), &whole)
+    };
+    let step = |gradients| SgdConfig::new().init().step(0.1, whole.clone(), gradients);
+    let bytes = |whole: Whole<B, Host<B>>| module_to_bytes(&whole.valid()).unwrap();
+    assert_ne!(bytes(whole.clone()), bytes(step(plain())));
+    assert_eq!(bytes(step(found.gradients)), bytes(step(plain())));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use kasmina_kernel_load::{Activation, KernelModule, LayerSpec, SlotContract};
 use kasmina_leyline::v1::SeedLifecycleStage::{self, *};
 
 use self::plan::{Plan, Pool, Promise, SLOTS};
-use crate::world::{B, Seed, built, cast, registry, spoilt};
+use crate::world::{B, Seed, Whole, built, cast, registry, spoilt};
 
 /// How many hosts are tried; `KASMINA_RANDOM_HOSTS` sets another number.
 fn hosts() -> u64 {
@@ -127,13 +127,14 @@ impl Host {
     /// The bytes of the host and its fossils after every step that was taken.
     fn managed(&self, mut seeds: Vec<Seed>) -> Vec<Vec<u8>> {
         let device = Default::default();
-        let mut pool = Pool::from_inner(self.pool.valid());
+        let mut pool = Whole::of(Pool::from_inner(self.pool.valid()), &seeds);
         let (mut registry, mut optimizer) = (registry(&seeds), optimizer(self.training));
         let mut optimizers: BTreeMap<_, _> =
             seeds.iter().map(|seed| (seed.id.clone(), AdamWConfig::new().init::<B, KernelModule<B>>())).collect();
         let mut all = Vec::new();
         for step in 0..STEPS {
-            let forward = |pool: &Pool<B>, grafts: &mut Grafts<B>| self.plan.loss(pool, grafts, step);
+            let forward =
+                |pool: &Whole<B, Pool<B>>, grafts: &mut Grafts<B>| self.plan.loss(&pool.host, grafts, step);
             let rng = self.rng(&device, step);
             let cast = cast(&seeds);
             let found = match host_pass(&pool, &forward, &cast, &mut registry, &rng) {
@@ -173,12 +174,13 @@ impl Host {
                 let seed = seeds.iter_mut().find(|seed| seed.id == id).unwrap();
                 seed.kernel = optimizers.get_mut(&id).unwrap().step(1e-2, seed.kernel.clone(), gradients);
             }
+            let fossils = seeds.iter_mut().filter(|seed| seed.stage == SeedStageFossilized);
+            fossils.zip(&pool.fossils).for_each(|(seed, kernel)| seed.kernel = kernel.clone());
             // Life goes on: each live seed is in another stage now and then.
             for seed in seeds.iter_mut().filter(|_| step % 2 == 1) {
                 seed.stage = next(seed.stage);
             }
-            let fossils = seeds.iter().filter(|seed| seed.stage == SeedStageFossilized);
-            all.push(fossils.fold(bytes(&pool), |all, fossil| [all, bytes(&fossil.kernel)].concat()));
+            all.push(bytes(&pool));
         }
         all
     }
@@ -217,7 +219,9 @@ const fn next(stage: SeedLifecycleStage) -> SeedLifecycleStage {
 }
 
 /// AdamW or SGD with momentum, with clipping or without, on a schedule.
-fn optimizer(training: usize) -> Box<dyn FnMut(Pool<B>, GradientsParams, usize) -> Pool<B>> {
+fn optimizer<M: AutodiffModule<B> + 'static>(
+    training: usize,
+) -> Box<dyn FnMut(M, GradientsParams, usize) -> M> {
     let clipping = match training % 2 {
         0 => None,
         _ => Some(GradientClippingConfig::Norm(0.01)),

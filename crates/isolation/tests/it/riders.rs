@@ -6,11 +6,11 @@ use burn::{
     optim::GradientsParams,
     tensor::{Tensor, TensorData},
 };
-use kasmina_isolation::{Grafts, HostPass, Idle, Pass, PassKind, host_pass};
+use kasmina_isolation::{Grafts, HostPass, Idle, Pass, host_pass};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 
-use crate::world::{B, Host, How, Seed, batch, cast, kernel, ramp, registry, rng, seed, share, weight};
+use crate::world::{B, Host, How, Seed, Whole, batch, cast, kernel, registry, rng, seed, share, weight};
 
 fn pass(host: &Host<B>, seeds: &[Seed], forward: &impl Fn(&Host<B>, &mut Grafts<B>) -> Tensor<B, 1>) -> HostPass<B> {
     host_pass(host, forward, &cast(seeds), &mut registry(seeds), &rng()).unwrap()
@@ -118,45 +118,22 @@ fn rider_with_a_parameter_id_of_the_host_is_a_violation_whatever_its_shape() {
 fn later_of_two_riders_that_share_is_named_and_a_rider_that_shares_with_a_fossil() {
     for how in [How::ById, How::ByTensor] {
         for other in [SeedStageTraining, SeedStageFossilized] {
-            let host = Host::init();
             let mut seeds = [
                 Seed::new("owner", "mid", other, kernel(1, 4)),
                 Seed::new("thief", "late", SeedStageTraining, kernel(2, 4)),
             ];
             let mut registry = registry(&seeds);
             seeds[1].kernel = share(seeds[1].kernel.clone(), &weight(&seeds[0].kernel), how);
-            let forward = |host: &Host<B>, grafts: &mut Grafts<B>| host.loss(grafts);
+            let host = Whole::of(Host::init(), &seeds);
+            let forward = |whole: &Whole<B, Host<B>>, grafts: &mut Grafts<B>| whole.host.loss(grafts);
             let found = host_pass(&host, &forward, &cast(&seeds), &mut registry, &rng()).unwrap();
             let named: Vec<_> = found.violations.iter().map(|violation| violation.seed.as_str()).collect();
+            // A fossil's gradients are the host's.
+            let learns = if other == SeedStageTraining { vec!["owner"] } else { Vec::new() };
             let learn: Vec<_> = found.kernels.iter().map(|(id, _)| id.as_str()).collect();
-            assert_eq!((named, learn), (vec!["thief"], vec!["owner"]), "{how:?} {other:?}");
+            assert_eq!((named, learn), (vec!["thief"], learns), "{how:?} {other:?}");
         }
     }
-}
-
-#[test]
-fn fossil_that_shares_with_the_host_is_left_out_and_riders_still_learn() {
-    let host = Host::init();
-    let mut seeds = [
-        Seed::new("fossil", "mid", SeedStageFossilized, kernel(1, 4)),
-        Seed::new("rider", "late", SeedStageTraining, kernel(2, 4)),
-    ];
-    let mut registry = registry(&seeds);
-    // A square weight of the host, which this forward uses in the place of its head.
-    let square = burn::nn::LinearConfig::new(4, 4).init::<B>(&Default::default());
-    let host = Host { stem: square, head: host.head };
-    seeds[0].kernel = share(seeds[0].kernel.clone(), &host.stem.weight, How::ByTensor);
-    let passes = std::cell::RefCell::new(Vec::new());
-    let forward = |host: &Host<B>, grafts: &mut Grafts<B>| {
-        passes.borrow_mut().push(grafts.pass());
-        let h = grafts.at("mid", host.stem.forward(ramp::<B, 2>([6, 4], 3)).tanh());
-        host.head.forward(grafts.at("late", h.sin())).square().mean()
-    };
-    let found = host_pass(&host, &forward, &cast(&seeds), &mut registry, &rng()).unwrap();
-    assert_eq!(*passes.borrow(), [PassKind::Host, PassKind::HostAgain, PassKind::HostAgain]);
-    assert_eq!((found.violations.len(), &found.violations[0].seed), (1, &seed("fossil")));
-    let [(rider, gradients)] = &found.kernels[..] else { panic!("{:?}", found.kernels) };
-    assert_eq!((rider.as_str(), gradients.len()), ("rider", 2));
 }
 
 /// Gives the weight another id.

@@ -28,7 +28,6 @@ fn fossils_come_first_and_views_hold_the_right_seeds() {
     let seeds = seeds();
     let cast = cast(&seeds);
     assert_eq!(names(&cast.host()), "{[(fossil-2), (fossil-1), (training)]}");
-    assert_eq!(names(&cast.host_without(&[seed("training")])), "{[(fossil-2), (fossil-1)]}");
     assert_eq!(names(&cast.live()), "{[(fossil-2), (fossil-1), (blending), (probationary)]}");
     assert_eq!(names(&cast.committed()), "{[(fossil-2), (fossil-1)]}");
     assert_eq!(names(&cast.learning()), names(&cast.live()));

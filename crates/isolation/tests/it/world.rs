@@ -149,9 +149,25 @@ pub(crate) fn cast(seeds: &[Seed]) -> Cast<'_, B> {
     Cast::new(seeds.iter().map(participant), Arc::new(ManualClock::default()))
 }
 
+/// A host with the kernels of its fossils.
+#[derive(Module, Debug)]
+pub(crate) struct Whole<B: Backend, H: Module<B>> {
+    pub(crate) host: H,
+    pub(crate) fossils: Vec<KernelModule<B>>,
+}
+
+impl<H: Module<B>> Whole<B, H> {
+    /// The kernels of those that are fossils become part of the host.
+    pub(crate) fn of(host: H, seeds: &[Seed]) -> Self {
+        let fossils = seeds.iter().filter(|seed| seed.stage == SeedLifecycleStage::SeedStageFossilized);
+        Self { host, fossils: fossils.map(|seed| seed.kernel.clone()).collect() }
+    }
+}
+
+/// Who owns what before the first pass. The kernels of fossils are the host's.
 pub(crate) fn registry(seeds: &[Seed]) -> Registry {
     let mut registry = Registry::default();
-    for seed in seeds {
+    for seed in seeds.iter().filter(|seed| seed.stage != SeedLifecycleStage::SeedStageFossilized) {
         registry.register_seed(&seed.id, parameter_ids(&seed.kernel)).unwrap();
     }
     registry

@@ -2,6 +2,7 @@
 
 use burn::optim::{AdamW, adaptor::OptimizerAdaptor};
 use kasmina_commands::{BreakerName, CommandSender, Order};
+use kasmina_grown::Grown;
 use kasmina_isolation::Grafts;
 use kasmina_leyline::{
     CommandId, UnixTime,
@@ -66,7 +67,7 @@ pub fn command_port<P: CommandPort>(build: impl FnOnce() -> (P, CommandSender, U
 /// If the port does not do what the trait promises.
 pub fn train_port<P: TrainPort<B, Mlp<B>>>(build: impl FnOnce() -> P) {
     let mut port = build();
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = Grown::new(determined(Mlp::<B>::init()));
     let mut control = twin(&host);
     let (mut its_optimizer, mut control_optimizer) = (optimizer(), optimizer());
     assert_eq!(port.rollback_commanded(), None, "nobody has ordered a rollback");
@@ -89,8 +90,8 @@ pub fn train_port<P: TrainPort<B, Mlp<B>>>(build: impl FnOnce() -> P) {
 
 fn refuses_bad_losses<P: TrainPort<B, Mlp<B>>>(
     port: &mut P,
-    host: &mut Mlp<B>,
-    optimizer: &mut OptimizerAdaptor<AdamW, Mlp<B>, B>,
+    host: &mut Grown<B, Mlp<B>>,
+    optimizer: &mut OptimizerAdaptor<AdamW, Grown<B, Mlp<B>>, B>,
     step: u64,
 ) {
     let before = bytes(host);

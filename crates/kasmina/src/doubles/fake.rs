@@ -6,12 +6,12 @@ use std::{
 };
 
 use burn::{
-    module::AutodiffModule,
     optim::{GradientsParams, Optimizer},
     tensor::{ElementConversion, Tensor},
 };
 use kasmina_blending::{BlendConfig, GraftBackend};
 use kasmina_commands::{Order, ReadSettings};
+use kasmina_grown::{Grown, HostModule};
 use kasmina_isolation::{Grafts, Statistics};
 use kasmina_leyline::{CommandId, Monotonic, SeedId, TrainingRunId, v1::SeedState};
 use kasmina_lifecycle::Transition;
@@ -24,7 +24,7 @@ use crate::{
     report::StepReport,
 };
 
-/// Trains the host alone, in plain Burn, and answers orders as its [`FakeHandle`] says.
+/// Trains the model alone, in plain Burn, and answers orders as its [`FakeHandle`] says.
 ///
 /// It takes signed commands without a look at their signatures, each once. What nobody has scripted is carried out without
 /// effect, unless it is about a seed that it does not have.
@@ -156,10 +156,10 @@ impl CommandPort for FakeManager {
     }
 }
 
-impl<B: GraftBackend, H: AutodiffModule<B>> TrainPort<B, H> for FakeManager {
-    fn train_batch<O: Optimizer<H, B>>(
+impl<B: GraftBackend, H: HostModule<B>> TrainPort<B, H> for FakeManager {
+    fn train_batch<O: Optimizer<Grown<B, H>, B>>(
         &mut self,
-        host: &mut H,
+        model: &mut Grown<B, H>,
         optimizer: &mut O,
         learning_rate: f64,
         forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
@@ -172,19 +172,19 @@ impl<B: GraftBackend, H: AutodiffModule<B>> TrainPort<B, H> for FakeManager {
             return Err(error);
         }
         // Running statistics move in the pass itself: a step that is not taken must not leave them moved.
-        let statistics = Statistics::of(host);
-        let loss = forward(host, &mut Grafts::none());
+        let statistics = Statistics::of(model);
+        let loss = forward(&model.host, &mut model.grafts());
         if loss.dims() != [1] {
-            statistics.restore(host);
+            statistics.restore(model);
             return Err(StepError::LossShape { got: loss.dims().into() });
         }
         let value: f32 = loss.clone().into_scalar().elem();
         if !value.is_finite() {
-            statistics.restore(host);
+            statistics.restore(model);
             return Err(StepError::NonFiniteLoss { loss: value, step });
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), host);
-        *host = optimizer.step(learning_rate, host.clone(), gradients);
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        *model = optimizer.step(learning_rate, model.clone(), gradients);
         self.state().steps = step;
         Ok(StepReport { step, loss: value, ..StepReport::default() })
     }

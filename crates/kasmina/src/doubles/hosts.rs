@@ -2,7 +2,7 @@
 
 use burn::{
     backend::{Autodiff, Flex},
-    module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param},
+    module::{AutodiffModule, Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param},
     nn::{
         BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
@@ -11,6 +11,7 @@ use burn::{
     tensor::{Tensor, TensorData, activation::relu, backend::Backend},
 };
 use kasmina_blending::BlendBackend;
+use kasmina_grown::Grown;
 use kasmina_isolation::{Grafts, independent_copy};
 use kasmina_kernel_load::{KernelModule, LayerSpec, Manifest, SlotContract};
 
@@ -33,6 +34,17 @@ pub trait Host<B: BlendBackend>: Module<B> {
     /// Its seeds.
     fn seats(&self) -> Vec<Seat> {
         seats(&[("seed-1", "mid", "mlp"), ("seed-2", "late", "late"), ("seed-3", "mid", "mlp")])
+    }
+}
+
+/// A model is run as its host: its fossils are in the grafts.
+impl<B: BlendBackend, H: Host<B> + ModuleDisplay> Host<B> for Grown<B, H> {
+    fn forward(&self, x: Tensor<B, 2>, grafts: &mut Grafts<B>) -> Tensor<B, 2> {
+        self.host.forward(x, grafts)
+    }
+
+    fn seats(&self) -> Vec<Seat> {
+        self.host.seats()
     }
 }
 
@@ -202,6 +214,12 @@ pub fn determined<M: Module<B>>(module: M) -> M {
         }
     }
     module.map(&mut Determined(7))
+}
+
+/// A model of this host, with weights that are the same in every run. Nothing has grown into it.
+#[must_use]
+pub fn model_of<H: Module<B> + ModuleDisplay>(host: H) -> Grown<B, H> {
+    Grown::new(determined(host))
 }
 
 /// Batches that differ from step to step and are the same in every run.

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use burn::{
-    module::AutodiffModule,
     optim::{AdamW, Optimizer, adaptor::OptimizerAdaptor},
 };
 use kasmina_commands::CommandSender;
+use kasmina_grown::{Grown, HostModule};
 use kasmina_kernel_load::{LayerSpec, Manifest, SlotContract, doubles::MemoryLibrary};
 use kasmina_leyline::{
     BlueprintId, SeedId, TrainingRunId, UnixTime,
@@ -50,21 +50,21 @@ pub struct World<C: Clock + Clone + 'static = ManualClock> {
     kernels: BTreeMap<SeedId, BlueprintId>,
 }
 
-/// A host with its optimizer, and how far it has been trained.
-pub struct Trainee<H: Host<B> + AutodiffModule<B>> {
-    /// The host.
-    pub host: H,
+/// A model with its optimizer, and how far it has been trained.
+pub struct Trainee<H: Host<B> + HostModule<B>> {
+    /// The model.
+    pub model: Grown<B, H>,
     /// Its optimizer.
-    pub optimizer: OptimizerAdaptor<AdamW, H, B>,
+    pub optimizer: OptimizerAdaptor<AdamW, Grown<B, H>, B>,
     /// The step that was taken last.
     pub step: u64,
 }
 
-impl<H: Host<B> + AutodiffModule<B>> Trainee<H> {
+impl<H: Host<B> + HostModule<B>> Trainee<H> {
     /// Before its first step.
     #[must_use]
     pub fn new(host: H) -> Self {
-        Self { host, optimizer: optimizer(), step: 0 }
+        Self { model: Grown::new(host), optimizer: optimizer(), step: 0 }
     }
 }
 
@@ -184,13 +184,13 @@ impl<C: Clock + Clone + 'static> World<C> {
         stock::publish(&self.library, manifest);
     }
 
-    /// Shows the manager a host, and registers the host's seeds.
+    /// Shows the manager a model, and registers its host's seeds.
     ///
     /// # Panics
     /// If the manager refuses.
-    pub fn attach<M: Host<B> + AutodiffModule<B>>(&mut self, host: &M) {
-        self.manager.attach_host(host, |host, grafts| loss(host, 0, grafts)).expect("a host alone");
-        self.register(host);
+    pub fn attach<H: Host<B> + HostModule<B>>(&mut self, model: &Grown<B, H>) {
+        self.manager.attach_host(model, |host, grafts| loss(host, 0, grafts)).expect("a host alone");
+        self.register(&model.host);
     }
 
     /// Registers the host's seeds.
@@ -204,17 +204,17 @@ impl<C: Clock + Clone + 'static> World<C> {
         }
     }
 
-    /// Trains a host on the batch of a step.
+    /// Trains a model on the batch of a step.
     ///
     /// # Panics
     /// If the step is not taken.
-    pub fn step<M: Host<B> + AutodiffModule<B>>(
+    pub fn step<H: Host<B> + HostModule<B>>(
         &mut self,
-        host: &mut M,
-        optimizer: &mut impl Optimizer<M, B>,
+        model: &mut Grown<B, H>,
+        optimizer: &mut impl Optimizer<Grown<B, H>, B>,
         step: u64,
     ) -> StepReport {
-        let report = self.manager.train_batch(host, optimizer, RATE, |host, grafts| loss(host, step, grafts));
+        let report = self.manager.train_batch(model, optimizer, RATE, |host, grafts| loss(host, step, grafts));
         report.expect("the loss is finite")
     }
 
@@ -222,7 +222,7 @@ impl<C: Clock + Clone + 'static> World<C> {
     ///
     /// # Panics
     /// If a command is not carried out, or a step not taken.
-    pub fn live<H: Host<B> + AutodiffModule<B>, S: Into<Cue> + Clone>(
+    pub fn live<H: Host<B> + HostModule<B>, S: Into<Cue> + Clone>(
         &mut self,
         trainee: &mut Trainee<H>,
         until: u64,
@@ -235,7 +235,7 @@ impl<C: Clock + Clone + 'static> World<C> {
     ///
     /// # Panics
     /// As [`live`](Self::live).
-    pub fn live_and<H: Host<B> + AutodiffModule<B>, S: Into<Cue> + Clone>(
+    pub fn live_and<H: Host<B> + HostModule<B>, S: Into<Cue> + Clone>(
         &mut self,
         trainee: &mut Trainee<H>,
         until: u64,
@@ -250,7 +250,7 @@ impl<C: Clock + Clone + 'static> World<C> {
                 let outcome = self.act(seed.as_str(), act.clone());
                 assert!(outcome.is_ok(), "{act:?} of {seed} before step {}: {outcome:?}", trainee.step);
             }
-            let report = self.step(&mut trainee.host, &mut trainee.optimizer, trainee.step);
+            let report = self.step(&mut trainee.model, &mut trainee.optimizer, trainee.step);
             look(self, trainee, &report);
             reports.push(report);
         }

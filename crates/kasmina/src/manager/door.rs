@@ -11,7 +11,7 @@ use kasmina_telemetry::{Assembler, Draft, Metric, names};
 use prost::Message;
 
 use crate::{
-    durable::{self, Durable, Written},
+    durable::{self, Durable, Saved, Written},
     error::{CheckpointError, Refusal},
     events,
     manager::SeedManager,
@@ -27,8 +27,19 @@ pub(super) struct Batch {
     pub(super) entries: Vec<Entry>,
     /// Seeds whose weights must be in the store.
     pub(super) weights: BTreeSet<SeedId>,
+    /// The network that must be in the store.
+    pub(super) network: Option<Saved>,
     /// What goes into telemetry, in order.
     notes: Vec<Note>,
+}
+
+/// What goes into the journal together.
+struct Writing<'a> {
+    delta: &'a Delta,
+    entries: Vec<Entry>,
+    weights: BTreeSet<SeedId>,
+    network: Option<Saved>,
+    packets: Vec<Vec<u8>>,
 }
 
 /// Writes something into telemetry, once it has become true.
@@ -56,7 +67,7 @@ impl Batch {
                 Effect::Attach { seed } | Effect::SaveWeights { seed } | Effect::RestoreSeed { seed, .. } => {
                     self.weights.insert(seed.clone());
                 }
-                Effect::Detach { seed } => {
+                Effect::Detach { seed } | Effect::HandOver { seed } => {
                     self.weights.remove(seed);
                 }
                 Effect::Fetch { .. } | Effect::CountPackets { .. } | Effect::Purge { .. } => {}
@@ -140,18 +151,19 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]: nothing has happened.
     pub(super) fn conclude(&mut self, batch: Batch) -> Result<(), CheckpointError> {
-        let Batch { delta, decisions, entries, weights, notes } = batch;
+        let Batch { delta, decisions, entries, weights, network, notes } = batch;
         let step = delta.run.as_ref().unwrap_or(&self.engine.state().run).step;
         let owes = self.durable.as_ref().is_some_and(Durable::owes);
-        if notes.is_empty() && entries.is_empty() && delta.is_empty() && !owes {
+        let changes = !(entries.is_empty() && delta.is_empty() && network.is_none());
+        if notes.is_empty() && !changes && !owes {
             self.tensors.unstage();
             return Ok(());
         }
         let draft = self.reporter.draft(step, self.clock.unix(), |to| notes.into_iter().for_each(|note| note(to)));
-        let written = if entries.is_empty() && delta.is_empty() && !owes {
-            Ok(Written::default())
+        let written = if changes || owes {
+            self.append(Writing { delta: &delta, entries, weights, network, packets: encoded(draft.packets()) })
         } else {
-            self.append(&delta, entries, weights, encoded(draft.packets()))
+            Ok(Written::default())
         };
         match written {
             Ok(written) => {
@@ -160,6 +172,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 self.engine.commit(delta);
                 self.perform(&decisions);
                 self.tensors.unstage();
+                self.show_pending();
                 self.write_snapshot_if_due();
                 Ok(())
             }
@@ -216,7 +229,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
         let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});
-        let outcome = self.append(&delta, Vec::new(), weights, encoded(draft.packets()));
+        let (entries, packets) = (Vec::new(), encoded(draft.packets()));
+        let outcome = self.append(Writing { delta: &delta, entries, weights, network: None, packets });
         match outcome {
             Ok(written) => {
                 self.adopt(draft, written);
@@ -243,18 +257,13 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
-    fn append(
-        &mut self,
-        delta: &Delta,
-        entries: Vec<Entry>,
-        weights: BTreeSet<SeedId>,
-        packets: Vec<Vec<u8>>,
-    ) -> Result<Written, CheckpointError> {
+    fn append(&mut self, writing: Writing<'_>) -> Result<Written, CheckpointError> {
+        let Writing { delta, entries, weights, network, packets } = writing;
         let started = self.clock.monotonic();
         let (retention, undelivered) = (self.verifier.retention(), self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
-        let batch =
-            durable::Batch { entries, delta, state: self.engine.state(), weights, packets, retention, undelivered };
+        let state = self.engine.state();
+        let batch = durable::Batch { entries, delta, state, weights, network, packets, retention, undelivered };
         let written = durable.append(batch, &mut self.tensors, started)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }
@@ -320,6 +329,7 @@ impl<B: GraftBackend> SeedManager<B> {
             | Event::Breaker(..)
             | Event::Violated { .. }
             | Event::Faulted(_)
+            | Event::EvidenceReset { .. }
             | Event::SeedStepped(_) => None,
         }
     }

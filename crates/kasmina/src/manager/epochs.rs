@@ -2,20 +2,23 @@
 
 use std::{any::Any, collections::BTreeMap};
 
-use burn::{module::AutodiffModule, optim::Optimizer};
+use burn::optim::Optimizer;
 use kasmina_blending::GraftBackend;
+use kasmina_commands::Order;
 use kasmina_engine::{Input, State};
+use kasmina_grown::{Grown, HostModule};
 use kasmina_leyline::{SeedId, v1::SeedLifecycleStage};
-use kasmina_rollback::{Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
+use kasmina_rollback::{Digest, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing};
 
 use super::door::Batch;
 use crate::{
+    durable::Saved,
     error::CheckpointError,
     events,
     manager::SeedManager,
-    records::{EpochRecord, Weights, decode},
+    records::{EpochRecord, Network, Weights, decode},
     tensors::{Plant, Planted},
-    trainer_state::{HostState, TrainerState},
+    trainer_state::{ModelState, Parts, TrainerState},
 };
 
 /// A checkpoint in memory.
@@ -53,20 +56,13 @@ pub struct RolledBack {
     pub timing: Timing,
 }
 
-/// The checkpoint that a host was restored from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RestoredHost {
-    /// Its epoch.
-    pub epoch: u64,
-    /// The last step that the host had taken.
-    pub step: u64,
-}
-
 /// A checkpoint that was looked up: the state, the kernels, the trainer's copy, and how long it may take to go there.
 struct Found<B: GraftBackend, T> {
     state: State,
     planted: Planted<B>,
     trainer: T,
+    /// The trainer's parts, if they are in the store.
+    network: Option<Network>,
     sla: Sla,
 }
 
@@ -80,12 +76,13 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]: it is not in the store. It is in memory all the same, unless a rollback was ordered
     /// ([`CheckpointError::RollbackPending`]): what is about to be undone must not push out what it goes back to.
-    pub fn checkpoint<H, O>(&mut self, host: &H, optimizer: &O) -> Result<(), CheckpointError>
+    pub fn checkpoint<H, O>(&mut self, model: &Grown<B, H>, optimizer: &O) -> Result<(), CheckpointError>
     where
-        H: AutodiffModule<B> + 'static,
-        O: Optimizer<H, B> + 'static,
+        H: HostModule<B> + 'static,
+        O: Optimizer<Grown<B, H>, B> + 'static,
     {
-        self.checkpoint_with(&HostState::<B, H, O>::of(host, optimizer, self.tensors.device()))
+        self.check_model(model)?;
+        self.checkpoint_with(&ModelState::<B, H, O>::of(model, optimizer, self.tensors.device()))
     }
 
     /// As [`checkpoint`](Self::checkpoint), for a trainer with a state of its own.
@@ -125,14 +122,19 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]; everything is as it was. If the checkpoint cannot be had any more, another epoch can be ordered, or this
     /// one [given up](Self::abandon_rollback).
-    pub fn roll_back<H, O>(&mut self, host: &mut H, optimizer: &mut O) -> Result<RolledBack, CheckpointError>
+    pub fn roll_back<H, O>(
+        &mut self,
+        model: &mut Grown<B, H>,
+        optimizer: &mut O,
+    ) -> Result<RolledBack, CheckpointError>
     where
-        H: AutodiffModule<B> + 'static,
-        O: Optimizer<H, B> + 'static,
+        H: HostModule<B> + 'static,
+        O: Optimizer<Grown<B, H>, B> + 'static,
     {
-        let mut trainer = HostState::<B, H, O>::of(host, optimizer, self.tensors.device());
+        let mut trainer = ModelState::<B, H, O>::of(model, optimizer, self.tensors.device());
         let rolled_back = self.roll_back_with(&mut trainer)?;
-        (*host, *optimizer) = (trainer.host, trainer.optimizer);
+        (*model, *optimizer) = (trainer.model, trainer.optimizer);
+        self.follow(model);
         Ok(rolled_back)
     }
 
@@ -143,7 +145,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn roll_back_with<T: TrainerState>(&mut self, trainer: &mut T) -> Result<RolledBack, CheckpointError> {
         let epoch = self.rollback_commanded().ok_or(CheckpointError::NotCommanded)?;
         let started = self.clock.monotonic();
-        let Found { state, planted, trainer: back, sla } = self.find(epoch, trainer)?;
+        let Found { state, planted, trainer: back, network, sla } = self.find(epoch, trainer)?;
         let before: BTreeMap<_, _> =
             self.state().seeds.values().map(|seed| (seed.id.clone(), seed.stage.leyline())).collect();
 
@@ -155,6 +157,12 @@ impl<B: GraftBackend> SeedManager<B> {
         let later = self.epochs_in_store().into_iter().filter(|held| *held > epoch);
         batch.entries.extend(later.map(|epoch| Entry::EpochDropped { epoch }));
         batch.weights = planted.keys().cloned().collect();
+        // From now on, this is the network that a restart comes back with.
+        batch.network = match network {
+            Some(network) => Some(Saved::Epoch(network)),
+            None if self.durable.is_some() => Some(Saved::Parts(back.to_parts()?)),
+            None => None,
+        };
         let replaced = self.tensors.replant(planted, false)?;
         if let Err(error) = self.conclude(batch) {
             let _ = self.tensors.replant(replaced, false);
@@ -163,6 +171,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.checkpoints.retain(|held| held.epoch() <= epoch);
         // A kernel that has arrived since is waited for again.
         self.ask_again = true;
+        self.unrestored = false;
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));
@@ -189,39 +198,30 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(Some(epoch))
     }
 
-    /// Puts the host and its optimizer back as they were in the newest checkpoint of the store, and leaves the seeds as they are:
-    /// for a trainer that has come back with [`recover`](crate::SeedManagerBuilder::recover) and keeps no checkpoints of its own.
-    /// `None` if there is none.
+    /// Goes back to an epoch, or to the newest that there is: orders the rollback and does it. No signed command is needed: owning
+    /// the manager is the authority.
     ///
     /// # Errors
-    /// [`CheckpointError`]; the host is as it was.
-    pub fn restore_host<H, O>(
+    /// [`CheckpointError::UnknownEpoch`] if there is no such checkpoint; otherwise as [`roll_back`](Self::roll_back). Then the rollback is
+    /// ordered, and can be [given up](Self::abandon_rollback).
+    pub fn roll_back_to<H, O>(
         &mut self,
-        host: &mut H,
+        epoch: Option<u64>,
+        model: &mut Grown<B, H>,
         optimizer: &mut O,
-    ) -> Result<Option<RestoredHost>, CheckpointError>
+    ) -> Result<RolledBack, CheckpointError>
     where
-        H: AutodiffModule<B> + 'static,
-        O: Optimizer<H, B> + 'static,
+        H: HostModule<B> + 'static,
+        O: Optimizer<Grown<B, H>, B> + 'static,
     {
-        let mut trainer = HostState::<B, H, O>::of(host, optimizer, self.tensors.device());
-        let restored = self.restore_host_with(&mut trainer)?;
-        (*host, *optimizer) = (trainer.host, trainer.optimizer);
-        Ok(restored)
-    }
-
-    /// As [`restore_host`](Self::restore_host), for a trainer with a state of its own.
-    ///
-    /// # Errors
-    /// As [`restore_host`](Self::restore_host).
-    pub fn restore_host_with(
-        &mut self,
-        trainer: &mut impl TrainerState,
-    ) -> Result<Option<RestoredHost>, CheckpointError> {
-        let Some(epoch) = self.epochs_in_store().last().copied() else { return Ok(None) };
-        let record = self.stored_epoch(epoch)?;
-        trainer.take_parts(&self.parts_of(&record)?)?;
-        Ok(Some(RestoredHost { epoch, step: record.state.run.step }))
+        let held = self.epochs();
+        let found = epoch.or_else(|| held.last().copied()).filter(|epoch| held.contains(epoch));
+        let epoch = found.ok_or_else(|| CheckpointError::UnknownEpoch { epoch: epoch.unwrap_or_default(), held })?;
+        let mut batch = Batch::default();
+        // The epoch was looked up, and this order is taken whatever was ordered before.
+        let _ = self.decide_order(Order::Rollback { epoch }, &mut batch);
+        self.conclude(batch)?;
+        self.roll_back(model, optimizer)
     }
 
     /// The epochs that a rollback can go back to, oldest first.
@@ -247,17 +247,20 @@ impl<B: GraftBackend> SeedManager<B> {
     fn find<T: TrainerState>(&mut self, epoch: u64, trainer: &T) -> Result<Found<B, T>, CheckpointError> {
         let held = self.checkpoints.iter().rev().find(|held| held.epoch() == epoch);
         if let Some((held, copy)) = held.and_then(|held| Some((held, held.trainer.downcast_ref::<T>()?))) {
-            let (state, planted) = (held.state.clone(), held.planted.clone());
-            return Ok(Found { state, planted, trainer: copy.snapshot(), sla: FAST_ROLLBACK });
+            let (state, planted, trainer) = (held.state.clone(), held.planted.clone(), copy.snapshot());
+            let stored = self.epochs_in_store().contains(&epoch);
+            let network = stored.then(|| self.stored_epoch(epoch)).transpose()?.map(EpochRecord::into_network);
+            return Ok(Found { state, planted, trainer, network, sla: FAST_ROLLBACK });
         }
         let record = self.stored_epoch(epoch)?;
         let mut back = trainer.snapshot();
-        back.take_parts(&self.parts_of(&record)?)?;
+        back.take_parts(&self.read_parts(&record.parts)?)?;
         let mut planted = Planted::new();
         for (seed, weights) in &record.weights {
             planted.insert(seed.clone(), self.load(weights)?);
         }
-        Ok(Found { state: record.state, planted, trainer: back, sla: FULL_ROLLBACK })
+        let (state, network) = (record.state.clone(), Some(record.into_network()));
+        Ok(Found { state, planted, trainer: back, network, sla: FULL_ROLLBACK })
     }
 
     /// The checkpoint of an epoch, out of the store, by this process's clock.
@@ -275,9 +278,10 @@ impl<B: GraftBackend> SeedManager<B> {
         durable.load(weights, &self.settings, self.tensors.device())
     }
 
-    fn parts_of(&mut self, record: &EpochRecord) -> Result<BTreeMap<String, Vec<u8>>, CheckpointError> {
+    /// A trainer's parts out of the store.
+    pub(super) fn read_parts(&mut self, parts: &BTreeMap<String, Digest>) -> Result<Parts, CheckpointError> {
         let missing = || CheckpointError::Missing { blob: "a store".to_owned() };
         let durable = self.durable.as_mut().ok_or_else(missing)?;
-        record.parts.iter().map(|(name, digest)| Ok((name.clone(), durable.keeper().get(digest)?))).collect()
+        parts.iter().map(|(name, digest)| Ok((name.clone(), durable.keeper().get(digest)?))).collect()
     }
 }

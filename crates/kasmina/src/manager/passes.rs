@@ -2,24 +2,38 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use burn::{module::AutodiffModule, optim::GradientsParams, tensor::Tensor};
+use burn::{optim::GradientsParams, tensor::Tensor};
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{
-    Input, Measurement,
+    Event, Input, Measurement,
     input::{self, Fault, HostPassFacts, LearningFacts, ProbeFacts, Violation},
 };
+use kasmina_grown::{Grown, HostModule};
 use kasmina_isolation::{
-    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, StepRng, culprits,
+    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, RngStream, StepRng, culprits,
     host_pass, learning_pass, measure, prove_pause,
 };
 use kasmina_leyline::SeedId;
 
 use super::step::steps_of;
-use crate::{error::StepError, manager::SeedManager, report::StepReport};
+use crate::{
+    error::{ModelError, StepError},
+    manager::SeedManager,
+    report::StepReport,
+};
 
-/// A batch and the host that it is run on.
-struct On<'a, B: GraftBackend, H, F> {
-    host: &'a H,
+/// What a seed changes on one batch: two losses of the network, which differ in this seed alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Probed {
+    /// The loss without the seed.
+    pub without: f32,
+    /// The loss with it.
+    pub with: f32,
+}
+
+/// A batch and the model that it is run on.
+struct On<'a, B: GraftBackend, H: HostModule<B>, F> {
+    model: &'a Grown<B, H>,
     forward: &'a F,
     pass: &'a HostPass<B>,
     /// The loss of the live view, if the learning pass has shown it.
@@ -28,15 +42,15 @@ struct On<'a, B: GraftBackend, H, F> {
 
 impl<B: GraftBackend> SeedManager<B> {
     /// The host's pass, and what follows from it for the seeds in it.
-    pub(super) fn host_pass<H: AutodiffModule<B>>(
+    pub(super) fn host_pass<H: HostModule<B>>(
         &mut self,
-        host: &H,
-        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        model: &Grown<B, H>,
+        forward: &impl Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
         report: &mut StepReport,
     ) -> Result<HostPass<B>, StepError> {
-        let (seed, step) = (self.rng_seed(), self.engine.state().run.step);
-        let (cast, registry, device) = self.tensors.for_pass(self.engine.state(), &self.clock);
-        let passed = host_pass(host, forward, &cast, registry, &StepRng::new(device, seed, step));
+        let (seed, step) = (self.rng_seed_of_run(), self.engine.state().run.step);
+        let (cast, registry, device) = self.tensors.for_pass(model.fossils(), self.engine.state(), &self.clock);
+        let passed = host_pass(model, forward, &cast, registry, &StepRng::new(device, seed, step));
         let pass = match passed {
             Ok(pass) => pass,
             Err(HostPassError { cause, faults }) => {
@@ -44,28 +58,31 @@ impl<B: GraftBackend> SeedManager<B> {
                 return Err(StepError::of(cause, report.step));
             }
         };
-        (report.loss, report.timing.host, report.timing.verify) = (pass.loss, pass.pass_time, pass.verify_time);
+        report.timing.host += pass.pass_time;
+        report.timing.verify += pass.verify_time;
         self.tensors.learn_slots(pass.trace.shapes.clone());
         let facts = HostPassFacts {
             faults: pass.trace.faults.iter().map(fault).collect(),
             violations: pass.violations.iter().map(violation).collect(),
             idle: idle(&pass.idle),
         };
-        report.violations.clone_from(&pass.violations);
+        report.violations.extend(pass.violations.iter().cloned());
         self.act(Input::HostPass(facts));
         Ok(pass)
     }
 
-    /// The pass in which seeds learn, and the measurements that are due. Gives the gradients of those that learned.
-    pub(super) fn seeds_pass<H: AutodiffModule<B>>(
+    /// The pass in which seeds learn, and the measurements that are due in this step if it is to `measure`. Gives the gradients of
+    /// those that learned.
+    pub(super) fn seeds_pass<H: HostModule<B>>(
         &mut self,
-        host: &H,
-        forward: &impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        model: &Grown<B, H>,
+        forward: &impl Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
         pass: &HostPass<B>,
+        measure: bool,
         report: &mut StepReport,
     ) -> Vec<(SeedId, GradientsParams)> {
-        let learned = learning_pass(host, forward, &self.cast(), pass, self.tensors.registry(), &self.rng());
-        let mut on = On { host, forward, pass, live: None };
+        let learned = learning_pass(model, forward, &self.cast(model), pass, self.tensors.registry(), &self.rng());
+        let mut on = On { model, forward, pass, live: None };
         let mut gradients = Vec::new();
         if let Some(learned) = learned {
             report.timing.seeds += learned.pass_time;
@@ -78,10 +95,14 @@ impl<B: GraftBackend> SeedManager<B> {
             report.seeds.extend(steps_of(events));
             gradients = learned.gradients;
         }
-        for measurement in self.state().measurements(report.step, self.engine.settings()) {
+        let due = self.state().measurements(report.step, self.engine.settings());
+        for measurement in due.into_iter().filter(|_| measure) {
             let started = self.clock.monotonic();
             match measurement {
-                Measurement::Probe(seed) => self.probe(&seed, &on, report),
+                Measurement::Probe(seed) => {
+                    let (_, events) = self.probe(&seed, &on);
+                    report.seeds.extend(steps_of(events));
+                }
                 Measurement::Interaction(one, other) => self.measure_interaction(one, other, &on),
                 Measurement::PauseProof(seed) => self.prove_pause(seed, &on),
             }
@@ -90,17 +111,43 @@ impl<B: GraftBackend> SeedManager<B> {
         gradients
     }
 
+    /// Measures what a seed changes on a batch, now: the loss of the network without it and with it (at alpha 1 in SHADOWING), on
+    /// the same batch and the same draws. It counts as evidence like the probes that steps make by themselves. `forward` is that of
+    /// [`train_batch`](Self::train_batch); it is run twice, on frozen copies, and the model is as it was.
+    ///
+    /// `None` if that says nothing of the seed: it has no kernel in this stage that runs, the batch does not come to its slot, or both losses are
+    /// not finite.
+    ///
+    /// # Errors
+    /// [`ModelError`](crate::ModelError): the seeds do not grow on this model.
+    pub fn run_probe<H: HostModule<B>>(
+        &mut self,
+        model: &Grown<B, H>,
+        seed: &SeedId,
+        forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+    ) -> Result<Option<Probed>, ModelError> {
+        self.check_model(model)?;
+        let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
+        let on = On { model, forward: &forward, pass: &HostPass::none(), live: None };
+        let (probed, _) = self.probe(seed, &on);
+        self.rng().start(RngStream::Trainer);
+        Ok(probed)
+    }
+
     /// The losses without a seed and with it, on the same batch and the same draws; all others are in both.
-    fn probe<H, F>(&mut self, id: &SeedId, on: &On<'_, B, H, F>, report: &mut StepReport)
+    fn probe<H, F>(&mut self, id: &SeedId, on: &On<'_, B, H, F>) -> (Option<Probed>, Vec<Event>)
     where
-        H: AutodiffModule<B>,
-        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        H: HostModule<B>,
+        F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
     {
-        let Some(seed) = self.state().seeds.get(id) else { return };
-        let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return };
-        if !on.pass.trace.reached(&seed.slot) {
+        let nothing = || (None, Vec::new());
+        let Some(seed) = self.state().seeds.get(id) else { return nothing() };
+        let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return nothing() };
+        // A pass that was not run does not say which slots the batch comes to.
+        let (slot, seen) = (seed.slot.clone(), &on.pass.trace);
+        if !(seen.reached(&slot) || seen.order.is_empty()) {
             // The batch says nothing of the seed.
-            return;
+            return nothing();
         }
         let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
         // The learning pass of this step was one of the two.
@@ -109,10 +156,11 @@ impl<B: GraftBackend> SeedManager<B> {
         let broken = |measured: &Measured| measured.loss.is_some_and(|loss| !loss.is_finite());
         if broken(&with) && broken(&without) {
             // It takes several seeds to mend it, or none can.
-            let culprits = culprits(on.host, on.forward, &self.cast(), on.pass, &self.rng());
+            let culprits = culprits(on.model, on.forward, &self.cast(on.model), on.pass, &self.rng());
             self.act(Input::LearningPass(LearningFacts { culprits, ..LearningFacts::default() }));
-            return;
+            return nothing();
         }
+        let probed = without.loss.zip(with.loss).map(|(without, with)| Probed { without, with });
         // That a batch did not come to the slot is not the seed's fault.
         let faults = with.faults.iter().chain(&without.faults).filter(|fault| fault.reason != "slot_not_reached");
         let facts = ProbeFacts {
@@ -121,15 +169,14 @@ impl<B: GraftBackend> SeedManager<B> {
             blend_latency: with.blend_times.get(id).copied(),
             faults: faults.map(fault).collect(),
         };
-        let events = self.act(Input::Probe(id.clone(), facts));
-        report.seeds.extend(steps_of(events));
+        (probed, self.act(Input::Probe(id.clone(), facts)))
     }
 
     /// What two seeds change together beyond what each changes alone.
     fn measure_interaction<H, F>(&mut self, one: SeedId, other: SeedId, on: &On<'_, B, H, F>)
     where
-        H: AutodiffModule<B>,
-        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        H: HostModule<B>,
+        F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
     {
         let without = |seed| Override { seed, alpha: None };
         let loss = |overrides: &[Override<'_>]| self.measure_on(on, overrides).loss;
@@ -145,10 +192,10 @@ impl<B: GraftBackend> SeedManager<B> {
     /// a difference that does not come again.
     fn prove_pause<H, F>(&mut self, id: SeedId, on: &On<'_, B, H, F>)
     where
-        H: AutodiffModule<B>,
-        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        H: HostModule<B>,
+        F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
     {
-        let proven = prove_pause(&id, on.host, on.forward, &self.cast(), on.pass, &self.rng());
+        let proven = prove_pause(&id, on.model, on.forward, &self.cast(on.model), on.pass, &self.rng());
         if let Some(proven) = proven {
             self.act(Input::PauseProof(id, proven));
         }
@@ -156,10 +203,10 @@ impl<B: GraftBackend> SeedManager<B> {
 
     fn measure_on<H, F>(&self, on: &On<'_, B, H, F>, overrides: &[Override<'_>]) -> Measured
     where
-        H: AutodiffModule<B>,
-        F: Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
+        H: HostModule<B>,
+        F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
     {
-        measure(on.host, on.forward, &self.cast(), overrides, on.pass, &self.rng())
+        measure(on.model, on.forward, &self.cast(on.model), overrides, on.pass, &self.rng())
     }
 }
 

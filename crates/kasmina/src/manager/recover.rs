@@ -17,7 +17,7 @@ use crate::{
     error::CheckpointError,
     events,
     manager::SeedManager,
-    records::{DeltaRecord, SnapshotRecord, Weights, WeightsBySeed, decode},
+    records::{DeltaRecord, Network, SnapshotRecord, Weights, WeightsBySeed, decode},
     report::Recovered,
     tensors::{Plant, Planted},
 };
@@ -32,6 +32,8 @@ struct Reading {
     /// The clock of the process that wrote the last record.
     at: Monotonic,
     weights: WeightsBySeed,
+    /// The network that was saved last, but for those of epochs.
+    network: Option<Network>,
     /// The weights before the newest, of seeds that have had two.
     earlier: WeightsBySeed,
     watermark: Option<UnixTime>,
@@ -56,6 +58,7 @@ impl Reading {
             state: State::default(),
             at: Monotonic::ORIGIN,
             weights: BTreeMap::new(),
+            network: None,
             earlier: BTreeMap::new(),
             watermark: None,
             nonces: Vec::new(),
@@ -99,13 +102,14 @@ impl Reading {
     }
 
     fn snapshot(&mut self, sequence: u64, record: SnapshotRecord) {
-        let SnapshotRecord { run, incarnation, at, state, weights, watermark, undelivered } = record;
+        let SnapshotRecord { run, incarnation, at, state, weights, network, watermark, undelivered } = record;
         for (seed, before) in std::mem::replace(&mut self.weights, weights) {
             if self.weights.get(&seed).is_some_and(|now| now.blobs() != before.blobs()) {
                 self.earlier.insert(seed, before);
             }
         }
         (self.run, self.incarnation, self.at, self.state) = (Some(run), incarnation, at, state);
+        self.network = network;
         self.snapshot = sequence;
         (self.watermark, self.undelivered, self.undelivered_at) =
             (watermark, undelivered.into_iter().collect(), sequence);
@@ -119,6 +123,7 @@ impl Reading {
         }
         self.state.apply(record.delta);
         (self.at, self.watermark) = (record.at, record.watermark);
+        self.network = record.network.or_else(|| self.network.take());
         for (seed, weights) in record.weights {
             let before = match weights {
                 Some(weights) => self.weights.insert(seed.clone(), weights),
@@ -197,10 +202,11 @@ impl<B: GraftBackend> SeedManager<B> {
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
         if let Some(durable) = &mut self.durable {
             let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();
-            durable.resume(recovered.incarnation, reading.weights, undelivered.clone(), newest_nonce);
+            durable.resume(recovered.incarnation, reading.weights, reading.network, undelivered.clone(), newest_nonce);
         }
         self.ask_again = true;
         recovered.epochs = self.epochs();
+        self.unrestored = self.has_network();
         self.verifier.restore(reading.nonces, reading.watermark, now);
         self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);
         if let Some(epoch) = self.rollback_commanded().filter(|epoch| !recovered.epochs.contains(epoch)) {

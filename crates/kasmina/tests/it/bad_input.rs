@@ -1,12 +1,14 @@
 //! Whatever is wrong with a command, a kernel or a batch: a typed reason, an event, and a host that steps as it would have.
 
 use crate::common::{
-    self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, determined, loss, optimizer, refused, seed, twin,
+    self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, model_of, loss, optimizer, refused, seed, twin,
 };
 use std::time::Duration;
 
-use burn::{module::AutodiffModule, tensor::Tensor};
+use burn::tensor::Tensor;
 use kasmina::{
+    Grown,
+    grown::HostModule,
     CommandSender, Grafts, Settings, StepError,
     kernel_load::{KernelLibrary, LibraryError},
     leyline::{
@@ -20,7 +22,7 @@ use kasmina::{
 
 /// Lets `mistreat` do its worst between steps that are compared with a control run. Gives the reasons of the events.
 fn harmless(mistreat: impl Fn(&mut World) -> &'static str) -> (&'static str, Vec<(String, String)>) {
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -196,16 +198,16 @@ fn three_failed_loads_open_the_kernel_breaker() {
 
 #[test]
 fn nan_loss_steps_nothing() {
-    nothing_is_stepped(determined(Mlp::<B>::init()), "mlp");
+    nothing_is_stepped(model_of(Mlp::<B>::init()), "mlp");
 }
 
 /// The batch has gone through the batch normalisation before the loss shows that it is none to learn from.
 #[test]
 fn nan_loss_moves_no_running_statistics() {
-    nothing_is_stepped(Cnn::<B>::init(), "cnn");
+    nothing_is_stepped(Grown::new(Cnn::<B>::init()), "cnn");
 }
 
-fn nothing_is_stepped<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str) {
+fn nothing_is_stepped<M: Host<B> + HostModule<B>>(mut host: Grown<B, M>, kernel: &str) {
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -236,7 +238,7 @@ fn nothing_is_stepped<M: Host<B> + AutodiffModule<B>>(mut host: M, kernel: &str)
 /// A seed whose weights have become NaN shows it in its own pass, and is culled; the host has not noticed.
 #[test]
 fn seed_that_diverges_is_culled_and_the_host_is_untouched() {
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -269,7 +271,7 @@ fn seed_that_diverges_is_culled_and_the_host_is_untouched() {
 /// A slot that changes its shape under a living seed: a fault, and the host goes on.
 #[test]
 fn host_that_changes_its_shapes_loses_only_the_seed() {
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut world = World::new(Settings::default());
     world.attach(&host);
     let mut optimizer = optimizer();
@@ -286,7 +288,7 @@ fn host_that_changes_its_shapes_loses_only_the_seed() {
 
 #[test]
 fn loss_of_twelve_numbers_is_refused() {
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut world = World::new(Settings::default());
     world.attach(&host);
     let before = bytes(&host);
@@ -326,7 +328,7 @@ fn flood_of_replays_and_stale_copies_becomes_an_event_each() {
     let mut world = World::build(Settings::default(), |builder| {
         builder.journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
     });
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     let now = world.clock.unix();
     let replayed = world.sender.germinate(&seed("seed-1"), &blueprint("mlp"), now).unwrap();
     let stale =

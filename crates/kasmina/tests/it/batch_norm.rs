@@ -7,6 +7,7 @@ use burn::{
     tensor::{Distribution, Tensor, backend::Backend},
 };
 use kasmina::{
+    Grown,
     Grafts, Settings,
     blending::BlendBackend,
     doubles::{Act, Act::*, Seat, Trainee},
@@ -52,7 +53,7 @@ fn strong() -> (World, Trainee<Normed<B>>) {
     // Weights of any size may be determined, but a variance is not negative.
     host.norm = BatchNormConfig::new(6).init(&Default::default());
     let mut trainee = Trainee::new(host);
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let script = [(1, Germinate), (21, Graft(10)), (33, Stabilize), (43, Evaluate)];
     world.live(&mut trainee, 60, &script);
     fill(&mut world, "seed-1", 0.7, 40.0);
@@ -64,17 +65,17 @@ fn batches() -> impl Iterator<Item = impl Fn(&Normed<B>, &mut Grafts<B>) -> Tens
 }
 
 /// The mean loss of the live view in inference, and that in training mode, whose statistics are each batch's own.
-fn losses(world: &World, host: &Normed<B>) -> (f32, f32) {
+fn losses(world: &World, host: &kasmina::Grown<B, Normed<B>>) -> (f32, f32) {
     let twin = frozen_twin(host);
     let (mut inference, mut training) = (0.0, 0.0);
     for step in 20..28 {
-        inference += loss(&host.valid(), step, &mut world.manager.live_view()).into_scalar() / 8.0;
-        training += loss(&twin, step, &mut world.manager.seed_view(&seed("seed-1"))).into_scalar() / 8.0;
+        inference += loss(&host.valid(), step, &mut world.manager.live_view(host)).into_scalar() / 8.0;
+        training += loss(&twin, step, &mut world.manager.seed_view(host, &seed("seed-1"))).into_scalar() / 8.0;
     }
     (inference, training)
 }
 
-fn fits_only_when_refitted(world: &World, host: &Normed<B>) {
+fn fits_only_when_refitted(world: &World, host: &kasmina::Grown<B, Normed<B>>) {
     let before = bytes(host);
     let refitted = world.manager.refit_statistics(host, batches());
     assert!(bytes(host) == before, "the host is as it was");
@@ -89,24 +90,25 @@ fn fits_only_when_refitted(world: &World, host: &Normed<B>) {
 fn live_view_with_refitted_statistics_fits() {
     let (world, trainee) = strong();
     assert_eq!(world.stage("seed-1"), SeedStageProbationary);
-    fits_only_when_refitted(&world, &trainee.host);
+    fits_only_when_refitted(&world, &trainee.model);
 }
 
 #[test]
 fn fresh_fossil_with_refitted_statistics_fits() {
     let (mut world, mut trainee) = strong();
     world.act("seed-1", Fossilize).unwrap();
+    world.manager.settle(&mut trainee.model).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageFossilized);
-    fits_only_when_refitted(&world, &trainee.host);
-    let refitted = world.manager.refit_statistics(&trainee.host, batches());
-    let committed = |host: &Normed<B>| {
-        host.valid().forward(batch(3), &mut world.manager.committed_view()).into_data().as_bytes().to_vec()
+    fits_only_when_refitted(&world, &trainee.model);
+    let refitted = world.manager.refit_statistics(&trainee.model, batches());
+    let committed = |host: &Grown<B, Normed<B>>| {
+        host.valid().forward(|host, grafts| host.forward(batch(3), grafts)).unwrap().into_data().as_bytes().to_vec()
     };
-    let live = refitted.valid().forward(batch(3), &mut world.manager.live_view()).into_data();
+    let live = refitted.valid().host.forward(batch(3), &mut world.manager.live_view(&refitted)).into_data();
     assert!(committed(&refitted) == live.as_bytes(), "nobody else is live");
     // The host's own statistics come to fit as it trains on with the fossil.
     world.live::<_, (u64, Act)>(&mut trainee, 120, &[]);
-    let (inference, training) = losses(&world, &trainee.host);
+    let (inference, training) = losses(&world, &trainee.model);
     assert!((inference - training).abs() < training, "{inference} {training}");
 }
 
@@ -114,14 +116,14 @@ fn fresh_fossil_with_refitted_statistics_fits() {
 fn refit_without_seeds_changes_no_parameter() {
     let mut world = World::new(Settings::default());
     let mut trainee = Trainee::new(Cnn::init());
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live::<_, (u64, Act)>(&mut trainee, 5, &[]);
     let none = [|host: &Cnn<B>, grafts: &mut Grafts<B>| loss(host, 9, grafts)].into_iter().take(0);
-    assert!(bytes(&world.manager.refit_statistics(&trainee.host, none)) == bytes(&trainee.host));
+    assert!(bytes(&world.manager.refit_statistics(&trainee.model, none)) == bytes(&trainee.model));
     let one = [|host: &Cnn<B>, grafts: &mut Grafts<B>| loss(host, 9, grafts)];
-    let refitted = world.manager.refit_statistics(&trainee.host, one);
-    assert!(bytes(&refitted) != bytes(&trainee.host));
-    assert!(bytes(&refitted.stem) == bytes(&trainee.host.stem) && bytes(&refitted.head) == bytes(&trainee.host.head));
+    let refitted = world.manager.refit_statistics(&trainee.model, one);
+    assert!(bytes(&refitted) != bytes(&trainee.model));
+    assert!(bytes(&refitted.host.stem) == bytes(&trainee.model.host.stem) && bytes(&refitted.host.head) == bytes(&trainee.model.host.head));
 }
 
 #[test]
@@ -132,10 +134,10 @@ fn refit_leaves_the_trainer_its_random_numbers() {
     let draw = || Tensor::<B, 1>::random([8], Distribution::Default, &Default::default()).into_data();
     let mut world = World::new(Settings::default());
     let mut trainee = Trainee::new(determined(Noisy::init()));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live::<_, (u64, Act)>(&mut trainee, 3, &[]);
     let after_the_step = draw();
     let batches = (0..3).map(|batch| move |host: &Noisy<B>, grafts: &mut Grafts<B>| loss(host, batch, grafts));
-    let _ = world.manager.refit_statistics(&trainee.host, batches);
+    let _ = world.manager.refit_statistics(&trainee.model, batches);
     assert_eq!(draw(), after_the_step);
 }

@@ -1,9 +1,9 @@
 //! A live seed cannot touch the host: whatever a seed does until it is culled, the host's bytes are, step for step, those of
 //! a run in plain Burn that never had it.
 
-use crate::common::{self, B, Cnn, Host, Mlp, World, bytes, control_step, determined, optimizer, twin};
-use burn::module::AutodiffModule;
+use crate::common::{self, B, Cnn, Host, Mlp, World, bytes, control_step, determined, model_of, optimizer, twin};
 use kasmina::{
+    grown::HostModule,
     Settings,
     blending::{AlphaSchedule, BlendConfig},
     doubles::{Act, Act::*, Trainee},
@@ -24,12 +24,12 @@ fn life(blend: BlendConfig, end: Act) -> [(u64, Act); 5] {
 }
 
 /// 50 steps: TRAINING, BLENDING, SHADOWING, PROBATIONARY, culled.
-fn culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(host: M, blend: BlendConfig) {
+fn culled_seed_leaves_no_trace<M: Host<B> + HostModule<B>>(host: M, blend: BlendConfig) {
     let mut trainee = Trainee::new(host);
-    let (mut control, mut its_optimizer) = (twin(&trainee.host), optimizer());
+    let (mut control, mut its_optimizer) = (twin(&trainee.model), optimizer());
     let mut world = world();
-    world.attach(&trainee.host);
-    assert_eq!(bytes(&trainee.host), bytes(&control));
+    world.attach(&trainee.model);
+    assert_eq!(bytes(&trainee.model), bytes(&control));
     world.live_and(&mut trainee, 50, &life(blend, Cull), |world, trainee, report| {
         let step = report.step;
         let expected =
@@ -37,7 +37,7 @@ fn culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(host: M, blend: B
         assert_eq!(world.stage("seed-1"), expected[(step as usize - 1) / 10], "step {step}");
         control_step(&mut control, &mut its_optimizer, step);
         assert_eq!(report.violations, []);
-        assert!(bytes(&trainee.host) == bytes(&control), "step {step} left a trace");
+        assert!(bytes(&trainee.model) == bytes(&control), "step {step} left a trace");
     });
     let parameters: Vec<_> = world.manager.registry().parameters_of(&common::seed("seed-1")).collect();
     assert_eq!(parameters, []);
@@ -45,12 +45,12 @@ fn culled_seed_leaves_no_trace<M: Host<B> + AutodiffModule<B>>(host: M, blend: B
 
 #[test]
 fn mlp_with_culled_convex_seed_equals_plain_burn() {
-    culled_seed_leaves_no_trace(determined(Mlp::init()), BlendConfig::convex());
+    culled_seed_leaves_no_trace(model_of(Mlp::init()), BlendConfig::convex());
 }
 
 #[test]
 fn mlp_with_culled_residual_seed_equals_plain_burn() {
-    culled_seed_leaves_no_trace(determined(Mlp::init()), BlendConfig::residual());
+    culled_seed_leaves_no_trace(model_of(Mlp::init()), BlendConfig::residual());
 }
 
 #[test]
@@ -62,13 +62,13 @@ fn batch_norm_with_culled_seed_equals_plain_burn() {
 #[test]
 fn host_differs_from_plain_burn_once_a_seed_is_fossilized() {
     let mut trainee = Trainee::new(determined(Mlp::init()));
-    let (mut control, mut its_optimizer) = (twin(&trainee.host), optimizer());
+    let (mut control, mut its_optimizer) = (twin(&trainee.model), optimizer());
     let mut world = world();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let mut same_until = 0;
     world.live_and(&mut trainee, 50, &life(BlendConfig::residual(), Fossilize), |_, trainee, report| {
         control_step(&mut control, &mut its_optimizer, report.step);
-        if bytes(&trainee.host) == bytes(&control) {
+        if bytes(&trainee.model) == bytes(&control) {
             same_until = report.step;
         }
     });

@@ -15,7 +15,7 @@ const GROWN: u64 = 60;
 /// `seed-1` in one of the stages in which it can be blended out, and the host without it.
 fn grown(mut world: World, stage: SeedLifecycleStage) -> (World, Trainee<Mlp<B>>, Trainee<Mlp<B>>) {
     let (mut trainee, mut control) = (Trainee::new(determined(Mlp::init())), Trainee::new(determined(Mlp::init())));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let script = if stage == SeedStageBlending {
         vec![(1, Germinate), (31, Graft(40))]
     } else {
@@ -37,8 +37,8 @@ fn go_on(
     let mut alphas = Vec::new();
     world.live_and(trainee, until, script, |world, trainee, _| {
         // After a kill, the manager counts on from what it finds in the store.
-        control_step(&mut control.host, &mut control.optimizer, trainee.step);
-        assert!(bytes(&trainee.host) == bytes(&control.host), "step {} left a trace", trainee.step);
+        control_step(&mut control.model, &mut control.optimizer, trainee.step);
+        assert!(bytes(&trainee.model) == bytes(&control.model), "step {} left a trace", trainee.step);
         alphas.push(alpha(world));
     });
     alphas
@@ -48,13 +48,13 @@ fn alpha(world: &World) -> Option<f32> {
     world.manager.alpha(&seed("seed-1")).map(|alpha| alpha.get())
 }
 
-fn live(world: &World, host: &Mlp<B>) -> Vec<u8> {
-    let out = host.valid().forward(batch(3), &mut world.manager.live_view());
+fn live(world: &World, host: &kasmina::Grown<B, Mlp<B>>) -> Vec<u8> {
+    let out = host.valid().host.forward(batch(3), &mut world.manager.live_view(host));
     out.into_data().as_bytes().to_vec()
 }
 
-fn bare(host: &Mlp<B>) -> Vec<u8> {
-    host.valid().forward(batch(3), &mut Grafts::none()).into_data().as_bytes().to_vec()
+fn bare(host: &kasmina::Grown<B, Mlp<B>>) -> Vec<u8> {
+    host.valid().host.forward(batch(3), &mut Grafts::none()).into_data().as_bytes().to_vec()
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn seed_that_is_blended_out_leaves_no_trace() {
             assert_eq!(alpha(&world), Some((f64::from(from) * f64::from(left) / 8.0) as f32));
             assert!(weights(&world, "seed-1") == kernel, "it learned at step {step}");
             assert_eq!(world.stage("seed-1"), stage);
-            assert!(live(&world, &trainee.host) != bare(&control.host), "step {step}");
+            assert!(live(&world, &trainee.model) != bare(&control.model), "step {step}");
         }
         let after = go_on(&mut world, &mut trainee, &mut control, GROWN + 12, &[]);
         assert_eq!(after, [None; 5]);
         assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
-        assert!(live(&world, &trainee.host) == bare(&control.host), "what inference sees");
+        assert!(live(&world, &trainee.model) == bare(&control.model), "what inference sees");
         assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 0);
         let events = world.events();
         let began = named(&events, "blend_out");
@@ -101,7 +101,7 @@ fn second_cull_without_steps_culls_at_once() {
         assert_eq!(world.stage("seed-1"), stage);
         world.act("seed-1", Cull).unwrap();
         assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
-        assert!(live(&world, &trainee.host) == bare(&control.host));
+        assert!(live(&world, &trainee.model) == bare(&control.model));
         go_on(&mut world, &mut trainee, &mut control, GROWN + 10, &[]);
     }
 }
@@ -116,7 +116,7 @@ fn killed_in_the_middle(settings: Settings, stage: SeedLifecycleStage) -> (Optio
     let kernel = weights(&world, "seed-1");
     let before = alpha(&world);
     world.restart(settings, &store);
-    world.manager.attach_host(&trainee.host, |host, grafts| loss(host, 0, grafts)).unwrap();
+    world.manager.attach_host(&trainee.model, |host, grafts| loss(host, 0, grafts)).unwrap();
     assert_eq!(world.stage("seed-1"), stage);
     let found = weights(&world, "seed-1");
     assert!(found == kernel, "it left since its command, whose kernel is in the store");
@@ -127,7 +127,7 @@ fn killed_in_the_middle(settings: Settings, stage: SeedLifecycleStage) -> (Optio
         alphas.extend(go_on(&mut world, &mut trainee, &mut control, step, &[]));
     }
     assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
-    assert!(live(&world, &trainee.host) == bare(&control.host));
+    assert!(live(&world, &trainee.model) == bare(&control.model));
     (before, alphas)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{B, Mlp, World, blueprint, determined, refused, seed};
+use crate::common::{B, Mlp, World, blueprint, model_of, refused, seed};
 use kasmina::{
     CommandError, Receipt, Refusal, Settings, engine,
     kernel_load::KernelLibrary,
@@ -15,7 +15,7 @@ use kasmina::{
 
 fn world() -> World {
     let mut world = World::new(Settings::default());
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     world.manager.tick();
     world.events();
     world
@@ -109,7 +109,7 @@ fn coverage_threshold_comes_from_the_settings() {
     let mut settings = Settings::default();
     settings.commands.degraded_below = 0.4;
     let mut world = World::new(settings);
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     germinate(&mut world, [("feature_coverage", "0.4")]).unwrap();
     assert_eq!(told(&world.events(), "degraded_inputs").len(), 0);
     cull(&mut world, [("feature_coverage", "0.39")]).unwrap();

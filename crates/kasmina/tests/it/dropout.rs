@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{B, Noisy, World, alone, bytes, determined, loss, optimizer, twin};
+use crate::common::{B, Noisy, World, alone, bytes, model_of, loss, optimizer, twin};
 use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 
@@ -11,7 +11,7 @@ fn host_with_dropout_draws_the_same_numbers_with_a_seed() {
     if !alone("dropout::host_with_dropout_draws_the_same_numbers_with_a_seed") {
         return;
     }
-    let mut host = determined(Noisy::init());
+    let mut host = model_of(Noisy::init());
     let mut control = twin(&host);
     let mut settings = Settings::default();
     settings.training.rng_seed = Some(7);
@@ -47,7 +47,7 @@ fn runs_differ_if_the_backend_was_seeded_differently() {
     }
     let run = |backend: u64| {
         B::seed(&Default::default(), backend);
-        let mut host = determined(Noisy::init());
+        let mut host = model_of(Noisy::init());
         let (mut world, mut host_optimizer) = (World::new(Settings::default()), optimizer());
         world.attach(&host);
         for step in 1..=3 {
@@ -66,7 +66,7 @@ fn draws_after_a_refused_step_are_new_ones() {
     if !alone("dropout::draws_after_a_refused_step_are_new_ones") {
         return;
     }
-    let mut host = determined(Noisy::init());
+    let mut host = model_of(Noisy::init());
     let mut settings = Settings::default();
     settings.training.rng_seed = Some(7);
     let (mut world, mut host_optimizer) = (World::new(settings), optimizer());

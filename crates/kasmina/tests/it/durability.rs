@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{self, B, Mlp, World, bytes, determined, lenient, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, bytes, model_of, lenient, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, CommandError, SeedManager, Settings,
     commands::{BreakerName, Order},
@@ -73,7 +73,7 @@ fn command(world: &mut World, at: u64) {
 /// The host after 120 steps, with a crash behind every `every`th.
 fn run(every: u64) -> (Vec<u8>, Vec<Portrait>) {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings());
     world.attach(&host);
     for at in 1..=120 {
@@ -105,7 +105,7 @@ fn a_run_that_is_killed_behind_every_step_is_the_run_that_never_was() {
 #[test]
 fn no_command_that_was_answered_is_obeyed_by_the_next_process() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut first = world(&store, settings());
     first.attach(&host);
     let now = first.clock.unix();
@@ -125,7 +125,7 @@ fn no_command_that_was_answered_is_obeyed_by_the_next_process() {
 #[test]
 fn what_cannot_be_made_durable_does_not_happen() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut world = world(&store, settings());
     world.attach(&host);
     world.events();
@@ -156,7 +156,7 @@ fn what_cannot_be_made_durable_does_not_happen() {
 #[test]
 fn a_rejected_command_stays_rejected_where_its_neighbour_cannot_be_made_durable() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut world = world(&store, settings());
     world.attach(&host);
     world.events();
@@ -178,7 +178,7 @@ fn a_rejected_command_stays_rejected_where_its_neighbour_cannot_be_made_durable(
 #[test]
 fn commands_that_come_together_cost_one_batch() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut world = world(&store, settings());
     world.attach(&host);
     let now = world.clock.unix();
@@ -222,7 +222,7 @@ fn a_policy_moves_no_seed_forward_that_the_journal_does_not_take() {
     settings.lifecycle.advance = Advance::Automatic { training_steps: 5, shadowing_steps: 8, probationary_steps: 8 };
     settings.gates.stability.min_losses = 4;
     settings.blending.total_steps = 5;
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings.clone());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -243,7 +243,7 @@ fn a_policy_moves_no_seed_forward_that_the_journal_does_not_take() {
 #[test]
 fn a_cull_that_saves_the_host_waits_for_no_disk_but_is_told_when_it_is_durable() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -266,7 +266,7 @@ fn a_cull_that_saves_the_host_waits_for_no_disk_but_is_told_when_it_is_durable()
 #[test]
 fn an_embargo_goes_on_with_what_was_left_of_it() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut first = world(&store, settings());
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();
@@ -300,7 +300,7 @@ fn without_a_journal_nothing_is_acknowledged() {
 fn a_store_that_holds_a_run_is_recovered_by_that_run_and_never_begun_anew() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     drop(first);
     let build =
         |run: &str| SeedManager::<B>::builder(TrainingRunId::new(run).unwrap()).journal(store.clone(), store.clone());
@@ -330,7 +330,7 @@ fn a_run_that_was_killed_before_its_first_record_begins_again() {
 #[test]
 fn weights_that_no_record_names_are_swept() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut first = world(&store, settings());
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();
@@ -349,7 +349,7 @@ fn weights_that_no_record_names_are_swept() {
 #[test]
 fn full_journal_volume_leaves_no_weights_on_the_other() {
     let (journal, blobs) = (MemoryStore::new(), MemoryStore::new());
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let (mut world, _) = World::recover(settings(), journal.clone(), blobs.clone());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -369,7 +369,7 @@ fn full_journal_volume_leaves_no_weights_on_the_other() {
 #[test]
 fn journal_that_refuses_has_no_weights_encoded() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -390,7 +390,7 @@ fn journal_that_refuses_has_no_weights_encoded() {
 #[test]
 fn orders_that_move_no_seed_write_no_weights() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, lenient());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -417,7 +417,7 @@ fn orders_that_move_no_seed_write_no_weights() {
 fn automatic_run_keeps_journal_and_weights_bounded() {
     let (store, mut settings) = (MemoryStore::new(), settings());
     settings.training.probe_every = 1000;
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world = world(&store, settings.clone());
     world.attach(&host);
     world
@@ -445,7 +445,7 @@ fn automatic_run_keeps_journal_and_weights_bounded() {
 #[test]
 fn steps_without_a_learning_seed_are_counted_by_the_next_process() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut first = world(&store, settings());
     first.attach(&host);
     for at in 1..=7 {
@@ -461,7 +461,7 @@ fn steps_without_a_learning_seed_are_counted_by_the_next_process() {
 #[test]
 fn a_start_that_writes_nothing_ends_no_embargo_early() {
     let store = MemoryStore::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let mut first = world(&store, settings());
     first.wait(1_000);
     first.attach(&host);
@@ -485,7 +485,7 @@ fn a_start_that_writes_nothing_ends_no_embargo_early() {
 fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
     let store = MemoryStore::new();
     let mut world = world(&store, settings());
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     world.germinate("seed-1", "mlp").unwrap();
     let send = |world: &mut World, count: usize| {
         let now = world.clock.unix();
@@ -528,7 +528,7 @@ fn what_a_compacted_journal_has_forgotten_is_not_obeyed_again() {
 fn watermark_that_was_reset_stays_so_when_nonces_of_a_clock_that_was_ahead_are_forgotten() {
     let store = MemoryStore::new();
     let mut world = World::recover(lenient(), store.clone(), store.clone()).0;
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     let right = world.clock.unix();
     world.clock.set_unix(right.after(Duration::from_secs(365 * 86_400)));
     world.germinate("seed-1", "mlp").unwrap();
@@ -554,7 +554,7 @@ fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
         let builder = builder.verifier(Arc::clone(&verifier)).journal(store.clone(), store.clone());
         builder.build(&Default::default()).unwrap()
     });
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     let right = world.clock.unix();
     world.clock.set_unix(right.after(Duration::from_secs(365 * 86_400)));
     world.germinate("seed-1", "mlp").unwrap();
@@ -575,7 +575,7 @@ fn watermark_that_was_reset_in_a_running_process_stays_so_after_a_restart() {
 #[test]
 fn command_before_the_host_was_shown_culls_no_seed() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut first = world(&store, settings());
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();
@@ -606,7 +606,7 @@ fn command_before_the_host_was_shown_culls_no_seed() {
 fn command_answered_not_durable_is_not_obeyed_by_a_later_process() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     let wire = first.wire("seed-1", kasmina::doubles::Act::Germinate);
     store.fail_next_append();
     assert_eq!(refused(first.manager.submit(&wire)), "not_durable");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, fs, path::Path, process::Command, time::Duration};
 
-use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, model_of, optimizer, refused, seed};
 use kasmina::{
     CommandError, Receipt, Recovered, SeedManager, Settings,
     leyline::{TrainingRunId, v1::SeedLifecycleStage::*},
@@ -43,7 +43,7 @@ fn a_full_disk_acknowledges_nothing_and_takes_nothing_away() {
     assert_eq!((world.stage("seed-1"), world.stage("seed-2")), (SeedStageTraining, SeedStageDormant));
     assert_eq!(recovered.grafted, 1);
     // With space again, what was refused can be sent again.
-    world.manager.attach_host(&determined(Mlp::<B>::init()), |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    world.manager.attach_host(&model_of(Mlp::<B>::init()), |host, grafts| common::loss(host, 0, grafts)).unwrap();
     let later = Duration::from_secs(1);
     world.clock.advance(later);
     world.clock.set_unix(world.clock.unix().after(later));
@@ -62,7 +62,7 @@ fn pause(world: &mut World, resume: bool) -> Result<Receipt, CommandError> {
 fn full_disk_child() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
     let (mut world, _) = world(Path::new(&directory));
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     let mut accepted = 0;
@@ -89,7 +89,7 @@ fn directory_that_goes_away_is_named_and_used_again_when_back() {
     let parent = tempfile::tempdir().unwrap();
     let (directory, away) = (parent.path().join("store"), parent.path().join("away"));
     let (mut world, _) = world(&directory);
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     fs::rename(&directory, &away).unwrap();
     let error = world.germinate("seed-1", "mlp").unwrap_err();
     assert_eq!((error.reason(), world.stage("seed-1")), ("not_durable", SeedStageDormant));
@@ -106,7 +106,7 @@ fn directory_that_goes_away_is_named_and_used_again_when_back() {
 fn store_in_use_and_damaged_weights_are_refused_with_the_place() {
     let directory = tempfile::tempdir().unwrap();
     let (mut world, _) = world(directory.path());
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     world.germinate("seed-1", "mlp").unwrap();
     assert_eq!(Store::open(directory.path()).unwrap_err().reason(), "locked");
     drop(world);

@@ -1,8 +1,9 @@
 //! The life of seeds, on signed commands.
 
-use crate::common::{self, B, Host, Mlp, World, determined, lenient, optimizer, refused, seed};
+use crate::common::{self, B, Host, Mlp, World, model_of, lenient, optimizer, refused, seed};
 use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina::{
+    Grown, grown::HostModule,
     Advance, AutomaticMode, Validation,
     gates::doubles::{AllowAll, Scripted},
     leyline::v1::{SeedLifecycleGate::*, SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
@@ -11,10 +12,10 @@ use kasmina::{
 };
 
 /// Trains for `steps` steps, counted on in `at`.
-fn train<M: Host<B> + AutodiffModule<B>>(
+fn train<M: Host<B> + HostModule<B>>(
     world: &mut World,
-    host: &mut M,
-    optimizer: &mut impl Optimizer<M, B>,
+    host: &mut Grown<B, M>,
+    optimizer: &mut impl Optimizer<Grown<B, M>, B>,
     at: &mut u64,
     steps: u64,
 ) {
@@ -25,8 +26,8 @@ fn train<M: Host<B> + AutodiffModule<B>>(
 }
 
 /// A world in which seed-1 has reached the last stage asked for here.
-fn grown_to(stage: i32) -> (World, Mlp<B>, impl Optimizer<Mlp<B>, B>, u64) {
-    let (mut host, mut optimizer, mut at) = (determined(Mlp::<B>::init()), optimizer(), 0);
+fn grown_to(stage: i32) -> (World, Grown<B, Mlp<B>>, impl Optimizer<Grown<B, Mlp<B>>, B>, u64) {
+    let (mut host, mut optimizer, mut at) = (model_of(Mlp::<B>::init()), optimizer(), 0);
     let mut world = World::new(lenient());
     world.attach(&host);
     for next in SeedStageTraining as i32..=stage {
@@ -38,6 +39,7 @@ fn grown_to(stage: i32) -> (World, Mlp<B>, impl Optimizer<Mlp<B>, B>, u64) {
             _ => world.operate("seed-1", SeedOpFossilize),
         }
         .unwrap();
+        world.manager.settle(&mut host).unwrap();
         assert_eq!(world.stage("seed-1") as i32, next);
         train(&mut world, &mut host, &mut optimizer, &mut at, 20);
     }
@@ -68,20 +70,20 @@ fn fossilized_seed_trains_on_with_the_host() {
     assert_eq!(gates, [g0, g1, g2, g3, g4, g4]);
 
     let still = host.clone();
-    let before = output(&world, &still);
+    let before = output(&still);
     let states = world.manager.export_seed_states();
     let fossil = states.iter().find(|state| state.seed_id == "seed-1").unwrap();
     assert_eq!((fossil.stage(), fossil.metrics["alpha"]), (SeedStageFossilized, 1.0));
-    assert!(fossil.learning_rate > 0.0 && fossil.gradient_norm > 0.0);
+    assert!(world.manager.kernel(&seed("seed-1")).is_none(), "the model has it");
     // Seen through a host that stands still, what changes is the fossil.
     train(&mut world, &mut host, &mut optimizer, &mut at, 5);
-    assert_ne!(output(&world, &still), before);
+    assert_ne!(output(&still), before);
     assert_eq!(refused(world.operate("seed-1", SeedOpCull)), "illegal_transition");
 }
 
-fn output(world: &World, host: &Mlp<B>) -> Vec<f32> {
-    let mut grafts = world.manager.committed_view();
-    host.valid().forward(common::batch(3), &mut grafts).into_data().to_vec().unwrap()
+fn output(host: &Grown<B, Mlp<B>>) -> Vec<f32> {
+    let answer = host.valid().forward(|host, grafts| host.forward(common::batch(3), grafts));
+    answer.unwrap().into_data().to_vec().unwrap()
 }
 
 #[test]
@@ -90,9 +92,9 @@ fn views_show_a_seed_from_the_stage_that_they_are_for() {
         [(3, false, false), (4, true, false), (5, false, false), (6, true, false), (7, true, true)]
     {
         let (world, host, ..) = grown_to(stage);
-        let bare = host.valid().forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
-        let committed = host.valid().forward(common::batch(3), &mut world.manager.committed_view()).into_data();
-        let live = host.valid().forward(common::batch(3), &mut world.manager.live_view()).into_data();
+        let bare = host.valid().host.forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
+        let committed = host.valid().forward(|host, grafts| host.forward(common::batch(3), grafts)).unwrap().into_data();
+        let live = host.valid().host.forward(common::batch(3), &mut world.manager.live_view(&host)).into_data();
         assert_eq!((live != bare, committed != bare), (in_live, in_committed), "stage {stage}");
     }
 }
@@ -118,7 +120,7 @@ fn automatic_advance_fossilizes_a_seed() {
     settings.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
     settings.blending.total_steps = 15;
     settings.blending.mode = AutomaticMode::Residual;
-    let (mut host, mut optimizer, mut at) = (determined(Mlp::<B>::init()), optimizer(), 0);
+    let (mut host, mut optimizer, mut at) = (model_of(Mlp::<B>::init()), optimizer(), 0);
     let mut world = World::new(settings);
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
@@ -135,15 +137,15 @@ fn paused_seed_is_the_identity_until_resumed() {
         world.manager.submit(&wire)
     };
     pause(&mut world, false).unwrap();
-    let bare = host.valid().forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
-    let live = |world: &World, host: &Mlp<B>| {
-        host.valid().forward(common::batch(3), &mut world.manager.live_view()).into_data()
+    let bare = host.valid().host.forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
+    let live = |world: &World, host: &Grown<B, Mlp<B>>| {
+        host.valid().host.forward(common::batch(3), &mut world.manager.live_view(host)).into_data()
     };
     assert_eq!(live(&world, &host), bare);
     train(&mut world, &mut host, &mut optimizer, &mut at, 3);
     assert_eq!(world.manager.alpha(&seed("seed-1")), alpha, "alpha stands still");
     pause(&mut world, true).unwrap();
-    let bare = host.valid().forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
+    let bare = host.valid().host.forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
     assert_ne!(live(&world, &host), bare);
     assert_eq!(refused(pause(&mut world, true)), "wrong_stage");
 }
@@ -188,7 +190,8 @@ fn cancel_is_refused_from_blending_on_and_cull_is_not() {
 fn fine_tuned_seed_learns_for_the_steps_allowed() {
     let (mut world, mut host, mut optimizer, mut at) = grown_to(SeedStageProbationary as i32);
     let live = |world: &World| {
-        Mlp::<B>::valid(&frozen()).forward(common::batch(3), &mut world.manager.live_view()).into_data()
+        let frozen = Grown::new(frozen());
+        Mlp::<B>::valid(&frozen.host).forward(common::batch(3), &mut world.manager.live_view(&frozen)).into_data()
     };
     let before = live(&world);
     train(&mut world, &mut host, &mut optimizer, &mut at, 2);
@@ -205,7 +208,7 @@ fn fine_tuned_seed_learns_for_the_steps_allowed() {
 /// A host that nothing trains, to look at seeds through.
 fn frozen() -> Mlp<B> {
     use burn::tensor::Tensor;
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = Mlp::<B>::init();
     host.stem.weight = host.stem.weight.map(|weight| Tensor::full_like(&weight, 0.1));
     host.head.weight = host.head.weight.map(|weight| Tensor::full_like(&weight, 0.1));
     host.stem.bias = None;
@@ -286,7 +289,7 @@ fn fine_tuned_seed_is_probed_again_before_fossilize() {
 /// CONFIDENCE needs logits before its slot; whoever runs the committed network may have none.
 #[test]
 fn confidence_blend_needs_logits_and_is_never_fossilized() {
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut world =
         World::build(lenient(), |builder| builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap());
     world.attach(&host);
@@ -345,7 +348,7 @@ fn gatekeeper_of_ones_own_is_asked_and_obeyed() {
     let mut world = World::build(lenient(), |builder| {
         builder.gatekeepers(gatekeeper).volatile().build(&Default::default()).unwrap()
     });
-    let (mut host, mut optimizer, mut at) = (determined(Mlp::<B>::init()), optimizer(), 0);
+    let (mut host, mut optimizer, mut at) = (model_of(Mlp::<B>::init()), optimizer(), 0);
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     train(&mut world, &mut host, &mut optimizer, &mut at, 10);

@@ -31,13 +31,13 @@ fn forward(slots: Slots, step: u64) -> impl Fn(&Mlp<B>, &mut Grafts<B>) -> Tenso
 fn step(world: &mut World, trainee: &mut Trainee<Mlp<B>>, slots: Slots) -> StepReport {
     trainee.step += 1;
     let forward = forward(slots, trainee.step);
-    world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward).unwrap()
+    world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward).unwrap()
 }
 
 /// A world that knows the slots, and nothing else.
 fn world() -> (World, Trainee<Mlp<B>>) {
     let (mut world, trainee) = (World::new(lenient()), Trainee::new(determined(Mlp::init())));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     (world, trainee)
 }
 

@@ -21,13 +21,13 @@ fn step_on(
     forward: impl Fn(&Mlp<B>, &mut Grafts<B>) -> Tensor<B, 1>,
 ) -> Result<StepReport, StepError> {
     trainee.step += 1;
-    world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward)
+    world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward)
 }
 
 fn begin(host: Mlp<B>) -> (World, Host) {
-    let mut world = World::new(Settings::default());
-    world.attach(&host);
-    (world, Trainee::new(host))
+    let (mut world, trainee) = (World::new(Settings::default()), Trainee::new(host));
+    world.attach(&trainee.model);
+    (world, trainee)
 }
 
 #[test]
@@ -72,9 +72,8 @@ fn loss_known_from_the_learning_pass_takes_no_time() {
     let mut world = World::with_clock(settings, kasmina::safety::SystemClock::default(), |builder| {
         builder.volatile().build(&Default::default()).unwrap()
     });
-    let host = determined(Mlp::init());
-    world.attach(&host);
-    let mut trainee = Trainee::new(host);
+    let mut trainee = Trainee::new(determined(Mlp::init()));
+    world.attach(&trainee.model);
     world.live(&mut trainee, 40, &[(1, Act::Germinate), (21, Act::Graft(100))]);
     let state = world.manager.state().seeds[&seed("seed-1")].clone();
     let times = format!("{:?}", state.stage.graft().unwrap().vitals.blend_latency);
@@ -84,10 +83,9 @@ fn loss_known_from_the_learning_pass_takes_no_time() {
 /// As after a gradient that is not finite in the one pass in which both were fine-tuned.
 #[test]
 fn two_probationary_seeds_that_are_nan_do_not_stay() {
-    let host = determined(Mlp::init());
+    let mut trainee = Trainee::new(determined(Mlp::init()));
     let mut world = World::new(lenient());
-    world.attach(&host);
-    let mut trainee = Trainee::new(host);
+    world.attach(&trainee.model);
     let mut script = Vec::new();
     for name in ["seed-1", "seed-2"] {
         script.extend([(1, name, Act::Germinate), (21, name, Act::Graft(10)), (41, name, Act::Stabilize)]);

@@ -1,7 +1,7 @@
 //! A seed is judged by what it changes: with it and without it, on one batch, all others being as they are.
 
 use crate::common::{
-    B, Host, Mlp, World, alone, batch, bytes, contribution, control_step, determined, fill, named, optimizer, refused,
+    B, Host, Mlp, World, alone, batch, bytes, contribution, control_step, determined, model_of, fill, named, optimizer, refused,
     seed, spoilt, weights,
 };
 use burn::{
@@ -26,8 +26,8 @@ fn settings() -> Settings {
 }
 
 /// Makes the kernel of `late` move the output by `by`, whatever comes in.
-fn shift(world: &mut World, host: &Mlp<B>, name: &str, by: f32) {
-    let head: f32 = host.head.weight.val().sum().into_scalar();
+fn shift(world: &mut World, host: &kasmina::Grown<B, Mlp<B>>, name: &str, by: f32) {
+    let head: f32 = host.host.head.weight.val().sum().into_scalar();
     fill(world, name, 0.0, by / head);
 }
 
@@ -35,7 +35,7 @@ fn shift(world: &mut World, host: &Mlp<B>, name: &str, by: f32) {
 fn beside() -> (World, Trainee<Mlp<B>>) {
     let mut world = World::new(settings());
     let mut trainee = Trainee::new(determined(Mlp::init()));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let both = |step, act: Act| [(step, "seed-1", act.clone()), (step, "seed-2", act)];
     let script = [both(301, Germinate), both(331, Graft(100))].concat();
     let script = [script, vec![(302, "seed-2", Scale(1e-6))]].concat();
@@ -48,7 +48,7 @@ fn beside() -> (World, Trainee<Mlp<B>>) {
 #[test]
 fn harmful_seed_is_refused_beside_a_helpful_one_at_evaluate() {
     let (mut world, mut trainee) = beside();
-    shift(&mut world, &trainee.host, "seed-2", 3.0);
+    shift(&mut world, &trainee.model, "seed-2", 3.0);
     world.live::<_, (u64, Act)>(&mut trainee, 570, &[]);
     let (helpful, harmful) = (contribution(&world, "seed-1"), contribution(&world, "seed-2"));
     assert!(helpful.mean() > 0.0 && harmful.mean() < 0.0, "{helpful:?} {harmful:?}");
@@ -74,7 +74,7 @@ fn harmful_seed_is_refused_beside_a_helpful_one_at_fossilize() {
     world.live::<_, (u64, Act)>(&mut trainee, 570, &[]);
     world.act("seed-1", Evaluate).unwrap();
     world.act("seed-2", Evaluate).unwrap();
-    shift(&mut world, &trainee.host, "seed-2", 3.0);
+    shift(&mut world, &trainee.model, "seed-2", 3.0);
     world.live::<_, (u64, Act)>(&mut trainee, 700, &[]);
     // The helpful one is judged while the other one spoils the network.
     world.act("seed-1", Fossilize).unwrap();
@@ -122,7 +122,7 @@ fn four_blending(relu: bool, settings: Settings, steps: u64) -> (World, Trainee<
     let between = LayerSpec::Activation(Activation::Relu);
     world.publish("wide", SlotContract::f32(2, 8, 8), vec![LayerSpec::linear(8, 8), between, LayerSpec::linear(8, 8)]);
     let mut trainee = Trainee::new(determined(Deep::init(relu)));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let script: Vec<_> = NAMES.iter().flat_map(|name| [(1, *name, Germinate), (31, *name, Graft(steps))]).collect();
     world.live(&mut trainee, 31, &script);
     assert_eq!(NAMES.map(|name| world.stage(name)), [SeedStageBlending; 4]);
@@ -223,7 +223,7 @@ fn neutral_seed_on_a_dropout_host_changes_no_bit_and_waits() {
         let mut world = World::new(settings);
         let mut trainee =
             Trainee::new(determined(Rainy { mlp: Mlp::init(), dropout: DropoutConfig::new(0.3).init(), lazy }));
-        world.attach(&trainee.host);
+        world.attach(&trainee.model);
         world.live(&mut trainee, 42, &[(1, Germinate), (21, Graft(20))]);
         world.act("seed-1", Stabilize).unwrap();
         fill(&mut world, "seed-1", 0.0, 0.0);
@@ -268,7 +268,7 @@ fn noise_was_judged(run: u64) -> bool {
     (gates.stability.min_steps, gates.stability.min_losses, gates.stability.max_gradient_ratio) = (1, 1000, 1e9);
     (gates.system_impact.min_probes, gates.system_impact.relative_tolerance) = (1, 1e9);
     let mut world = World::new(settings);
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut host_optimizer = optimizer();
     world.attach(&host);
     let mut noise = Noise(run);
@@ -316,10 +316,10 @@ fn judging_leaves_the_host_alone() {
         (Trainee::new(determined(Deep::<B>::init(true))), Trainee::new(determined(Deep::<B>::init(true))));
     let between = LayerSpec::Activation(Activation::Relu);
     world.publish("wide", SlotContract::f32(2, 8, 8), vec![LayerSpec::linear(8, 8), between, LayerSpec::linear(8, 8)]);
-    world.attach(&with.host);
+    world.attach(&with.model);
     let script: Vec<_> = NAMES.iter().flat_map(|name| [(1, *name, Germinate), (11, *name, Graft(30))]).collect();
     world.live_and(&mut with, 40, &script, |_, with, report| {
-        control_step(&mut without.host, &mut without.optimizer, report.step);
-        assert!(bytes(&with.host) == bytes(&without.host), "step {}", report.step);
+        control_step(&mut without.model, &mut without.optimizer, report.step);
+        assert!(bytes(&with.model) == bytes(&without.model), "step {}", report.step);
     });
 }

@@ -50,16 +50,16 @@ fn arrived(handle: &LateHandle, kernel: &str) -> Result<Artifact, LoadError> {
 fn late_kernel_leaves_its_seed_germinated() {
     let (mut world, handle) = world(Settings::default());
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.manager.tick();
     let receipt = world.act("seed-1", Germinate).unwrap();
     assert_eq!(to(&receipt.transitions), [("seed-1", SeedStageGerminated)]);
     assert_eq!(handle.requested(), [blueprint("mlp")]);
-    let mut control = twin(&trainee.host);
+    let mut control = twin(&trainee.model);
     let mut its_optimizer = optimizer();
     world.live_and::<_, (u64, Act)>(&mut trainee, 10, &[], |world, trainee, report| {
         control_step(&mut control, &mut its_optimizer, report.step);
-        assert!(bytes(&trainee.host) == bytes(&control), "step {}", report.step);
+        assert!(bytes(&trainee.model) == bytes(&control), "step {}", report.step);
         assert_eq!(world.stage("seed-1"), SeedStageGerminated);
     });
     assert_eq!(handle.requested().len(), 1, "it is asked for once");
@@ -71,7 +71,7 @@ fn late_kernel_leaves_its_seed_germinated() {
 fn delivered_kernel_takes_its_seed_through_g1_to_the_end() {
     let (mut world, handle) = world_with(Settings::default(), |builder| builder.gatekeepers(AllowAll));
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live(&mut trainee, 5, &[(2, Germinate)]);
     let transitions = world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
     assert_eq!(to(&transitions), [("seed-1", SeedStageTraining)]);
@@ -86,7 +86,7 @@ fn delivered_kernel_takes_its_seed_through_g1_to_the_end() {
 fn delivered_kernel_learns_as_one_that_was_there_at_once() {
     let life = |mut world: World, late: Option<LateHandle>| {
         let mut trainee = trainee();
-        world.attach(&trainee.host);
+        world.attach(&trainee.model);
         world.live::<_, (u64, Act)>(&mut trainee, 3, &[]);
         world.act("seed-1", Germinate).unwrap();
         if let Some(handle) = late {
@@ -104,7 +104,7 @@ fn late_kernel_off_the_fast_path_waits_for_start_training() {
     let mut settings = Settings::default();
     settings.lifecycle.fast_path = false;
     let (mut world, handle) = world(settings);
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     world.manager.tick();
     world.act("seed-1", Germinate).unwrap();
     let transitions = world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
@@ -116,7 +116,7 @@ fn late_kernel_off_the_fast_path_waits_for_start_training() {
 #[test]
 fn late_failure_culls_with_its_reason() {
     let (mut world, _) = world(Settings::default());
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     world.manager.tick();
     world.act("seed-1", Germinate).unwrap();
     world.events();
@@ -130,7 +130,7 @@ fn late_failure_culls_with_its_reason() {
 #[test]
 fn three_late_failures_open_the_kernel_breaker() {
     let (mut world, _) = world(Settings::default());
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     for _ in 0..3 {
         world.act("seed-1", Germinate).unwrap();
         let missing: LibraryError = LibraryError::Missing { path: "gone".into() };
@@ -148,7 +148,7 @@ fn three_late_failures_open_the_kernel_breaker() {
 #[test]
 fn damaged_late_kernel_is_never_grafted() {
     let (mut world, handle) = world(Settings::default());
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     world.act("seed-1", Germinate).unwrap();
     let mut artifact = handle.arrive(&blueprint("mlp")).unwrap();
     let last = artifact.bytes.len() - 1;
@@ -161,7 +161,7 @@ fn damaged_late_kernel_is_never_grafted() {
 #[test]
 fn kernel_of_another_slot_is_never_grafted() {
     let (mut world, handle) = world(Settings::default());
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     world.act("seed-1", GerminateAs("late")).unwrap();
     world.manager.deliver_kernel(&blueprint("late"), arrived(&handle, "late")).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageEmbargoed);
@@ -171,7 +171,7 @@ fn kernel_of_another_slot_is_never_grafted() {
 fn kernel_that_nobody_waits_for_is_ignored() {
     let (mut world, handle) = world(Settings::default());
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.manager.tick();
     let deliver = |world: &mut World, kernel: &str| {
         let before = world.manager.state().clone();
@@ -191,7 +191,7 @@ fn kernel_that_nobody_waits_for_is_ignored() {
 
 #[test]
 fn seed_that_waits_is_asked_for_again_after_a_restart() {
-    let (store, host) = (MemoryStore::new(), trainee().host);
+    let (store, host) = (MemoryStore::new(), trainee().model);
     let wire = |library: LateLibrary| {
         let mut found = None;
         let world = World::build(Settings::default(), |builder| {
@@ -230,7 +230,7 @@ fn delivery_that_the_disk_refuses_can_be_made_again() {
         let builder = builder.kernels(library).journal(store.clone(), store.clone());
         builder.build(&Default::default()).unwrap()
     });
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     world.act("seed-1", Germinate).unwrap();
     store.fail_next_append();
     let outcome = world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp"));
@@ -246,15 +246,15 @@ fn delivery_that_the_disk_refuses_can_be_made_again() {
 fn seed_that_waits_again_after_a_rollback_gets_its_kernel() {
     let (mut world, handle) = world(Settings::default());
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.act("seed-1", Germinate).unwrap();
     world.manager.end_epoch();
-    world.manager.checkpoint(&trainee.host, &trainee.optimizer).unwrap();
+    world.manager.checkpoint(&trainee.model, &trainee.optimizer).unwrap();
     world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
     let wire = world.sender.roll_back(1, world.clock.unix()).unwrap();
     world.manager.submit(&wire).unwrap();
-    world.manager.roll_back(&mut trainee.host, &mut trainee.optimizer).unwrap();
+    world.manager.roll_back(&mut trainee.model, &mut trainee.optimizer).unwrap();
     world.live::<_, (u64, Act)>(&mut trainee, 2, &[]);
     assert_eq!(world.stage("seed-1"), SeedStageTraining, "the kernel is there, and nobody will deliver it again");
 }
@@ -267,7 +267,7 @@ fn first_batch_after_a_restart_asks_for_kernels_that_are_waited_for() {
         builder.kernels(library).journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
     });
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.act("seed-1", Germinate).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageGerminated);
     // The library of the next process has it at once.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::common::{B, Mlp, World, batch, bytes, determined, optimizer, seed, twin};
+use crate::common::{B, Mlp, World, batch, bytes, model_of, optimizer, seed, twin};
 use burn::tensor::{Tensor, activation::relu};
 use kasmina::{Grafts, Settings, StepReport, gates::doubles::AllowAll, leyline::v1::SeedOperation::*};
 
@@ -31,7 +31,7 @@ fn loss(host: &Mlp<B>, step: u64, grafts: &mut Grafts<B>, lazy: bool, computed: 
 
 /// 60 steps with two seeds; gives what every step reported, and how often each activation was computed.
 fn run(lazy: bool) -> (Vec<StepReport>, [u64; 2], Vec<u8>) {
-    let mut host = twin(&determined(Mlp::<B>::init()));
+    let mut host = twin(&model_of(Mlp::<B>::init()));
     let mut world = World::build(Settings::default(), |builder| {
         builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
     });

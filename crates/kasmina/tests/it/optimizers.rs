@@ -6,11 +6,11 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage::SeedStageBlending, SeedOperation::SeedOpStabilize},
 };
 
-use crate::common::{Mlp, World, bytes, determined, loss, seed};
+use crate::common::{Mlp, World, bytes, model_of, loss, seed};
 
 /// The learning rates of seed-1 in the steps of a run, on a host that steps at `rate`.
 fn rates(settings: Settings, rate: f64, scale: impl Fn(u64) -> f64) -> Vec<f64> {
-    let mut host = determined(Mlp::init());
+    let mut host = model_of(Mlp::init());
     let mut optimizer = SgdConfig::new().init();
     let mut world = World::new(settings);
     world.attach(&host);
@@ -53,7 +53,7 @@ fn scale_that_is_not_a_number_is_refused() {
 
 #[test]
 fn host_on_sgd_at_a_tenth_grows_with_the_defaults() {
-    let mut host = determined(Mlp::init());
+    let mut host = model_of(Mlp::init());
     let mut optimizer = SgdConfig::new().init();
     let mut world = World::new(Settings::default());
     world.attach(&host);
@@ -77,7 +77,7 @@ fn host_on_sgd_at_a_tenth_grows_with_the_defaults() {
 fn each_optimizer_of_the_settings_moves_the_kernel() {
     for text in ["name = 'adamw', weight_decay = 0.0", "name = 'adam', beta_1 = 0.8", "name = 'sgd', momentum = 0.9"] {
         let text = format!("[training]\noptimizer = {{ {text} }}");
-        let mut host = determined(Mlp::init());
+        let mut host = model_of(Mlp::init());
         let mut optimizer = SgdConfig::new().init();
         let mut world = World::new(Settings::from_toml(&text).unwrap());
         world.attach(&host);

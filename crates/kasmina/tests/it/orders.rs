@@ -68,8 +68,8 @@ const LIFE: [(u64, Act); 9] = [
 fn order_makes_the_moves_of_the_same_command() {
     let (mut commanded, mut ordered) = (trainee(), trainee());
     let ((mut by_wire, _), (mut by_order, _)) = (journaled(), journaled());
-    by_wire.attach(&commanded.host);
-    by_order.attach(&ordered.host);
+    by_wire.attach(&commanded.model);
+    by_order.attach(&ordered.model);
     for (before, act) in LIFE {
         by_wire.live::<_, (u64, Act)>(&mut commanded, before - 1, &[]);
         by_order.live::<_, (u64, Act)>(&mut ordered, before - 1, &[]);
@@ -79,13 +79,13 @@ fn order_makes_the_moves_of_the_same_command() {
         assert_eq!(by_order.manager.state().seeds, by_wire.manager.state().seeds, "{act:?}");
     }
     assert_eq!(by_order.stage("seed-1"), SeedStageFossilized);
-    assert!(bytes(&commanded.host) == bytes(&ordered.host));
+    assert!(bytes(&commanded.model) == bytes(&ordered.model));
 }
 
 #[test]
 fn order_is_in_the_journal_before_its_moves() {
     let (mut world, store) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     let before = entries(&store).len();
     world.order("seed-1", Germinate).unwrap();
     let new = entries(&store).split_off(before);
@@ -111,7 +111,7 @@ fn order_is_in_the_journal_before_its_moves() {
 fn order_outlives_the_process() {
     let (mut world, store) = journaled();
     let trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.order("seed-1", Germinate).unwrap();
     world.order("seed-1", Pause).unwrap();
     world.restart(lenient(), &store);
@@ -122,7 +122,7 @@ fn order_outlives_the_process() {
 #[test]
 fn order_out_of_turn_is_refused_and_leaves_no_record() {
     let (mut world, store) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     let (before, state) = (entries(&store).len(), world.manager.state().clone());
     assert_eq!(world.order("seed-1", Fossilize).unwrap_err().reason(), "illegal_transition");
     assert_eq!(world.order("nobody", Cull).unwrap_err().reason(), "unknown_seed");
@@ -132,7 +132,7 @@ fn order_out_of_turn_is_refused_and_leaves_no_record() {
 #[test]
 fn order_that_culls_is_refused_and_journaled() {
     let (mut world, store) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     assert_eq!(world.order("seed-2", GerminateAs("mlp")).unwrap_err().reason(), "slot_contract");
     assert_eq!((world.stage("seed-2"), ordered(&store)), (SeedStageEmbargoed, 1));
 }
@@ -140,7 +140,7 @@ fn order_that_culls_is_refused_and_journaled() {
 #[test]
 fn order_that_the_disk_refuses_has_not_happened() {
     let (mut world, store) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     store.fail_next_append();
     assert_eq!(world.order("seed-1", Germinate).unwrap_err().reason(), "not_durable");
     assert_eq!((world.stage("seed-1"), ordered(&store)), (SeedStageDormant, 0));
@@ -151,7 +151,7 @@ fn order_that_the_disk_refuses_has_not_happened() {
 #[test]
 fn terminated_seed_stays_terminated() {
     let (mut world, _) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     let moved = world.manager.order(Order::Terminate { seed: seed("seed-1") });
     let moved = moves(&moved.unwrap());
     assert_eq!(moved.last().map(|(_, to)| *to), Some(SeedStageTerminated), "{moved:?}");
@@ -193,7 +193,7 @@ impl Policy for Hasty {
 fn own_policy_takes_a_seed_to_fossilized() {
     let (mut world, store) = journaled_with(|builder| builder.policy(Hasty { kernel: "mlp" }).gatekeepers(AllowAll));
     let mut trainee = trainee();
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     let reports = world.live::<_, (u64, Act)>(&mut trainee, 60, &[]);
     let reported: Vec<_> = reports.iter().flat_map(|report| moves(&report.transitions)).map(|(_, to)| to).collect();
     // Registration moved each of the three seeds; the first step returns that.
@@ -220,11 +220,11 @@ fn refused_orders_of_a_policy_disturb_nothing() {
     });
     let mut without = World::new(lenient());
     let (mut disturbed, mut alone) = (trainee(), trainee());
-    with.attach(&disturbed.host);
-    without.attach(&alone.host);
+    with.attach(&disturbed.model);
+    without.attach(&alone.model);
     with.live::<_, (u64, Act)>(&mut disturbed, 5, &[]);
     without.live::<_, (u64, Act)>(&mut alone, 5, &[]);
-    assert!(bytes(&disturbed.host) == bytes(&alone.host));
+    assert!(bytes(&disturbed.model) == bytes(&alone.model));
     assert_eq!(with.stage("seed-1"), SeedStageDormant);
 }
 
@@ -246,11 +246,11 @@ fn automatic_advance_equals_a_step_policy() {
         World::build(lenient(), |builder| builder.policy(policy).volatile().build(&Default::default()).unwrap());
     let life = |mut world: World| {
         let mut trainee = trainee();
-        world.attach(&trainee.host);
+        world.attach(&trainee.model);
         let reports = world.live(&mut trainee, 60, &[(1, Germinate)]);
         assert_eq!(world.stage("seed-1"), SeedStageFossilized);
         let said = |report: &StepReport| (report.loss.to_bits(), report.seeds.clone(), report.transitions.clone());
-        (reports.iter().map(said).collect::<Vec<_>>(), bytes(&trainee.host))
+        (reports.iter().map(said).collect::<Vec<_>>(), bytes(&trainee.model))
     };
     assert!(life(by_settings) == life(by_hand));
 }
@@ -258,7 +258,7 @@ fn automatic_advance_equals_a_step_policy() {
 #[test]
 fn second_germinate_of_a_batch_finds_the_slot_taken() {
     let (mut world, store) = journaled_with(|builder| builder);
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     let wires = [world.wire("seed-1", Germinate), world.wire("seed-3", Germinate)];
     let appends = store.appends();
     let mut answers = world.manager.submit_all(wires.iter().map(Vec::as_slice)).into_iter();
@@ -273,7 +273,7 @@ fn second_germinate_of_a_batch_finds_the_slot_taken() {
 #[test]
 fn batch_that_the_disk_refuses_has_not_happened() {
     let (mut world, store) = journaled();
-    world.attach(&trainee().host);
+    world.attach(&trainee().model);
     let wires = [world.wire("seed-1", Germinate), world.wire("seed-3", Germinate)];
     store.fail_next_append();
     for answer in world.manager.submit_all(wires.iter().map(Vec::as_slice)) {
@@ -287,8 +287,8 @@ fn batch_that_the_disk_refuses_has_not_happened() {
 fn refused_rollback_of_a_seed_leaves_the_kernel_that_the_same_batch_grafts() {
     let (mut world, store) = journaled();
     let trainee = trainee();
-    world.attach(&trainee.host);
-    world.manager.checkpoint(&trainee.host, &trainee.optimizer).unwrap();
+    world.attach(&trainee.model);
+    world.manager.checkpoint(&trainee.model, &trainee.optimizer).unwrap();
     let wires = [
         world.wire("seed-1", Germinate),
         world.sender.roll_back_seed(&seed("seed-1"), None, world.clock.unix()).unwrap(),

@@ -1,6 +1,6 @@
 //! The manager and its fake, as policies and trainers see them.
 
-use crate::common::{B, Mlp, World, blueprint, determined, seed};
+use crate::common::{B, Mlp, World, blueprint, model_of, seed};
 use kasmina::{
     CommandPort, Refusal, Settings, StepError, TrainPort,
     commands::Order,
@@ -84,7 +84,7 @@ fn fake_answers_as_its_handle_says() {
 #[test]
 fn fake_fails_the_steps_that_its_handle_names() {
     let (mut fake, handle) = fake();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut step = |fake: &mut FakeManager| {
         fake.train_batch(&mut host, &mut optimizer, 1e-2, |host, grafts| loss(host, 1, grafts)).map(|it| it.step)
     };

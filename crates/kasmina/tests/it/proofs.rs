@@ -16,7 +16,7 @@ fn before_gate_of(act: &Act) -> (World, Trainee<Mlp<B>>, SeedLifecycleStage) {
     let life = [(1, Germinate), (11, Graft(10)), (22, Stabilize), (41, Evaluate), (61, Fossilize)];
     let at = life.iter().position(|(_, other)| std::mem::discriminant(other) == std::mem::discriminant(act)).unwrap();
     let (mut world, mut trainee) = (World::new(lenient()), Trainee::new(determined(Mlp::init())));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live(&mut trainee, life[at].0 - 1, &life[..at]);
     let stage = world.stage("seed-1");
     (world, trainee, stage)
@@ -25,7 +25,7 @@ fn before_gate_of(act: &Act) -> (World, Trainee<Mlp<B>>, SeedLifecycleStage) {
 #[test]
 fn stabilize_waits_until_a_step_has_measured_the_pause() {
     let (mut world, mut trainee) = (World::new(lenient()), Trainee::new(determined(Mlp::init())));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live(&mut trainee, 19, &[(1, Germinate), (11, Graft(10))]);
     let mut step = |world: &mut World, visits: bool| {
         trainee.step += 1;
@@ -33,7 +33,7 @@ fn stabilize_waits_until_a_step_has_measured_the_pause() {
         let forward = |host: &Mlp<B>, grafts: &mut Grafts<B>| {
             if visits { loss(host, at, grafts) } else { loss(host, at, &mut Grafts::none()) }
         };
-        world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward).unwrap();
+        world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward).unwrap();
     };
     // Alpha is 1, but these batches do not come to the slot, so they prove nothing.
     for _ in 0..3 {
@@ -102,14 +102,14 @@ fn open_breaker_postpones_and_does_not_cull() {
 /// The answer to STABILIZE if each pass of the batch with which alpha becomes 1 sees what `shift` adds to it.
 fn stabilized_after(shift: impl Fn(u32) -> f32) -> (&'static str, SeedLifecycleStage) {
     let (mut world, mut trainee) = (World::new(lenient()), Trainee::new(determined(Mlp::init())));
-    world.attach(&trainee.host);
+    world.attach(&trainee.model);
     world.live(&mut trainee, 19, &[(1, Germinate), (11, Graft(10))]);
     let passes = std::cell::Cell::new(0);
     let forward = |host: &Mlp<B>, grafts: &mut Grafts<B>| {
         passes.set(passes.get() + 1);
         host.forward(crate::common::batch::<B>(20).add_scalar(shift(passes.get())), grafts).square().mean()
     };
-    world.manager.train_batch(&mut trainee.host, &mut trainee.optimizer, RATE, forward).unwrap();
+    world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, forward).unwrap();
     (refused(world.act("seed-1", Stabilize)), world.stage("seed-1"))
 }
 

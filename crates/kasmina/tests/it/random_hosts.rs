@@ -6,6 +6,7 @@ use burn::{
     tensor::{Tensor, activation::relu, backend::Backend},
 };
 use kasmina::{
+    Grown,
     Grafts, Settings,
     blending::BlendBackend,
     gates::doubles::AllowAll,
@@ -15,7 +16,7 @@ use kasmina::{
     },
 };
 
-use crate::common::{B, Host, World, bytes, determined, optimizer, twin};
+use crate::common::{B, Host, World, bytes, model_of, optimizer, twin};
 
 /// Operations of a wired host behind its stem.
 const OPERATIONS: u64 = 9;
@@ -66,7 +67,7 @@ impl<B: BlendBackend> Host<B> for Wired<B> {
 }
 
 /// The host's bytes after each step, and how many of the seeds blended.
-fn life(host: &Wired<B>, seeds: bool) -> (Vec<Vec<u8>>, usize) {
+fn life(host: &Grown<B, Wired<B>>, seeds: bool) -> (Vec<Vec<u8>>, usize) {
     let mut host = twin(host);
     let mut world = World::build(Settings::default(), |builder| {
         builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
@@ -97,7 +98,7 @@ fn life(host: &Wired<B>, seeds: bool) -> (Vec<Vec<u8>>, usize) {
 fn host_bytes_are_those_of_the_managed_run_without_seeds() {
     let mut blended = 0;
     for number in 0..24 {
-        let host = determined(Wired::init(number));
+        let host = model_of(Wired::init(number));
         let ((with, seeds), (without, _)) = (life(&host, true), life(&host, false));
         assert!(with == without, "a seed left a trace in host {number}");
         blended += seeds;

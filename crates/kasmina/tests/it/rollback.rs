@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::common::{self, B, Cnn, Host, Mlp, Noisy, World, bytes, determined, optimizer, refused, seed};
-use burn::module::AutodiffModule;
+use crate::common::{self, B, Cnn, Host, Mlp, Noisy, World, bytes, model_of, optimizer, refused, seed};
 use burn::optim::{AdamW, adaptor::OptimizerAdaptor};
 use kasmina::{
+    Grown, grown::HostModule,
     CheckpointError, CommandError, Receipt, Settings, StepError, TrainerState,
     leyline::{
         SlotId,
@@ -21,15 +21,15 @@ use kasmina::{
 type OptimizerOf<M> = OptimizerAdaptor<AdamW, M, B>;
 
 /// A run with epochs of ten batches.
-struct Run<M: Host<B> + AutodiffModule<B>> {
+struct Run<M: Host<B> + HostModule<B>> {
     world: World,
-    host: M,
-    optimizer: OptimizerOf<M>,
+    host: Grown<B, M>,
+    optimizer: OptimizerOf<Grown<B, M>>,
     kernel: &'static str,
 }
 
-impl<M: Host<B> + AutodiffModule<B> + 'static> Run<M> {
-    fn on(store: &MemoryStore, host: M, kernel: &'static str) -> Self {
+impl<M: Host<B> + HostModule<B> + 'static> Run<M> {
+    fn on(store: &MemoryStore, host: Grown<B, M>, kernel: &'static str) -> Self {
         let mut world = World::recover(Settings::default(), store.clone(), store.clone()).0;
         world.attach(&host);
         Self { world, host, optimizer: optimizer(), kernel }
@@ -64,14 +64,14 @@ impl<M: Host<B> + AutodiffModule<B> + 'static> Run<M> {
 
     /// The host's bytes, what the seeds are, and the loss with the first of them.
     fn portrait(&self) -> (Vec<u8>, String, Vec<f32>) {
-        let mut grafts = self.world.manager.seed_view(&seed("seed-1"));
+        let mut grafts = self.world.manager.seed_view(&self.host, &seed("seed-1"));
         let loss = common::loss(&common::twin(&self.host), 77, &mut grafts).into_data().to_vec().unwrap();
         (bytes(&self.host), format!("{:?}", self.world.manager.export_seed_states()), loss)
     }
 }
 
-fn continues_bit_for_bit<M: Host<B> + AutodiffModule<B> + 'static>(fresh: fn() -> M, kernel: &'static str) {
-    let host = determined(fresh());
+fn continues_bit_for_bit<M: Host<B> + HostModule<B> + 'static>(fresh: fn() -> M, kernel: &'static str) {
+    let host = model_of(fresh());
     let store = MemoryStore::new();
     let mut undisturbed = Run::on(&MemoryStore::new(), common::twin(&host), kernel);
     undisturbed.train(1..=40);
@@ -93,8 +93,9 @@ fn continues_bit_for_bit<M: Host<B> + AutodiffModule<B> + 'static>(fresh: fn() -
     drop(run);
     let (mut world, found) = World::recover(Settings::default(), store.clone(), store);
     assert_eq!((found.epochs, found.grafted), (vec![2, 3, 4], 1));
-    let other = determined(fresh());
-    world.manager.attach_host(&other, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    let other = model_of(fresh());
+    let refused = world.manager.attach_host(&other, |host, grafts| common::loss(host, 0, grafts));
+    assert_eq!(refused.unwrap_err().reason(), "model_not_restored");
     world.clock.advance(Duration::from_secs(1));
     world.clock.set_unix(world.clock.unix().after(Duration::from_secs(1)));
     let mut run = Run { world, host: other, optimizer: optimizer(), kernel };
@@ -119,7 +120,7 @@ fn a_host_with_running_statistics_continues_bit_for_bit() {
 #[test]
 fn between_the_command_and_the_rollback_nothing_is_trained() {
     let store = MemoryStore::new();
-    let mut run = Run::on(&store, determined(Mlp::<B>::init()), "mlp");
+    let mut run = Run::on(&store, model_of(Mlp::<B>::init()), "mlp");
     assert_eq!(run.roll_back().unwrap_err(), CheckpointError::NotCommanded);
     run.train(1..=15);
     assert_eq!(refused(run.command(7)), "unknown_checkpoint");
@@ -137,7 +138,7 @@ fn between_the_command_and_the_rollback_nothing_is_trained() {
     drop(run);
     let (mut world, _) = World::recover(Settings::default(), store.clone(), store.clone());
     assert_eq!(world.manager.rollback_commanded(), Some(1));
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     world.manager.roll_back(&mut host, &mut optimizer).unwrap();
     assert_eq!((world.stage("seed-1"), world.manager.rollback_commanded()), (SeedStageTraining, None));
     drop(world);
@@ -150,7 +151,7 @@ fn between_the_command_and_the_rollback_nothing_is_trained() {
 #[test]
 fn a_rollback_that_cannot_be_made_durable_leaves_everything_as_it_is() {
     let store = MemoryStore::new();
-    let mut run = Run::on(&store, determined(Mlp::<B>::init()), "mlp");
+    let mut run = Run::on(&store, model_of(Mlp::<B>::init()), "mlp");
     run.train(1..=15);
     run.command(1).unwrap();
     let before = run.portrait();
@@ -164,8 +165,8 @@ fn a_rollback_that_cannot_be_made_durable_leaves_everything_as_it_is() {
 
 #[test]
 fn a_seed_goes_back_alone_and_its_host_notices_nothing() {
-    let mut control = Run::on(&MemoryStore::new(), determined(Mlp::<B>::init()), "mlp");
-    control.host = determined(Mlp::<B>::init());
+    let mut control = Run::on(&MemoryStore::new(), model_of(Mlp::<B>::init()), "mlp");
+    control.host = model_of(Mlp::<B>::init());
     let host = common::twin(&control.host);
     let mut run = Run::on(&MemoryStore::new(), host, "mlp");
     control.train(1..=35);
@@ -185,7 +186,7 @@ fn a_seed_goes_back_alone_and_its_host_notices_nothing() {
 
 #[test]
 fn only_what_was_grafted_then_and_is_now_goes_back() {
-    let mut run = Run::on(&MemoryStore::new(), determined(Mlp::<B>::init()), "mlp");
+    let mut run = Run::on(&MemoryStore::new(), model_of(Mlp::<B>::init()), "mlp");
     let back = |run: &mut Run<Mlp<B>>, name: &str, epoch| {
         let wire = run.world.sender.roll_back_seed(&seed(name), epoch, run.world.clock.unix()).unwrap();
         refused(run.world.manager.submit(&wire))
@@ -215,26 +216,26 @@ fn only_what_was_grafted_then_and_is_now_goes_back() {
 }
 
 #[test]
-fn a_trainer_that_comes_back_gets_its_host_and_keeps_its_seeds() {
+fn a_trainer_that_comes_back_gets_its_model_and_keeps_its_seeds() {
     let store = MemoryStore::new();
-    let mut run = Run::on(&store, determined(Noisy::<B>::init()), "mlp");
+    let mut run = Run::on(&store, model_of(Noisy::<B>::init()), "mlp");
     run.train(1..=20);
     let (host, step) = (bytes(&run.host), run.world.manager.step());
     run.train(21..=29);
     drop(run);
     let (mut world, _) = World::recover(Settings::default(), store.clone(), store);
-    let (mut host_again, mut optimizer) = (determined(Noisy::<B>::init()), optimizer());
-    let restored = world.manager.restore_host(&mut host_again, &mut optimizer).unwrap().unwrap();
-    assert_eq!((restored.epoch, restored.step), (2, step));
-    assert!(bytes(&host_again) == host);
-    assert_eq!(world.stage("seed-1"), SeedStageShadowing);
-
-    // Another architecture is told, and is as it was.
-    let (mut other, mut its_optimizer) = (determined(Cnn::<B>::init()), common::optimizer());
+    let (mut host_again, mut optimizer) = (model_of(Noisy::<B>::init()), optimizer());
+    // Another architecture is rejected, and is as it was.
+    let (mut other, mut its_optimizer) = (model_of(Cnn::<B>::init()), common::optimizer());
     let before = bytes(&other);
-    let mismatch = world.manager.restore_host(&mut other, &mut its_optimizer).unwrap_err();
+    let mismatch = world.manager.restore_model(&mut other, &mut its_optimizer).unwrap_err();
     assert_eq!(mismatch.reason(), "checkpoint_mismatch");
     assert!(bytes(&other) == before);
+
+    let restored = world.manager.restore_model(&mut host_again, &mut optimizer).unwrap();
+    assert_eq!((restored.step, restored.optimizer), (step, true));
+    assert!(bytes(&host_again) == host);
+    assert_eq!(world.stage("seed-1"), SeedStageShadowing);
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn as_many_checkpoints_are_kept_as_the_settings_say() {
     let mut settings = Settings::default();
     (settings.rollback.keep_in_memory, settings.rollback.keep_in_store) = (1, 2);
     let (mut world, _) = World::recover(settings, store.clone(), store.clone());
-    let (host, optimizer) = (determined(Mlp::<B>::init()), optimizer::<Mlp<B>>());
+    let (host, optimizer) = (model_of(Mlp::<B>::init()), optimizer::<Grown<B, Mlp<B>>>());
     for _ in 0..5 {
         world.manager.end_epoch();
         world.manager.checkpoint(&host, &optimizer).unwrap();
@@ -251,7 +252,7 @@ fn as_many_checkpoints_are_kept_as_the_settings_say() {
     }
     assert_eq!(world.manager.epochs(), [4, 5]);
     // The host and its optimizer are the same in both.
-    assert_eq!(store.digests().len(), 2);
+    assert_eq!(store.digests().len(), 3, "host, fossils and optimizer");
     let ready: Vec<_> = world.events().into_iter().filter(|event| event.description == "rollback_ready").collect();
     assert_eq!((ready.len(), ready[9].attributes["epoch"].as_str()), (10, "5"));
 }
@@ -305,7 +306,7 @@ fn a_rollback_that_memory_alone_could_do_dies_with_the_process_and_not_with_the_
     let mut settings = Settings::default();
     settings.rollback.keep_in_store = 0;
     let (mut world, _) = World::recover(settings.clone(), store.clone(), store.clone());
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     world.attach(&host);
     world.manager.checkpoint(&host, &optimizer).unwrap();
     let command = |world: &mut World| {
@@ -330,7 +331,7 @@ fn a_rollback_that_memory_alone_could_do_dies_with_the_process_and_not_with_the_
 
 #[test]
 fn a_seed_that_was_registered_since_is_dormant_after_a_rollback() {
-    let mut run = Run::on(&MemoryStore::new(), determined(Mlp::<B>::init()), "mlp");
+    let mut run = Run::on(&MemoryStore::new(), model_of(Mlp::<B>::init()), "mlp");
     run.train(1..=10);
     run.world.manager.register_seed(seed("seed-9"), SlotId::new("late").unwrap()).unwrap();
     run.world.germinate("seed-9", "late").unwrap();

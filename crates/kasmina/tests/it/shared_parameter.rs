@@ -1,6 +1,6 @@
 //! A kernel that shares a parameter with the host is caught in the first step, and the host steps as if it were not there.
 
-use crate::common::{B, Mlp, World, bytes, control_step, determined, optimizer, refused, seed, twin};
+use crate::common::{B, Mlp, World, bytes, control_step, model_of, optimizer, refused, seed, twin};
 use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
@@ -30,14 +30,14 @@ enum How {
     ByTensor,
 }
 
-fn share(world: &mut World, host: &Mlp<B>, how: How) {
-    let id = if how == How::ById { host.stem.weight.id } else { ParamId::new() };
-    let shared = Param::initialized(id, host.stem.weight.val());
+fn share(world: &mut World, host: &kasmina::Grown<B, Mlp<B>>, how: How) {
+    let id = if how == How::ById { host.host.stem.weight.id } else { ParamId::new() };
+    let shared = Param::initialized(id, host.host.stem.weight.val());
     assert!(world.manager.tamper(&seed("seed-1"), |kernel| kernel.map(&mut Share(shared))));
 }
 
 fn caught_at_once(how: How, blending: bool) {
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     let mut control = twin(&host);
     let mut world = World::new(Settings::default());
     world.publish("same-shape", SlotContract::f32(2, 16, 6), vec![LayerSpec::linear(16, 6)]);

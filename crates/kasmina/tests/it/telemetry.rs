@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{B, Mlp, World, blueprint, determined, optimizer, refused, seed};
+use crate::common::{B, Mlp, World, blueprint, model_of, optimizer, refused, seed};
 use kasmina::{
     Settings,
     engine::commands::{BreakerName, Order},
@@ -20,7 +20,7 @@ fn stored(store: &MemoryStore) -> World {
     let mut world = World::build(Settings::default(), |builder| {
         builder.journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
     });
-    world.attach(&determined(Mlp::<B>::init()));
+    world.attach(&model_of(Mlp::<B>::init()));
     world
 }
 
@@ -44,7 +44,7 @@ fn health(packets: &[TelemetryPacket]) -> Vec<HealthStatus> {
 #[test]
 fn every_packet_says_which_run_it_is_about() {
     let mut world = World::new(Settings::default());
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     world.attach(&host);
     world.germinate("seed-1", "mlp").unwrap();
     world.step(&mut host, &mut optimizer(), 1);
@@ -66,7 +66,7 @@ fn every_packet_says_which_run_it_is_about() {
 #[test]
 fn open_breaker_is_unhealthy_in_packets_without_events() {
     let mut world = World::new(Settings::default());
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     world.attach(&host);
     let mut optimizer = optimizer();
     world.step(&mut host, &mut optimizer, 1);
@@ -89,7 +89,7 @@ fn open_breaker_is_unhealthy_in_packets_without_events() {
 #[test]
 fn telemetry_breaker_closes_after_two_good_flushes() {
     let mut world = World::new(Settings::default());
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     world.attach(&host);
     let mut optimizer = optimizer();
     let breaker = |world: &World| world.manager.state().run.breakers.get(BreakerName::Telemetry).state();
@@ -107,7 +107,7 @@ fn telemetry_breaker_closes_after_two_good_flushes() {
 #[test]
 fn telemetry_breaker_that_was_ordered_open_closes_again() {
     let mut world = World::new(Settings::default());
-    let mut host = determined(Mlp::<B>::init());
+    let mut host = model_of(Mlp::<B>::init());
     world.attach(&host);
     let mut optimizer = optimizer();
     let (breaker, state) = (BreakerName::Telemetry, CircuitStateOpen);

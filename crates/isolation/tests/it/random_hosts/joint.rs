@@ -7,7 +7,7 @@ use kasmina_isolation::{Grafts, LearningPass, host_pass, learning_pass};
 use kasmina_leyline::{SeedId, SlotId, v1::SeedLifecycleStage::*};
 
 use super::{Host, Random, alone, hosts, plan::Pool};
-use crate::world::{B, Seed, cast, gradients_of, registry};
+use crate::world::{B, Seed, Whole, cast, gradients_of, registry};
 
 /// How far a gradient may be from that of the separate pass, relative to the largest number of its tensor. The terms of its sums
 /// are the same, and f32 sums of the same terms in another order differ by a few units of their last place; behind some layers
@@ -81,9 +81,9 @@ fn joint_gradients_are_those_of_separate_passes() {
 impl Host {
     fn learn(&self, seeds: &[Seed]) -> LearningPass {
         let device = Default::default();
-        let forward = |pool: &Pool<B>, grafts: &mut Grafts<B>| self.plan.loss(pool, grafts, 0);
+        let forward = |pool: &Whole<B, Pool<B>>, grafts: &mut Grafts<B>| self.plan.loss(&pool.host, grafts, 0);
         let (cast, mut registry, rng) = (cast(seeds), registry(seeds), self.rng(&device, 0));
-        let pool = Pool::from_inner(self.pool.valid());
+        let pool = Whole::of(Pool::from_inner(self.pool.valid()), seeds);
         let pass = host_pass(&pool, &forward, &cast, &mut registry, &rng).unwrap();
         let found = learning_pass(&pool, &forward, &cast, &pass, &registry, &rng).unwrap();
         assert!(found.violations.is_empty() && found.faults.is_empty() && found.culprits.is_empty());

@@ -11,7 +11,7 @@ use kasmina::{
 };
 
 pub use kasmina::doubles::{
-    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, lenient, loss, optimizer,
+    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, model_of, lenient, loss, optimizer,
     seed, sender, spoilt, twin,
 };
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{portrait, settings, world};
-use crate::common::{self, B, Mlp, World, determined, optimizer, seed};
+use crate::common::{self, B, Mlp, World, model_of, optimizer, seed};
 use kasmina::{
     BuildError, SeedManager,
     leyline::{
@@ -18,8 +18,8 @@ use kasmina::{
 };
 
 /// The loss with the seed's kernel: it tells its weights.
-fn told_by_weights(world: &World, host: &Mlp<B>) -> Vec<f32> {
-    let mut grafts = world.manager.seed_view(&seed("seed-1"));
+fn told_by_weights(world: &World, host: &kasmina::Grown<B, Mlp<B>>) -> Vec<f32> {
+    let mut grafts = world.manager.seed_view(host, &seed("seed-1"));
     common::loss(&common::twin(host), 77, &mut grafts).into_data().to_vec().unwrap()
 }
 
@@ -33,7 +33,7 @@ fn recovery_error(store: &MemoryStore) -> &'static str {
 #[test]
 fn damaged_weights_give_way_to_those_before() {
     let store = MemoryStore::new();
-    let (host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let (mut trained, mut first) = (common::twin(&host), world(&store, settings()));
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();
@@ -74,7 +74,7 @@ fn damaged_weights_give_way_to_those_before() {
 fn damaged_weights_with_none_before_are_named() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     first.germinate("seed-1", "mlp").unwrap();
     drop(first);
     store.damage(&store.digests()[0]);
@@ -125,7 +125,7 @@ fn snapshots(store: &MemoryStore) -> Vec<u64> {
 /// Two processes, the second with an embargo and a graft that learns.
 fn two_lives() -> MemoryStore {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut first = world(&store, settings());
     first.wait(500);
     first.attach(&host);
@@ -169,7 +169,7 @@ fn snapshot_that_cannot_be_read_is_made_up_for() {
 fn only_snapshot_that_cannot_be_read_is_an_error() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     std::mem::forget(first);
     assert_eq!(snapshots(&store).len(), 1);
     let run = TrainingRunId::new("run-7").unwrap();
@@ -191,7 +191,7 @@ fn store_of_format_1_says_what_to_do() {
 #[test]
 fn cull_that_safety_forced_stays_culled_in_an_epoch_of_the_store() {
     let store = MemoryStore::new();
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut first = world(&store, settings());
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::settings;
-use crate::common::{self, B, Mlp, World, determined, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, model_of, optimizer, refused, seed};
 use kasmina::{
     leyline::v1::{SeedLifecycleStage, SeedOperation::*},
     rollback::{Store, doubles::SimulatedDisk},
@@ -13,9 +13,9 @@ use kasmina::{
 /// What a process that was acknowledged so much stands for: per seed its stage, its alpha, and the loss with its kernel.
 type Standing = BTreeMap<String, (SeedLifecycleStage, Option<f32>, Vec<f32>)>;
 
-fn standing(world: &World, host: &Mlp<B>) -> Standing {
+fn standing(world: &World, host: &kasmina::Grown<B, Mlp<B>>) -> Standing {
     let of = |name: &str| {
-        let mut grafts = world.manager.seed_view(&seed(name));
+        let mut grafts = world.manager.seed_view(host, &seed(name));
         let loss = common::loss(&common::twin(host), 77, &mut grafts).into_data().to_vec().unwrap();
         let alpha = world.manager.alpha(&seed(name)).map(|alpha| alpha.get());
         (name.to_owned(), (world.manager.stage(&seed(name)).unwrap_or_default(), alpha, loss))
@@ -31,7 +31,7 @@ fn on(disk: &SimulatedDisk) -> World {
 #[test]
 fn power_cut_at_any_moment_keeps_every_acknowledgement() {
     let disk = SimulatedDisk::new();
-    let host = determined(Mlp::<B>::init());
+    let host = model_of(Mlp::<B>::init());
     let (mut trained, mut optimizer) = (common::twin(&host), optimizer());
     let mut world = on(&disk);
     // By the number of what was acknowledged: what stood then, and the commands that had been answered.

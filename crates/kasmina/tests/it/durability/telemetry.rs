@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{settings, world};
-use crate::common::{B, Mlp, World, determined, optimizer, refused, seed};
+use crate::common::{B, Mlp, World, model_of, optimizer, refused, seed};
 use kasmina::{
     leyline::{
         SlotId,
@@ -48,7 +48,7 @@ fn a_critical_event_that_nobody_took_is_told_by_the_next_process() {
         ids.map(|packet| packet.packet_id).collect()
     };
     let mut first = build(2);
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     let mut told = Vec::new();
     for _ in 0..7 {
         assert_eq!(refused(first.manager.submit(b"forged")), "malformed");
@@ -102,7 +102,7 @@ fn a_sink_that_comes_back_gets_what_went_to_the_journal() {
 fn what_is_critical_about_an_answer_outlives_a_process_that_told_nobody() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     first.germinate("seed-1", "mlp").unwrap();
     assert_eq!(refused(first.germinate("seed-3", "mlp")), "slot_taken");
     let sink = first.sink.clone();
@@ -124,7 +124,7 @@ fn what_is_critical_about_an_answer_outlives_a_process_that_told_nobody() {
 fn packets_of_two_processes_that_could_not_write_are_told_apart() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
-    first.attach(&determined(Mlp::<B>::init()));
+    first.attach(&model_of(Mlp::<B>::init()));
     drop(first);
     let mut ids = BTreeSet::new();
     for _ in 0..3 {
@@ -149,7 +149,7 @@ fn packets_that_no_sink_takes_survive_compaction() {
             builder.recover(&Default::default()).unwrap().0
         })
     };
-    let (mut host, mut optimizer) = (determined(Mlp::<B>::init()), optimizer());
+    let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
     let mut first = build();
     first.attach(&host);
     first.germinate("seed-1", "mlp").unwrap();

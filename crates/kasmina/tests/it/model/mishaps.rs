@@ -4,7 +4,8 @@ use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-use kasmina::{Validation, leyline::v1::CircuitBreakerState::CircuitStateClosed};
+use kasmina::{
+    Grown,Validation, leyline::v1::CircuitBreakerState::CircuitStateClosed};
 
 use super::{
     command::{What, Who},
@@ -16,7 +17,7 @@ use crate::common::{B, Mlp, bytes, seed, twin};
 
 /// The trainer and the seeds at a checkpoint.
 pub struct Held {
-    control: Option<(Mlp<B>, AdamWOf)>,
+    control: Option<(Grown<B, Mlp<B>>, AdamWOf)>,
     batches: u64,
     host: Vec<u8>,
     seeds: [Snapshot; 3],
@@ -25,8 +26,8 @@ pub struct Held {
 impl Rig {
     pub fn tamper(&mut self, who: Who, share: Share) {
         let index = self.touch(who);
-        let id = if share == Share::ById { self.host.stem.weight.id } else { ParamId::new() };
-        let mut shared = Shared { param: Param::initialized(id, self.host.stem.weight.val()), done: false };
+        let id = if share == Share::ById { self.host.host.stem.weight.id } else { ParamId::new() };
+        let mut shared = Shared { param: Param::initialized(id, self.host.host.stem.weight.val()), done: false };
         self.world.manager.tamper(&seed(who.name()), |kernel| kernel.map(&mut shared));
         if shared.done {
             self.seen.shared[index] = true;

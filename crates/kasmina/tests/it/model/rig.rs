@@ -11,6 +11,7 @@ use burn::{
     tensor::{Tensor, activation::relu},
 };
 use kasmina::{
+    Grown,
     Grafts, Settings,
     kernel_load::{LayerSpec, LibraryError, SlotContract},
     leyline::{UnixTime, v1::SeedLifecycleStage::*},
@@ -26,14 +27,14 @@ use super::{
     mishaps::Held,
     steps::{Case, Gates, Step, Then},
 };
-use crate::common::{B, Mlp, RATE, World, batch, blueprint, determined, lenient, optimizer, twin};
+use crate::common::{B, Mlp, RATE, World, batch, blueprint, model_of, lenient, optimizer, twin};
 
 pub const SLOTS: [&str; 3] = ["mid", "late", "mid"];
 
 /// How often something happened: that a run is green says nothing if nothing happens in it.
 pub type Coverage = BTreeMap<String, u64>;
 
-pub type AdamWOf = OptimizerAdaptor<AdamW, Mlp<B>, B>;
+pub type AdamWOf = OptimizerAdaptor<AdamW, Grown<B, Mlp<B>>, B>;
 
 /// A command on the wire.
 #[derive(Clone, Debug)]
@@ -49,9 +50,9 @@ pub struct Rig {
     pub world: World,
     pub store: MemoryStore,
     pub settings: Settings,
-    pub host: Mlp<B>,
+    pub host: Grown<B, Mlp<B>>,
     pub optimizer: AdamWOf,
-    pub control: Option<(Mlp<B>, AdamWOf)>,
+    pub control: Option<(Grown<B, Mlp<B>>, AdamWOf)>,
     pub signer: Signer,
     pub stranger: Signer,
     pub sent: Vec<Sent>,
@@ -89,7 +90,7 @@ impl Rig {
         if case.gates == Gates::Deaf {
             settings.gates.gradient_health.max_gradient_norm = 0.0;
         }
-        let host = determined(Mlp::<B>::init());
+        let host = model_of(Mlp::<B>::init());
         let control = twin(&host);
         settings.rollback.checkpoint_every = case.every;
         let store = MemoryStore::new();
@@ -358,8 +359,8 @@ fn loss(host: &Mlp<B>, step: u64, grafts: &mut Grafts<B>) -> Tensor<B, 1> {
 }
 
 /// A step of plain Burn.
-fn control_step(host: &mut Mlp<B>, optimizer: &mut AdamWOf, step: u64) {
-    let gradients = loss(host, step, &mut Grafts::none()).backward();
+fn control_step(host: &mut Grown<B, Mlp<B>>, optimizer: &mut AdamWOf, step: u64) {
+    let gradients = loss(&host.host, step, &mut Grafts::none()).backward();
     *host = optimizer.step(RATE, host.clone(), GradientsParams::from_grads(gradients, host));
 }
 

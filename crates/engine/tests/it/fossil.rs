@@ -1,0 +1,138 @@
+//! FOSSILIZE and TERMINATE of a fossil in two steps, and what a restored model does to them.
+
+use kasmina_engine::{Effect, Event, Input, commands::Order, seed::Turn};
+use kasmina_leyline::v1::SeedLifecycleStage::{
+    SeedStageBlending, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing,
+    SeedStageTerminated, SeedStageTraining,
+};
+
+use crate::world::{World, seed};
+
+fn about_to_join() -> World {
+    let mut world = World::new();
+    world.grow(&seed("a"), SeedStageProbationary);
+    (0..3).for_each(|_| drop(world.plain_step()));
+    assert_eq!(world.order(Order::Fossilize { seed: seed("a") }).answer, Ok(()));
+    world
+}
+
+fn reason(world: &mut World, order: Order) -> &'static str {
+    world.order(order).answer.map_or_else(|refusal| refusal.reason(), |()| "ok")
+}
+
+#[test]
+fn answered_fossilize_leaves_the_seed_probationary_until_it_joins() {
+    let mut world = about_to_join();
+    let (a, stage) = (seed("a"), world.stage(&seed("a")));
+    assert_eq!((stage, world.engine.state().run.fossils.len()), (SeedStageProbationary, 0));
+    let record = &world.engine.state().seeds[&a].stage;
+    assert!(record.is_live() && record.turn() == Turn::Joins);
+    assert!(record.joining().is_some_and(|joining| joining.verdict.contains_key("contribution")));
+    let joined = world.act(Input::ModelSettled { joined: vec![a.clone()], removed: Vec::new() });
+    assert_eq!(joined.answer, Ok(()));
+    assert!(joined.effects.contains(&Effect::HandOver { seed: a.clone() }));
+    assert_eq!((world.stage(&a), &world.engine.state().run.fossils), (SeedStageFossilized, &vec![a]));
+}
+
+#[test]
+fn seed_without_a_verdict_does_not_join() {
+    for stage in [SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary] {
+        let mut world = World::new();
+        world.grow(&seed("a"), stage);
+        let joined = world.act(Input::ModelSettled { joined: vec![seed("a")], removed: Vec::new() });
+        assert_eq!(joined.answer.unwrap_err().reason(), "wrong_stage");
+        assert_eq!(world.stage(&seed("a")), stage);
+    }
+}
+
+#[test]
+fn seed_about_to_join_refuses_every_order_but_to_leave() {
+    let a = seed("a");
+    let mut world = about_to_join();
+    for order in [
+        Order::Fossilize { seed: a.clone() },
+        Order::Pause { seed: a.clone() },
+        Order::FineTune { seed: a.clone(), steps: 1 },
+        Order::Optimizer { seed: a.clone(), lr_scale: 2.0 },
+    ] {
+        assert_eq!(reason(&mut world, order.clone()), "wrong_stage", "{order:?}");
+    }
+    assert_eq!(reason(&mut world, Order::Cull { seed: a.clone(), blend_out_steps: 0 }), "ok");
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
+}
+
+#[test]
+fn cull_that_blends_out_withdraws_the_join() {
+    let (mut world, a) = (about_to_join(), seed("a"));
+    assert_eq!(reason(&mut world, Order::Cull { seed: a.clone(), blend_out_steps: 4 }), "ok");
+    assert!(world.engine.state().seeds[&a].stage.joining().is_none());
+    (0..4).for_each(|_| drop(world.plain_step()));
+    assert_eq!(world.stage(&a), SeedStageEmbargoed);
+}
+
+#[test]
+fn seed_that_goes_back_to_a_checkpoint_before_it_joined_is_on_trial() {
+    let (mut world, a) = (about_to_join(), seed("a"));
+    world.checkpoint();
+    assert_eq!(reason(&mut world, Order::RollBackSeed { seed: a.clone(), epoch: None }), "ok");
+    assert_eq!(world.engine.state().seeds[&a].stage.turn(), Turn::IsProbed);
+}
+
+#[test]
+fn terminated_fossil_is_one_until_it_has_left_the_model() {
+    let (mut world, a) = (about_to_join(), seed("a"));
+    world.settle();
+    assert_eq!(reason(&mut world, Order::Terminate { seed: a.clone() }), "ok");
+    assert_eq!((world.stage(&a), world.engine.state().run.fossils.len()), (SeedStageFossilized, 1));
+    world.settle();
+    assert_eq!((world.stage(&a), world.engine.state().run.fossils.len()), (SeedStageTerminated, 0));
+    // Without the order, nothing leaves the model.
+    let mut world = about_to_join();
+    world.settle();
+    let removed = world.act(Input::ModelSettled { joined: Vec::new(), removed: vec![a.clone()] });
+    assert_eq!(removed.answer.unwrap_err().reason(), "wrong_stage");
+    assert_eq!(world.stage(&a), SeedStageFossilized);
+}
+
+#[test]
+fn older_model_takes_back_what_was_measured_on_a_newer_one() {
+    for stage in [SeedStageBlending, SeedStageShadowing, SeedStageProbationary] {
+        let (mut world, a) = (World::new(), seed("a"));
+        world.grow(&a, stage);
+        (0..6).for_each(|_| drop(world.plain_step()));
+        let step = world.engine.state().run.step;
+        let same = world.act(Input::ModelRestored(step));
+        assert_eq!((same.events.len(), same.answer), (0, Ok(())));
+        let older = world.act(Input::ModelRestored(step - 1));
+        let reset = |event: &Event| {
+            matches!(event, Event::EvidenceReset { seed, seed_step, model, join_withdrawn: false }
+                if *seed == a && (*seed_step, *model) == (step, step - 1))
+        };
+        assert!(older.events.iter().any(reset), "{:?}", older.events);
+        let order = Order::Fossilize { seed: a.clone() };
+        let order = if stage == SeedStageShadowing { Order::Evaluate { seed: a.clone() } } else { order };
+        if stage != SeedStageBlending {
+            assert_eq!(reason(&mut world, order), "too_few_probes");
+        }
+        assert_eq!(world.stage(&a), stage);
+    }
+}
+
+#[test]
+fn join_is_withdrawn_if_the_model_is_older_than_its_verdict() {
+    let a = seed("a");
+    for (ago, withdrawn) in [(0, false), (1, true)] {
+        let mut world = about_to_join();
+        let step = world.engine.state().run.step;
+        // A step that is not on record for the join.
+        world.act(Input::ModelRestored(step - ago));
+        assert_eq!(world.engine.state().seeds[&a].stage.joining().is_none(), withdrawn);
+    }
+}
+
+#[test]
+fn model_that_is_ahead_of_the_record_sets_the_step() {
+    let mut world = World::new();
+    let restored = world.act(Input::ModelRestored(7));
+    assert_eq!((restored.answer, world.engine.state().run.step), (Ok(()), 7));
+}
