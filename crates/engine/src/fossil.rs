@@ -88,8 +88,10 @@ impl Draft<'_> {
     /// What was measured on a model that is newer than the one that was restored is measured anew.
     pub(crate) fn model_restored(&mut self, model: u64) -> Result<(), Refusal> {
         let seed_step = self.run().step;
-        if model >= seed_step {
+        if model > seed_step {
             self.run_mut().step = model;
+        }
+        if model >= seed_step {
             return Ok(());
         }
         self.network_changed();

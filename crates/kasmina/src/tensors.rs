@@ -110,6 +110,12 @@ impl<B: GraftBackend> Tensors<B> {
         Ok(())
     }
 
+    /// Knows the parameters of a model that has gained or lost a kernel.
+    pub(crate) fn follow<M: AutodiffModule<B>>(&mut self, model: &M) {
+        // Those of a seed that has joined were released when it was handed over.
+        let _ = self.registry.register_host(parameter_ids(model));
+    }
+
     pub(crate) fn descriptor(&self, blueprint: &BlueprintId) -> Result<Option<BlueprintDescriptor>, LoadError> {
         match self.loader.descriptor(blueprint) {
             Ok(descriptor) => Ok(Some(descriptor)),
@@ -324,6 +330,8 @@ impl<B: GraftBackend> Tensors<B> {
     /// the newest.
     pub(crate) fn replant(&mut self, mut planted: Planted<B>, saved: bool) -> Result<Planted<B>, RegistryError> {
         let mut registry = self.registry.clone();
+        // A fossil may be a seed again. The next pass registers the model that it is given.
+        registry.release_host();
         for seed in self.planted.keys() {
             registry.release_seed(seed);
         }

@@ -193,6 +193,16 @@ impl<C: Clock + Clone + 'static> World<C> {
         self.register(&model.host);
     }
 
+    /// Another process goes on with the model that the trainer has kept.
+    ///
+    /// # Panics
+    /// If the model has other fossils than the run.
+    pub fn go_on<H: Host<B> + HostModule<B>>(&mut self, model: &Grown<B, H>) {
+        let step = self.manager.step();
+        self.manager.model_restored(model, step).expect("the model of this run");
+        self.manager.attach_host(model, |host, grafts| loss(host, 0, grafts)).expect("a host alone");
+    }
+
     /// Registers the host's seeds.
     ///
     /// # Panics

@@ -134,6 +134,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let mut trainer = ModelState::<B, H, O>::of(model, optimizer, self.tensors.device());
         let rolled_back = self.roll_back_with(&mut trainer)?;
         (*model, *optimizer) = (trainer.model, trainer.optimizer);
+        self.tensors.follow(model);
         self.follow(model);
         Ok(rolled_back)
     }

@@ -78,6 +78,7 @@ impl<B: GraftBackend> SeedManager<B> {
             batch.network = Some(Saved::Parts(parts(&settled)?));
         }
         self.conclude(batch)?;
+        self.tensors.follow(&settled);
         *model = settled;
         Ok(joined)
     }

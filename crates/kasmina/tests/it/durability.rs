@@ -86,7 +86,7 @@ fn run(every: u64) -> (Vec<u8>, Vec<Portrait>) {
             // The sender has not been killed.
             world.clock.set_unix(clock.unix());
             world.sender = sender;
-            world.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+            world.go_on(&host);
             assert_eq!(portrait(&world), before, "after step {at}");
         }
     }
@@ -146,7 +146,7 @@ fn what_cannot_be_made_durable_does_not_happen() {
     // Not tried again before its time.
     let tried = store.appends();
     assert_eq!(refused(world.germinate("seed-1", "mlp")), "not_durable");
-    assert_eq!((store.appends(), store.puts()), (tried, 4));
+    assert_eq!((store.appends(), store.puts()), (tried, 6), "those of the network, and two of each attachment");
     world.wait(4);
 
     world.germinate("seed-1", "mlp").unwrap();
@@ -333,15 +333,16 @@ fn weights_that_no_record_names_are_swept() {
     let host = model_of(Mlp::<B>::init());
     let mut first = world(&store, settings());
     first.attach(&host);
+    let network = store.digests();
     first.germinate("seed-1", "mlp").unwrap();
-    assert_eq!(store.digests().len(), 2);
+    assert_eq!(store.digests().len(), network.len() + 2);
     // Killed between the weights and the batch that would have named them.
     store.tear_tail();
     std::mem::forget(first);
     let mut second = world(&store, settings());
     assert_eq!(second.stage("seed-1"), SeedStageDormant);
-    assert!(store.digests().is_empty());
-    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    assert_eq!(store.digests(), network);
+    second.go_on(&host);
     second.germinate("seed-1", "mlp").unwrap();
     assert_eq!(world(&store, settings()).stage("seed-1"), SeedStageTraining);
 }
@@ -397,7 +398,7 @@ fn orders_that_move_no_seed_write_no_weights() {
     for at in 1..=20 {
         world.step(&mut host, &mut optimizer, at);
     }
-    assert_eq!(store.puts(), 2, "those of the attachment");
+    assert_eq!(store.puts(), 4, "those of the network, and of the attachment");
     for order in [
         Order::Pause { seed: seed("seed-1") },
         Order::Resume { seed: seed("seed-1") },
@@ -407,10 +408,10 @@ fn orders_that_move_no_seed_write_no_weights() {
     ] {
         let appends = store.appends();
         world.manager.order(order).unwrap();
-        assert_eq!((store.appends(), store.puts()), (appends + 1, 2));
+        assert_eq!((store.appends(), store.puts()), (appends + 1, 4));
     }
     world.graft("seed-1", "CONVEX", 50.0).unwrap();
-    assert_eq!(store.puts(), 4, "those that G2 judged");
+    assert_eq!(store.puts(), 6, "those that G2 judged");
 }
 
 #[test]
@@ -596,7 +597,7 @@ fn command_before_the_host_was_shown_culls_no_seed() {
     assert_eq!(refused(second.operate("seed-1", SeedOpStabilize)), "not_measured");
     assert_eq!(refused(resume(&mut second)), "not_measured");
     assert_eq!((second.stage("seed-1"), second.stage("seed-2")), (SeedStageBlending, SeedStageTraining));
-    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    second.go_on(&host);
     second.operate("seed-1", SeedOpStabilize).unwrap();
     resume(&mut second).unwrap();
     assert_eq!(second.stage("seed-1"), SeedStageShadowing);

@@ -43,7 +43,9 @@ fn a_full_disk_acknowledges_nothing_and_takes_nothing_away() {
     assert_eq!((world.stage("seed-1"), world.stage("seed-2")), (SeedStageTraining, SeedStageDormant));
     assert_eq!(recovered.grafted, 1);
     // With space again, what was refused can be sent again.
-    world.manager.attach_host(&model_of(Mlp::<B>::init()), |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    let (mut model, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
+    assert_eq!(world.manager.restore_model(&mut model, &mut optimizer).unwrap().step, 0);
+    world.manager.attach_host(&model, |host, grafts| common::loss(host, 0, grafts)).unwrap();
     let later = Duration::from_secs(1);
     world.clock.advance(later);
     world.clock.set_unix(world.clock.unix().after(later));

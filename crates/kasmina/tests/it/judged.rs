@@ -65,6 +65,7 @@ fn harmful_seed_is_refused_beside_a_helpful_one_at_evaluate() {
     }
     world.live::<_, (u64, Act)>(&mut trainee, 610, &[]);
     world.act("seed-1", Fossilize).unwrap();
+    world.manager.settle(&mut trainee.model).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageFossilized);
 }
 
@@ -79,6 +80,7 @@ fn harmful_seed_is_refused_beside_a_helpful_one_at_fossilize() {
     // The helpful one is judged while the other one spoils the network.
     world.act("seed-1", Fossilize).unwrap();
     assert_eq!(refused(world.act("seed-2", Fossilize)), "contribution_negative");
+    world.manager.settle(&mut trainee.model).unwrap();
     assert_eq!((world.stage("seed-1"), world.stage("seed-2")), (SeedStageFossilized, SeedStageEmbargoed));
 }
 

@@ -211,7 +211,7 @@ fn seed_that_waits_is_asked_for_again_after_a_restart() {
     let (library, handle) = stocked();
     let (mut second, found) = wire(library);
     assert_eq!((found.seeds, found.grafted, second.stage("seed-1")), (3, 0, SeedStageGerminated));
-    second.manager.attach_host(&host, |host, grafts| crate::common::loss(host, 0, grafts)).unwrap();
+    second.go_on(&host);
     assert_eq!(handle.requested(), [blueprint("mlp")]);
     second.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
     assert_eq!(second.stage("seed-1"), SeedStageTraining);
@@ -272,6 +272,8 @@ fn first_batch_after_a_restart_asks_for_kernels_that_are_waited_for() {
     assert_eq!(world.stage("seed-1"), SeedStageGerminated);
     // The library of the next process has it at once.
     world.restart(Settings::default(), &store);
+    let step = world.manager.step();
+    world.manager.model_restored(&trainee.model, step).unwrap();
     world.live::<_, (u64, Act)>(&mut trainee, 2, &[]);
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

@@ -78,6 +78,8 @@ fn order_makes_the_moves_of_the_same_command() {
         assert_eq!(transitions, receipt.transitions, "{act:?}");
         assert_eq!(by_order.manager.state().seeds, by_wire.manager.state().seeds, "{act:?}");
     }
+    by_wire.manager.settle(&mut commanded.model).unwrap();
+    by_order.manager.settle(&mut ordered.model).unwrap();
     assert_eq!(by_order.stage("seed-1"), SeedStageFossilized);
     assert!(bytes(&commanded.model) == bytes(&ordered.model));
 }

@@ -326,6 +326,7 @@ fn a_rollback_that_memory_alone_could_do_dies_with_the_process_and_not_with_the_
     assert_eq!((found.abandoned_rollback, world.manager.rollback_commanded()), (Some(0), None));
     let told = world.events().into_iter().find(|event| event.description == "recovered").unwrap();
     assert_eq!(told.attributes["abandoned_rollback"], "0");
+    world.go_on(&host);
     world.step(&mut host, &mut optimizer, 2);
 }
 

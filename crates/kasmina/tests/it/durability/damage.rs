@@ -59,7 +59,7 @@ fn damaged_weights_give_way_to_those_before() {
     assert_eq!(event.attributes["older_weights"], "seed-1");
     assert_eq!((second.stage("seed-1"), second.manager.step()), (SeedStageBlending, 26));
     // The alpha is that of step 26, which the record of the seed says.
-    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    second.go_on(&host);
     assert!(told_by_weights(&second, &host) != now, "weights that are damaged");
     drop(second);
 
@@ -75,9 +75,11 @@ fn damaged_weights_with_none_before_are_named() {
     let store = MemoryStore::new();
     let mut first = world(&store, settings());
     first.attach(&model_of(Mlp::<B>::init()));
+    let network = store.digests();
     first.germinate("seed-1", "mlp").unwrap();
     drop(first);
-    store.damage(&store.digests()[0]);
+    let weights = store.digests().into_iter().find(|digest| !network.contains(digest)).unwrap();
+    store.damage(&weights);
     assert_eq!(recovery_error(&store), "corrupt_blob");
 }
 
@@ -135,7 +137,7 @@ fn two_lives() -> MemoryStore {
     first.operate("seed-2", SeedOpCull).unwrap();
     drop(first);
     let mut second = world(&store, settings());
-    second.manager.attach_host(&host, |host, grafts| common::loss(host, 0, grafts)).unwrap();
+    second.go_on(&host);
     for at in 2..=5 {
         second.wait(1);
         second.step(&mut host, &mut optimizer, at);

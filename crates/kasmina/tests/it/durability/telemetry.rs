@@ -160,6 +160,7 @@ fn packets_that_no_sink_takes_survive_compaction() {
     assert_eq!(store.status().unwrap().start, 1, "held for the sink");
     drop(first);
     let mut second = build();
+    second.go_on(&host);
     switch.0.store(true, Relaxed);
     second.manager.flush_telemetry();
     let failures = |packets: Vec<TelemetryPacket>| {

@@ -219,7 +219,6 @@ fn no_kernel_no_parameter(seen: &Seen) -> Result<(), String> {
             SeedStageBlending,
             SeedStageShadowing,
             SeedStageProbationary,
-            SeedStageFossilized,
         ];
         if kernel.is_some() != grafted.contains(stage) {
             return Some(format!("in {stage:?} with a kernel: {}", kernel.is_some()));
@@ -247,9 +246,11 @@ fn one_owner(seen: &Seen) -> Result<(), String> {
     for (parameter, owner) in &seen.owners {
         let holder = seen.after.iter().find(|seed| seed.registered.contains(parameter));
         let right = match owner {
-            None => holder.is_none(),
+            None => holder.is_none() && !seen.host.contains(parameter),
             Some(Owner::Seed(id)) => holder.is_some_and(|seed| seed.state.seed_id == id.as_str()),
-            Some(Owner::Host | Owner::Teacher) => false,
+            // The model has what has become a fossil.
+            Some(Owner::Host) => seen.host.contains(parameter),
+            Some(Owner::Teacher) => false,
         };
         if !right {
             return Err(format!("{parameter} is said to be of {owner:?}"));

@@ -52,6 +52,7 @@ impl Rig {
         if self.seen.after.iter().any(|seed| seed.stage == SeedStageFossilized) {
             self.control = None;
         }
+        self.seen.host = parameter_ids(&self.host).into_iter().collect();
         self.seen.host_bytes[1] = bytes(&self.host);
         self.seen.control = self.control.as_ref().map(|(control, _)| bytes(control));
         let registry = self.world.manager.registry();

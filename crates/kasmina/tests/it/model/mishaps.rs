@@ -83,7 +83,7 @@ impl Rig {
             self.same(index, &before[index])?;
         }
         self.everything_went_back();
-        self.world.manager.attach_host(&self.host, |host, grafts| crate::common::loss(host, 0, grafts)).unwrap();
+        self.world.go_on(&self.host);
         (self.seen.heard, self.seen.returned) = Default::default();
         self.seen.unanswered = 0;
         let isolation = kasmina::commands::BreakerName::Isolation;
