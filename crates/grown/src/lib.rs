@@ -100,5 +100,5 @@ pub use error::{ForwardError, GrownError};
 pub use file::{GrownFile, GrownLimits};
 pub use fossil::{Fossil, FossilSpec, Provenance};
 pub use grown::{Grown, HostModule};
-pub use pending::PendingJoins;
 pub use manifest::{DIGEST_KEY, FORMAT_VERSION, MANIFEST_KEY};
+pub use pending::PendingJoins;

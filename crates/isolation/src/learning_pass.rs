@@ -86,7 +86,9 @@ pub fn learning_pass<B: GraftBackend, H: AutodiffModule<B>>(
         let violators: Vec<_> = found.violations.iter().map(|violation| &violation.seed).collect();
         let others = cast.participants().iter().filter(|other| {
             // A fossil's parameters are the host's.
-            other.stage != SeedStageFossilized && !learners.iter().any(|learner| learner.seed == other.seed) && !violators.contains(&other.seed)
+            other.stage != SeedStageFossilized
+                && !learners.iter().any(|learner| learner.seed == other.seed)
+                && !violators.contains(&other.seed)
         });
         let others: Vec<&Participant<'_, B>> = others.collect();
         let divided = match ledger {

@@ -96,6 +96,8 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Sums<'_, B> {
         if a.dims() != b.dims() {
             return;
         }
+        // In 16 bits, sums of squares would overflow.
+        let (a, b) = (a.cast(FloatDType::F32), b.cast(FloatDType::F32));
         let products = (a.clone() * b.clone()).sum();
         let sums = Tensor::cat(vec![products, a.square().sum(), b.square().sum()], 0);
         self.sums = Some(match self.sums.take() {

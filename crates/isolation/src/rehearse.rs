@@ -47,11 +47,11 @@ fn rehearse_on<B: GraftBackend, const D: usize>(
     Some(Rehearsal { loss, gradient_norm: gradient_norm::<B, _>(kernel, &gradients) })
 }
 
-/// Numbers from -1 to 1 in the shape of `activation`, at most [`BATCH`] examples, with no two rows in sequence the same.
+/// Numbers from -1 to 1 in the shape and the element type of `activation`, at most [`BATCH`] examples, with no two rows in sequence the same.
 fn ramp<B: Backend, const D: usize>(activation: &Activation, steps: usize, device: &B::Device) -> Option<Tensor<B, D>> {
     let mut dims: [usize; D] = activation.dims.as_slice().try_into().ok()?;
     dims[0] = dims[0].min(BATCH);
     let values: Vec<f32> =
         (0..dims.iter().product()).map(|index: usize| (index * steps % 997) as f32 / 498.0 - 1.0).collect();
-    Some(Tensor::from_data(TensorData::new(values, dims), device))
+    Some(Tensor::from_data(TensorData::new(values, dims).convert_dtype(activation.dtype), (device, activation.dtype)))
 }

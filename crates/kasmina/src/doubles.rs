@@ -28,8 +28,8 @@ mod world;
 pub use act::{Act, Cue};
 pub use fake::{FakeHandle, FakeManager};
 pub use hosts::{
-    B, Cnn, Host, Mlp, Noisy, RATE, Seat, Stack, batch, bytes, control_step, determined, loss, model_of,
-    optimizer, spoilt, twin,
+    B, Cnn, Host, Mlp, Noisy, RATE, Seat, Stack, batch, bytes, control_step, determined, loss, model_of, optimizer,
+    spoilt, twin,
 };
 pub use stock::{blueprint, seed, slot, stock};
 pub use world::{SECRET, Trainee, World, lenient, sender};

@@ -48,7 +48,9 @@ impl CommandError {
 #[non_exhaustive]
 pub enum ModelError {
     /// The run goes on from a store, and nobody has said which model it goes on with.
-    #[error("the model has not been restored: call `restore_model`, or `model_restored` if the trainer has restored it")]
+    #[error(
+        "the model has not been restored: call `restore_model`, or `model_restored` if the trainer has restored it"
+    )]
     NotRestored,
     /// It was restored from an older or a newer checkpoint than the seeds, or its fossils were changed by hand.
     #[error("the model has other fossils than the run: {missing:?} are missing, {unknown:?} are not known")]

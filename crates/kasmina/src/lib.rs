@@ -119,9 +119,7 @@ pub use kasmina_security as security;
 pub use kasmina_telemetry as telemetry;
 
 pub use builder::SeedManagerBuilder;
-pub use error::{
-    BuildError, CheckpointError, CommandError, KernelError, ModelError, PlantError, Refusal, StepError,
-};
+pub use error::{BuildError, CheckpointError, CommandError, KernelError, ModelError, PlantError, Refusal, StepError};
 pub use kasmina_blending::GraftBackend;
 pub use kasmina_commands::{CommandSender, read_secret};
 pub use kasmina_engine::{input::SeedStep, state::Validation};

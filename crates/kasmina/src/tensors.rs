@@ -12,7 +12,8 @@ use kasmina_engine::{
 use kasmina_grown::{Fossil, FossilSpec, GrownError, Provenance};
 use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, rehearse};
 use kasmina_kernel_load::{
-    Artifact, Digest as ArtifactDigest, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest, VerifiedArtifact,
+    Artifact, Digest as ArtifactDigest, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest,
+    VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
 };
 use kasmina_leyline::{

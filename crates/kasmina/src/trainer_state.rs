@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::{
-    module::AutodiffModule,
-    optim::Optimizer,
-};
+use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina_blending::GraftBackend;
 use kasmina_grown::{Fossil, FossilSpec, Grown, HostModule};
 use kasmina_isolation::independent_copy;

@@ -20,7 +20,9 @@ pub enum Happening {
     KernelFails(SeedId, bool),
     Step(Trouble),
     Onward(SeedId),
-    Flush { failed: bool },
+    Flush {
+        failed: bool,
+    },
     Time(u64),
     Luck(Luck),
     Validation(f64),

@@ -133,8 +133,7 @@ impl Host {
             seeds.iter().map(|seed| (seed.id.clone(), AdamWConfig::new().init::<B, KernelModule<B>>())).collect();
         let mut all = Vec::new();
         for step in 0..STEPS {
-            let forward =
-                |pool: &Whole<B, Pool<B>>, grafts: &mut Grafts<B>| self.plan.loss(&pool.host, grafts, step);
+            let forward = |pool: &Whole<B, Pool<B>>, grafts: &mut Grafts<B>| self.plan.loss(&pool.host, grafts, step);
             let rng = self.rng(&device, step);
             let cast = cast(&seeds);
             let found = match host_pass(&pool, &forward, &cast, &mut registry, &rng) {
@@ -219,9 +218,7 @@ const fn next(stage: SeedLifecycleStage) -> SeedLifecycleStage {
 }
 
 /// AdamW or SGD with momentum, with clipping or without, on a schedule.
-fn optimizer<M: AutodiffModule<B> + 'static>(
-    training: usize,
-) -> Box<dyn FnMut(M, GradientsParams, usize) -> M> {
+fn optimizer<M: AutodiffModule<B> + 'static>(training: usize) -> Box<dyn FnMut(M, GradientsParams, usize) -> M> {
     let clipping = match training % 2 {
         0 => None,
         _ => Some(GradientClippingConfig::Norm(0.01)),

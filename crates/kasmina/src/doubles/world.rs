@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use burn::{
-    optim::{AdamW, Optimizer, adaptor::OptimizerAdaptor},
-};
+use burn::optim::{AdamW, Optimizer, adaptor::OptimizerAdaptor};
 use kasmina_commands::CommandSender;
 use kasmina_grown::{Grown, HostModule};
 use kasmina_kernel_load::{LayerSpec, Manifest, SlotContract, doubles::MemoryLibrary};

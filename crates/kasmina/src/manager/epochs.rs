@@ -122,11 +122,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]; everything is as it was. If the checkpoint cannot be had any more, another epoch can be ordered, or this
     /// one [given up](Self::abandon_rollback).
-    pub fn roll_back<H, O>(
-        &mut self,
-        model: &mut Grown<B, H>,
-        optimizer: &mut O,
-    ) -> Result<RolledBack, CheckpointError>
+    pub fn roll_back<H, O>(&mut self, model: &mut Grown<B, H>, optimizer: &mut O) -> Result<RolledBack, CheckpointError>
     where
         H: HostModule<B> + 'static,
         O: Optimizer<Grown<B, H>, B> + 'static,

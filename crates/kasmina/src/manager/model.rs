@@ -130,11 +130,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`ModelError::Fossils`] if the model has other fossils than the run, and then it is of no use here: [restore the
     /// model](Self::restore_model), or go back to an epoch. Otherwise [`CheckpointError`] if this could not be made durable.
-    pub fn model_restored<H: HostModule<B>>(
-        &mut self,
-        model: &Grown<B, H>,
-        step: u64,
-    ) -> Result<(), CheckpointError> {
+    pub fn model_restored<H: HostModule<B>>(&mut self, model: &Grown<B, H>, step: u64) -> Result<(), CheckpointError> {
         self.check_fossils(model)?;
         self.take_model_step(step)
     }
@@ -148,10 +144,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// Writes the first checkpoint of the whole network, if there is a store and it has none.
-    pub(super) fn save_first_network<H: HostModule<B>>(
-        &mut self,
-        model: &Grown<B, H>,
-    ) -> Result<(), CheckpointError> {
+    pub(super) fn save_first_network<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> Result<(), CheckpointError> {
         if self.durable.is_none() || self.has_network() {
             return Ok(());
         }

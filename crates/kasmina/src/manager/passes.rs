@@ -10,8 +10,8 @@ use kasmina_engine::{
 };
 use kasmina_grown::{Grown, HostModule};
 use kasmina_isolation::{
-    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, RngStream, StepRng, culprits,
-    host_pass, learning_pass, measure, prove_pause,
+    self as isolation, Grafts, HostPass, HostPassError, Idle, LearningPass, Measured, Override, RngStream, StepRng,
+    culprits, host_pass, learning_pass, measure, prove_pause,
 };
 use kasmina_leyline::SeedId;
 

@@ -35,11 +35,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # assert!(validation.into_scalar().is_finite());
     /// ```
     #[must_use]
-    pub fn refit_statistics<H, R, F>(
-        &self,
-        model: &Grown<B, H>,
-        forwards: impl IntoIterator<Item = F>,
-    ) -> Grown<B, H>
+    pub fn refit_statistics<H, R, F>(&self, model: &Grown<B, H>, forwards: impl IntoIterator<Item = F>) -> Grown<B, H>
     where
         H: HostModule<B>,
         F: Fn(&H, &mut Grafts<B>) -> R,

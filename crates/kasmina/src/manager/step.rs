@@ -13,9 +13,7 @@ use kasmina_engine::{
     seed::Turn,
 };
 use kasmina_grown::{Grown, HostModule};
-use kasmina_isolation::{
-    Grafts, HostPass, RngStream, Statistics, add_gradients, gradient_squares, scale_gradients,
-};
+use kasmina_isolation::{Grafts, HostPass, RngStream, Statistics, add_gradients, gradient_squares, scale_gradients};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::SeedId;
 

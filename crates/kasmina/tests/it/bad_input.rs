@@ -1,15 +1,14 @@
 //! Whatever is wrong with a command, a kernel or a batch: a typed reason, an event, and a host that steps as it would have.
 
 use crate::common::{
-    self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, model_of, loss, optimizer, refused, seed, twin,
+    self, B, Cnn, Host, Mlp, World, blueprint, bytes, control_step, loss, model_of, optimizer, refused, seed, twin,
 };
 use std::time::Duration;
 
 use burn::tensor::Tensor;
 use kasmina::{
-    Grown,
+    CommandSender, Grafts, Grown, Settings, StepError,
     grown::HostModule,
-    CommandSender, Grafts, Settings, StepError,
     kernel_load::{KernelLibrary, LibraryError},
     leyline::{
         SlotId, UnixTime,

@@ -7,8 +7,7 @@ use burn::{
     tensor::{Distribution, Tensor, backend::Backend},
 };
 use kasmina::{
-    Grown,
-    Grafts, Settings,
+    Grafts, Grown, Settings,
     blending::BlendBackend,
     doubles::{Act, Act::*, Seat, Trainee},
     gates::doubles::AllowAll,
@@ -123,7 +122,10 @@ fn refit_without_seeds_changes_no_parameter() {
     let one = [|host: &Cnn<B>, grafts: &mut Grafts<B>| loss(host, 9, grafts)];
     let refitted = world.manager.refit_statistics(&trainee.model, one);
     assert!(bytes(&refitted) != bytes(&trainee.model));
-    assert!(bytes(&refitted.host.stem) == bytes(&trainee.model.host.stem) && bytes(&refitted.host.head) == bytes(&trainee.model.host.head));
+    assert!(
+        bytes(&refitted.host.stem) == bytes(&trainee.model.host.stem)
+            && bytes(&refitted.host.head) == bytes(&trainee.model.host.head)
+    );
 }
 
 #[test]

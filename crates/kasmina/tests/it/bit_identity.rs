@@ -3,11 +3,11 @@
 
 use crate::common::{self, B, Cnn, Host, Mlp, World, bytes, control_step, determined, model_of, optimizer, twin};
 use kasmina::{
-    grown::HostModule,
     Settings,
     blending::{AlphaSchedule, BlendConfig},
     doubles::{Act, Act::*, Trainee},
     gates::doubles::AllowAll,
+    grown::HostModule,
     leyline::v1::SeedLifecycleStage::*,
 };
 

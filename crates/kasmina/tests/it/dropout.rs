@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{B, Noisy, World, alone, bytes, model_of, loss, optimizer, twin};
+use crate::common::{B, Noisy, World, alone, bytes, loss, model_of, optimizer, twin};
 use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
 use kasmina::{Settings, leyline::v1::SeedOperation::SeedOpStabilize};
 

@@ -3,13 +3,14 @@
 mod damage;
 mod power;
 mod telemetry;
+mod whole;
 
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use crate::common::{self, B, Mlp, World, bytes, model_of, lenient, optimizer, refused, seed};
+use crate::common::{self, B, Mlp, World, bytes, lenient, model_of, optimizer, refused, seed};
 use kasmina::{
     Advance, BuildError, CheckpointError, CommandError, SeedManager, Settings,
     commands::{BreakerName, Order},

@@ -1,11 +1,11 @@
 //! The life of seeds, on signed commands.
 
-use crate::common::{self, B, Host, Mlp, World, model_of, lenient, optimizer, refused, seed};
+use crate::common::{self, B, Host, Mlp, World, lenient, model_of, optimizer, refused, seed};
 use burn::{module::AutodiffModule, optim::Optimizer};
 use kasmina::{
-    Grown, grown::HostModule,
-    Advance, AutomaticMode, Validation,
+    Advance, AutomaticMode, Grown, Validation,
     gates::doubles::{AllowAll, Scripted},
+    grown::HostModule,
     leyline::v1::{SeedLifecycleGate::*, SeedLifecycleStage::*, SeedOperation::*, TelemetryEvent},
     lifecycle::Finding,
     safety::Clock,
@@ -87,7 +87,8 @@ fn views_show_a_seed_from_the_stage_that_they_are_for() {
     {
         let (world, host, ..) = grown_to(stage);
         let bare = host.valid().host.forward(common::batch(3), &mut kasmina::Grafts::none()).into_data();
-        let committed = host.valid().forward(|host, grafts| host.forward(common::batch(3), grafts)).unwrap().into_data();
+        let committed =
+            host.valid().forward(|host, grafts| host.forward(common::batch(3), grafts)).unwrap().into_data();
         let live = host.valid().host.forward(common::batch(3), &mut world.manager.live_view(&host)).into_data();
         assert_eq!((live != bare, committed != bare), (in_live, in_committed), "stage {stage}");
     }

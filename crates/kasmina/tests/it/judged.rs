@@ -1,8 +1,8 @@
 //! A seed is judged by what it changes: with it and without it, on one batch, all others being as they are.
 
 use crate::common::{
-    B, Host, Mlp, World, alone, batch, bytes, contribution, control_step, determined, model_of, fill, named, optimizer, refused,
-    seed, spoilt, weights,
+    B, Host, Mlp, World, alone, batch, bytes, contribution, control_step, determined, fill, model_of, named, optimizer,
+    refused, seed, spoilt, weights,
 };
 use burn::{
     module::Module,

@@ -6,7 +6,7 @@ use kasmina::{
     leyline::v1::{SeedLifecycleStage::SeedStageBlending, SeedOperation::SeedOpStabilize},
 };
 
-use crate::common::{Mlp, World, bytes, model_of, loss, seed};
+use crate::common::{Mlp, World, bytes, loss, model_of, seed};
 
 /// The learning rates of seed-1 in the steps of a run, on a host that steps at `rate`.
 fn rates(settings: Settings, rate: f64, scale: impl Fn(u64) -> f64) -> Vec<f64> {

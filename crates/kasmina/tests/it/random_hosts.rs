@@ -6,8 +6,7 @@ use burn::{
     tensor::{Tensor, activation::relu, backend::Backend},
 };
 use kasmina::{
-    Grown,
-    Grafts, Settings,
+    Grafts, Grown, Settings,
     blending::BlendBackend,
     gates::doubles::AllowAll,
     leyline::v1::{

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::common::{self, B, Cnn, Host, Mlp, Noisy, World, bytes, model_of, optimizer, refused, seed};
 use burn::optim::{AdamW, adaptor::OptimizerAdaptor};
 use kasmina::{
-    Grown, grown::HostModule,
-    CheckpointError, CommandError, Receipt, Settings, StepError, TrainerState,
+    CheckpointError, CommandError, Grown, Receipt, Settings, StepError, TrainerState,
+    grown::HostModule,
     leyline::{
         SlotId,
         v1::{SeedLifecycleStage::*, SeedOperation::*},

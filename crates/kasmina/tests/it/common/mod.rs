@@ -11,8 +11,8 @@ use kasmina::{
 };
 
 pub use kasmina::doubles::{
-    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, model_of, lenient, loss, optimizer,
-    seed, sender, spoilt, twin,
+    B, Cnn, Host, Mlp, Noisy, RATE, World, batch, blueprint, bytes, control_step, determined, lenient, loss, model_of,
+    optimizer, seed, sender, spoilt, twin,
 };
 
 const ALONE: &str = "KASMINA_TEST_ALONE";

@@ -213,13 +213,8 @@ fn a_fossil_never_moves(seen: &Seen) -> Result<(), String> {
 fn no_kernel_no_parameter(seen: &Seen) -> Result<(), String> {
     all(|seed| {
         let Snapshot { stage, kernel, registered, .. } = &seen.after[seed];
-        let grafted = [
-            SeedStageGerminated,
-            SeedStageTraining,
-            SeedStageBlending,
-            SeedStageShadowing,
-            SeedStageProbationary,
-        ];
+        let grafted =
+            [SeedStageGerminated, SeedStageTraining, SeedStageBlending, SeedStageShadowing, SeedStageProbationary];
         if kernel.is_some() != grafted.contains(stage) {
             return Some(format!("in {stage:?} with a kernel: {}", kernel.is_some()));
         }

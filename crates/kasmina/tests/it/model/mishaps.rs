@@ -4,8 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, Param, ParamId},
     tensor::Tensor,
 };
-use kasmina::{
-    Grown,Validation, leyline::v1::CircuitBreakerState::CircuitStateClosed};
+use kasmina::{Grown, Validation, leyline::v1::CircuitBreakerState::CircuitStateClosed};
 
 use super::{
     command::{What, Who},

@@ -11,8 +11,7 @@ use burn::{
     tensor::{Tensor, activation::relu},
 };
 use kasmina::{
-    Grown,
-    Grafts, Settings,
+    Grafts, Grown, Settings,
     kernel_load::{LayerSpec, LibraryError, SlotContract},
     leyline::{UnixTime, v1::SeedLifecycleStage::*},
     registry::parameter_ids,
@@ -27,7 +26,7 @@ use super::{
     mishaps::Held,
     steps::{Case, Gates, Step, Then},
 };
-use crate::common::{B, Mlp, RATE, World, batch, blueprint, model_of, lenient, optimizer, twin};
+use crate::common::{B, Mlp, RATE, World, batch, blueprint, lenient, model_of, optimizer, twin};
 
 pub const SLOTS: [&str; 3] = ["mid", "late", "mid"];
 
