@@ -2,6 +2,7 @@
 
 pub(crate) mod architecture;
 mod floors;
+mod packages;
 
 use std::process::Command;
 
@@ -33,9 +34,10 @@ const FUZZ: &str = "fuzz-build";
 type Check = (&'static str, fn(&Metadata) -> Result<(), Failure>);
 
 /// In the order in which they run: the quick ones first.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     ("format", |_| quietly(cargo(["fmt", "--all", "--check"]))),
     ("architecture", architecture::check),
+    ("packages", packages::check),
     ("codegen", |_| quietly(codegen::generator(true))),
     ("clippy", clippy),
     ("tests", |_| test::run(&test::Args::default())),
