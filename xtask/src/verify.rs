@@ -3,6 +3,7 @@
 pub(crate) mod architecture;
 mod floors;
 mod packages;
+mod versions;
 
 use std::process::Command;
 
@@ -34,9 +35,10 @@ const FUZZ: &str = "fuzz-build";
 type Check = (&'static str, fn(&Metadata) -> Result<(), Failure>);
 
 /// In the order in which they run: the quick ones first.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     ("format", |_| quietly(cargo(["fmt", "--all", "--check"]))),
     ("architecture", architecture::check),
+    ("versions", versions::check),
     ("packages", packages::check),
     ("codegen", |_| quietly(codegen::generator(true))),
     ("clippy", clippy),
