@@ -2,6 +2,8 @@
 
 pub(crate) mod architecture;
 mod floors;
+mod packages;
+mod versions;
 
 use std::process::Command;
 
@@ -25,23 +27,30 @@ pub(crate) struct Args {
     /// Compile the fuzz targets too, which takes nightly Rust, cargo-fuzz, and minutes the first time
     #[arg(long)]
     fuzz_build: bool,
+    /// Test the example of burn-train too, which compiles Burn once more with other features
+    #[arg(long)]
+    burn_train: bool,
 }
 
 const CUDA: &str = "cuda";
 const FUZZ: &str = "fuzz-build";
+const BURN_TRAIN: &str = "burn-train";
 
 type Check = (&'static str, fn(&Metadata) -> Result<(), Failure>);
 
 /// In the order in which they run: the quick ones first.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 11] = [
     ("format", |_| quietly(cargo(["fmt", "--all", "--check"]))),
     ("architecture", architecture::check),
+    ("versions", versions::check),
+    ("packages", packages::check),
     ("codegen", |_| quietly(codegen::generator(true))),
     ("clippy", clippy),
     ("tests", |_| test::run(&test::Args::default())),
     ("docs", docs),
     (CUDA, |_| quietly(cargo(["check", "--package", "kasmina", "--features", "cuda"]))),
     (FUZZ, fuzz::check),
+    (BURN_TRAIN, burn_train),
 ];
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -72,6 +81,9 @@ impl Args {
             FUZZ if !self.fuzz_build => {
                 Some("--fuzz-build was not given: the corpus was tested, but nobody knows whether the targets compile")
             }
+            BURN_TRAIN if !self.burn_train => {
+                Some("--burn-train was not given: nobody knows whether the example of docs/BURN_TRAIN.md still works")
+            }
             _ => None,
         }
     }
@@ -88,6 +100,13 @@ fn docs(metadata: &Metadata) -> Result<(), Failure> {
     let features = workspace::features(&metadata.workspace_default_packages());
     let mut command = cargo(["doc", "--no-deps", "--features", &features]);
     command.env("RUSTDOCFLAGS", "-D warnings");
+    quietly(command)
+}
+
+/// A workspace of its own: in this one, burn-train would have Burn compiled with its features for everything.
+fn burn_train(metadata: &Metadata) -> Result<(), Failure> {
+    let mut command = cargo(["test", "--locked", "--manifest-path", "examples/burn-train/Cargo.toml"]);
+    command.arg("--target-dir").arg(metadata.target_directory.join(BURN_TRAIN));
     quietly(command)
 }
 
