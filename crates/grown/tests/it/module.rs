@@ -59,3 +59,32 @@ fn second_fossil_of_a_seed_is_refused() {
     assert_eq!(error.reason(), "seed_twice");
     is_complete(&network);
 }
+
+#[test]
+fn pending_join_refuses_every_copy_of_the_network_until_it_is_over() {
+    let network = grown::<Train>();
+    let copies = [network.clone(), network.clone().fork(&Default::default())];
+    network.pending().set([kasmina_leyline::SeedId::new("next").unwrap()]);
+    for copy in &copies {
+        let error = copy.to_bytes().unwrap_err();
+        assert_eq!(error.reason(), "join_pending");
+        assert!(error.to_string().contains("next"), "{error}");
+    }
+    assert_eq!(network.valid().to_bytes().unwrap_err().reason(), "join_pending");
+    assert!(grown::<Train>().to_bytes().is_ok(), "another network is not concerned");
+    network.pending().set([]);
+    assert!(copies.iter().all(|copy| copy.to_bytes().is_ok()));
+}
+
+#[test]
+fn fossil_that_is_taken_out_is_gone_and_the_others_stay() {
+    let mut network = grown::<Train>();
+    let seed = network.fossils()[0].seed().clone();
+    let before = answers(&network.valid());
+    let fossil = network.remove(&seed).unwrap();
+    assert_eq!((fossil.seed(), network.fossils().len()), (&seed, 1));
+    assert_ne!(answers(&network.valid()), before);
+    assert!(network.remove(&seed).is_none());
+    network.push(fossil).unwrap();
+    assert_eq!(network.fossils().len(), 2);
+}

@@ -278,3 +278,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn granted_move_is_made_later_by_the_seed_that_it_was_granted_to() {
+    let at = |name: &str, stage| Lifecycle::resumed(SeedId::new(name).unwrap(), stage, EMBARGO, None, NOW);
+    let grant = |seed: &mut Lifecycle, passes, postpones| {
+        seed.approach::<Fossilize>().unwrap().grant(&Keeper { passes, postpones }, &())
+    };
+    let mut seed = at("seed-1", SeedStageProbationary);
+    for postpones in [true, false] {
+        let verdict = grant(&mut seed, false, postpones).unwrap_err();
+        assert_eq!((verdict.passed(), seed.stage()), (false, SeedStageProbationary));
+    }
+    let (granted, verdict) = grant(&mut seed, true, false).unwrap();
+    assert_eq!((verdict.passed(), verdict.gate), (true, Fossilize::GATE));
+    assert_eq!(seed.stage(), SeedStageProbationary, "nothing has moved yet");
+
+    let mut other = at("seed-2", SeedStageProbationary);
+    let refused = other.complete(grant(&mut at("seed-1", SeedStageProbationary), true, false).unwrap().0, NOW);
+    assert_eq!(refused.unwrap_err().reason(), "grant_of_another_seed");
+    let mut culled = at("seed-1", SeedStageCulled);
+    let refused = culled.complete(Grant::<Fossilize>::resumed(culled.seed_id().clone()), NOW);
+    assert_eq!((refused.unwrap_err().reason(), culled.stage()), ("illegal_transition", SeedStageCulled));
+
+    let moved = seed.complete(granted, NOW).unwrap();
+    assert_eq!((moved.from, moved.to, moved.gate), (SeedStageProbationary, SeedStageFossilized, Some(Fossilize::GATE)));
+    assert_eq!(seed.stage(), SeedStageFossilized);
+}
