@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod learning;
 mod model;
 mod passes;
 mod plant;

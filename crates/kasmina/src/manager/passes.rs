@@ -15,7 +15,7 @@ use kasmina_isolation::{
 };
 use kasmina_leyline::SeedId;
 
-use super::step::steps_of;
+use super::learning::steps_of;
 use crate::{
     error::{ModelError, StepError},
     manager::SeedManager,

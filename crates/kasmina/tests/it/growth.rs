@@ -11,6 +11,8 @@ use kasmina::{
     safety::Clock,
 };
 
+type Model = Grown<B, Mlp<B>>;
+
 /// Trains for `steps` steps, counted on in `at`.
 fn train<M: Host<B> + HostModule<B>>(
     world: &mut World,
@@ -26,7 +28,7 @@ fn train<M: Host<B> + HostModule<B>>(
 }
 
 /// A world in which seed-1 has reached the last stage asked for here.
-fn grown_to(stage: i32) -> (World, Grown<B, Mlp<B>>, impl Optimizer<Grown<B, Mlp<B>>, B>, u64) {
+fn grown_to(stage: i32) -> (World, Model, impl Optimizer<Model, B>, u64) {
     let (mut host, mut optimizer, mut at) = (model_of(Mlp::<B>::init()), optimizer(), 0);
     let mut world = World::new(lenient());
     world.attach(&host);

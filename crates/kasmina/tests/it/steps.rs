@@ -257,11 +257,9 @@ fn metric_in_the_closure_counts_each_batch_once() {
 fn probe_that_is_asked_for_counts_as_evidence() {
     let (mut world, trainee) = with_a_fossil_and_a_seed();
     let probes = |world: &World| {
-        let stage = world.manager.state().seeds[&seed("seed-2")].stage.clone();
-        match stage {
-            kasmina::engine::Stage::Blending(_, blend) => blend.contribution.probes(),
-            _ => panic!("{stage:?}"),
-        }
+        let stage = &world.manager.state().seeds[&seed("seed-2")].stage;
+        let kasmina::engine::Stage::Blending(_, blend) = stage else { panic!("{stage:?}") };
+        blend.contribution.probes()
     };
     let (before, model) = (probes(&world), bytes(&trainee.model));
     let forward = |host: &Mlp<B>, grafts: &mut Grafts<B>| loss(host, 500, grafts);
