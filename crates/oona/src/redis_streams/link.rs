@@ -1,0 +1,176 @@
+//! A connection that times out, is thrown away and made anew.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use kasmina_leyline::Monotonic;
+use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value};
+
+use super::reply;
+use crate::{BrokerError, Health};
+
+/// Doubles the wait between attempts while they fail, and draws half of it at random.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    random: Rng,
+    /// The wait before the next attempt after a failure, without the random part.
+    wait: Duration,
+    until: Monotonic,
+}
+
+impl Backoff {
+    pub(super) fn new(first: Duration, longest: Duration, seed: u64) -> Self {
+        Self { first, longest, random: Rng::with_seed(seed), wait: first, until: Monotonic::ORIGIN }
+    }
+
+    pub(super) fn is_over(&self, now: Monotonic) -> bool {
+        now >= self.until
+    }
+
+    pub(super) fn failed(&mut self, now: Monotonic) {
+        let half = self.wait / 2;
+        self.until = now.after(half + half.mul_f64(self.random.f64()));
+        self.wait = self.wait.saturating_mul(2).min(self.longest);
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        (self.wait, self.until) = (self.first, Monotonic::ORIGIN);
+    }
+}
+
+/// A connection to one server, of one thread.
+pub(super) struct Link {
+    client: Client,
+    timeout: Duration,
+    connection: Option<Connection>,
+    backoff: Backoff,
+    health: Health,
+    lost: u64,
+}
+
+/// The exchange did not come to its end; it is unknown what the server did.
+#[derive(Debug)]
+pub(super) struct Broken;
+
+impl Link {
+    pub(super) fn new(client: Client, timeout: Duration, backoff: Backoff) -> Self {
+        let health = Health::Down { since: Monotonic::ORIGIN, error: BrokerError::NotTried };
+        Self { client, timeout, connection: None, backoff, health, lost: 0 }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// How often a connection was lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Connects if the back-off is over. Returns whether there is a new connection.
+    pub(super) fn connect(&mut self, now: Monotonic) -> bool {
+        if self.is_connected() || !self.backoff.is_over(now) {
+            return false;
+        }
+        match self.open() {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                // A server that was stopped still accepts connections: only its answer shows that it is there.
+                self.greet(now)
+            }
+            Err(error) => {
+                self.failed(reply::broker_error(&error), now);
+                false
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Connection, RedisError> {
+        let connection = self.client.get_connection_with_timeout(self.timeout)?;
+        connection.set_read_timeout(Some(self.timeout))?;
+        connection.set_write_timeout(Some(self.timeout))?;
+        Ok(connection)
+    }
+
+    fn greet(&mut self, now: Monotonic) -> bool {
+        let Ok(answers) = self.exchange(&[redis::cmd("PING")], now) else { return false };
+        match answers.first().map(reply::refusal) {
+            // A user that may not ping may still do what is needed.
+            Some(None | Some(BrokerError::NoPermission { .. })) => true,
+            Some(Some(error)) => {
+                self.failed(error, now);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Sends all commands, then reads an answer for each. An answer can be an error of the server.
+    ///
+    /// The pipelines of the library go on reading after a time-out, once for every command that is left: 64 of them would take 64
+    /// time-outs. Here the first one ends it.
+    pub(super) fn exchange(&mut self, commands: &[Cmd], now: Monotonic) -> Result<Vec<Value>, Broken> {
+        let Some(connection) = &mut self.connection else { return Err(Broken) };
+        let mut packed = Vec::new();
+        for command in commands {
+            command.write_packed_command(&mut packed);
+        }
+        let exchanged = connection.send_packed_command(&packed).and_then(|()| {
+            let mut answers = Vec::with_capacity(commands.len());
+            while answers.len() < commands.len() {
+                answers.push(connection.recv_response()?);
+            }
+            Ok(answers)
+        });
+        match exchanged {
+            Ok(answers) => {
+                self.health = Health::Connected;
+                self.backoff.succeeded();
+                Ok(answers)
+            }
+            Err(error) if error.is_timeout() => {
+                self.stalled(now);
+                Err(Broken)
+            }
+            Err(error) => {
+                self.failed(reply::broker_error(&error), now);
+                Err(Broken)
+            }
+        }
+    }
+
+    fn stalled(&mut self, now: Monotonic) {
+        self.close();
+        self.backoff.failed(now);
+        let since = match &self.health {
+            Health::Stalled { since } => *since,
+            Health::Connected | Health::Down { .. } => now,
+        };
+        self.health = Health::Stalled { since };
+    }
+
+    fn failed(&mut self, error: BrokerError, now: Monotonic) {
+        self.close();
+        self.backoff.failed(now);
+        let since = match &self.health {
+            Health::Down { since, error } if *error != BrokerError::NotTried => *since,
+            Health::Connected | Health::Stalled { .. } | Health::Down { .. } => now,
+        };
+        self.health = Health::Down { since, error };
+    }
+
+    fn close(&mut self) {
+        self.lost += u64::from(self.connection.take().is_some());
+    }
+}
+
+/// Whether the library gave up on its own account rather than the server's.
+pub(super) fn is_authentication(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+}

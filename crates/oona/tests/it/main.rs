@@ -1,0 +1,5 @@
+//! The bus from outside, in the process and over real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod conformance;
+mod worlds;
