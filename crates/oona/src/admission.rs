@@ -39,12 +39,7 @@ pub struct Admitted {
 ///
 /// # Errors
 /// Why it is not delivered.
-pub fn admit(
-    entry: &RawEntry,
-    keys: &EntryKeys,
-    settings: &BusSettings,
-    now: UnixTime,
-) -> Result<Admitted, DropCause> {
+pub fn admit(entry: &RawEntry, keys: &EntryKeys, settings: &BusSettings, now: UnixTime) -> Result<Admitted, DropCause> {
     let payload = only(&entry.fields, b"payload").ok().flatten().ok_or(DropCause::MissingPayload)?;
     if payload.len() > settings.max_payload_bytes {
         return Err(DropCause::TooLarge);

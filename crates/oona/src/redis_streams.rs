@@ -61,9 +61,8 @@ impl RedisBus {
         let clock: Arc<dyn Clock> = Arc::new(clock);
         let settings = Arc::new(settings);
         let publisher = Arc::new(Publisher::new(Arc::clone(&settings), keys.clone(), Arc::clone(&clock)));
-        let consumer = subscription.map(|subscription| {
-            Arc::new(Consumer::new(Arc::clone(&settings), keys, subscription, Arc::clone(&clock)))
-        });
+        let consumer = subscription
+            .map(|subscription| Arc::new(Consumer::new(Arc::clone(&settings), keys, subscription, Arc::clone(&clock))));
         let mut bus = Self { publisher, consumer, clock, threads: Vec::new() };
         // Each thread's connection is made here, so that an address that cannot be read is an error at once.
         let link = settings.link(0)?;

@@ -1,8 +1,6 @@
 //! Groups, consumers that die, and entries that nobody can handle.
 
-use super::{
-    LONG, World, acknowledge, arrivals, assert_nothing_comes, publish, reader, texts,
-};
+use super::{LONG, World, acknowledge, arrivals, assert_nothing_comes, publish, reader, texts};
 
 pub(super) fn every_group_gets_all(world: &mut impl World) {
     let (one, other) = (world.bus(reader("tamiyo", "one")), world.bus(reader("urza", "one")));

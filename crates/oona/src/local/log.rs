@@ -126,7 +126,11 @@ impl Log {
             }
             let attempt = if exhausted { deliveries } else { deliveries + 1 };
             fresh += usize::from(!exhausted);
-            group.hand_out(id, &subscription.consumer, attempt, now);
+            if exhausted {
+                group.release(id);
+            } else {
+                group.hand_out(id, &subscription.consumer, attempt, now);
+            }
             taken.push(Taken { entry: id, envelope: entry.envelope.clone(), attempt, exhausted });
         }
         let room = settings.most_unacknowledged.saturating_sub(group.held_by(&subscription.consumer));

@@ -98,9 +98,6 @@ fn refresh(consumer: &Consumer, link: &mut Link, waiting: &[DeliveryId], now: Mo
         command
     };
     let commands: Vec<Cmd> = grouped.iter().map(command).collect();
-    if commands.is_empty() {
-        return Ok(());
-    }
     let answers = link.exchange(&commands, now)?;
     let mut gone = BTreeSet::new();
     for ((stream, ids), answer) in grouped.into_iter().zip(answers) {
@@ -134,9 +131,6 @@ fn attempts(
         command
     };
     let questions: Vec<Cmd> = entries.iter().map(question).collect();
-    if questions.is_empty() {
-        return Ok(Vec::new());
-    }
     let answers = link.exchange(&questions, now)?;
     // It was claimed just now, so that it was delivered once before.
     Ok(answers.into_iter().map(|answer| deliveries(answer).unwrap_or(2)).collect())

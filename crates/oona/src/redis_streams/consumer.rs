@@ -273,10 +273,10 @@ impl Consumer {
             }
             return 0;
         }
-        let error = reply::unexpected(&answer);
         let Some(streams) = reply::streams(answer) else {
-            for stream in stream {
-                self.lock().refusals.refused(stream, error.clone(), now);
+            if let Some(stream) = stream {
+                let detail = "XREADGROUP answered something else than streams".to_owned();
+                self.lock().refusals.refused(stream, BrokerError::Unexpected { detail }, now);
             }
             return 0;
         };
@@ -299,9 +299,9 @@ impl Consumer {
             let admitted = if attempt > self.settings.bus.most_deliveries {
                 Err(DropCause::Exhausted)
             } else {
-                fields.ok_or(DropCause::Trimmed).and_then(|fields| {
-                    admit(&RawEntry { stream, id, fields }, &self.keys, &self.settings.bus, wall)
-                })
+                fields
+                    .ok_or(DropCause::Trimmed)
+                    .and_then(|fields| admit(&RawEntry { stream, id, fields }, &self.keys, &self.settings.bus, wall))
             };
             (DeliveryId { stream, entry: id }, attempt, admitted)
         };

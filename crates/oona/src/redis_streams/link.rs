@@ -117,6 +117,9 @@ impl Link {
     /// time-outs. Here the first one ends it.
     pub(super) fn exchange(&mut self, commands: &[Cmd], now: Monotonic) -> Result<Vec<Value>, Broken> {
         let Some(connection) = &mut self.connection else { return Err(Broken) };
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut packed = Vec::new();
         for command in commands {
             command.write_packed_command(&mut packed);

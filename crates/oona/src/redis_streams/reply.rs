@@ -43,16 +43,6 @@ fn by_code(code: &str, detail: String) -> BrokerError {
     }
 }
 
-pub(super) fn unexpected(value: &Value) -> BrokerError {
-    let mut detail = format!("{value:?}");
-    let mut end = detail.len().min(200);
-    while !detail.is_char_boundary(end) {
-        end -= 1;
-    }
-    detail.truncate(end);
-    BrokerError::Unexpected { detail }
-}
-
 /// Whether the answer is an error that begins with this code.
 pub(super) fn is_error(value: &Value, wanted: &str) -> bool {
     matches!(value, Value::ServerError(error) if error.code() == wanted)

@@ -2,4 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod conformance;
+mod environment;
+mod hostile;
+mod keys;
+mod kill;
+mod local;
+mod model;
+mod settings;
+mod stall;
 mod worlds;

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit, Mac};
 use kasmina_oona::{
     Bus, BusSettings, EntryKeys, LocalBroker, RedisBus, RedisSettings, Stream, StreamNames, Subscription,
     conformance::World, doubles::RedisServer,
 };
 use kasmina_safety::{Clock, SystemClock, doubles::ManualClock};
 use redis::{Connection, Value, cmd};
+use sha2::Sha256;
+
+/// For a flush that has nothing to wait for but a server that is well.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// Streams in the process.
 pub(crate) struct LocalWorld {
@@ -88,6 +94,28 @@ impl World for RedisWorld {
     }
 }
 
+/// A subscription of a group's only consumer.
+pub(crate) fn reader(group: &str) -> Option<Subscription> {
+    Some(Subscription::new(group, "one", [Stream::Emergency, Stream::Normal]))
+}
+
+/// Waits for what a server or a thread does, some twenty seconds at most.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("never: {what}");
+}
+
+/// What a sender puts into the field `signature`, by another route than the bus.
+pub(crate) fn signature(secret: &str, payload: &[u8]) -> String {
+    let mac: Hmac<Sha256> = Hmac::new_from_slice(secret.as_bytes()).unwrap();
+    STANDARD.encode(mac.chain_update(payload).finalize().into_bytes())
+}
+
 pub(crate) fn clock_of_today() -> ManualClock {
     let clock = ManualClock::default();
     clock.set_unix(SystemClock::new().unix());
@@ -95,7 +123,7 @@ pub(crate) fn clock_of_today() -> ManualClock {
 }
 
 /// Makes the server believe that everything pending was delivered so long ago. It stays with its consumer, and counts no delivery.
-fn make_idle(raw: &mut Connection, stream: &str, by: Duration) {
+pub(crate) fn make_idle(raw: &mut Connection, stream: &str, by: Duration) {
     let Ok(groups) = cmd("XINFO").arg("GROUPS").arg(stream).query::<Vec<Value>>(raw) else { return };
     for group in groups {
         let Value::Array(facts) = group else { panic!("{group:?}") };
@@ -112,7 +140,8 @@ fn make_idle(raw: &mut Connection, stream: &str, by: Duration) {
 
 /// The field of that name of every entry.
 pub(crate) fn column(raw: &mut Connection, stream: &str, field: &str) -> Vec<Vec<u8>> {
-    let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> = cmd("XRANGE").arg(stream).arg("-").arg("+").query(raw).unwrap();
+    let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> =
+        cmd("XRANGE").arg(stream).arg("-").arg("+").query(raw).unwrap();
     let find = |fields: Vec<(Vec<u8>, Vec<u8>)>| fields.into_iter().find(|(name, _)| name == field.as_bytes());
     entries.into_iter().filter_map(|(_, fields)| Some(find(fields)?.1)).collect()
 }
