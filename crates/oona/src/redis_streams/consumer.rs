@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) refusals: Refusals,
     dead_letters_refused: Option<BrokerError>,
     health: Health,
+    /// The caller has taken or acknowledged something since the thread last looked.
+    woken: bool,
     stop: bool,
 }
 
@@ -87,6 +89,7 @@ impl Consumer {
             refusals: Refusals::new(settings.first_retry, settings.longest_retry),
             dead_letters_refused: None,
             health: Health::Down { since: clock.monotonic(), error: BrokerError::NotTried },
+            woken: false,
             stop: false,
         };
         let (work, settled) = (Condvar::new(), Condvar::new());
@@ -94,8 +97,11 @@ impl Consumer {
     }
 
     pub(super) fn poll(&self, most: usize) -> Vec<Delivery> {
-        let deliveries = self.lock().inbox.poll(most, self.clock.monotonic());
+        let mut state = self.lock();
+        let unacknowledged = self.settings.bus.most_unacknowledged;
+        let deliveries = state.inbox.poll(most, unacknowledged, self.clock.monotonic());
         if !deliveries.is_empty() {
+            state.woken = true;
             self.work.notify_one();
         }
         deliveries
@@ -105,7 +111,9 @@ impl Consumer {
         if !self.subscription.includes(id) {
             return Err(BusError::OtherStream { stream: id.stream });
         }
-        self.lock().inbox.acknowledge(id)?;
+        let mut state = self.lock();
+        state.inbox.acknowledge(id)?;
+        state.woken = true;
         self.work.notify_one();
         Ok(())
     }
@@ -140,17 +148,14 @@ impl Consumer {
             let mut state = self.lock();
             state.health = session.link.health();
             state.inbox.counts.disconnected = session.link.lost();
-            if !matches!(progress, Ok(true)) && state.inbox.outgoing() == 0 && !state.stop || progress.is_err() {
-                state = self.nap(state);
+            if !matches!(progress, Ok(true)) && !state.woken && !state.stop {
+                state = self.work.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0;
             }
+            state.woken = false;
             if state.stop {
                 return;
             }
         }
-    }
-
-    fn nap<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.work.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// One round: groups, claims, then acknowledgements and a read in one exchange. Returns whether anything came or went; if not, the server
@@ -160,9 +165,10 @@ impl Consumer {
         let Session { link, made, claims } = session;
         let claimed = claims.run(self, link, made, now)?;
         let (acknowledgements, dead, room) = {
-            let mut state = self.lock();
-            let (acknowledgements, dead) = state.inbox.take_outgoing(BATCHES * self.settings.batch);
-            let room = state.inbox.room(self.settings.batch, self.settings.bus.most_unacknowledged);
+            let State { inbox, refusals, .. } = &mut *self.lock();
+            let allowed = |stream| refusals.allow(stream, now);
+            let (acknowledgements, dead) = inbox.take_outgoing(BATCHES * self.settings.batch, allowed);
+            let room = inbox.room(self.settings.batch, self.settings.bus.most_unacknowledged);
             (acknowledgements, dead, room)
         };
         let went = !acknowledgements.is_empty() || !dead.is_empty();
@@ -280,13 +286,15 @@ impl Consumer {
             }
             return 0;
         };
+        if let Some(stream) = stream {
+            self.lock().refusals.accepted(stream);
+        }
         let mut came = 0;
         for (name, listed) in streams {
             let stream = self.subscription.streams.iter().find(|stream| self.name(**stream).as_bytes() == name);
             if let (Some(stream), Some(entries)) = (stream, reply::entries(listed)) {
                 came += entries.len();
                 self.arrive(*stream, entries.into_iter().map(|(id, fields)| (id, fields, 1)).collect());
-                self.lock().refusals.accepted(*stream);
             }
         }
         came

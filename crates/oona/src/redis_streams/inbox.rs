@@ -8,10 +8,13 @@ use std::{
 use kasmina_leyline::{Monotonic, v1::MessagePriority};
 
 use super::{Tally, seen::Seen};
-use crate::{Admitted, BusError, Delivery, DeliveryId, DropCause};
+use crate::{Admitted, BusError, Delivery, DeliveryId, DropCause, Stream};
 
 /// How many acknowledgements wait at most, 64 times what is handed out by default.
 const MOST_ACKNOWLEDGEMENTS: usize = 65_536;
+
+/// How many batches may wait for `poll`, so that the caller and the server work at the same time.
+const BATCHES_AHEAD: usize = 4;
 
 /// Entries on their way to the caller, and acknowledgements on their way back.
 #[derive(Debug, Default)]
@@ -70,9 +73,9 @@ impl Inbox {
         self.held.remove(&id);
     }
 
-    pub(super) fn poll(&mut self, most: usize, now: Monotonic) -> Vec<Delivery> {
+    pub(super) fn poll(&mut self, most: usize, most_unacknowledged: usize, now: Monotonic) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        while deliveries.len() < most {
+        while deliveries.len() < most && self.held.len() < most_unacknowledged {
             let Some(delivery) = self.urgent.pop_front().or_else(|| self.ordinary.pop_front()) else { break };
             self.waiting.remove(&delivery.id);
             self.held.insert(delivery.id, now);
@@ -98,12 +101,17 @@ impl Inbox {
     /// How many more entries may be read.
     pub(super) fn room(&self, batch: usize, most_unacknowledged: usize) -> usize {
         let unacknowledged = most_unacknowledged.saturating_sub(self.held.len() + self.waiting.len());
-        if self.waiting.len() < batch { batch.min(unacknowledged) } else { 0 }
+        if self.waiting.len() < BATCHES_AHEAD * batch { batch.min(unacknowledged) } else { 0 }
     }
 
     /// What the server has to be told: acknowledgements and dead letters.
-    pub(super) fn take_outgoing(&mut self, most: usize) -> (Vec<DeliveryId>, Vec<Dead>) {
-        let acknowledgements: Vec<_> = self.acknowledgements.iter().take(most).copied().collect();
+    pub(super) fn take_outgoing(
+        &mut self,
+        most: usize,
+        allowed: impl Fn(Stream) -> bool,
+    ) -> (Vec<DeliveryId>, Vec<Dead>) {
+        let allowed = self.acknowledgements.iter().filter(|id| allowed(id.stream));
+        let acknowledgements: Vec<_> = allowed.take(most).copied().collect();
         for id in &acknowledgements {
             self.acknowledgements.remove(id);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kasmina_leyline::Monotonic;
-use redis::{Client, Cmd, Connection, ErrorKind, RedisError, Value};
+use redis::{Client, Cmd, Connection, RedisError, Value};
 
 use super::reply;
 use crate::{BrokerError, Health};
@@ -43,6 +43,8 @@ impl Backoff {
 /// A connection to one server, of one thread.
 pub(super) struct Link {
     client: Client,
+    /// What is said on a new connection: the password, the database, PING.
+    greeting: Vec<Cmd>,
     timeout: Duration,
     connection: Option<Connection>,
     backoff: Backoff,
@@ -55,9 +57,9 @@ pub(super) struct Link {
 pub(super) struct Broken;
 
 impl Link {
-    pub(super) fn new(client: Client, timeout: Duration, backoff: Backoff) -> Self {
+    pub(super) fn new(client: Client, greeting: Vec<Cmd>, timeout: Duration, backoff: Backoff) -> Self {
         let health = Health::Down { since: Monotonic::ORIGIN, error: BrokerError::NotTried };
-        Self { client, timeout, connection: None, backoff, health, lost: 0 }
+        Self { client, greeting, timeout, connection: None, backoff, health, lost: 0 }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -99,15 +101,18 @@ impl Link {
     }
 
     fn greet(&mut self, now: Monotonic) -> bool {
-        let Ok(answers) = self.exchange(&[redis::cmd("PING")], now) else { return false };
-        match answers.first().map(reply::refusal) {
-            // A user that may not ping may still do what is needed.
-            Some(None | Some(BrokerError::NoPermission { .. })) => true,
-            Some(Some(error)) => {
+        let greeting = std::mem::take(&mut self.greeting);
+        let answers = self.exchange(&greeting, now);
+        self.greeting = greeting;
+        let Ok(answers) = answers else { return false };
+        // A user that may not ping may still do what is needed.
+        let is_fatal = |error: &BrokerError| !matches!(error, BrokerError::NoPermission { .. });
+        match answers.iter().filter_map(reply::refusal).find(is_fatal) {
+            None => true,
+            Some(error) => {
                 self.failed(error, now);
                 false
             }
-            None => false,
         }
     }
 
@@ -171,9 +176,4 @@ impl Link {
     fn close(&mut self) {
         self.lost += u64::from(self.connection.take().is_some());
     }
-}
-
-/// Whether the library gave up on its own account rather than the server's.
-pub(super) fn is_authentication(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::AuthenticationFailed
 }

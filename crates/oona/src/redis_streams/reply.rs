@@ -5,7 +5,6 @@
 
 use redis::{RedisError, Value};
 
-use super::link::is_authentication;
 use crate::{BrokerError, EntryId};
 
 /// Names and values of an entry.
@@ -14,9 +13,6 @@ pub(super) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 /// What an error of the library says about the server.
 pub(super) fn broker_error(error: &RedisError) -> BrokerError {
     let detail = error.to_string();
-    if is_authentication(error) {
-        return BrokerError::NotAuthenticated { detail };
-    }
     match error.code() {
         Some(code) => by_code(code, detail),
         None if error.is_io_error() => BrokerError::Unreachable { detail },

@@ -55,6 +55,7 @@ fn a_broken_stream_does_not_hold_up_the_others() {
     run(&world, &["DEL", "oona.policy"]);
     world.clock.advance(LONG_RETRY);
     assert_eq!(arrivals(&bus, 1)[0].message_type, BusMessageType::PolicyUpdate);
+    wait_until("nothing is refused", || bus.status().refusing.is_empty());
 }
 
 #[test]

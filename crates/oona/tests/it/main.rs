@@ -10,4 +10,5 @@ mod local;
 mod model;
 mod settings;
 mod stall;
+
 mod worlds;

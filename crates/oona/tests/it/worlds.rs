@@ -140,9 +140,9 @@ pub(crate) fn make_idle(raw: &mut Connection, stream: &str, by: Duration) {
 
 /// The field of that name of every entry.
 pub(crate) fn column(raw: &mut Connection, stream: &str, field: &str) -> Vec<Vec<u8>> {
-    let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> =
-        cmd("XRANGE").arg(stream).arg("-").arg("+").query(raw).unwrap();
-    let find = |fields: Vec<(Vec<u8>, Vec<u8>)>| fields.into_iter().find(|(name, _)| name == field.as_bytes());
+    type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+    let entries: Vec<(String, Fields)> = cmd("XRANGE").arg(stream).arg("-").arg("+").query(raw).unwrap();
+    let find = |fields: Fields| fields.into_iter().find(|(name, _)| name == field.as_bytes());
     entries.into_iter().filter_map(|(_, fields)| Some(find(fields)?.1)).collect()
 }
 
