@@ -103,8 +103,9 @@ impl EntryKeys {
         Ok(())
     }
 
-    /// The signature of these bytes, in standard base64; none without a key.
-    pub(crate) fn sign(&self, bytes: &[u8]) -> Option<String> {
+    /// What the field `signature` of an entry with this payload has to be: standard base64 of the HMAC-SHA256. None without a key.
+    #[must_use]
+    pub fn sign(&self, bytes: &[u8]) -> Option<String> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (_, key) = keys.accepted.get(keys.signing)?;
         Some(STANDARD.encode(key.clone().chain_update(bytes).finalize().into_bytes()))

@@ -103,3 +103,60 @@ impl Summary {
         Message::new(BusMessageType::Telemetry, packet.encode_to_vec()).with_priority(MessagePriority::Critical)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_overflow_ends_when_half_of_the_minute_is_free() {
+        let mut rate = EmergencyRate::new(10);
+        let at = |seconds| Monotonic::ORIGIN.after(Duration::from_secs(seconds));
+        for second in 0..9 {
+            let direct = Route { stream: Stream::Emergency, summary: None };
+            assert_eq!(rate.route(Stream::Normal, at(second)), direct, "second {second}");
+        }
+        let first = Route { stream: Stream::Normal, summary: Some(Summary::Began) };
+        assert_eq!(rate.route(Stream::Normal, at(9)), first);
+        assert_eq!(rate.route(Stream::Telemetry, at(62)), Route { stream: Stream::Telemetry, summary: None });
+        assert_eq!(rate.end(at(63)), None, "six places are taken");
+        let told = BTreeMap::from([(Stream::Normal, 1), (Stream::Telemetry, 1)]);
+        let after = Route { stream: Stream::Emergency, summary: Some(Summary::Ended(told)) };
+        assert_eq!(rate.route(Stream::Normal, at(64)), after);
+    }
+
+    proptest! {
+        #[test]
+        fn no_minute_has_more_than_the_limit(
+            limit in 5..30_u32,
+            pauses in prop::collection::vec(prop_oneof![8 => 0..500_u64, 1 => 0..70_000_u64], 1..400),
+        ) {
+            let mut rate = EmergencyRate::new(limit);
+            let mut now = Monotonic::ORIGIN;
+            let (mut entries, mut at_home, mut told) = (Vec::new(), 0, 0);
+            for pause in pauses {
+                now = now.after(Duration::from_millis(pause));
+                let ended = |summary: &Summary| match summary {
+                    Summary::Began => 0,
+                    Summary::Ended(streams) => streams.values().sum(),
+                };
+                let route = rate.route(Stream::Normal, now);
+                let places = usize::from(route.summary.is_some()) + usize::from(route.stream == Stream::Emergency);
+                entries.extend(std::iter::repeat_n(now, places));
+                at_home += u64::from(route.stream == Stream::Normal);
+                told += route.summary.as_ref().map_or(0, ended);
+            }
+            for (index, first) in entries.iter().enumerate() {
+                let minute = entries[index..].iter().take_while(|at| at.since(*first) < MINUTE).count();
+                prop_assert!(minute <= limit as usize, "{minute} from {first:?}");
+            }
+            told += match rate.end(now.after(MINUTE)) {
+                Some(Summary::Ended(streams)) => streams.values().sum(),
+                Some(Summary::Began) | None => 0,
+            };
+            prop_assert_eq!(told, at_home, "the summaries stand for all that went home");
+        }
+    }
+}

@@ -31,7 +31,7 @@ pub struct RedisServer {
 impl RedisServer {
     /// Starts a server, without persistence unless the options ask for it: `&["--appendonly", "yes"]`.
     ///
-    /// If there is none on this machine, it says so on standard error and returns `None`: skip the test. With the variable
+    /// If there is none on this machine, it says so and returns `None`: skip the test. With the variable
     /// `KASMINA_REQUIRES_REDIS` in the environment, it panics instead.
     ///
     /// # Panics
@@ -41,9 +41,8 @@ impl RedisServer {
         let is_installed = Command::new(PROGRAM).arg("--version").stdout(Stdio::null()).status().is_ok();
         if !is_installed {
             assert!(std::env::var_os(REQUIRED).is_none(), "{PROGRAM} is not installed, and {REQUIRED} is set");
-            // Not captured by the test harness, so that it is seen.
-            let note = format!("SKIPPED: {PROGRAM} is not installed, which this test needs\n");
-            std::io::stderr().write_all(note.as_bytes()).expect("standard error");
+            // `cargo xtask test` lists such lines.
+            println!("SKIPPED: {}: {PROGRAM} is not installed", thread::current().name().unwrap_or("a test"));
             return None;
         }
         let directory = tempfile::tempdir().expect("a temporary directory");

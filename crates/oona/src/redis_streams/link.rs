@@ -177,3 +177,28 @@ impl Link {
         self.lost += u64::from(self.connection.take().is_some());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_to_the_longest_with_half_at_random() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5), 7);
+        let mut now = Monotonic::ORIGIN;
+        let mut waits = Vec::new();
+        for seconds in [1, 2, 4, 5, 5] {
+            assert!(backoff.is_over(now));
+            backoff.failed(now);
+            let (least, most) = (Duration::from_secs(seconds) / 2, Duration::from_secs(seconds));
+            assert!(!backoff.is_over(now.after(least - Duration::from_nanos(1))), "{seconds} s: too early");
+            assert!(backoff.is_over(now.after(most)), "{seconds} s: too late");
+            waits.push(backoff.until.since(now));
+            now = now.after(most);
+        }
+        assert_ne!(waits[3], waits[4], "the same wait, at random");
+        backoff.succeeded();
+        backoff.failed(now);
+        assert!(backoff.is_over(now.after(Duration::from_secs(1))), "it begins anew");
+    }
+}

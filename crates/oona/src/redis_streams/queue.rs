@@ -120,7 +120,47 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::BrokerError;
+
+    const NOW: Monotonic = Monotonic::ORIGIN;
+
+    fn queue(lanes: &[Stream]) -> Queue {
+        let mut queue = Queue::new();
+        for (ticket, lane) in (1..).zip(lanes) {
+            queue.push(Waiting {
+                ticket: Some(Ticket(ticket)),
+                message_id: String::new(),
+                lane: *lane,
+                envelope: BusEnvelope::default(),
+                prepared: Prepared { home: *lane, priority: MessagePriority::Normal, bytes: 1 },
+                issued_at: UnixTime::default(),
+            });
+        }
+        queue
+    }
+
+    fn tickets(batch: &[Waiting]) -> Vec<u64> {
+        batch.iter().filter_map(|waiting| waiting.ticket).map(Ticket::number).collect()
+    }
+
+    #[test]
+    fn emergencies_go_first_then_the_lanes_in_turn() {
+        use Stream::{Emergency, Normal, Telemetry};
+        let mut queue = queue(&[Telemetry, Telemetry, Telemetry, Normal, Normal, Emergency]);
+        let mut refusals = Refusals::new(Duration::from_secs(1), Duration::from_secs(1));
+        let batch = queue.take(4, &refusals, NOW);
+        assert_eq!(tickets(&batch), [6, 4, 1, 5]);
+        queue.put_back(batch);
+        refusals.refused(Normal, BrokerError::ReadOnly, NOW);
+        let batch = queue.take(64, &refusals, NOW);
+        assert_eq!(tickets(&batch), [6, 1, 2, 3], "without the lane that is refused");
+        batch.iter().for_each(|waiting| queue.stored(waiting));
+        assert_eq!((queue.size(), queue.stored_through().number()), ((2, 2), 3));
+        assert_eq!(tickets(&queue.take(64, &refusals, NOW.after(Duration::from_secs(1)))), [4, 5], "it is tried again");
+    }
 
     #[test]
     fn the_watermark_stops_at_the_first_gap() {

@@ -47,3 +47,35 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EntryId, Stream};
+
+    fn id(sequence: u64) -> DeliveryId {
+        DeliveryId { stream: Stream::Normal, entry: EntryId { millis: 1, sequence } }
+    }
+
+    #[test]
+    fn a_message_in_a_second_entry_is_a_duplicate() {
+        let mut seen = Seen::default();
+        assert!(!seen.is_duplicate(id(1), Some("a")));
+        assert!(!seen.is_duplicate(id(1), Some("a")), "the same entry comes again");
+        assert!(seen.is_duplicate(id(2), Some("a")));
+        assert!(!seen.is_duplicate(id(3), None) && !seen.is_duplicate(id(4), None), "nothing is known of these");
+        seen.acknowledged(id(3));
+        assert!(seen.is_duplicate(id(3), None));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut seen = Seen::default();
+        for number in 0..2 * REMEMBERED as u64 {
+            seen.is_duplicate(id(number), Some(&number.to_string()));
+            seen.acknowledged(id(number));
+        }
+        let sizes = [seen.messages.len(), seen.order.len(), seen.acknowledged.len(), seen.acknowledged_order.len()];
+        assert_eq!(sizes, [REMEMBERED; 4]);
+    }
+}
