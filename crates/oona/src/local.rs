@@ -89,7 +89,7 @@ impl LocalBroker {
         Ok(self.bus(Some(subscription)))
     }
 
-    /// What nobody could handle, oldest first.
+    /// What nobody could handle, oldest first: the last `stream_capacity` of it.
     #[must_use]
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.0.lock().dead.iter().cloned().collect()
