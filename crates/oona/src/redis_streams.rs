@@ -2,6 +2,7 @@
 
 mod backlog;
 mod claims;
+mod commands;
 mod consumer;
 mod inbox;
 mod lanes;
@@ -20,8 +21,8 @@ pub use settings::RedisSettings;
 
 use self::{consumer::Consumer, publisher::Publisher};
 use crate::{
-    Bus, BusError, Counts, Delivery, DeliveryId, EntryKeys, Health, Message, PublishError, Refused, SettingsError,
-    Status, Subscription, Ticket, Unflushed,
+    Bus, BusError, Delivery, DeliveryId, EntryKeys, Health, Message, Refused, SettingsError, Status, Subscription,
+    Ticket, Unflushed,
 };
 
 /// A bus over Redis Streams, of one publisher and at most one subscriber.
@@ -150,11 +151,3 @@ fn worse(one: Health, other: Health) -> Health {
     };
     if rank(&other) > rank(&one) { other } else { one }
 }
-
-/// What a refusal says that is built here.
-fn full(message: Message, waiting: usize, bytes: usize) -> Refused {
-    Refused { message: Box::new(message), cause: PublishError::Full { waiting, bytes } }
-}
-
-/// What both threads count on their own.
-type Tally = Counts;

@@ -8,10 +8,10 @@ use std::{
 
 use kasmina_leyline::Monotonic;
 use kasmina_safety::Clock;
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, Value};
 
 use super::{
-    RedisSettings, Tally,
+    RedisSettings,
     claims::Claims,
     inbox::{Dead, Inbox},
     lanes::Refusals,
@@ -19,8 +19,8 @@ use super::{
     reply::{self, Fields},
 };
 use crate::{
-    Admitted, BrokerError, BusError, Delivery, DeliveryId, DropCause, EntryId, EntryKeys, Health, RawEntry, Stream,
-    Subscription, admission::admit,
+    Admitted, BrokerError, BusError, Counts, Delivery, DeliveryId, DropCause, EntryId, EntryKeys, Health, RawEntry,
+    Stream, Subscription, admission::admit,
 };
 
 /// How long the thread sleeps if nobody wakes it: it looks at the injected clock as often.
@@ -28,25 +28,6 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// How many acknowledgements and dead letters go in one exchange, in batches.
 const BATCHES: usize = 4;
-
-/// Writes the dead letter, then acknowledges the entry, if the group still has it. If the first fails, the second does not happen.
-const BURY: &str = "
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
-if #pending == 0 then return 0 end
-local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])
-if #entry == 0 then redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) return 0 end
-local letter = {'stream', KEYS[1], 'group', ARGV[1], 'entry', ARGV[2], 'cause', ARGV[3], 'deliveries', ARGV[4]}
-local fields = entry[1][2]
-for i = 1, #fields, 2 do
-    if fields[i] == 'payload' or fields[i] == 'signature' then
-        letter[#letter + 1] = fields[i]
-        letter[#letter + 1] = fields[i + 1]
-    end
-end
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', unpack(letter))
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-return 1
-";
 
 /// The half of a bus that reads and acknowledges. [`run`](Self::run) is its thread; no lock is held while it talks to the server.
 pub(super) struct Consumer {
@@ -125,7 +106,7 @@ impl Consumer {
         waited.unwrap_or_else(PoisonError::into_inner).0.inbox.outgoing()
     }
 
-    pub(super) fn state(&self) -> (Health, BTreeMap<Stream, BrokerError>, Option<BrokerError>, Tally) {
+    pub(super) fn state(&self) -> (Health, BTreeMap<Stream, BrokerError>, Option<BrokerError>, Counts) {
         let state = self.lock();
         let dead_letters = state.dead_letters_refused.clone();
         (state.health.clone(), state.refusals.all(), dead_letters, state.inbox.counts.clone())
@@ -205,12 +186,7 @@ impl Consumer {
             let streams = self.subscription.streams.iter().copied();
             streams.filter(|it| !session.made.contains(it) && state.refusals.allow(*it, now)).collect()
         };
-        let make = |stream: &Stream| {
-            let mut command = cmd("XGROUP");
-            command.arg("CREATE").arg(self.name(*stream)).arg(&self.subscription.group).arg("0").arg("MKSTREAM");
-            command
-        };
-        let commands: Vec<Cmd> = missing.iter().map(make).collect();
+        let commands: Vec<Cmd> = missing.iter().map(|stream| self.group(*stream)).collect();
         let answers = session.link.exchange(&commands, now)?;
         let mut state = self.lock();
         for (stream, answer) in missing.into_iter().zip(&answers) {
@@ -318,44 +294,6 @@ impl Consumer {
         for (id, attempt, admitted) in judged {
             state.inbox.arrive(id, attempt, admitted);
         }
-    }
-
-    pub(super) fn name(&self, stream: Stream) -> &str {
-        self.settings.bus.streams.of(stream)
-    }
-
-    fn acknowledgement(&self, stream: Stream, ids: &[EntryId]) -> Cmd {
-        let mut command = cmd("XACK");
-        command.arg(self.name(stream)).arg(&self.subscription.group);
-        for id in ids {
-            command.arg(id.to_string());
-        }
-        command
-    }
-
-    fn burial(&self, dead: &Dead) -> Cmd {
-        let bus = &self.settings.bus;
-        let mut command = cmd("EVAL");
-        command.arg(BURY).arg(2).arg(self.name(dead.id.stream)).arg(&bus.streams.dead_letters);
-        command.arg(&self.subscription.group).arg(dead.id.entry.to_string()).arg(dead.cause.name());
-        command.arg(dead.deliveries).arg(bus.stream_capacity);
-        command
-    }
-
-    fn read(&self, streams: &[Stream], most: usize, block: Option<Duration>) -> Cmd {
-        let mut command = cmd("XREADGROUP");
-        command.arg("GROUP").arg(&self.subscription.group).arg(&self.subscription.consumer).arg("COUNT").arg(most);
-        if let Some(block) = block {
-            command.arg("BLOCK").arg(u64::try_from(block.as_millis()).unwrap_or(u64::MAX));
-        }
-        command.arg("STREAMS");
-        for stream in streams {
-            command.arg(self.name(*stream));
-        }
-        for _ in streams {
-            command.arg(">");
-        }
-        command
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -7,8 +7,8 @@ use std::{
 
 use kasmina_leyline::{Monotonic, v1::MessagePriority};
 
-use super::{Tally, seen::Seen};
-use crate::{Admitted, BusError, Delivery, DeliveryId, DropCause, Stream};
+use super::seen::Seen;
+use crate::{Admitted, BusError, Counts, Delivery, DeliveryId, DropCause, Stream};
 
 /// How many acknowledgements wait at most, 64 times what is handed out by default.
 const MOST_ACKNOWLEDGEMENTS: usize = 65_536;
@@ -29,7 +29,7 @@ pub(super) struct Inbox {
     dead: Vec<Dead>,
     /// Acknowledgements and dead letters that the thread has taken out to send.
     sending: usize,
-    pub(super) counts: Tally,
+    pub(super) counts: Counts,
 }
 
 /// An entry that goes to the dead letters.

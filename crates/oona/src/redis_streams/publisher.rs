@@ -11,17 +11,16 @@ use prost::Message as _;
 use redis::{Cmd, cmd};
 
 use super::{
-    RedisSettings, Tally,
+    RedisSettings,
     backlog::{self, Backlogs},
-    full,
     lanes::Refusals,
     link::Link,
     queue::{Queue, Waiting},
     reply,
 };
 use crate::{
-    BrokerError, EntryKeys, Health, Message, Refused, Stamp, Status, Stream, Ticket,
-    prepare::{overflows, prepare},
+    BrokerError, Counts, EntryKeys, Health, Message, PublishError, Refused, Stamp, Status, Stream, Ticket,
+    prepare::{Prepared, overflows, prepare},
     rate::{EmergencyRate, Summary},
 };
 
@@ -45,7 +44,7 @@ struct State {
     refusals: Refusals,
     rate: EmergencyRate,
     health: Health,
-    counts: Tally,
+    counts: Counts,
     last: Ticket,
     /// Of messages and summaries.
     messages: u64,
@@ -59,7 +58,7 @@ impl Publisher {
             refusals: Refusals::new(settings.first_retry, settings.longest_retry),
             rate: EmergencyRate::new(settings.bus.emergency_per_minute),
             health: Health::Down { since: clock.monotonic(), error: BrokerError::NotTried },
-            counts: Tally::default(),
+            counts: Counts::default(),
             last: Ticket::NONE,
             messages: 0,
             stop: false,
@@ -76,7 +75,7 @@ impl Publisher {
         let state = &mut *self.lock();
         if !state.queue.has_room(prepared, &self.settings) {
             let (waiting, bytes) = state.queue.size();
-            return Err(full(message, waiting, bytes));
+            return Err(Refused { message: Box::new(message), cause: PublishError::Full { waiting, bytes } });
         }
         let mut lane = prepared.home;
         if prepared.priority == MessagePriority::Critical {
@@ -223,14 +222,7 @@ impl Publisher {
         }
     }
 
-    fn enqueue(
-        &self,
-        state: &mut State,
-        ticket: Option<Ticket>,
-        lane: Stream,
-        message: Message,
-        prepared: crate::prepare::Prepared,
-    ) {
+    fn enqueue(&self, state: &mut State, ticket: Option<Ticket>, lane: Stream, message: Message, prepared: Prepared) {
         state.messages += 1;
         let message_id = format!("{:016x}-{}", self.instance, state.messages);
         let issued_at = self.clock.unix();

@@ -132,3 +132,70 @@ fn an_unstamped_entry_expires_by_the_time_of_its_storage() {
     let came = || bus.status().counts.dropped.get(&DropCause::Expired) == Some(&1);
     crate::worlds::wait_until("it is dropped", came);
 }
+
+mod any_entry {
+    use kasmina_leyline::UnixTime;
+    use kasmina_oona::{EntryId, RawEntry, admit};
+    use proptest::prelude::*;
+
+    use super::{BusSettings, DropCause, EntryKeys, Stream, envelope, signed};
+
+    fn entry(fields: super::Fields, millis: u64) -> RawEntry {
+        RawEntry { stream: Stream::Normal, id: EntryId { millis, sequence: 0 }, fields }
+    }
+
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![Just(b"payload".to_vec()), Just(b"signature".to_vec()), prop::collection::vec(any::<u8>(), 0..9)]
+    }
+
+    proptest! {
+        #[test]
+        fn without_the_secret_nothing_is_admitted(
+            fields in prop::collection::vec((name(), prop::collection::vec(any::<u8>(), 0..60)), 0..5),
+            millis: u64,
+            now: i64,
+        ) {
+            let keys = EntryKeys::of("2026", "secret").unwrap();
+            let cause = admit(&entry(fields, millis), &keys, &BusSettings::default(), UnixTime::from_nanos(now));
+            let forged = [
+                DropCause::MissingPayload, DropCause::RepeatedSignature, DropCause::MissingSignature, DropCause::BadSignature,
+            ];
+            prop_assert!(cause.is_err_and(|cause| forged.contains(&cause)));
+        }
+
+        #[test]
+        fn a_changed_bit_makes_the_signature_wrong(at: prop::sample::Index, bit in 0..8_u32) {
+            let keys = EntryKeys::of("2026", "secret").unwrap();
+            let mut fields = signed(envelope("a command", &[("message_id", "1".to_owned())]));
+            let judge = |fields: &super::Fields| {
+                admit(&entry(fields.clone(), 0), &keys, &BusSettings::default(), UnixTime::default())
+            };
+            prop_assert!(judge(&fields).is_ok());
+            let payload = &mut fields[0].1;
+            let at = at.index(payload.len());
+            payload[at] ^= 1 << bit;
+            prop_assert_eq!(judge(&fields), Err(DropCause::BadSignature));
+        }
+
+        #[test]
+        fn without_a_secret_any_bytes_are_judged(
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            stamps in prop::collection::vec(any::<i64>(), 2),
+            millis: u64,
+            now: i64,
+        ) {
+            let stamps = [("issued_at_ms", stamps[0].to_string()), ("sent_at_ms", stamps[1].to_string())];
+            for payload in [payload, envelope("x", &stamps)] {
+                let fields = vec![(b"payload".to_vec(), payload)];
+                let now = UnixTime::from_nanos(now);
+                let settings = BusSettings::default();
+                if let Ok(admitted) = admit(&entry(fields, millis), &EntryKeys::default(), &settings, now) {
+                    let stored_at = EntryId { millis, sequence: 0 }.time();
+                    let issued_at = admitted.stamp.issued_at.or(admitted.stamp.sent_at).unwrap_or(stored_at);
+                    prop_assert!(now.since(issued_at) <= settings.time_to_live, "expired");
+                    prop_assert!(Stream::home(admitted.message_type).is_some(), "a type without a stream");
+                }
+            }
+        }
+    }
+}
