@@ -68,16 +68,19 @@ pub(super) fn a_backlog_overflows(world: &mut impl World) {
     acknowledge(&bus, &arrivals(&bus, 1));
     publish(&bus, (0..11).map(|number| number.to_string()));
     publish(&bus, ["eleven wait"]);
+    // A publisher that has not filled it sees the backlog, too.
+    publish(&world.bus(None), ["from another"]);
     let low = command("low").with_priority(MessagePriority::Low);
     bus.publish(low).expect("room");
     bus.flush(AT_ONCE).expect("flushed");
-    let arrived = arrivals(&bus, 13);
+    let arrived = arrivals(&bus, 14);
     let stream_of = |text: &str| {
         let at = texts(&arrived).iter().position(|other| other == text).expect("it arrives");
         (arrived[at].id.stream, arrived[at].priority)
     };
     assert_eq!(stream_of("10"), (Stream::Normal, MessagePriority::Normal));
     assert_eq!(stream_of("eleven wait"), (Stream::Emergency, MessagePriority::Normal));
+    assert_eq!(stream_of("from another"), (Stream::Emergency, MessagePriority::Normal));
     assert_eq!(stream_of("low"), (Stream::Normal, MessagePriority::Low));
     assert_eq!(bus.status().counts.normal_overflow, 1);
 }

@@ -16,10 +16,11 @@ pub(super) fn consumers_share(world: &mut impl World) {
     let (mut arrived, mut rounds) = (Vec::new(), 0);
     while arrived.len() < published.len() {
         for bus in [&one, &other] {
-            let deliveries = bus.poll(7).unwrap_or_default();
+            let deliveries = bus.poll(7).expect("a subscribed bus");
             arrived.extend(texts(&deliveries));
             acknowledge(bus, &deliveries);
         }
+        std::thread::sleep(super::A_MOMENT);
         rounds += 1;
         assert!(rounds < super::PATIENCE, "only {} came", arrived.len());
     }

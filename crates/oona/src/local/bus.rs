@@ -153,7 +153,9 @@ impl Bus for LocalBus {
         let mut deliveries = Vec::new();
         for stream in &subscription.streams {
             let wanted = most - deliveries.len();
-            let taken = streams.logs[stream.index()].take(subscription, wanted, settings, now);
+            let held: usize = streams.logs.iter().map(|log| log.held_by(subscription)).sum();
+            let room = settings.most_unacknowledged.saturating_sub(held);
+            let taken = streams.logs[stream.index()].take(subscription, wanted, room, settings, now);
             for taken in taken {
                 settle(taken, *stream, subscription, settings, wall, &mut streams, own, &mut deliveries);
             }

@@ -104,11 +104,12 @@ impl Log {
         self.groups.values().map(waiting).max().unwrap_or(0) as u64
     }
 
-    /// At most `most` entries for a consumer: first those that another one has had for too long, then new ones. Exhausted ones come on top.
+    /// At most `most` entries for a consumer, of which `room` are not in its hands already: first those that another one has had for too long, then new ones. Exhausted ones come on top.
     pub(super) fn take(
         &mut self,
         subscription: &Subscription,
         most: usize,
+        mut room: usize,
         settings: &BusSettings,
         now: Monotonic,
     ) -> Vec<Taken> {
@@ -116,16 +117,17 @@ impl Log {
         let mut taken = Vec::new();
         let mut fresh = 0;
         for id in group.idle(settings.claim_after, now) {
-            let held = group.held_by(&subscription.consumer);
             let Some(entry) = self.entries.get(self.index(id)).filter(|entry| entry.id == id) else { continue };
             let Some(deliveries) = group.pending.get(&id).map(|pending| pending.deliveries) else { continue };
             let exhausted = deliveries >= settings.most_deliveries;
             let is_own = group.pending.get(&id).is_some_and(|pending| pending.consumer == subscription.consumer);
-            if !exhausted && (fresh >= most || (held >= settings.most_unacknowledged && !is_own)) {
+            if !exhausted && (fresh >= most || (room == 0 && !is_own)) {
                 continue;
             }
             let attempt = if exhausted { deliveries } else { deliveries + 1 };
             fresh += usize::from(!exhausted);
+            // An entry that is given up makes room, if it was in the hands of this consumer.
+            room = room + usize::from(exhausted && is_own) - usize::from(!exhausted && !is_own);
             if exhausted {
                 group.release(id);
             } else {
@@ -133,7 +135,6 @@ impl Log {
             }
             taken.push(Taken { entry: id, envelope: entry.envelope.clone(), attempt, exhausted });
         }
-        let room = settings.most_unacknowledged.saturating_sub(group.held_by(&subscription.consumer));
         let new = self.entries.range(self.after(group.read)..).take(most.saturating_sub(fresh).min(room));
         for Entry { id, envelope, .. } in new {
             group.read = Some(*id);
@@ -142,6 +143,12 @@ impl Log {
         }
         self.groups.insert(subscription.group.clone(), group);
         taken
+    }
+
+    /// How many entries a consumer has in its hands.
+    pub(super) fn held_by(&self, subscription: &Subscription) -> usize {
+        let group = self.groups.get(&subscription.group);
+        group.and_then(|group| group.held.get(&subscription.consumer)).copied().unwrap_or(0)
     }
 
     /// Whether it was pending.
@@ -162,10 +169,6 @@ impl Log {
 impl Group {
     fn needs(&self, id: EntryId) -> bool {
         self.read.is_none_or(|read| read < id) || self.pending.contains_key(&id)
-    }
-
-    fn held_by(&self, consumer: &str) -> usize {
-        self.held.get(consumer).copied().unwrap_or(0)
     }
 
     /// The entries that were delivered so long ago, in that order.

@@ -196,6 +196,43 @@ fn if_nobody_listens_the_queue_fills_and_the_caller_has_the_rest() {
 }
 
 #[test]
+fn a_message_that_waited_for_the_server_is_fresh() {
+    let Some(mut world) = world(&[]) else { return };
+    world.server.kill();
+    let bus = world.start(reader("tamiyo"));
+    bus.publish(of(BusMessageType::FieldReport)).unwrap();
+    world.clock.advance(Duration::from_secs(600));
+    world.server.restart();
+    wait_until("both are connected", || {
+        world.clock.advance(Duration::from_millis(1));
+        bus.status().health == Health::Connected
+    });
+    let arrived = arrivals(&bus, 1);
+    let millis = |name: &str| arrived[0].envelope.attributes[name].parse::<i64>().unwrap();
+    let waited = millis("sent_at_ms") - millis("issued_at_ms");
+    assert!((600_000..660_000).contains(&waited), "{waited}");
+}
+
+#[test]
+fn what_waits_for_poll_counts_as_no_delivery() {
+    let Some(mut world) = world(&[]) else { return };
+    let bus = world.start(reader("tamiyo"));
+    bus.publish(of(BusMessageType::FieldReport)).unwrap();
+    type Facts = Vec<(String, String, u64, u64)>;
+    let mut raw = world.raw();
+    let mut pending = || -> Facts {
+        cmd("XPENDING").arg("oona.normal").arg("tamiyo").arg("-").arg("+").arg(10).query(&mut raw).unwrap_or_default()
+    };
+    wait_until("it is read", || pending().len() == 1);
+    for _ in 0..6 {
+        kasmina_oona::conformance::World::pass(&mut world, Duration::from_secs(61));
+        wait_until("it is refreshed", || pending()[0].2 < 60_000);
+        assert_eq!(pending()[0].3, 1, "one delivery");
+    }
+    assert_eq!(arrivals(&bus, 1)[0].attempt, 1);
+}
+
+#[test]
 fn a_server_double_says_what_it_is() {
     let Some(server) = RedisServer::start(&[]) else { return };
     assert_eq!(server.address(), format!("redis://127.0.0.1:{}", server.port()));

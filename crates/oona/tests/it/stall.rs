@@ -10,12 +10,20 @@ use crate::worlds::{AT_ONCE, RedisWorld, reader, wait_until};
 
 fn world(options: &[&str]) -> Option<RedisWorld> {
     let mut world = RedisWorld::new(BusSettings::default(), options)?;
-    world.settings.response_timeout = Duration::from_millis(100);
+    world.settings.response_timeout = Duration::from_millis(200);
     Some(world)
 }
 
 fn message(number: usize) -> Message {
     Message::new(BusMessageType::FieldReport, number.to_string())
+}
+
+/// Back-offs are by the injected clock.
+fn connect(world: &RedisWorld, bus: &RedisBus) {
+    wait_until("it is connected", || {
+        world.clock.advance(Duration::from_secs(1));
+        bus.status().health == Health::Connected
+    });
 }
 
 fn is_stalled(bus: &RedisBus) -> bool {
@@ -28,6 +36,8 @@ fn a_stalled_server_stops_no_publisher_and_loses_nothing() {
     (world.settings.queue, world.settings.critical_reserve) = (300, 50);
     let receiver = world.start(reader("tamiyo"));
     let bus = world.start(None);
+    connect(&world, &receiver);
+    connect(&world, &bus);
     bus.publish(message(0)).unwrap();
     arrivals(&receiver, 1);
     wait_until("nothing waits", || bus.status().waiting == 0);
@@ -62,7 +72,7 @@ fn a_stalled_server_stops_no_publisher_and_loses_nothing() {
 fn a_bus_over_a_stalled_server_can_be_dropped() {
     let Some(world) = world(&[]) else { return };
     let bus = world.start(reader("tamiyo"));
-    wait_until("it is connected", || bus.status().health == Health::Connected);
+    connect(&world, &bus);
     world.server.pause();
     bus.publish(message(0)).unwrap();
     wait_until("it is stalled", || is_stalled(&bus));
@@ -77,7 +87,7 @@ fn a_stalled_server_that_dies_is_down() {
     let Some(mut world) = world(&["--requirepass", "phrase"]) else { return };
     world.settings.address = format!("redis://:phrase@127.0.0.1:{}/3", world.server.port());
     let bus = world.start(None);
-    wait_until("it is connected", || bus.status().health == Health::Connected);
+    connect(&world, &bus);
     world.server.pause();
     let stalled_at = world.clock.monotonic();
     wait_until("it is stalled", || {

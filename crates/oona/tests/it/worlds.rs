@@ -63,6 +63,8 @@ impl RedisWorld {
         settings.block = Duration::from_millis(10);
         settings.first_retry = Duration::from_millis(1);
         settings.jitter_seed = Some(7);
+        // A machine that is busy is not a server that is stalled.
+        settings.response_timeout = Duration::from_secs(20);
         Some(Self { server, clock: clock_of_today(), settings, keys: EntryKeys::of("2026", "secret").unwrap() })
     }
 
