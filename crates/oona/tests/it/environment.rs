@@ -233,6 +233,23 @@ fn what_waits_for_poll_counts_as_no_delivery() {
 }
 
 #[test]
+fn a_handler_that_forgets_its_entry_is_not_stopped() {
+    let settings = BusSettings { most_unacknowledged: 1, ..BusSettings::default() };
+    let Some(mut world) = RedisWorld::new(settings, &[]) else { return };
+    let forgetful = world.start(reader("tamiyo"));
+    forgetful.publish(of(BusMessageType::FieldReport)).unwrap();
+    arrivals(&forgetful, 1);
+    let other = world.start(Some(kasmina_oona::Subscription::new("tamiyo", "other", [Stream::Normal])));
+    kasmina_oona::conformance::World::pass(&mut world, Duration::from_secs(61));
+    other.acknowledge(arrivals(&other, 1)[0].id).unwrap();
+    other.flush(AT_ONCE).unwrap();
+    drop(other);
+    forgetful.publish(of(BusMessageType::FieldReport)).unwrap();
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(arrivals(&forgetful, 1)[0].attempt, 1, "the entry that it forgot does not count any more");
+}
+
+#[test]
 fn a_server_double_says_what_it_is() {
     let Some(server) = RedisServer::start(&[]) else { return };
     assert_eq!(server.address(), format!("redis://127.0.0.1:{}", server.port()));
