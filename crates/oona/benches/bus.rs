@@ -1,4 +1,5 @@
-//! Messages of 300 bytes over both buses, beside the same commands sent by hand over the same kind of connection, in pipelines of 64.
+//! Messages of 300 bytes over both buses, beside the same commands sent by hand over the same kind of connection, in
+//! pipelines of 64.
 //!
 //! A row is 16,384 messages. Without a `redis-server` only the bus in the process is measured.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented items")]

@@ -30,12 +30,15 @@ pub struct Admitted {
     pub priority: MessagePriority,
     /// Its stamp.
     pub stamp: Stamp,
+    /// The time from which the time to live counts.
+    pub issued_at: UnixTime,
 }
 
 /// Decides whether an entry is delivered at `now`, by the wall clock of this machine.
 ///
-/// The signature is checked before anything is decoded, over the bytes as they came. Freshness compares the sender's clock with
-/// the server's, which gave the entry its id; so it says the same whenever the entry is read. The time to live ends by `now`.
+/// The signature is checked before anything is decoded, over the bytes as they came. Freshness compares the sender's
+/// clock with the server's, which gave the entry its id; so it says the same whenever the entry is read. The time to
+/// live ends by `now`.
 ///
 /// # Errors
 /// Why it is not delivered.
@@ -77,7 +80,7 @@ pub(crate) fn judge(
     }
     let unstated = if stream == Stream::Emergency { MessagePriority::Critical } else { MessagePriority::Normal };
     let priority = stamp.priority.unwrap_or(unstated);
-    Ok(Admitted { envelope, message_type, priority, stamp })
+    Ok(Admitted { envelope, message_type, priority, stamp, issued_at })
 }
 
 struct Repeated;

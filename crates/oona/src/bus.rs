@@ -11,9 +11,9 @@ use crate::{
 
 /// Carries envelopes between subsystems, each at least once.
 ///
-/// No call waits for a server, but for [`flush`](Self::flush). What is delivered comes again until it is acknowledged, so that a handler
-/// has to bear to see a message twice. A bus that forgets a message costs a command; one that repeats it after the acknowledgement
-/// costs a second execution, from which only the nonces of commands protect.
+/// No call waits for a server, but for [`flush`](Self::flush). What is delivered comes again until it is acknowledged,
+/// so that a handler has to bear to see a message twice. A bus that forgets a message costs a command; one that repeats
+/// it after the acknowledgement costs a second execution, from which only the nonces of commands protect.
 pub trait Bus: Send + Sync {
     /// Takes a message and returns at once. It is stored later; see [`Status::stored_through`].
     ///
@@ -21,8 +21,8 @@ pub trait Bus: Send + Sync {
     /// [`Refused`], with the message.
     fn publish(&self, message: Message) -> Result<Ticket, Refused>;
 
-    /// What has arrived: at most `most` deliveries, CRITICAL first, then in the order of their streams. Empty if there is nothing, or if the
-    /// server is away, which [`status`](Self::status) tells.
+    /// What has arrived: at most `most` deliveries, CRITICAL first, then in the order of their streams. Empty if there
+    /// is nothing, or if the server is away, which [`status`](Self::status) tells.
     ///
     /// # Errors
     /// [`BusError`].
@@ -34,8 +34,8 @@ pub trait Bus: Send + Sync {
     /// [`BusError`].
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError>;
 
-    /// Waits until everything is stored that was published and acknowledged, at most `within`. Before the end of a process, call
-    /// this: a bus that is dropped does not wait.
+    /// Waits until everything is stored that was published and acknowledged, at most `within`. Before the end of a
+    /// process, call this: a bus that is dropped does not wait.
     ///
     /// # Errors
     /// [`Unflushed`], with what still waits.

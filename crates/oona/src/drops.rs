@@ -57,8 +57,8 @@ impl DropCause {
         }
     }
 
-    /// Whether the entry goes to the dead letters. What may be anybody's is only counted, or a flood of it would push out what is
-    /// worth reading there.
+    /// Whether the entry goes to the dead letters. What may be anybody's is only counted, or a flood of it would push
+    /// out what is worth reading there.
     #[must_use]
     pub const fn is_kept(self) -> bool {
         match self {

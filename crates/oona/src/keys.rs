@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 /// The secrets of the bus, by id. Clones are handles of the same keys, so that a bus sees a rotation while it runs.
 ///
-/// All of them are accepted; one signs. Without any, entries are not signed and signatures are not looked at. To rotate:
-/// [`accept`](Self::accept) the new secret everywhere, then [`sign_with`](Self::sign_with) it everywhere, then [`remove`](Self::remove)
-/// the old one.
+/// All of them are accepted; one signs. Without any, entries are not signed and signatures are not looked at. To
+/// rotate: [`accept`](Self::accept) the new secret everywhere, then [`sign_with`](Self::sign_with) it everywhere, then
+/// [`remove`](Self::remove) the old one.
 #[derive(Clone, Default)]
 pub struct EntryKeys(Arc<RwLock<Keys>>);
 
@@ -103,7 +103,8 @@ impl EntryKeys {
         Ok(())
     }
 
-    /// What the field `signature` of an entry with this payload has to be: standard base64 of the HMAC-SHA256. None without a key.
+    /// What the field `signature` of an entry with this payload has to be: standard base64 of the HMAC-SHA256. None
+    /// without a key.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> Option<String> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,10 +1,11 @@
 //! The bus: envelopes between subsystems, each at least once.
 //!
-//! A [`Bus`] publishes, polls and acknowledges [messages](Message), on [streams](Stream) by what they are for. Subscribers of one group share
-//! the entries; what one of them does not acknowledge within a minute is delivered again, five times at most, and then goes to the
-//! dead letters. [`LocalBroker`] keeps the streams in the process, which is the default of an embedded manager. With the feature `redis`,
-//! `RedisBus` keeps them on a Redis server (7.0 or newer), where Esper's other services read and write them. With the feature
-//! `doubles` there are the suite that both run (`conformance::run`) and a server for tests (`doubles::RedisServer`).
+//! A [`Bus`] publishes, polls and acknowledges [messages](Message), on [streams](Stream) by what they are for.
+//! Subscribers of one group share the entries; what one of them does not acknowledge within a minute is delivered
+//! again, five times at most, and then goes to the dead letters. [`LocalBroker`] keeps the streams in the process,
+//! which is the default of an embedded manager. With the feature `redis`, `RedisBus` keeps them on a Redis server (7.0
+//! or newer), where Esper's other services read and write them. With the feature `doubles` there are the suite that
+//! both run (`conformance::run`) and a server for tests (`doubles::RedisServer`).
 //!
 //! ```
 //! use kasmina_leyline::v1::{BusMessageType, MessagePriority};
@@ -30,21 +31,23 @@
 //!
 //! # What is promised
 //!
-//! - `publish` never waits for a server. If too much waits already, the caller gets its message back; for CRITICAL ones there is a reserve.
-//!   Nothing that was taken is dropped, and [`Status::stored_through`] says what is stored.
-//! - CRITICAL goes to the emergency stream, at most 120 a minute from one bus. The others go to the stream of their type at once, still
-//!   marked CRITICAL, and the emergency stream gets two telemetry events in their place: `emergency_overflow_began`, and
-//!   `emergency_overflow_ended` with how many went where.
+//! - `publish` never waits for a server. If too much waits already, the caller gets its message back; for CRITICAL ones
+//!   there is a reserve. What was taken is kept until it is stored, as long as the bus lives, and [`Status::stored_through`] says what is.
+//! - CRITICAL goes to the emergency stream, at most 120 a minute from one bus. The others go to the stream of their
+//!   type at once, still marked CRITICAL, and the emergency stream gets two telemetry events in their place:
+//!   `emergency_overflow_began`, and `emergency_overflow_ended` with how many went where.
 //! - If too many entries wait on the normal stream, new ones of NORMAL and HIGH priority go to the emergency stream.
-//! - Every entry that is not delivered is counted by its [`DropCause`]. What is authentic goes to the dead letters besides.
-//! - If a secret is configured, an entry without its signature is not even decoded. [`EntryKeys`] rotate while a bus runs.
-//! - An envelope is delivered within a time to live of 15 minutes, and only if it came into its stream within 60 s after it was sent:
-//!   see [`Stamp`], also for senders that set none.
+//! - Every entry that is not delivered is counted by its [`DropCause`]. What is authentic goes to the dead letters
+//!   besides.
+//! - If a secret is configured, an entry without its signature is not even decoded. [`EntryKeys`] rotate while a bus
+//!   runs.
+//! - An envelope is delivered within a time to live of 15 minutes, and only if it came into its stream within 60 s
+//!   after it was sent: see [`Stamp`], also for senders that set none.
 //!
 //! # What it costs
 //!
-//! Messages a second at 300 bytes, from `cargo bench -p kasmina-oona` on two cores that other builds kept busy (load 8); Redis 7.0.15 on
-//! the same machine. NUMBERS
+//! Messages a second at 300 bytes, from `cargo bench -p kasmina-oona` on two cores that other builds kept busy (load
+//! 8); Redis 7.0.15 on the same machine. NUMBERS
 //!
 //! | | publish | consume and acknowledge |
 //! |---|---|---|

@@ -50,7 +50,8 @@ impl Ticket {
     }
 }
 
-/// The place of an entry in its stream: milliseconds of the Unix epoch by the server's clock, and a number within that millisecond.
+/// The place of an entry in its stream: milliseconds of the Unix epoch by the server's clock, and a number within that
+/// millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     /// Milliseconds since the Unix epoch.

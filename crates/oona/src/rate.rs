@@ -17,9 +17,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Lets so many messages a minute into the emergency stream; the rest goes to its home stream.
 ///
-/// The emergency stream hears of an overflow twice: a summary when it begins, so that whoever reads only this stream knows where to look,
-/// and one with the count when it is over. Both take a place of the minute, so that the limit holds in any 60 s. It is over when half of
-/// the places are free, because it would begin and end all the time otherwise.
+/// The emergency stream hears of an overflow twice: a summary when it begins, so that whoever reads only this stream
+/// knows where to look, and one with the count when it is over. Both take a place of the minute, so that the limit
+/// holds in any 60 s. It is over when half of the places are free, because it would begin and end all the time
+/// otherwise.
 #[derive(Debug)]
 pub(crate) struct EmergencyRate {
     limit: usize,

@@ -27,16 +27,21 @@ use crate::{
 
 /// A bus over Redis Streams, of one publisher and at most one subscriber.
 ///
-/// Two threads own a connection each: one writes, the other reads and acknowledges. The methods only exchange values with them,
-/// through queues that are bounded; dropping the bus stops and joins them, which takes as long as an exchange with the server may.
-/// A connection that broke or timed out is thrown away, with what may still come over it, and made anew after a back-off.
+/// Two threads own a connection each: one writes, the other reads and acknowledges. The methods only exchange values
+/// with them, through queues that are bounded; dropping the bus stops and joins them, which takes as long as an
+/// exchange with the server may. A connection that broke or timed out is thrown away, with what may still come over it,
+/// and made anew after a back-off.
 ///
-/// What may happen twice: an entry whose answer was lost is sent again. It has the same `message_id`, by which a subscriber
-/// knows it; the last 8,192 are remembered. What may be lost: nothing that [`Status::stored_through`] covers, if the server keeps what it
-/// has stored (`appendonly yes`, `appendfsync always`); and what the stream's capacity trims away before a group has read it.
+/// What may happen twice: an entry whose answer was lost is sent again. It has the same `message_id`, by which a
+/// subscriber knows it; the last 8,192 are remembered. What may be lost: nothing that [`Status::stored_through`]
+/// covers, if the server keeps what it has stored (`appendonly yes`, `appendfsync always`); and what the stream's
+/// capacity trims away before a group has read it.
 ///
-/// A payload is checked against the limit when it has been read: a server lets anybody who may write store up to 512 MB in one entry, so
-/// limit `proto-max-bulk-len` there if strangers may write.
+/// An entry's time of storage is in its id, which never goes back: if the server's clock is set back by more than a
+/// minute, new entries count as stale, and go to the dead letters, until that clock has caught up.
+///
+/// A payload is checked against the limit when it has been read: a server lets anybody who may write store up to 512 MB
+/// in one entry, so limit `proto-max-bulk-len` there if strangers may write.
 pub struct RedisBus {
     publisher: Arc<Publisher>,
     consumer: Option<Arc<Consumer>>,

@@ -9,8 +9,8 @@ use crate::{DeliveryId, Stream, StreamNames};
 pub struct BusSettings {
     /// The names of the streams.
     pub streams: StreamNames,
-    /// An entry that was delivered and not acknowledged for so long is delivered again, to whichever consumer asks first. A handler
-    /// has to be done before that. Default 60 s: the contract's.
+    /// An entry that was delivered and not acknowledged for so long is delivered again, to whichever consumer asks
+    /// first. A handler has to be done before that. Default 60 s: the contract's.
     pub claim_after: Duration,
     /// How often an entry is delivered to a group before it goes to the dead letters. Default 5: the contract's.
     pub most_deliveries: u32,
@@ -20,18 +20,20 @@ pub struct BusSettings {
     pub ahead: Duration,
     /// What was published longer ago is not delivered any more. Default 15 min: the contract's.
     pub time_to_live: Duration,
-    /// The longest payload of an entry, which is a whole encoded envelope. Default 1 MiB: a command or packet has some hundred bytes, and
-    /// a kernel goes by reference.
+    /// The longest payload of an entry, which is a whole encoded envelope. Default 1 MiB: a command or packet has some
+    /// hundred bytes, and a kernel goes by reference.
     pub max_payload_bytes: usize,
-    /// How many entries a stream holds; Redis may hold some more (`MAXLEN ~`). Default 100,000: 15 min at 100 messages/s, and some 50 MB
-    /// at 300 bytes.
+    /// How many entries a stream holds; Redis may hold some more (`MAXLEN ~`). Default 100,000: 15 min at 100
+    /// messages/s, and some 50 MB at 300 bytes.
     pub stream_capacity: usize,
     /// How many bytes of envelopes a stream of a bus in the process holds. Redis does not count them. Default 64 MiB.
     pub stream_bytes: usize,
-    /// How many CRITICAL messages of one bus go to the emergency stream in any 60 s, with the summaries. Default 120: the contract's.
+    /// How many CRITICAL messages of one bus go to the emergency stream in any 60 s, with the summaries. Default 120:
+    /// the contract's.
     pub emergency_per_minute: u32,
-    /// If more entries of the normal stream than this wait for their slowest group, new ones go to the emergency stream, unless as
-    /// many wait there. Default 10,000: some seconds of work at 49,000 messages/s, far more than a healthy backlog.
+    /// If more entries of the normal stream than this wait for their slowest group, new ones go to the emergency
+    /// stream, unless as many wait there. Default 10,000: some seconds of work at 49,000 messages/s, far more than a
+    /// healthy backlog.
     pub overflow_backlog: u64,
     /// How many entries a bus hands out before some of them have to be acknowledged. Default 1,024: 16 batches.
     pub most_unacknowledged: usize,

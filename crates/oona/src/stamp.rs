@@ -20,9 +20,9 @@ const NANOS_IN_MILLI: i64 = 1_000_000;
 /// | `message_id` | a name that no other message has | an entry that was sent twice, because the answer was lost, is handled once |
 /// | `priority` | the name of a `MessagePriority` | a subscriber handles CRITICAL first |
 ///
-/// Existing senders set none of them. Their envelopes are accepted and counted as `unstamped`: the time to live counts from the moment
-/// at which the server stored the entry, freshness cannot be checked, the priority is NORMAL (CRITICAL on the emergency stream), and
-/// a message that its sender sends twice is delivered twice.
+/// Existing senders set none of them. Their envelopes are accepted and counted as `unstamped`: the time to live counts
+/// from the moment at which the server stored the entry, freshness cannot be checked, the priority is NORMAL (CRITICAL
+/// on the emergency stream), and a message that its sender sends twice is delivered twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// When it was published.

@@ -19,7 +19,8 @@ const A_MOMENT: Duration = Duration::from_millis(5);
 /// Ten seconds of moments: starting a server takes a hundredth of it.
 const PATIENCE: usize = 2_000;
 
-/// A `redis-server` on a free port of this machine, with its files in a directory of its own. Dropping it kills it and removes them.
+/// A `redis-server` on a free port of this machine, with its files in a directory of its own. Dropping it kills it and
+/// removes them.
 #[derive(Debug)]
 pub struct RedisServer {
     directory: TempDir,

@@ -17,9 +17,9 @@ use crate::{BusSettings, SettingsError, Subscription};
 
 /// The streams of a bus in the process: the default of an embedded manager. Clones are handles of the same streams.
 ///
-/// Everything is as on Redis Streams, but for signatures (nobody else can write here) and for a stream that is full: as long as a
-/// group has not handled the oldest entry, [`publish`](crate::Bus::publish) refuses instead of losing it. On a stream without any group the oldest entry
-/// makes room, unless it is CRITICAL.
+/// Everything is as on Redis Streams, but for signatures (nobody else can write here) and for a stream that is full: as
+/// long as a group has not handled the oldest entry, [`publish`](crate::Bus::publish) refuses instead of losing it. On
+/// a stream without any group the oldest entry makes room, unless it is CRITICAL.
 #[derive(Clone)]
 pub struct LocalBroker(Arc<Shared>);
 

@@ -202,13 +202,10 @@ fn settle(
     own: &mut Own,
     deliveries: &mut Vec<Delivery>,
 ) {
-    let Taken { entry, envelope, attempt, exhausted } = taken;
+    let Taken { entry, stored_at, envelope, attempt, exhausted } = taken;
     let id = DeliveryId { stream, entry };
-    let judged = if exhausted {
-        Err(DropCause::Exhausted)
-    } else {
-        judge(envelope.clone(), stream, entry.time(), settings, wall)
-    };
+    let judged =
+        if exhausted { Err(DropCause::Exhausted) } else { judge(envelope.clone(), stream, stored_at, settings, wall) };
     match judged {
         Ok(Admitted { envelope, message_type, priority, .. }) => {
             deliveries.push(Delivery { id, message_type, envelope, priority, attempt });

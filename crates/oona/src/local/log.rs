@@ -21,6 +21,8 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Entry {
     id: EntryId,
+    /// Earlier than its id says, if the clock was set back.
+    stored_at: UnixTime,
     envelope: BusEnvelope,
     bytes: usize,
     critical: bool,
@@ -47,6 +49,7 @@ struct Pending {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) entry: EntryId,
+    pub(super) stored_at: UnixTime,
     pub(super) envelope: BusEnvelope,
     pub(super) attempt: u32,
     /// It was delivered as often as is allowed.
@@ -90,7 +93,7 @@ impl Log {
         };
         self.last = Some(id);
         self.bytes += bytes;
-        self.entries.push_back(Entry { id, envelope, bytes, critical });
+        self.entries.push_back(Entry { id, stored_at: now, envelope, bytes, critical });
     }
 
     /// Entries and bytes.
@@ -104,7 +107,8 @@ impl Log {
         self.groups.values().map(waiting).max().unwrap_or(0) as u64
     }
 
-    /// At most `most` entries for a consumer, of which `room` are not in its hands already: first those that another one has had for too long, then new ones. Exhausted ones come on top.
+    /// At most `most` entries for a consumer, of which `room` are not in its hands already: first those that another
+    /// one has had for too long, then new ones. Exhausted ones come on top.
     pub(super) fn take(
         &mut self,
         subscription: &Subscription,
@@ -133,13 +137,15 @@ impl Log {
             } else {
                 group.hand_out(id, &subscription.consumer, attempt, now);
             }
-            taken.push(Taken { entry: id, envelope: entry.envelope.clone(), attempt, exhausted });
+            let (envelope, stored_at) = (entry.envelope.clone(), entry.stored_at);
+            taken.push(Taken { entry: id, stored_at, envelope, attempt, exhausted });
         }
         let new = self.entries.range(self.after(group.read)..).take(most.saturating_sub(fresh).min(room));
-        for Entry { id, envelope, .. } in new {
+        for Entry { id, stored_at, envelope, .. } in new {
             group.read = Some(*id);
             group.hand_out(*id, &subscription.consumer, 1, now);
-            taken.push(Taken { entry: *id, envelope: envelope.clone(), attempt: 1, exhausted: false });
+            let (stored_at, envelope) = (*stored_at, envelope.clone());
+            taken.push(Taken { entry: *id, stored_at, envelope, attempt: 1, exhausted: false });
         }
         self.groups.insert(subscription.group.clone(), group);
         taken

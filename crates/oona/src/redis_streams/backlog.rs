@@ -24,7 +24,8 @@ pub(super) fn questions(names: &StreamNames) -> Vec<Cmd> {
     about(Stream::Normal).into_iter().chain(about(Stream::Emergency)).collect()
 }
 
-/// Reads the answers. What cannot be read counts as no backlog: a stream that does not exist, or a user that may not ask.
+/// Reads the answers. What cannot be read counts as no backlog: a stream that does not exist, or a user that may not
+/// ask.
 pub(super) fn read(answers: Vec<Value>) -> Backlogs {
     let mut answers = answers.into_iter();
     let mut backlog = || {
@@ -35,8 +36,8 @@ pub(super) fn read(answers: Vec<Value>) -> Backlogs {
     Backlogs { normal: backlog().unwrap_or(0), emergency: backlog().unwrap_or(0) }
 }
 
-/// What a group has not read, and what its consumers have not acknowledged. After a deletion the server does not know the first, and says
-/// nil; it is at most the whole stream.
+/// What a group has not read, and what its consumers have not acknowledged. After a deletion the server does not know
+/// the first, and says nil; it is at most the whole stream.
 fn of_group(group: Value, length: u64) -> Option<u64> {
     let mut facts = array(group)?.into_iter();
     let (mut pending, mut lag) = (0, length);

@@ -31,8 +31,8 @@ struct Claimed {
 impl Claims {
     /// Looks for idle entries, if it is time. Returns whether there were some.
     ///
-    /// An entry that waits here for `poll` must not count as idle: every claim counts as a delivery, and it would be given up without
-    /// anybody having seen it. XCLAIM with JUSTID refreshes it and counts nothing.
+    /// An entry that waits here for `poll` must not count as idle: every claim counts as a delivery, and it would be
+    /// given up without anybody having seen it. XCLAIM with JUSTID refreshes it and counts nothing.
     pub(super) fn run(
         &mut self,
         consumer: &Consumer,

@@ -7,7 +7,8 @@ use redis::{Cmd, cmd};
 use super::{consumer::Consumer, inbox::Dead};
 use crate::{EntryId, Stream};
 
-/// Writes the dead letter, then acknowledges the entry, if the group still has it. If the first fails, the second does not happen.
+/// Writes the dead letter, then acknowledges the entry, if the group still has it. If the first fails, the second does
+/// not happen.
 const BURY: &str = "
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
 if #pending == 0 then return 0 end

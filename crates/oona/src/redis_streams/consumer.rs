@@ -29,7 +29,8 @@ const NAP: Duration = Duration::from_millis(20);
 /// How many acknowledgements and dead letters go in one exchange, in batches.
 const BATCHES: usize = 4;
 
-/// The half of a bus that reads and acknowledges. [`run`](Self::run) is its thread; no lock is held while it talks to the server.
+/// The half of a bus that reads and acknowledges. [`run`](Self::run) is its thread; no lock is held while it talks to
+/// the server.
 pub(super) struct Consumer {
     pub(super) settings: Arc<RedisSettings>,
     keys: EntryKeys,
@@ -79,9 +80,9 @@ impl Consumer {
 
     pub(super) fn poll(&self, most: usize) -> Vec<Delivery> {
         let mut state = self.lock();
-        let unacknowledged = self.settings.bus.most_unacknowledged;
-        let deliveries = state.inbox.poll(most, unacknowledged, self.clock.monotonic());
-        if !deliveries.is_empty() {
+        let (now, wall) = (self.clock.monotonic(), self.clock.unix());
+        let deliveries = state.inbox.poll(most, &self.settings.bus, now, wall);
+        if !deliveries.is_empty() || state.inbox.outgoing() > 0 {
             state.woken = true;
             self.work.notify_one();
         }
@@ -139,8 +140,8 @@ impl Consumer {
         }
     }
 
-    /// One round: groups, claims, then acknowledgements and a read in one exchange. Returns whether anything came or went; if not, the server
-    /// has been asked to hold a read for a while, unless there was nothing to read from.
+    /// One round: groups, claims, then acknowledgements and a read in one exchange. Returns whether anything came or
+    /// went; if not, the server has been asked to hold a read for a while, unless there was nothing to read from.
     fn round(&self, session: &mut Session, now: Monotonic) -> Result<bool, Broken> {
         self.make_groups(session, now)?;
         let Session { link, made, claims } = session;

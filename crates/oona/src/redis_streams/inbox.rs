@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use kasmina_leyline::{Monotonic, v1::MessagePriority};
+use kasmina_leyline::{Monotonic, UnixTime, v1::MessagePriority};
 
 use super::seen::Seen;
-use crate::{Admitted, BusError, Counts, Delivery, DeliveryId, DropCause, Stream};
+use crate::{Admitted, BusError, BusSettings, Counts, Delivery, DeliveryId, DropCause, Stream};
 
 /// How many acknowledgements wait at most, 64 times what is handed out by default.
 const MOST_ACKNOWLEDGEMENTS: usize = 65_536;
@@ -21,7 +21,8 @@ const BATCHES_AHEAD: usize = 4;
 pub(super) struct Inbox {
     urgent: VecDeque<Delivery>,
     ordinary: VecDeque<Delivery>,
-    waiting: BTreeSet<DeliveryId>,
+    /// When these two were issued.
+    waiting: BTreeMap<DeliveryId, UnixTime>,
     /// Handed out, and when.
     held: BTreeMap<DeliveryId, Monotonic>,
     seen: Seen,
@@ -43,7 +44,7 @@ pub(super) struct Dead {
 impl Inbox {
     /// Puts an entry where it belongs.
     pub(super) fn arrive(&mut self, id: DeliveryId, attempt: u32, admitted: Result<Admitted, DropCause>) {
-        if self.waiting.contains(&id) || self.acknowledgements.contains(&id) {
+        if self.waiting.contains_key(&id) || self.acknowledgements.contains(&id) {
             return;
         }
         let admitted = match admitted {
@@ -53,10 +54,10 @@ impl Inbox {
         if self.seen.is_duplicate(id, admitted.stamp.message_id.as_deref()) {
             return self.drop_entry(id, DropCause::Duplicate, attempt);
         }
-        let Admitted { envelope, message_type, priority, stamp } = admitted;
+        let Admitted { envelope, message_type, priority, stamp, issued_at } = admitted;
         let first = attempt == 1;
         self.counts.unstamped += u64::from(first && stamp.issued_at.or(stamp.sent_at).is_none());
-        self.waiting.insert(id);
+        self.waiting.insert(id, issued_at);
         let delivery = Delivery { id, message_type, envelope, priority, attempt };
         let urgent = priority == MessagePriority::Critical;
         if urgent { self.urgent.push_back(delivery) } else { self.ordinary.push_back(delivery) }
@@ -73,11 +74,16 @@ impl Inbox {
         self.held.remove(&id);
     }
 
-    pub(super) fn poll(&mut self, most: usize, most_unacknowledged: usize, now: Monotonic) -> Vec<Delivery> {
+    pub(super) fn poll(&mut self, most: usize, bus: &BusSettings, now: Monotonic, wall: UnixTime) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        while deliveries.len() < most && self.held.len() < most_unacknowledged {
+        while deliveries.len() < most && self.held.len() < bus.most_unacknowledged {
             let Some(delivery) = self.urgent.pop_front().or_else(|| self.ordinary.pop_front()) else { break };
-            self.waiting.remove(&delivery.id);
+            let issued_at = self.waiting.remove(&delivery.id);
+            // It was young enough when it came.
+            if issued_at.is_some_and(|at| wall.since(at) > bus.time_to_live) {
+                self.drop_entry(delivery.id, DropCause::Expired, delivery.attempt);
+                continue;
+            }
             self.held.insert(delivery.id, now);
             self.counts.delivered += 1;
             self.counts.redelivered += u64::from(delivery.attempt > 1);
@@ -134,15 +140,15 @@ impl Inbox {
 
     /// Entries that wait for `poll`.
     pub(super) fn waiting(&self) -> Vec<DeliveryId> {
-        self.waiting.iter().copied().collect()
+        self.waiting.keys().copied().collect()
     }
 
     /// Entries that somebody else has settled.
     pub(super) fn forget(&mut self, gone: &BTreeSet<DeliveryId>) {
-        if self.waiting.is_disjoint(gone) {
+        if !gone.iter().any(|id| self.waiting.contains_key(id)) {
             return;
         }
-        self.waiting.retain(|id| !gone.contains(id));
+        self.waiting.retain(|id, _| !gone.contains(id));
         self.urgent.retain(|delivery| !gone.contains(&delivery.id));
         self.ordinary.retain(|delivery| !gone.contains(&delivery.id));
     }

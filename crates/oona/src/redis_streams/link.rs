@@ -118,8 +118,8 @@ impl Link {
 
     /// Sends all commands, then reads an answer for each. An answer can be an error of the server.
     ///
-    /// The pipelines of the library go on reading after a time-out, once for every command that is left: 64 of them would take 64
-    /// time-outs. Here the first one ends it.
+    /// The pipelines of the library go on reading after a time-out, once for every command that is left: 64 of them
+    /// would take 64 time-outs. Here the first one ends it.
     pub(super) fn exchange(&mut self, commands: &[Cmd], now: Monotonic) -> Result<Vec<Value>, Broken> {
         let Some(connection) = &mut self.connection else { return Err(Broken) };
         if commands.is_empty() {

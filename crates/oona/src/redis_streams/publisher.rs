@@ -192,7 +192,8 @@ impl Publisher {
         if overflow { Stream::Emergency } else { waiting.lane }
     }
 
-    /// Stamps, encodes and signs. An entry that waited long for the server is fresh all the same: it says when it was sent.
+    /// Stamps, encodes and signs. An entry that waited long for the server is fresh all the same: it says when it was
+    /// sent.
     fn command(&self, waiting: &mut Waiting, target: Stream) -> Cmd {
         let stamp = Stamp {
             issued_at: Some(waiting.issued_at),

@@ -22,7 +22,8 @@ pub(super) struct Waiting {
     pub(super) issued_at: UnixTime,
 }
 
-/// Bounded lanes, one a stream, each in the order of its publishes. What is in flight still counts, because it may come back.
+/// Bounded lanes, one a stream, each in the order of its publishes. What is in flight still counts, because it may come
+/// back.
 #[derive(Debug)]
 pub(super) struct Queue {
     lanes: [VecDeque<Waiting>; Stream::ALL.len()],

@@ -1,7 +1,7 @@
 //! Reads the server's answers, whatever is in them.
 //!
-//! The library's own types for streams hold field names as UTF-8 strings, so that one entry with another name makes the whole answer
-//! unreadable, the other entries in it included, each time it is read. Here a name is bytes.
+//! The library's own types for streams hold field names as UTF-8 strings, so that one entry with another name makes the
+//! whole answer unreadable, the other entries in it included, each time it is read. Here a name is bytes.
 
 use redis::{RedisError, Value};
 
@@ -60,8 +60,8 @@ pub(super) fn count(value: &Value) -> Option<u64> {
     if let Value::Int(count) = value { u64::try_from(*count).ok() } else { None }
 }
 
-/// Entries, as XREADGROUP and XAUTOCLAIM list them. Fields that are gone are `None`; servers before 7.0 list entries that are gone
-/// as nil, which are left out.
+/// Entries, as XREADGROUP and XAUTOCLAIM list them. Fields that are gone are `None`; servers before 7.0 list entries
+/// that are gone as nil, which are left out.
 pub(super) fn entries(value: Value) -> Option<Vec<(EntryId, Option<Fields>)>> {
     let listed = array(value)?.into_iter().filter(|value| *value != Value::Nil);
     listed.map(|value| entry(array(value)?)).collect()

@@ -10,15 +10,16 @@ use crate::{BusSettings, SettingsError};
 /// Settings of a bus over Redis Streams.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisSettings {
-    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, or `redis+unix:///PATH`. Never printed, because it may hold a password.
+    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, or `redis+unix:///PATH`. Never printed, because it may hold
+    /// a password.
     pub address: String,
     /// What every bus has.
     pub bus: BusSettings,
-    /// How long connecting, writing or an answer may take before the server counts as stalled. Default 2 s: thirty times the slowest
-    /// `appendfsync always` of a busy disk, and short enough to notice.
+    /// How long connecting, writing or an answer may take before the server counts as stalled. Default 2 s: thirty
+    /// times the slowest `appendfsync always` of a busy disk, and short enough to notice.
     pub response_timeout: Duration,
-    /// The wait after the first failure; it doubles with every further one, and half of it is drawn at random, so that many clients do not
-    /// come back at the same moment. Default 100 ms.
+    /// The wait after the first failure; it doubles with every further one, and half of it is drawn at random, so that
+    /// many clients do not come back at the same moment. Default 100 ms.
     pub first_retry: Duration,
     /// The longest wait. Default 30 s.
     pub longest_retry: Duration,
@@ -32,10 +33,11 @@ pub struct RedisSettings {
     pub queue_bytes: usize,
     /// How many entries are written or read in one exchange. Default 64: the contract's.
     pub batch: usize,
-    /// How long the server holds a read if there is nothing; acknowledgements and a shutdown wait for it. Default 20 ms: an idle
-    /// subscriber costs the server a hundred small commands a second, a thousandth of what it can do.
+    /// How long the server holds a read if there is nothing; acknowledgements and a shutdown wait for it. Default 20
+    /// ms: an idle subscriber costs the server a hundred small commands a second, a thousandth of what it can do.
     pub block: Duration,
-    /// How often idle entries are looked for, and those refreshed that wait here for `poll`. At most a third of `claim_after`. Default 5 s.
+    /// How often idle entries are looked for, and those refreshed that wait here for `poll`. At most a third of
+    /// `claim_after`. Default 5 s.
     pub claim_every: Duration,
     /// How often the backlog is measured and an idle connection is tested. Default 1 s.
     pub probe_every: Duration,
@@ -102,7 +104,8 @@ impl RedisSettings {
         }
         greeting.push(redis::cmd("PING"));
         let tcp = redis::io::tcp::TcpSettings::default().set_nodelay(true);
-        // The library itself says nothing on a new connection, so that a server that does not answer is seen in the greeting.
+        // The library itself says nothing on a new connection, so that a server that does not answer is seen in the
+        // greeting.
         let silent = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
         let info = info.set_tcp_settings(tcp).set_redis_settings(silent);
         let client = redis::Client::open(info).map_err(unreadable)?;

@@ -168,7 +168,7 @@ fn streams_are_trimmed_to_about_their_capacity() {
 }
 
 #[test]
-fn if_nobody_listens_the_queue_fills_and_the_caller_has_the_rest() {
+fn without_a_server_the_queue_fills_and_then_refuses() {
     let Some(mut world) = world(&[]) else { return };
     world.server.kill();
     (world.settings.queue, world.settings.critical_reserve) = (10, 3);
@@ -230,6 +230,23 @@ fn what_waits_for_poll_counts_as_no_delivery() {
         assert_eq!(pending()[0].3, 1, "one delivery");
     }
     assert_eq!(arrivals(&bus, 1)[0].attempt, 1);
+}
+
+#[test]
+fn what_waits_for_poll_for_too_long_expires() {
+    let Some(world) = world(&[]) else { return };
+    let bus = world.start(reader("tamiyo"));
+    bus.publish(of(BusMessageType::FieldReport)).unwrap();
+    let names = &world.settings.bus.streams;
+    let mut raw = world.raw();
+    wait_until("its group is there", || cmd("XPENDING").arg("oona.normal").arg("tamiyo").exec(&mut raw).is_ok());
+    wait_until("it is read", || pending(&mut raw, &names.normal, "tamiyo") == 1);
+    world.clock.advance(Duration::from_secs(16 * 60));
+    wait_until("it is dropped", || {
+        assert_eq!(bus.poll(1), Ok(Vec::new()));
+        dead_letters(&mut raw, names) == ["expired"]
+    });
+    assert_eq!(bus.status().counts.delivered, 0);
 }
 
 #[test]

@@ -158,7 +158,10 @@ mod any_entry {
             let keys = EntryKeys::of("2026", "secret").unwrap();
             let cause = admit(&entry(fields, millis), &keys, &BusSettings::default(), UnixTime::from_nanos(now));
             let forged = [
-                DropCause::MissingPayload, DropCause::RepeatedSignature, DropCause::MissingSignature, DropCause::BadSignature,
+                DropCause::MissingPayload,
+                DropCause::RepeatedSignature,
+                DropCause::MissingSignature,
+                DropCause::BadSignature,
             ];
             prop_assert!(cause.is_err_and(|cause| forged.contains(&cause)));
         }

@@ -3,6 +3,10 @@
 use kasmina_leyline::v1::{BusMessageType, MessagePriority};
 use kasmina_oona::{Bus, BusSettings, DropCause, LocalBroker, Message, PublishError, Subscription};
 
+use std::time::Duration;
+
+use kasmina_safety::Clock;
+
 use crate::worlds::{clock_of_today, reader};
 
 fn broker(settings: BusSettings) -> LocalBroker {
@@ -76,4 +80,16 @@ fn bytes_are_bounded_too() {
     assert!(bus.publish(large()).is_ok() && bus.publish(large()).is_ok());
     let refused = bus.publish(large()).unwrap_err();
     assert!(matches!(refused.cause, PublishError::Full { waiting: 2, bytes: 1_800.. }), "{:?}", refused.cause);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_stale() {
+    let clock = clock_of_today();
+    let broker = LocalBroker::new(BusSettings::default(), clock.clone()).unwrap();
+    let bus = broker.join(subscription("tamiyo")).unwrap();
+    bus.publish(message("before")).unwrap();
+    clock.set_unix(clock.unix().before(Duration::from_secs(3_600)));
+    bus.publish(message("after")).unwrap();
+    assert_eq!(texts(&bus), ["before", "after"], "in order");
+    assert_eq!(bus.status().counts.dropped.len(), 0);
 }

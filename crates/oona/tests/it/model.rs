@@ -35,7 +35,8 @@ enum Action {
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
         3 => Just(Action::Publish),
-        4 => (0..2_usize, 0..2_usize, 0..5_usize).prop_map(|(group, consumer, most)| Action::Poll { group, consumer, most }),
+        4 => (0..2_usize, 0..2_usize, 0..5_usize)
+            .prop_map(|(group, consumer, most)| Action::Poll { group, consumer, most }),
         3 => (0..2_usize, any::<prop::sample::Index>()).prop_map(|(group, which)| Action::Acknowledge { group, which }),
         2 => (1..80_u64).prop_map(|seconds| Action::Pass { seconds }),
     ];
@@ -131,7 +132,9 @@ proptest! {
             ..BusSettings::default()
         };
         let broker = LocalBroker::new(settings, clock.clone()).unwrap();
-        let join = |group: &str, consumer: &str| broker.join(Subscription::new(group, consumer, [Stream::Normal])).unwrap();
+        let join = |group: &str, consumer: &str| {
+            broker.join(Subscription::new(group, consumer, [Stream::Normal])).unwrap()
+        };
         let buses: Vec<[LocalBus; 2]> = GROUPS.iter().map(|group| [join(group, "a"), join(group, "b")]).collect();
         let publisher = broker.publisher();
         let mut model = Model::default();

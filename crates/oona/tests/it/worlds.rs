@@ -124,7 +124,8 @@ pub(crate) fn clock_of_today() -> ManualClock {
     clock
 }
 
-/// Makes the server believe that everything pending was delivered so long ago. It stays with its consumer, and counts no delivery.
+/// Makes the server believe that everything pending was delivered so long ago. It stays with its consumer, and counts
+/// no delivery.
 pub(crate) fn make_idle(raw: &mut Connection, stream: &str, by: Duration) {
     let Ok(groups) = cmd("XINFO").arg("GROUPS").arg(stream).query::<Vec<Value>>(raw) else { return };
     for group in groups {
