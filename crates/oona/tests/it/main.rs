@@ -8,6 +8,7 @@ mod keys;
 mod kill;
 mod local;
 mod model;
+mod nonsense;
 mod settings;
 mod stall;
 
