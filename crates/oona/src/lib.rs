@@ -46,15 +46,17 @@
 //!
 //! # What it costs
 //!
-//! Messages a second at 300 bytes, from `cargo bench -p kasmina-oona` on two cores that other builds kept busy (load
-//! 8); Redis 7.0.15 on the same machine. NUMBERS
+//! Thousands of messages a second at 300 bytes: the lowest and the highest median of four runs of
+//! `cargo bench -p kasmina-oona --bench bus` (one of 4 s a row, three with `--quick`), with Redis 7.0.15 on the same two
+//! cores, which other builds kept busy all the time (load 9 to 12). So they are orders of magnitude: that signing seems
+//! to make publishing faster is noise.
 //!
-//! | | publish | consume and acknowledge |
-//! |---|---|---|
-//! | by hand, in pipelines of 64 | RAWP | RAWC |
-//! | over Redis | REDP | REDC |
-//! | over Redis, signed | SIGP | SIGC |
-//! | in the process | both: LOCAL | |
+//! | | publish | consume and acknowledge | both at once |
+//! |---|---|---|---|
+//! | by hand, in pipelines of 64 | 139 to 424 | 110 to 171 | |
+//! | over Redis | 89 to 121 | 39 to 64 | 32 to 37 |
+//! | over Redis, signed | 88 to 208 | 29 to 62 | 13 to 38 |
+//! | in the process | | | 153 to 318 |
 
 mod admission;
 mod bus;
