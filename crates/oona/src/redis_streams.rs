@@ -32,6 +32,9 @@ use crate::{
 /// exchange with the server may. A connection that broke or timed out is thrown away, with what may still come over it,
 /// and made anew after a back-off.
 ///
+/// After a restart under the same consumer name, what the process before had in its hands comes again once it has been
+/// idle for `claim_after`, as it would come to any other consumer of the group; so each delivery is counted.
+///
 /// What may happen twice: an entry whose answer was lost is sent again. It has the same `message_id`, by which a
 /// subscriber knows it; the last 8,192 are remembered. What may be lost: nothing that [`Status::stored_through`]
 /// covers, if the server keeps what it has stored (`appendonly yes`, `appendfsync always`); and what the stream's
