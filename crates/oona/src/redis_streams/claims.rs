@@ -52,21 +52,21 @@ impl Claims {
             let room = state.inbox.room(settings.batch, settings.bus.most_unacknowledged);
             (state.inbox.waiting(), room)
         };
-        refresh(consumer, link, &waiting, now)?;
-        if room == 0 {
-            return Ok(false);
+        let waiting = by_stream(&waiting);
+        let mut streams = if room > 0 { consumer.open(made, now) } else { Vec::new() };
+        streams.retain(|stream| !unfinished || self.cursors.contains_key(stream));
+        // In one exchange, so that nothing that was refreshed can have become idle again.
+        let mut commands: Vec<Cmd> = waiting.iter().map(|(stream, ids)| consumer.refresh(*stream, ids)).collect();
+        for stream in &streams {
+            let cursor = self.cursors.remove(stream).unwrap_or_else(|| BEGINNING.into());
+            commands.push(consumer.claim(*stream, &cursor, room));
         }
+        let mut answers = link.exchange(&commands, now)?.into_iter();
+        let gone = waiting.into_iter().zip(&mut answers).flat_map(|((stream, ids), answer)| gone(stream, ids, answer));
+        let gone: BTreeSet<DeliveryId> = gone.collect();
+        consumer.lock().inbox.forget(&gone);
         let mut found = false;
-        for stream in consumer.open(made, now) {
-            if unfinished && !self.cursors.contains_key(&stream) {
-                continue;
-            }
-            let cursor = self.cursors.remove(&stream).unwrap_or_else(|| BEGINNING.into());
-            let mut command = cmd("XAUTOCLAIM");
-            let idle = u64::try_from(settings.bus.claim_after.as_millis()).unwrap_or(u64::MAX);
-            command.arg(consumer.name(stream)).arg(&consumer.subscription.group).arg(&consumer.subscription.consumer);
-            command.arg(idle).arg(cursor).arg("COUNT").arg(room);
-            let Some(answer) = link.exchange(&[command], now)?.pop() else { continue };
+        for (stream, answer) in streams.into_iter().zip(answers) {
             if let Some(error) = reply::refusal(&answer) {
                 consumer.lock().refusals.refused(stream, error, now);
                 continue;
@@ -85,28 +85,11 @@ impl Claims {
     }
 }
 
-fn refresh(consumer: &Consumer, link: &mut Link, waiting: &[DeliveryId], now: Monotonic) -> Result<(), Broken> {
-    let grouped = by_stream(waiting);
-    let command = |(stream, ids): &(Stream, Vec<EntryId>)| {
-        let mut command = cmd("XCLAIM");
-        command.arg(consumer.name(*stream)).arg(&consumer.subscription.group).arg(&consumer.subscription.consumer);
-        command.arg(0);
-        for id in ids {
-            command.arg(id.to_string());
-        }
-        command.arg("JUSTID");
-        command
-    };
-    let commands: Vec<Cmd> = grouped.iter().map(command).collect();
-    let answers = link.exchange(&commands, now)?;
-    let mut gone = BTreeSet::new();
-    for ((stream, ids), answer) in grouped.into_iter().zip(answers) {
-        let Some(kept) = reply::array(answer) else { continue };
-        let kept: BTreeSet<EntryId> = kept.into_iter().filter_map(reply::entry_id).collect();
-        gone.extend(ids.into_iter().filter(|id| !kept.contains(id)).map(|entry| DeliveryId { stream, entry }));
-    }
-    consumer.lock().inbox.forget(&gone);
-    Ok(())
+/// The entries that the server did not refresh: somebody else has settled them.
+fn gone(stream: Stream, ids: Vec<EntryId>, answer: Value) -> Vec<DeliveryId> {
+    let Some(kept) = reply::array(answer) else { return Vec::new() };
+    let kept: BTreeSet<EntryId> = kept.into_iter().filter_map(reply::entry_id).collect();
+    ids.into_iter().filter(|id| !kept.contains(id)).map(|entry| DeliveryId { stream, entry }).collect()
 }
 
 fn claimed(answer: Value) -> Option<Claimed> {

@@ -39,6 +39,25 @@ impl Consumer {
         command
     }
 
+    /// Makes entries of this consumer count as delivered just now, without another delivery.
+    pub(super) fn refresh(&self, stream: Stream, ids: &[EntryId]) -> Cmd {
+        let mut command = cmd("XCLAIM");
+        command.arg(self.name(stream)).arg(&self.subscription.group).arg(&self.subscription.consumer).arg(0);
+        for id in ids {
+            command.arg(id.to_string());
+        }
+        command.arg("JUSTID");
+        command
+    }
+
+    pub(super) fn claim(&self, stream: Stream, cursor: &[u8], most: usize) -> Cmd {
+        let idle = u64::try_from(self.settings.bus.claim_after.as_millis()).unwrap_or(u64::MAX);
+        let mut command = cmd("XAUTOCLAIM");
+        command.arg(self.name(stream)).arg(&self.subscription.group).arg(&self.subscription.consumer);
+        command.arg(idle).arg(cursor).arg("COUNT").arg(most);
+        command
+    }
+
     pub(super) fn acknowledgement(&self, stream: Stream, ids: &[EntryId]) -> Cmd {
         let mut command = cmd("XACK");
         command.arg(self.name(stream)).arg(&self.subscription.group);
