@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 17] = [
+pub(super) const FLOORS: [Row; 18] = [
     row(
         0,
         "leyline",
@@ -108,6 +108,14 @@ pub(super) const FLOORS: [Row; 17] = [
         "the journal, and the blobs that it names",
         &["leyline"],
         "what was acknowledged is read back, or an error says where it was lost",
+    ),
+    row(
+        2,
+        "oona",
+        Plain,
+        "the bus: in the process, and over Redis Streams",
+        &["leyline", "safety", "security"],
+        "no publisher waits for a server, and nothing that was taken is dropped uncounted",
     ),
     row(
         3,

@@ -1,0 +1,5 @@
+//! A Redis server for tests.
+
+mod server;
+
+pub use server::RedisServer;
