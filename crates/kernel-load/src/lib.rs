@@ -7,7 +7,9 @@
 //!   failed.
 //! - A [`VerifiedArtifact`] builds [`KernelModule`]s.
 //! - A [`KernelLoader`] gets artifacts from a [`KernelLibrary`] and caches them, including those that arrive late
-//!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel.
+//!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel. Its caller waits.
+//! - A [`KernelLoadManager`] does the same on threads of its own, once for everybody who asks, and its caller polls. Its library can
+//!   also be one that is sent messages ([`KernelMessages`]).
 //! - [`blueprints`] has useful kernels for any slot, and a library of them that needs no directory.
 //! - [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] makes the module to restore into.
 //!
@@ -60,12 +62,14 @@ mod layer;
 mod library;
 mod limits;
 mod loader;
+mod manager;
 mod manifest;
 mod module;
 mod nested;
 mod plan;
 mod shape;
 mod slot;
+mod sync;
 pub mod weights;
 mod write;
 
@@ -78,6 +82,10 @@ pub use layer::{Activation, LayerSpec, MAX_CHANNELS, MAX_KERNEL, NORM_EPSILON};
 pub use library::{Artifact, Fetched, KernelLibrary, LibraryError, NoKernels};
 pub use limits::ArtifactLimits;
 pub use loader::{KernelLoader, LoadError, Loaded};
+pub use manager::{
+    Answered, Answers, Arrival, ArtifactReader, DirectoryReader, KernelLoadManager, KernelMessages, LoadCounts,
+    LoadEvent, LoadRequest, LoadSettings, LoadStats, Purpose, RequestId, Requested, Shutdown,
+};
 pub use manifest::{FORMAT_VERSION, Manifest, SlotContract};
 pub use module::KernelModule;
 pub use plan::TensorSpec;

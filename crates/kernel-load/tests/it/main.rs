@@ -9,6 +9,7 @@ mod forward;
 mod gradients;
 mod late;
 mod library;
+mod loads;
 mod module;
 mod random_numbers;
 mod reference;
