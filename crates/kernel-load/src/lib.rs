@@ -49,6 +49,8 @@ mod artifact;
 mod atomic;
 mod blocks;
 pub mod blueprints;
+#[cfg(feature = "object-store")]
+mod bucket;
 mod catalogue;
 mod check;
 pub mod container;
@@ -66,6 +68,8 @@ mod manager;
 mod manifest;
 mod module;
 mod nested;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod plan;
 mod shape;
 mod slot;
@@ -88,6 +92,8 @@ pub use manager::{
 };
 pub use manifest::{FORMAT_VERSION, Manifest, SlotContract};
 pub use module::KernelModule;
+#[cfg(feature = "object-store")]
+pub use object_store::{ObjectStoreLibrary, ObjectStoreReader};
 pub use plan::TensorSpec;
 pub use shape::ShapeError;
 pub use slot::{Misfit, SlotActivation};

@@ -11,6 +11,8 @@ mod late;
 mod library;
 mod loads;
 mod module;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod random_numbers;
 mod reference;
 mod slot;
