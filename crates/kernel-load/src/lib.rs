@@ -10,6 +10,7 @@
 //!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel. Its caller waits.
 //! - A [`KernelLoadManager`] does the same on threads of its own, once for everybody who asks, and its caller polls. Its library can
 //!   also be one that is sent messages ([`KernelMessages`]).
+//! - Libraries are a [`DirectoryLibrary`], `ObjectStoreLibrary` (feature `object-store`) and your own.
 //! - [`blueprints`] has useful kernels for any slot, and a library of them that needs no directory.
 //! - [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] makes the module to restore into.
 //!

@@ -1,6 +1,9 @@
 //! Loads that fail, and the breaker that they open.
 
-use kasmina_kernel_load::{LibraryError, LoadEvent};
+use std::fs;
+
+use kasmina_kernel_load::doubles::sample_descriptor;
+use kasmina_kernel_load::{DirectoryLibrary, LibraryError, LoadEvent};
 use kasmina_leyline::v1::CircuitBreakerState::{CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen};
 
 use super::*;
@@ -42,6 +45,29 @@ fn damaged_or_foreign_artifact_is_an_error() {
         assert_eq!(error(arrival(&manager, 1)).reason(), reason);
     }
     assert_eq!((manager.stats().cache.entries, manager.stats().in_flight_bytes), (0, 0));
+}
+
+#[test]
+fn file_that_is_damaged_or_gone_fails_the_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut library = DirectoryLibrary::open_or_create(directory.path()).unwrap();
+    let Artifact { mut bytes, digests } = artifact("bp");
+    library.publish(&bytes, sample_descriptor(&blueprint("bp"))).unwrap();
+    let file = directory.path().join(format!("{}.safetensors", digests.checksum));
+    let manager = KernelLoadManager::new(library, &settings());
+    let load = |now| {
+        ask(&manager, "bp", now);
+        arrival(&manager, now).outcome.map(|kernel| *kernel.digests()).map_err(|error| error.reason())
+    };
+    assert_eq!(load(0), Ok(digests));
+    manager.purge();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    assert_eq!(load(1), Err("checksum_mismatch"));
+    fs::write(&file, &bytes[..9]).unwrap();
+    assert_eq!(load(2), Err("checksum_mismatch"));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(load(100_000), Err("library_file_missing"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use kasmina_kernel_load::{
     Answers, ArtifactLimits, ArtifactReader, DirectoryReader, LibraryError, NoKernels,
 };
 use kasmina_leyline::v1::{KernelArtifactError, KernelArtifactReady, KernelPrefetchRequest};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -265,4 +266,45 @@ fn file_beyond_the_limit_is_not_read() {
     let request = world.ask(0);
     world.answers.ready(ready(&request));
     assert_eq!(world.reason(1), "library_file_too_large");
+}
+
+/// The right text, or any other.
+fn text(right: String) -> impl Strategy<Value = String> {
+    prop_oneof![2 => Just(right), 1 => "[a-z0-9./-]{0,12}", 1 => any::<String>()]
+}
+
+fn any_ready() -> impl Strategy<Value = KernelArtifactReady> {
+    let right = ready(&KernelPrefetchRequest {
+        request_id: "load-abc-0".into(),
+        blueprint_id: "bp".into(),
+        ..Default::default()
+    });
+    let KernelArtifactReady { request_id, blueprint_id, artifact_ref, checksum, guard_digest, .. } = right;
+    (text(request_id), text(blueprint_id), text(artifact_ref), text(checksum), text(guard_digest)).prop_map(
+        |(request_id, blueprint_id, artifact_ref, checksum, guard_digest)| KernelArtifactReady {
+            request_id,
+            blueprint_id,
+            artifact_ref,
+            checksum,
+            guard_digest,
+            ..Default::default()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn only_the_right_message_brings_the_kernel(message in any_ready()) {
+        let world = world(&settings());
+        let right = ready(&world.ask(0));
+        let answered = world.answers.ready(message.clone());
+        if message.request_id == right.request_id {
+            prop_assert_eq!(answered, Taken);
+            prop_assert_eq!(arrival(&world.manager, 1).outcome.is_ok(), message == right);
+        } else {
+            prop_assert_eq!(answered, Unknown);
+            prop_assert_eq!(world.manager.poll(at(1)), []);
+        }
+        prop_assert_eq!(world.manager.stats().in_flight_bytes, 0);
+    }
 }
