@@ -14,7 +14,10 @@ use crate::failure::Failure;
 
 /// Features that need more than Rust, and what they need. Every other feature is on in tests, lints and documentation.
 pub(crate) const SPECIAL_FEATURES: [(&str, &str); 10] = [
-    ("aws", "links an HTTP client with TLS, which compiles C"),
+    (
+        "aws",
+        "links an HTTP client with TLS, which compiles C; `cargo test -p kasmina-kernel-load --features aws` runs it",
+    ),
     ("azure", "links an HTTP client with TLS, which compiles C"),
     (
         "cuda",

@@ -1,5 +1,8 @@
 //! Libraries in object stores: in memory, and on the file system.
 
+#[cfg(feature = "aws")]
+mod s3;
+
 use std::fs;
 use std::time::Duration;
 
