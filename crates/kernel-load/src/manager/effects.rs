@@ -14,7 +14,7 @@ pub(crate) struct Effects<T> {
     pub(crate) jobs: Vec<Job>,
     /// Send this to the library.
     pub(crate) message: Option<Outgoing>,
-    /// Drop these: freeing a large kernel takes a while.
+    /// Drop these.
     pub(crate) garbage: Vec<Arc<T>>,
     /// Whether there is something new to poll.
     pub(crate) landed: bool,

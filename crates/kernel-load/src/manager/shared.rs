@@ -62,7 +62,6 @@ impl Shared {
     fn perform(self: &Arc<Self>, effects: Effects<VerifiedArtifact>) {
         let mut todo = VecDeque::from([effects]);
         while let Some(Effects { jobs, message, garbage, landed }) = todo.pop_front() {
-            drop(garbage);
             for job in jobs {
                 let shared = Arc::clone(self);
                 if let Err((job, error)) = self.pool.submit(job, move |job| shared.run(job)) {
@@ -83,6 +82,8 @@ impl Shared {
                 // If a token is there already, whoever waits will see both.
                 let _ = self.landed.0.try_send(());
             }
+            // Last, because freeing a large kernel takes a while.
+            drop(garbage);
         }
     }
 
