@@ -13,14 +13,25 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId, Ta
 use crate::failure::Failure;
 
 /// Features that need more than Rust, and what they need. Every other feature is on in tests, lints and documentation.
-pub(crate) const SPECIAL_FEATURES: [(&str, &str); 6] = [
+pub(crate) const SPECIAL_FEATURES: [(&str, &str); 10] = [
+    (
+        "aws",
+        "links an HTTP client with TLS, which compiles C; `cargo test -p kasmina-kernel-load --features aws` runs it",
+    ),
+    ("azure", "links an HTTP client with TLS, which compiles C"),
     (
         "cuda",
         "needs an NVIDIA GPU and compiles Burn a second time; `cargo xtask verify` compiles it, \
          `cargo test --features cuda -p kasmina` runs it",
     ),
     ("cube", "is what the features of GPUs share, and nothing by itself"),
+    ("gcp", "links an HTTP client with TLS, which compiles C"),
     ("metal", "needs an Apple GPU and compiles Burn a second time"),
+    (
+        "object-store",
+        "compiles Burn a second time, because it turns on features of crates that Burn uses; \
+         `cargo test -p kasmina-kernel-load --features object-store` runs it",
+    ),
     ("rocm", "needs an AMD GPU and compiles Burn a second time"),
     ("tch", "needs libtorch and compiles Burn a second time"),
     ("vulkan", "needs a Vulkan driver and compiles Burn a second time"),

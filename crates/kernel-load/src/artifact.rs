@@ -164,7 +164,11 @@ fn decode(header: &Header, plan: &[TensorSpec], dtype: KernelDtype, data: &[u8])
         let missing = || ArtifactError::TensorMissing { name: excerpt(&spec.name) };
         let [begin, end] = header.tensors.get(&spec.name).ok_or_else(missing)?.data_offsets;
         let first = parameters.len();
-        parameters.extend(dtype.decode(data.get(begin..end).ok_or_else(missing)?));
+        dtype.decode(data.get(begin..end).ok_or_else(missing)?, &mut parameters);
+        // Without an early exit, the compiler looks at many numbers at once.
+        if parameters[first..].iter().fold(true, |finite, weight| finite & weight.is_finite()) {
+            continue;
+        }
         if let Some(index) = parameters[first..].iter().position(|weight| !weight.is_finite()) {
             let (name, got) = (excerpt(&spec.name), parameters[first + index]);
             return Err(ArtifactError::NonFinite { name, index, got });

@@ -1,13 +1,19 @@
 //! The catalogue of a directory: a description of each blueprint, as JSON.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use kasmina_leyline::BlueprintId;
 use kasmina_leyline::v1::{BlueprintDescriptor, BlueprintParameterBounds, BlueprintTier};
 use serde::{Deserialize, Serialize};
 
 use crate::container::excerpt;
-use crate::{Digest, Digests, LibraryError};
+use crate::{ArtifactLimits, Digest, Digests, LibraryError, verify};
+
+/// The catalogue's file name.
+pub(crate) const FILE: &str = "catalogue.json";
+/// The maximum size of a catalogue in bytes. Our choice: room for some 20,000 blueprints.
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 pub(crate) type Catalogue = BTreeMap<BlueprintId, Entry>;
 
@@ -47,30 +53,37 @@ struct Bounds {
     max_value: f64,
 }
 
-/// Reads a catalogue and checks every name and descriptor in it. The error explains what is wrong, or has the bad name.
-pub(crate) fn parse(json: &[u8]) -> Result<Catalogue, Result<LibraryError, String>> {
-    let entries: BTreeMap<String, Entry> = serde_json::from_slice(json).map_err(|error| Err(error.to_string()))?;
+/// Reads a catalogue and checks every name and descriptor in it. `path` is for errors.
+pub(crate) fn parse(json: &[u8], path: &Path) -> Result<Catalogue, LibraryError> {
+    let malformed = |detail: String| LibraryError::Catalogue { path: path.to_owned(), detail };
+    let entries: BTreeMap<String, Entry> =
+        serde_json::from_slice(json).map_err(|error| malformed(error.to_string()))?;
     entries
         .into_iter()
         .map(|(id, entry)| {
-            let blueprint = BlueprintId::new(&id).map_err(|error| Err(error.to_string()))?;
+            let blueprint = BlueprintId::new(&id).map_err(|error| malformed(error.to_string()))?;
             if !is_plain(&entry.artifact) {
-                return Err(Ok(LibraryError::FileName { blueprint: id, name: excerpt(&entry.artifact) }));
+                return Err(LibraryError::FileName { blueprint: id, name: excerpt(&entry.artifact) });
             }
-            validate(&entry.descriptor(&blueprint)).map_err(Ok)?;
+            validate(&entry.descriptor(&blueprint))?;
             Ok((blueprint, entry))
         })
         .collect()
 }
 
-/// Writes a catalogue.
-pub(crate) fn write(catalogue: &Catalogue) -> Result<Vec<u8>, serde_json::Error> {
+/// Writes a catalogue. `path` is for errors.
+pub(crate) fn write(catalogue: &Catalogue, path: &Path) -> Result<Vec<u8>, LibraryError> {
     let entries: BTreeMap<_, _> = catalogue.iter().map(|(id, entry)| (id.as_str(), entry)).collect();
-    serde_json::to_vec_pretty(&entries)
+    let json = serde_json::to_vec_pretty(&entries)
+        .map_err(|error| LibraryError::Catalogue { path: path.to_owned(), detail: error.to_string() })?;
+    if json.len() > MAX_BYTES {
+        return Err(LibraryError::TooLarge { path: path.to_owned(), limit: MAX_BYTES });
+    }
+    Ok(json)
 }
 
 /// Whether `name` can only be a visible file of the directory itself.
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(allowed)
 }
@@ -97,12 +110,24 @@ fn validate(descriptor: &BlueprintDescriptor) -> Result<Tier, LibraryError> {
 }
 
 impl Entry {
-    /// The entry for a descriptor and an artifact.
-    pub(crate) fn new(
-        artifact: String,
-        digests: Digests,
+    /// The entry of an artifact, which is verified, under its blueprint. Its file is named after its checksum.
+    pub(crate) fn of(
+        artifact: &[u8],
         descriptor: BlueprintDescriptor,
-    ) -> Result<Self, LibraryError> {
+        limits: &ArtifactLimits,
+    ) -> Result<(BlueprintId, Self), LibraryError> {
+        let digests = Digests::of(artifact, limits)?;
+        let verified = verify(artifact, &digests, limits)?;
+        let blueprint = &verified.manifest().blueprint_id;
+        if descriptor.blueprint_id != blueprint.as_str() {
+            let detail = format!("the artifact is of {blueprint}");
+            return Err(LibraryError::Descriptor { blueprint: descriptor.blueprint_id, detail });
+        }
+        let file = format!("{}.safetensors", digests.checksum);
+        Ok((blueprint.clone(), Self::new(file, digests, descriptor)?))
+    }
+
+    fn new(artifact: String, digests: Digests, descriptor: BlueprintDescriptor) -> Result<Self, LibraryError> {
         let tier = validate(&descriptor)?;
         let bounds = |BlueprintParameterBounds { min_value, max_value }| Bounds { min_value, max_value };
         let BlueprintDescriptor {

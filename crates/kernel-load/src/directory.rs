@@ -8,12 +8,7 @@ use kasmina_leyline::{BlueprintId, v1::BlueprintDescriptor};
 
 use crate::atomic;
 use crate::catalogue::{self, Catalogue, Entry};
-use crate::{Artifact, ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryError, verify};
-
-/// The catalogue's file name.
-const CATALOGUE: &str = "catalogue.json";
-/// The maximum size of a catalogue in bytes. Our choice: room for some 20,000 blueprints.
-const MAX_CATALOGUE_BYTES: usize = 16 << 20;
+use crate::{Artifact, ArtifactLimits, Digests, Fetched, KernelLibrary, LibraryError};
 
 /// A library of artifacts in one directory, with a `catalogue.json` beside them.
 ///
@@ -40,9 +35,8 @@ impl DirectoryLibrary {
     /// invalid name or descriptor.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
         let directory = directory.into();
-        let path = directory.join(CATALOGUE);
-        let catalogue = catalogue::parse(&read(&path, MAX_CATALOGUE_BYTES)?)
-            .map_err(|error| error.unwrap_or_else(|detail| LibraryError::Catalogue { path, detail }))?;
+        let path = directory.join(catalogue::FILE);
+        let catalogue = catalogue::parse(&read(&path, catalogue::MAX_BYTES)?, &path)?;
         Ok(Self { directory, catalogue, limits: ArtifactLimits::default() })
     }
 
@@ -52,7 +46,9 @@ impl DirectoryLibrary {
     /// As [`open`](Self::open), and [`LibraryError::Io`] if the directory or the catalogue cannot be written.
     pub fn open_or_create(directory: impl Into<PathBuf>) -> Result<Self, LibraryError> {
         let directory = directory.into();
-        if fs::symlink_metadata(directory.join(CATALOGUE)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if fs::symlink_metadata(directory.join(catalogue::FILE))
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
             atomic::create_directory(&directory).map_err(|error| refused(&directory, &error))?;
             let library =
                 Self { directory: directory.clone(), catalogue: Catalogue::new(), limits: ArtifactLimits::default() };
@@ -83,17 +79,11 @@ impl DirectoryLibrary {
     /// [`LibraryError::Artifact`] if the artifact does not verify; [`LibraryError::Descriptor`] if the descriptor is of another
     /// blueprint or has a NaN; [`LibraryError::Io`] if writing fails. Then the catalogue has not changed.
     pub fn publish(&mut self, artifact: &[u8], descriptor: BlueprintDescriptor) -> Result<Digests, LibraryError> {
-        let digests = Digests::of(artifact, &self.limits)?;
-        let verified = verify(artifact, &digests, &self.limits)?;
-        let blueprint = &verified.manifest().blueprint_id;
-        if descriptor.blueprint_id != blueprint.as_str() {
-            let detail = format!("the artifact is of {blueprint}");
-            return Err(LibraryError::Descriptor { blueprint: descriptor.blueprint_id, detail });
-        }
-        let file = format!("{}.safetensors", digests.checksum);
+        let (blueprint, entry) = Entry::of(artifact, descriptor, &self.limits)?;
+        self.write(&entry.artifact, artifact)?;
+        let digests = entry.digests();
         let mut catalogue = self.catalogue.clone();
-        catalogue.insert(blueprint.clone(), Entry::new(file.clone(), digests, descriptor)?);
-        self.write(&file, artifact)?;
+        catalogue.insert(blueprint, entry);
         self.write_catalogue(&catalogue)?;
         self.catalogue = catalogue;
         Ok(digests)
@@ -105,13 +95,8 @@ impl DirectoryLibrary {
     }
 
     fn write_catalogue(&self, catalogue: &Catalogue) -> Result<(), LibraryError> {
-        let path = || self.directory.join(CATALOGUE);
-        let json = catalogue::write(catalogue)
-            .map_err(|error| LibraryError::Catalogue { path: path(), detail: error.to_string() })?;
-        if json.len() > MAX_CATALOGUE_BYTES {
-            return Err(LibraryError::TooLarge { path: path(), limit: MAX_CATALOGUE_BYTES });
-        }
-        self.write(CATALOGUE, &json)
+        let json = catalogue::write(catalogue, &self.directory.join(catalogue::FILE))?;
+        self.write(catalogue::FILE, &json)
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LibraryError> {
@@ -133,13 +118,16 @@ impl KernelLibrary for DirectoryLibrary {
 }
 
 /// Reads a regular file of at most `limit` bytes.
-fn read(path: &Path, limit: usize) -> Result<Vec<u8>, LibraryError> {
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, LibraryError> {
     let refused = |error: io::Error| refused(path, &error);
-    if !fs::symlink_metadata(path).map_err(refused)?.is_file() {
+    let metadata = fs::symlink_metadata(path).map_err(refused)?;
+    if !metadata.is_file() {
         return Err(LibraryError::NotAFile { path: path.into() });
     }
-    let mut bytes = Vec::new();
     let most = (limit as u64).saturating_add(1);
+    // One more than the file has, so that its end is found without growing.
+    let expected = metadata.len().saturating_add(1).min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(limit));
     File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() > limit {
         return Err(LibraryError::TooLarge { path: path.into(), limit });

@@ -1,5 +1,9 @@
 //! Test doubles: sample kernels, libraries in memory, and the suite for implementers of a library.
 
+mod gate;
+mod post;
+mod reader;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +14,10 @@ use crate::{
     Activation, Artifact, ArtifactError, ArtifactLimits, Digests, Fetched, Initialisation, KernelLibrary, LayerSpec,
     LibraryError, Manifest, ManifestError, SlotContract, initialise,
 };
+
+pub use gate::{Call, Gate, Gated, gated};
+pub use post::Postbox;
+pub use reader::reader_conformance;
 
 /// A kernel for `[batch, channels]`: a bottleneck of two linear layers after a norm.
 ///

@@ -66,12 +66,12 @@ impl KernelDtype {
         }
     }
 
-    /// The numbers in a file. Every 16-bit float is a 32-bit float, so that nothing is rounded.
-    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    /// Appends the numbers in a file. Every 16-bit float is a 32-bit float, so that nothing is rounded.
+    pub(crate) fn decode(self, bytes: &[u8], numbers: &mut Vec<f32>) {
         match self {
-            Self::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-            Self::Bf16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-            Self::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+            Self::F32 => numbers.extend(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))),
+            Self::Bf16 => numbers.extend(bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32())),
+            Self::F16 => numbers.extend(bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32())),
         }
     }
 

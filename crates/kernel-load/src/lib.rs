@@ -7,7 +7,10 @@
 //!   failed.
 //! - A [`VerifiedArtifact`] builds [`KernelModule`]s.
 //! - A [`KernelLoader`] gets artifacts from a [`KernelLibrary`] and caches them, including those that arrive late
-//!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel.
+//!   ([`KernelLoader::deliver`]). If something is wrong, it returns an error, never another kernel. Its caller waits.
+//! - A [`KernelLoadManager`] does the same on threads of its own, once for everybody who asks, and its caller polls. Its library can
+//!   also be one that is sent messages ([`KernelMessages`]).
+//! - Libraries are a [`DirectoryLibrary`], `ObjectStoreLibrary` (feature `object-store`) and your own.
 //! - [`blueprints`] has useful kernels for any slot, and a library of them that needs no directory.
 //! - [`weights`] turns a module and its optimizer into bytes and back; [`KernelModule::blank`] makes the module to restore into.
 //!
@@ -47,6 +50,8 @@ mod artifact;
 mod atomic;
 mod blocks;
 pub mod blueprints;
+#[cfg(feature = "object-store")]
+mod bucket;
 mod catalogue;
 mod check;
 pub mod container;
@@ -60,12 +65,16 @@ mod layer;
 mod library;
 mod limits;
 mod loader;
+mod manager;
 mod manifest;
 mod module;
 mod nested;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod plan;
 mod shape;
 mod slot;
+mod sync;
 pub mod weights;
 mod write;
 
@@ -78,8 +87,14 @@ pub use layer::{Activation, LayerSpec, MAX_CHANNELS, MAX_KERNEL, NORM_EPSILON};
 pub use library::{Artifact, Fetched, KernelLibrary, LibraryError, NoKernels};
 pub use limits::ArtifactLimits;
 pub use loader::{KernelLoader, LoadError, Loaded};
+pub use manager::{
+    Answered, Answers, Arrival, ArtifactReader, DirectoryReader, KernelLoadManager, KernelMessages, LoadCounts,
+    LoadEvent, LoadRequest, LoadSettings, LoadStats, Purpose, RequestId, Requested, Shutdown,
+};
 pub use manifest::{FORMAT_VERSION, Manifest, SlotContract};
 pub use module::KernelModule;
+#[cfg(feature = "object-store")]
+pub use object_store::{ObjectStoreLibrary, ObjectStoreReader};
 pub use plan::TensorSpec;
 pub use shape::ShapeError;
 pub use slot::{Misfit, SlotActivation};

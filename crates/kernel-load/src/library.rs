@@ -4,25 +4,28 @@ use std::path::PathBuf;
 
 use kasmina_leyline::{BlueprintId, v1::BlueprintDescriptor};
 
+use crate::container::excerpt;
 use crate::{ArtifactError, Digests};
 
 /// A source of kernels.
 ///
-/// Its artifacts are not trusted: the loader verifies each of them. Its digests and descriptors are trusted, so it must get both from
-/// whoever approved the blueprint, and not from the artifact. If it returns wrong digests, unapproved weights are trained; if it
-/// wrongly fails, one graft fails.
+/// Its artifacts are not trusted: the loader verifies each of them. Its digests and descriptors are trusted, so it must
+/// get both from whoever approved the blueprint, and not from the artifact. If it returns wrong digests, unapproved
+/// weights are trained; if it wrongly fails, one graft fails.
 ///
-/// Both methods may block on a disk or a network. They are called for orders, never within a training step.
-pub trait KernelLibrary: Send {
+/// [`fetch`](Self::fetch) may block on a disk or a network: a [`KernelLoadManager`](crate::KernelLoadManager) calls it
+/// on threads of its own, and a [`KernelLoader`](crate::KernelLoader) makes its caller wait.
+/// [`descriptor`](Self::descriptor) is called for orders, in the training thread.
+pub trait KernelLibrary: Send + Sync {
     /// The catalogue's description of a blueprint.
     ///
     /// # Errors
     /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint; other variants if the library cannot answer.
     fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError>;
 
-    /// The artifact of a blueprint, unverified, with the digests to verify it against. If the library does not have it yet, it starts
-    /// to get it and answers [`Fetched::Later`]. When the artifact has arrived, the owner of the library and the loader gives it to
-    /// [`KernelLoader::deliver`](crate::KernelLoader::deliver).
+    /// The artifact of a blueprint, unverified, with the digests to verify it against. If the library does not have it
+    /// yet, it starts to get it and answers [`Fetched::Later`]. When the artifact has arrived, the owner of the library
+    /// and the loader gives it to [`KernelLoader::deliver`](crate::KernelLoader::deliver).
     ///
     /// # Errors
     /// [`LibraryError::UnknownBlueprint`] if there is no such blueprint; other variants if the library cannot get it.
@@ -95,9 +98,23 @@ pub enum LibraryError {
     #[strum(serialize = "library_unavailable")]
     #[error("the library is unavailable: {detail}")]
     Unavailable { detail: String },
+    /// The library answered that it cannot serve the kernel. At most the first 80 characters of what it said.
+    #[strum(serialize = "library_refused")]
+    #[error("the library cannot serve the kernel: {detail:?}")]
+    Refused { detail: String },
+    /// At most the first 80 characters of it.
+    #[strum(serialize = "artifact_reference")]
+    #[error("the artifact reference {name:?} is not allowed")]
+    Reference { name: String },
 }
 
 impl LibraryError {
+    /// An artifact reference that is not allowed.
+    #[must_use]
+    pub fn reference(name: &str) -> Self {
+        Self::Reference { name: excerpt(name) }
+    }
+
     /// A stable name for telemetry.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kasmina_leyline::{BlueprintId, Monotonic, v1::BlueprintDescriptor};
 use kasmina_memory::{Cache, CacheLimits, CacheStats, Evicted};
+use kasmina_safety::BreakerOpen;
 
 use crate::{Artifact, ArtifactError, ArtifactLimits, Fetched, KernelLibrary, LibraryError, VerifiedArtifact, verify};
 
@@ -43,6 +44,28 @@ pub enum LoadError {
     /// The library is still getting it, and the caller cannot wait.
     #[error("the kernel of {blueprint} has not arrived yet")]
     NotHereYet { blueprint: BlueprintId },
+    /// It did not arrive before the request's deadline.
+    #[error("the kernel of {blueprint} has not arrived after {after:?}")]
+    Timeout { blueprint: BlueprintId, after: Duration },
+    /// The library has failed again and again.
+    #[error("the kernel library is not asked: {0}")]
+    Breaker(BreakerOpen),
+    #[error("{limit} requests for kernels are outstanding, and no more are allowed")]
+    TooManyRequests { limit: usize },
+    /// No more than this may be in flight, and the artifact alone exceeds it.
+    #[error("the artifact has {bytes} bytes, at most {limit} may be in flight")]
+    OverBudget { limit: u64, bytes: u64 },
+    /// The library's answer is not one to the request.
+    #[error("the library's answer is malformed: {detail}")]
+    Answer { detail: String },
+    /// The code of the library or the reader panicked.
+    #[error("the library panicked: {detail}")]
+    Panicked { detail: String },
+    #[error("no thread could be started to load a kernel: {detail}")]
+    NoThread { detail: String },
+    /// The load manager was shut down.
+    #[error("the load manager is closed")]
+    Closed,
 }
 
 impl Loaded {
@@ -67,8 +90,30 @@ impl LoadError {
             Self::Artifact(error) => error.reason(),
             Self::WrongBlueprint { .. } => "wrong_blueprint",
             Self::NotHereYet { .. } => "kernel_not_here_yet",
+            Self::Timeout { .. } => "prefetch_timeout",
+            Self::Breaker(open) => open.reason(),
+            Self::TooManyRequests { .. } => "too_many_loads",
+            Self::OverBudget { .. } => "load_over_budget",
+            Self::Answer { .. } => "malformed_answer",
+            Self::Panicked { .. } => "library_panicked",
+            Self::NoThread { .. } => "no_load_thread",
+            Self::Closed => "load_manager_closed",
         }
     }
+}
+
+/// Verifies an artifact, and that it is of this blueprint.
+pub(crate) fn check(
+    blueprint: &BlueprintId,
+    artifact: &Artifact,
+    limits: &ArtifactLimits,
+) -> Result<VerifiedArtifact, LoadError> {
+    let artifact = verify(&artifact.bytes, &artifact.digests, limits)?;
+    let got = &artifact.manifest().blueprint_id;
+    if got != blueprint {
+        return Err(LoadError::WrongBlueprint { expected: blueprint.clone(), got: got.clone() });
+    }
+    Ok(artifact)
 }
 
 impl<L: KernelLibrary> KernelLoader<L> {
@@ -86,8 +131,9 @@ impl<L: KernelLibrary> KernelLoader<L> {
         self
     }
 
-    /// The kernel of `blueprint`, from the cache, or fetched, verified and cached. A kernel that is too large for the cache is still
-    /// returned, and fetched again the next time. [`Loaded::Later`] means that the library is getting it.
+    /// The kernel of `blueprint`, from the cache, or fetched, verified and cached. A kernel that is too large for the
+    /// cache is still returned, and fetched again the next time. [`Loaded::Later`] means that the library is getting
+    /// it.
     ///
     /// # Errors
     /// [`LoadError`] names the check that failed. Then nothing is cached, so the next call asks the library again.
@@ -101,8 +147,8 @@ impl<L: KernelLibrary> KernelLoader<L> {
         }
     }
 
-    /// Takes an artifact that has arrived, possibly long after [`load`](Self::load) asked for it. It is verified exactly like an
-    /// artifact that the library had at once, and cached.
+    /// Takes an artifact that has arrived, possibly long after [`load`](Self::load) asked for it. It is verified
+    /// exactly like an artifact that the library had at once, and cached.
     ///
     /// # Errors
     /// [`LoadError`] names the check that failed. Then nothing is cached.
@@ -112,11 +158,7 @@ impl<L: KernelLibrary> KernelLoader<L> {
         artifact: &Artifact,
         now: Monotonic,
     ) -> Result<Arc<VerifiedArtifact>, LoadError> {
-        let artifact = verify(&artifact.bytes, &artifact.digests, &self.limits)?;
-        let got = &artifact.manifest().blueprint_id;
-        if got != blueprint {
-            return Err(LoadError::WrongBlueprint { expected: blueprint.clone(), got: got.clone() });
-        }
+        let artifact = check(blueprint, artifact, &self.limits)?;
         let bytes = artifact.parameters_bytes();
         let artifact = Arc::new(artifact);
         // A kernel that is too large for the cache is not a failure; the cache counts it.

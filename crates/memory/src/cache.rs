@@ -58,9 +58,20 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if self.entries.peek(key).is_some_and(|entry| entry.expires <= now) {
-            let bytes = self.take(key);
+        self.get_with(key, now, drop)
+    }
+
+    /// The same, but gives the value of an expired entry to `out`.
+    pub fn get_with<Q>(&mut self, key: &Q, now: Monotonic, out: impl FnOnce(V)) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.entries.peek(key).is_some_and(|entry| entry.expires <= now)
+            && let Some(Entry { value, bytes, .. }) = self.take(key)
+        {
             self.total.evicted += Evicted { expired: 1, bytes, ..Evicted::default() };
+            out(value);
         }
         let entry = self.entries.get(key);
         let counted = if entry.is_some() { &mut self.total.hits } else { &mut self.total.misses };
@@ -74,16 +85,32 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
     /// # Errors
     /// [`TooLarge`] for an entry that exceeds the whole budget; nothing changes but the count of refusals.
     pub fn insert(&mut self, key: K, value: V, bytes: u64, now: Monotonic) -> Result<Evicted, TooLarge> {
+        self.insert_with(key, value, bytes, now, drop)
+    }
+
+    /// The same, but gives the values that leave the cache to `out`: those that were evicted, and the one that was replaced. An owner
+    /// that holds a lock can drop large values after it.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert).
+    pub fn insert_with(
+        &mut self,
+        key: K,
+        value: V,
+        bytes: u64,
+        now: Monotonic,
+        mut out: impl FnMut(V),
+    ) -> Result<Evicted, TooLarge> {
         let limit = self.limits.bytes;
         if bytes > limit {
             self.total.refusals += 1;
             return Err(TooLarge { bytes, limit });
         }
-        self.take(&key);
+        self.take(&key).into_iter().for_each(|entry| out(entry.value));
         let mut evicted = Evicted::default();
         if self.bytes > limit - bytes {
-            evicted = self.collect(now);
-            evicted += self.displace(limit - bytes);
+            evicted = self.collect_with(now, &mut out);
+            evicted += self.displace(limit - bytes, out);
         }
         self.entries.put(key, Entry { value, bytes, expires: now.after(self.limits.ttl) });
         self.bytes += bytes;
@@ -93,18 +120,33 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
 
     /// Evicts every expired entry.
     pub fn collect(&mut self, now: Monotonic) -> Evicted {
+        self.collect_with(now, drop)
+    }
+
+    /// The same, but gives the values to `out`.
+    pub fn collect_with(&mut self, now: Monotonic, mut out: impl FnMut(V)) -> Evicted {
         let expired = self.entries.iter().filter(|(_, entry)| entry.expires <= now);
         let expired: Vec<K> = expired.map(|(key, _)| key.clone()).collect();
-        let bytes = expired.iter().map(|key| self.take(key)).sum();
-        let evicted = Evicted { expired: expired.len() as u64, bytes, ..Evicted::default() };
+        let mut evicted = Evicted::default();
+        for entry in expired.iter().filter_map(|key| self.take(key)) {
+            evicted += Evicted { expired: 1, bytes: entry.bytes, ..Evicted::default() };
+            out(entry.value);
+        }
         self.total.evicted += evicted;
         evicted
     }
 
     /// Evicts everything.
     pub fn purge(&mut self) -> Evicted {
+        self.purge_with(drop)
+    }
+
+    /// The same, but gives the values to `out`.
+    pub fn purge_with(&mut self, mut out: impl FnMut(V)) -> Evicted {
         let evicted = Evicted { purged: self.entries.len() as u64, bytes: self.bytes, ..Evicted::default() };
-        self.entries.clear();
+        while let Some((_, entry)) = self.entries.pop_lru() {
+            out(entry.value);
+        }
         self.bytes = 0;
         self.total.evicted += evicted;
         evicted
@@ -117,26 +159,27 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
     }
 
     /// Evicts the least recently used entries until at most `limit` bytes are held.
-    fn displace(&mut self, limit: u64) -> Evicted {
+    fn displace(&mut self, limit: u64, mut out: impl FnMut(V)) -> Evicted {
         let mut evicted = Evicted::default();
         while self.bytes > limit {
             let Some((_, entry)) = self.entries.pop_lru() else { break };
             self.bytes -= entry.bytes;
             evicted.bytes += entry.bytes;
             evicted.displaced += 1;
+            out(entry.value);
         }
         self.total.evicted += evicted;
         evicted
     }
 
-    /// Removes an entry. Returns its size, or 0 if there is none.
-    fn take<Q>(&mut self, key: &Q) -> u64
+    /// Removes an entry.
+    fn take<Q>(&mut self, key: &Q) -> Option<Entry<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let bytes = self.entries.pop(key).map_or(0, |entry| entry.bytes);
-        self.bytes -= bytes;
-        bytes
+        let entry = self.entries.pop(key)?;
+        self.bytes -= entry.bytes;
+        Some(entry)
     }
 }

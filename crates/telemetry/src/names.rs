@@ -98,6 +98,8 @@ events! {
     ISOLATION_VIOLATION: "isolation_violation", Critical, "A gradient reached parameters that it must not reach. The update was discarded.";
     GRAFT_FAULT: "graft_fault", Critical, "A kernel failed in a pass. The host continued without it.";
     STEP_REFUSED: "step_refused", Critical, "A training step was refused.";
+    PREFETCH_TIMEOUT: "prefetch_timeout", Critical, "A kernel did not arrive before the deadline of its request.";
+    CACHE_LOCK_CONTENTION: "cache_lock_contention", Warning, "Requests waited for a load of the same kernel that another had begun; how many, and how long the first of them waited.";
     MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
     DEADLINE_VIOLATION: "deadline_violation", Warning, "A command came after its own deadline, or an operation took longer than its budget.";
     ROLLBACK_READY: "rollback_ready", Info, "A checkpoint was taken that a rollback can restore.";
@@ -145,6 +147,10 @@ metrics! {
     CACHE_HIT_RATE: "kasmina.cache.hit_rate", "1", Gauge, "The share of look-ups that found their kernel, since the last value.";
     CACHE_EVICTIONS: "kasmina.cache.evictions", "1", Counter, "Kernels that have left the cache: expired, displaced or purged.";
     CACHE_TTL: "kasmina.cache.ttl_seconds", "s", Gauge, "How long a kernel stays in the cache.";
+    PREFETCH_REQUESTS: "kasmina.prefetch.requests_total", "1", Counter, "Requests for kernels that were not in the cache.";
+    PREFETCH_INFLIGHT: "kasmina.prefetch.inflight", "1", Gauge, "Requests for kernels that have not been answered.";
+    PREFETCH_LATENCY: "kasmina.prefetch.latency_ms", "ms", Sample, "From the request for a kernel to its hand-over or its failure.";
+    CACHE_LOCK_WAIT: "kasmina.cache.lock_wait_ms", "ms", Sample, "How long a request waited for a load of the same kernel that another had begun.";
     BREAKER_STATE: "kasmina.breaker.state", "1", Gauge, "A breaker's state, as CircuitBreakerState's number; the attribute `breaker` says which.";
     NONCE_LEDGER_SIZE: "kasmina.nonce_ledger.size", "1", Gauge, "Nonces remembered.";
     NONCE_LEDGER_EVICTIONS: "kasmina.nonce_ledger.evictions_total", "1", Counter, "Nonces that the cap evicted while still in their window.";

@@ -97,8 +97,8 @@ pub(super) const FLOORS: [Row; 18] = [
         2,
         "kernel-load",
         Anything,
-        "artifacts, kernels, libraries",
-        &["leyline", "memory"],
+        "artifacts, kernels, libraries, loads",
+        &["leyline", "memory", "safety"],
         "nothing of an artifact reaches a device unverified, and nothing ever replaces one",
     ),
     row(

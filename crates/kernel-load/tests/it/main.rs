@@ -9,7 +9,10 @@ mod forward;
 mod gradients;
 mod late;
 mod library;
+mod loads;
 mod module;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod random_numbers;
 mod reference;
 mod slot;

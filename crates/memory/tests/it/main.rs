@@ -54,6 +54,22 @@ fn entry_over_the_budget_is_refused_and_evicts_nothing() {
 }
 
 #[test]
+fn every_value_that_leaves_is_given_to_the_owner_once() {
+    let mut cache = Cache::new(LIMITS);
+    let mut out = Vec::new();
+    for (key, value, millis) in [("a", 1, 0), ("a", 2, 0), ("b", 3, 1), ("c", 4, 2), ("d", 5, 21)] {
+        cache.insert_with(key, value, 5, at(millis), |value| out.push(value)).unwrap();
+    }
+    assert_eq!(out, [1, 2, 3], "replaced, displaced, expired");
+    assert_eq!(cache.get_with("c", at(22), |value| out.push(value)), None);
+    cache.insert("e", 6, 5, at(30)).unwrap();
+    cache.collect_with(at(41), |value| out.push(value));
+    cache.purge_with(|value| out.push(value));
+    assert_eq!(out, [1, 2, 3, 4, 5, 6]);
+    assert_eq!((cache.stats().bytes, cache.stats().total.evicted.bytes), (0, 25));
+}
+
+#[test]
 fn purged_cache_is_empty_and_counts_what_it_evicted() {
     let mut cache = Cache::new(LIMITS);
     cache.insert("a", (), 1, at(0)).unwrap();
