@@ -6,9 +6,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-use zeroize::Zeroizing;
+use kasmina_security::{Key, Secret};
 
 /// The secrets of the bus, by id. Clones are handles of the same keys, so that a bus sees a rotation while it runs.
 ///
@@ -20,7 +18,7 @@ pub struct EntryKeys(Arc<RwLock<Keys>>);
 
 #[derive(Default)]
 struct Keys {
-    accepted: Vec<(String, Hmac<Sha256>)>,
+    accepted: Vec<(String, Key)>,
     signing: usize,
 }
 
@@ -61,12 +59,7 @@ impl EntryKeys {
     /// # Errors
     /// [`KeyError::EmptySecret`].
     pub fn accept(&self, id: impl Into<String>, secret: impl AsRef<[u8]>) -> Result<(), KeyError> {
-        let secret = Zeroizing::new(secret.as_ref().to_vec());
-        if secret.is_empty() {
-            return Err(KeyError::EmptySecret);
-        }
-        // HMAC takes keys of any length: RFC 2104, section 3.
-        let key = Hmac::new_from_slice(&secret).map_err(|_| KeyError::EmptySecret)?;
+        let key = Secret::new(secret).map_err(|_| KeyError::EmptySecret)?.key();
         let id = id.into();
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match keys.accepted.iter_mut().find(|(other, _)| *other == id) {
@@ -109,7 +102,7 @@ impl EntryKeys {
     pub fn sign(&self, bytes: &[u8]) -> Option<String> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let (_, key) = keys.accepted.get(keys.signing)?;
-        Some(STANDARD.encode(key.clone().chain_update(bytes).finalize().into_bytes()))
+        Some(STANDARD.encode(key.sign(bytes)))
     }
 
     pub(crate) fn are_configured(&self) -> bool {
@@ -120,7 +113,8 @@ impl EntryKeys {
     pub(crate) fn made(&self, signature: &[u8], bytes: &[u8]) -> bool {
         let Ok(signature) = STANDARD.decode(signature) else { return false };
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        keys.accepted.iter().any(|(_, key)| key.clone().chain_update(bytes).verify_slice(&signature).is_ok())
+        let Ok(signature) = <[u8; 32]>::try_from(signature) else { return false };
+        keys.accepted.iter().any(|(_, key)| key.made(&signature, &[bytes]))
     }
 }
 

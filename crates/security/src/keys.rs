@@ -25,7 +25,9 @@ impl Secret {
         if bytes.is_empty() { Err(EmptySecret) } else { Ok(Self(Zeroizing::new(bytes.to_vec()))) }
     }
 
-    pub(crate) fn key(&self) -> Key {
+    /// The secret, ready to sign with.
+    #[must_use]
+    pub fn key(&self) -> Key {
         // HMAC takes keys of any length.
         match Hmac::new_from_slice(&self.0) {
             Ok(hmac) => Key(hmac),
@@ -40,19 +42,32 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret that is ready to sign with. It is wiped when dropped, as are the copies of it that sign and verify.
+/// A secret that is ready to sign with, by HMAC-SHA256. It is wiped when dropped, as are the copies of it that sign and verify, and never
+/// printed.
+///
+/// This is for bytes that are signed as they are, such as entries of the bus. A command has a form of its own to be signed in: see
+/// [`Signer`](crate::Signer) and [`CommandVerifier`](crate::CommandVerifier).
 #[derive(Clone)]
-pub(crate) struct Key(Hmac<Sha256>);
+pub struct Key(Hmac<Sha256>);
 
 impl Key {
-    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 32] {
+    /// The signature of these bytes.
+    #[must_use]
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 32] {
         self.0.clone().chain_update(bytes).finalize().into_bytes().into()
     }
 
-    /// Whether this key made the signature. It takes the same time for every wrong signature.
-    pub(crate) fn made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
+    /// Whether this key made the signature of these parts, one after the other. It takes the same time for every wrong signature.
+    #[must_use]
+    pub fn made(&self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
         let mac = bytes.iter().fold(self.0.clone(), |mac, part| mac.chain_update(part));
         mac.verify(signature.into()).is_ok()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
     }
 }
 

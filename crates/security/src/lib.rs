@@ -55,7 +55,7 @@ mod rejection;
 mod signer;
 mod verifier;
 
-pub use keys::{EmptySecret, KeyRing, Secret};
+pub use keys::{EmptySecret, Key, KeyRing, Secret};
 pub use nonce::{LedgerGauges, NonceLedger, NonceRefusal};
 pub use rejection::Rejection;
 pub use signer::Signer;
