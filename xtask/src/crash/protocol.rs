@@ -81,7 +81,7 @@ pub(super) struct Standing {
     pub(super) stages: BTreeMap<String, String>,
     /// What the kernel of each grafted seed comes to.
     pub(super) kernels: BTreeMap<String, String>,
-    /// The bits of the committed network's loss on a batch that is always the same; none before the network is restored.
+    /// The bits of the committed network's loss on a batch that is always the same; none before it is restored.
     pub(super) loss: Option<u32>,
 }
 

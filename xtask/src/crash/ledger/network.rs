@@ -7,7 +7,7 @@ use crate::crash::{
     protocol::Kind,
 };
 
-/// The committed networks that a run has had, by the bits of their losses on one batch, and which of them the store holds.
+/// The committed networks that a run has had, by the bits of their losses on one batch, and which of them is stored.
 #[derive(Debug)]
 pub(super) struct Network {
     had: BTreeSet<u32>,
@@ -17,7 +17,7 @@ pub(super) struct Network {
 /// Which network the store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stored {
-    /// None, as nobody was told of one.
+    /// None that anybody was told of.
     Nothing,
     /// This one.
     This(u32),
@@ -32,7 +32,7 @@ impl Network {
         Self { had: BTreeSet::new(), stored: Stored::Nothing }
     }
 
-    /// After an operation the committed network has this loss. Whether it came back from the store in it.
+    /// After an operation the committed network has this loss. Returns whether it came back from the store in it.
     pub(super) fn done(&mut self, kind: Kind, loss: Option<u32>, findings: &mut Vec<Finding>) -> bool {
         let Some(loss) = loss else {
             findings.push(Finding::new(Wrong::Error, format!("{kind:?} did not tell the network's loss")));

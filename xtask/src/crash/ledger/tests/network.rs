@@ -12,8 +12,8 @@ use crate::crash::{
     protocol::{Kind, Line, Standing},
 };
 
-/// Operations after which the network has these losses, in one life after the other, each begun by a recovery. A kind without a loss is in
-/// flight when its process is killed.
+/// Operations after which the network has these losses, in one life after the other, each begun by a recovery. A kind
+/// without a loss is in flight when its process is killed.
 fn network(lives: &[&[(Kind, Option<u32>)]]) -> (Vec<Wrong>, Tally) {
     let (mut ledger, mut tally) = (Ledger::new(), Tally::default());
     let (mut held, mut wrong) = (Held::default(), Vec::new());
