@@ -17,6 +17,7 @@ fn a_process_that_is_killed_loses_nothing() {
     assert_eq!(result["kills"], 6);
     // How far it gets between kills depends on the disk.
     assert_ne!(result["stages_reached"].as_array().unwrap().len(), 0, "{result}");
+    assert_ne!(result["networks_restored"], 0, "{result}");
     for finding in ["lost", "duplicates", "unreadable", "errors"] {
         assert_eq!(result[finding], 0, "{result}");
     }

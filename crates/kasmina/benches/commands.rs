@@ -14,7 +14,7 @@ use std::{
 use burn::tensor::{Distribution, Tensor};
 use criterion::{Criterion, criterion_group, criterion_main};
 use kasmina::{
-    Grafts, SeedManagerBuilder, Settings,
+    Grafts, Grown, SeedManagerBuilder, Settings,
     blending::BlendBackend,
     doubles::{Act, B, Host, SECRET, Stack, Trainee, World},
     rollback::Store,
@@ -52,9 +52,9 @@ fn world(
 }
 
 /// With a seed in TRAINING.
-fn grown(mut world: Bench, host: &Stack<B>) -> Bench {
-    world.manager.attach_host(host, |host, grafts| loss(host, WIDTH, grafts)).expect("a host alone");
-    world.register(host);
+fn grown(mut world: Bench, model: &Grown<B, Stack<B>>) -> Bench {
+    world.manager.attach_host(model, |host, grafts| loss(host, WIDTH, grafts)).expect("a host alone");
+    world.register(&model.host);
     world.act(SEED, Act::Germinate).expect("the kernel fits");
     world
 }
@@ -78,13 +78,13 @@ fn store(directory: &Path) -> Store {
 
 fn commands(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("command");
-    let host = Stack::<B>::init(WIDTH, 4, 1);
+    let model = Grown::new(Stack::<B>::init(WIDTH, 4, 1));
 
-    let mut asked = grown(world(AcceptAll::default(), Settings::default(), SeedManagerBuilder::volatile), &host);
+    let mut asked = grown(world(AcceptAll::default(), Settings::default(), SeedManagerBuilder::volatile), &model);
     let wire = wires(&mut asked, 1).remove(0);
     group.bench_function("dispatch", |bencher| bencher.iter(|| asked.manager.submit(&wire).expect("accepted")));
 
-    let mut volatile = grown(world(verifier(), Settings::default(), SeedManagerBuilder::volatile), &host);
+    let mut volatile = grown(world(verifier(), Settings::default(), SeedManagerBuilder::volatile), &model);
     group.bench_function("submit_volatile", |bencher| {
         bencher.iter_custom(|count| {
             let wires = wires(&mut volatile, count);
@@ -94,7 +94,7 @@ fn commands(criterion: &mut Criterion) {
     for together in [16, 256] {
         let directory = tempfile::tempdir().expect("a directory");
         let durable = world(verifier(), Settings::default(), |builder| builder.store(store(directory.path())));
-        let mut durable = grown(durable, &host);
+        let mut durable = grown(durable, &model);
         group.bench_function(format!("submit_durable_{together}"), |bencher| {
             bencher.iter_custom(|count| {
                 let rounds = (0..count).map(|_| wires(&mut durable, together)).collect::<Vec<_>>();
@@ -123,7 +123,7 @@ fn counted(seeds: usize, directory: &Path) -> Bench {
     let mut trainee = Trainee::new(Stack::<B>::init(width, 2, seeds));
     let forward = |host: &Stack<B>, grafts: &mut Grafts<B>| loss(host, width, grafts);
     world.manager.attach_host(&trainee.model, forward).expect("a host alone");
-    world.register(&trainee.model);
+    world.register(&trainee.model.host);
     let wires: Vec<_> = (1..=seeds).map(|at| world.wire(&format!("seed-{at}"), Act::Germinate)).collect();
     let answers = world.manager.submit_all(wires.iter().map(Vec::as_slice));
     assert!(answers.iter().all(Result::is_ok));
@@ -215,8 +215,8 @@ fn rollbacks(criterion: &mut Criterion) {
                     let wire = world.sender.roll_back(0, world.clock.unix()).expect("short");
                     world.manager.submit(&wire).expect("there is a checkpoint");
                     time(|| {
-                        let (host, optimizer) = (&mut trainee.model, &mut trainee.optimizer);
-                        world.manager.roll_back(host, optimizer).expect("it was ordered");
+                        let (model, optimizer) = (&mut trainee.model, &mut trainee.optimizer);
+                        world.manager.roll_back(model, optimizer).expect("it was ordered");
                     })
                 };
                 (0..count).map(back).sum()
@@ -229,11 +229,11 @@ fn rollbacks(criterion: &mut Criterion) {
 fn recovery(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recover");
     group.sample_size(10);
-    let host = Stack::<B>::init(WIDTH, 4, 1);
+    let model = Grown::new(Stack::<B>::init(WIDTH, 4, 1));
     for (name, commands) in [("commands_100", 100), ("commands_1600", 1600)] {
         let directory = tempfile::tempdir().expect("a directory");
         let durable = world(verifier(), Settings::default(), |builder| builder.store(store(directory.path())));
-        let mut durable = grown(durable, &host);
+        let mut durable = grown(durable, &model);
         let wires = wires(&mut durable, commands);
         let answers = durable.manager.submit_all(wires.iter().map(Vec::as_slice));
         assert!(answers.iter().all(Result::is_ok));

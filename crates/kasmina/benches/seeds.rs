@@ -119,9 +119,10 @@ impl Pair {
             blocks: (0..blocks).map(|_| Block::init()).collect(),
             head: LinearConfig::new(WIDTH, WIDTH).init(&Default::default()),
         };
-        world.manager.attach_host(&host, |host, grafts| loss(host, &x, grafts)).expect("a host alone");
-        world.register(&host);
-        let mut pair = Self { x, alone: Trainee::new(host.clone()), managed: Trainee::new(host), world };
+        let (alone, managed) = (Trainee::new(host.clone()), Trainee::new(host));
+        world.manager.attach_host(&managed.model, |host, grafts| loss(host, &x, grafts)).expect("a host alone");
+        world.register(&managed.model.host);
+        let mut pair = Self { x, alone, managed, world };
         let names: Vec<_> = (1..=seeds).map(|at| format!("seed-{at}")).collect();
         for name in &names {
             pair.world.act(name, Act::Germinate).expect("the kernel fits");
@@ -137,10 +138,10 @@ impl Pair {
     }
 
     fn step(&mut self) {
-        let Trainee { host, optimizer, .. } = &mut self.alone;
-        let gradients = loss(host, &self.x, &mut Grafts::none()).backward();
-        let gradients = GradientsParams::from_grads(gradients, host);
-        *host = optimizer.step(RATE, host.clone(), gradients);
+        let Trainee { model, optimizer, .. } = &mut self.alone;
+        let gradients = loss(&model.host, &self.x, &mut Grafts::none()).backward();
+        let gradients = GradientsParams::from_grads(gradients, model);
+        *model = optimizer.step(RATE, model.clone(), gradients);
     }
 
     fn managed_step(&mut self) {

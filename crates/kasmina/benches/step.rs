@@ -38,10 +38,10 @@ impl Bench {
     }
 
     fn step(&mut self) {
-        let Trainee { host, optimizer, .. } = &mut self.trainee;
-        let gradients = loss(host, &self.x, &mut Grafts::none()).backward();
-        let gradients = GradientsParams::from_grads(gradients, host);
-        *host = optimizer.step(RATE, host.clone(), gradients);
+        let Trainee { model, optimizer, .. } = &mut self.trainee;
+        let gradients = loss(&model.host, &self.x, &mut Grafts::none()).backward();
+        let gradients = GradientsParams::from_grads(gradients, model);
+        *model = optimizer.step(RATE, model.clone(), gradients);
     }
 
     fn managed_step(&mut self, world: &mut World<SystemClock>) -> StepReport {
@@ -63,7 +63,7 @@ impl Bench {
         world.add(&Stack::<B>::relu_kernel(WIDTH, 64));
         let x = &self.x;
         world.manager.attach_host(&self.trainee.model, |host, grafts| loss(host, x, grafts)).expect("a host alone");
-        world.register(&self.trainee.model);
+        world.register(&self.trainee.model.host);
         world.act("seed-1", Act::Germinate).expect("the kernel fits");
         if blending {
             for _ in 0..10 {

@@ -1,30 +1,20 @@
 //! Grows a Burn model while it trains, and lets no seed touch it before it has proved itself.
 //!
 //! A *seed* is a small module, loaded as a vetted kernel artifact and grafted at a *slot* of a live *host* network. It learns behind
-//! the host under gradient isolation, is blended in, proves itself, and is fossilized into the host, or culled without a trace. The
+//! the host under gradient isolation, is blended in, proves itself, and becomes part of the model, or is culled without a trace. The
 //! [`SeedManager`] carries out; who decides is a [`Policy`](engine::Policy), an [order](SeedManager::order) of your own, or signed
 //! commands ([`SeedManager::submit`]).
 //!
-//! A host says where seeds can go by handing its activations over: `let h = grafts.at("mid", h);`. Everything else is
-//! [`SeedManager::train_batch`] in place of the trainer's forward, backward and step.
+//! A host says where seeds can go by handing its activations over: `let h = grafts.at("mid", h);`. The model is the host with all that
+//! has grown into it: a [`Grown`], one Burn module that trains, saves, loads and serves. [`SeedManager::train_batch`] is a step of
+//! it, in place of the trainer's forward, backward and step.
 //!
 //! ```
-//! use burn::{
-//!     backend::{Autodiff, Flex},
-//!     module::Module,
-//!     nn::{Linear, LinearConfig},
-//!     optim::AdamWConfig,
-//!     tensor::{Distribution, Tensor, activation::relu, backend::Backend},
-//! };
-//! use kasmina::{
-//!     Advance, Grafts, SeedManager, Settings,
-//!     blending::BlendBackend,
-//!     commands::Order,
-//!     kernel_load::{DirectoryLibrary, Initialisation, LayerSpec, Manifest, SlotContract, initialise},
-//!     leyline::{BlueprintId, SeedId, SlotId, TrainingRunId, v1::{BlueprintDescriptor, BlueprintTier}},
-//! };
+//! use burn::{module::Module, nn::{Linear, LinearConfig}, optim::AdamWConfig};
+//! use burn::tensor::{Distribution, Tensor, activation::relu, backend::Backend};
+//! use kasmina::{Grafts, Grown, SeedManager, Settings, blending::BlendBackend, kernel_load::blueprints::Blueprint};
 //!
-//! type B = Autodiff<Flex>;
+//! type B = burn::backend::Autodiff<burn::backend::Flex>;
 //!
 //! #[derive(Module, Debug)]
 //! struct Host<B: Backend> {
@@ -42,45 +32,36 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = Default::default();
-//! let mut host = Host::<B> { stem: LinearConfig::new(8, 4).init(&device), head: LinearConfig::new(4, 1).init(&device) };
-//! let mut optimizer = AdamWConfig::new().init();
-//!
-//! // A library with one kernel in it
-//! let directory = tempfile::tempdir()?;
-//! let mut library = DirectoryLibrary::open_or_create(directory.path())?;
-//! let (seed, blueprint) = (SeedId::new("seed-1")?, BlueprintId::new("linear-4")?);
-//! let manifest = Manifest::new(blueprint.clone(), SlotContract::f32(2, 4, 4), vec![LayerSpec::linear(4, 4)])?;
-//! let artifact = initialise(&manifest, &Initialisation { seed: 1, zero_last: true })?;
-//! let tier = BlueprintTier::Safe.into();
-//! library.publish(&artifact, BlueprintDescriptor { blueprint_id: blueprint.to_string(), tier, ..Default::default() })?;
-//!
-//! // A manager that moves its seeds on after a number of steps
-//! let mut settings = Settings::default();
-//! settings.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
-//! settings.blending.total_steps = 10;
-//! let mut manager = SeedManager::<B>::builder(TrainingRunId::new("run-7")?)
-//!     .settings(settings)
-//!     .kernels(library)
-//!     .volatile() // forgets everything with the process; with a store, see `SeedManagerBuilder::recover`
-//!     .build(&device)?;
-//!
-//! let x = Tensor::<B, 2>::random([16, 8], Distribution::Default, &device);
+//! let host = Host::<B> { stem: LinearConfig::new(8, 4).init(&device), head: LinearConfig::new(4, 1).init(&device) };
+//! let x = Tensor::<B, 2>::random([32, 8], Distribution::Default, &device);
 //! let loss = |host: &Host<B>, grafts: &mut Grafts<B>| {
-//!     let y = host.forward(x.clone(), grafts);
-//!     (y - x.clone().sum_dim(1)).square().mean()
+//!     (host.forward(x.clone(), grafts) - x.clone().sum_dim(1).sin()).square().mean()
 //! };
-//! manager.attach_host(&host, loss)?;
-//! manager.register_seed(seed.clone(), SlotId::new("mid")?)?;
-//! manager.order(Order::Germinate { seed, blueprint, tier: None, parameters: Default::default(), lr_scale: 1.0 })?;
-//! for _ in 0..40 {
-//!     let report = manager.train_batch(&mut host, &mut optimizer, 1e-2, loss)?;
+//!
+//! let mut model = Grown::new(host);
+//! let mut optimizer = AdamWConfig::new().init();
+//! let mut manager = SeedManager::<B>::local(Settings::automatic(), &device)?;
+//! manager.attach_host(&model, &loss)?;
+//! manager.plant("mid", Blueprint::Mlp)?;
+//! for _ in 0..20 {
+//!     let report = manager.train_batch(&mut model, &mut optimizer, 1e-2, &loss)?;
 //!     for moved in report.transitions {
 //!         println!("step {}: {} is {}", report.step, moved.seed_id, moved.to.as_str_name());
 //!     }
 //! }
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("grown.safetensors");
+//! model.save(path)?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! - A step in parts, for gradient accumulation, clipping and optimizers of your own, is a [`Step`].
+//! - [`SeedManager::local`] is for one process that forgets. [`SeedManager::builder`] takes a store, a library of kernels, a verifier,
+//!   gates, a policy and sinks; with a store, [`recover`](SeedManagerBuilder::recover) goes on with a run after a kill, and
+//!   [`restore_model`](SeedManager::restore_model) puts its model back.
+//! - [`SeedManager::checkpoint`] and [`roll_back_to`](SeedManager::roll_back_to) go back to an epoch with everything.
+//! - `model.valid()` is the network without the seeds under trial; [`live_view`](SeedManager::live_view) has them in it.
 //!
 //! The crates below can each be used alone and are re-exported under their names.
 

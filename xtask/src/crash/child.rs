@@ -12,17 +12,20 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use burn::{
+    module::AutodiffModule,
     optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
     tensor::backend::Backend,
 };
 use fastrand::Rng;
 use kasmina::{
-    CommandError, CommandSender, Receipt, SeedManager,
+    CommandError, CommandSender, Grown, Receipt, SeedManager,
+    commands::Order,
+    engine::Seed,
     gates::doubles::AllowAll,
     kernel_load::{Digest, DirectoryLibrary, weights::module_to_bytes},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
-        v1::SeedLifecycleStage::{self, SeedStageDormant},
+        v1::SeedLifecycleStage::{self, SeedStageDormant, SeedStageFossilized},
     },
     lifecycle::Transition,
     rollback::{Entry, Journal, Store},
@@ -55,10 +58,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     tell(&Line::Error { what: error.to_string() }).map_err(|error| Failure::Crash(error.to_string()))
 }
 
+type Model = Grown<B, Host<B>>;
+
 struct Child {
     manager: SeedManager<B>,
-    host: Host<B>,
-    optimizer: OptimizerAdaptor<AdamW, Host<B>, B>,
+    model: Model,
+    optimizer: OptimizerAdaptor<AdamW, Model, B>,
     sender: CommandSender,
     clock: SystemClock,
     random: Rng,
@@ -84,14 +89,18 @@ impl Child {
             .journal(Recording::new(journal, seen.clone())?, blobs)
             .recover(&device)?;
         B::seed(&device, args.seed);
-        let (host, optimizer) = (Host::init(&device), AdamWConfig::new().init());
+        let (model, optimizer) = (Grown::new(Host::init(&device)), AdamWConfig::new().init());
         let (sender, random) = (CommandSender::new(&secret, "crash")?, Rng::with_seed(args.seed));
-        let mut child = Self { manager, host, optimizer, sender, clock, random, seen, answered };
+        let mut child = Self { manager, model, optimizer, sender, clock, random, seen, answered };
         tell(&Line::Recovered { incarnation: recovered.incarnation, standing: child.standing()? })?;
 
-        child.manager.restore_host(&mut child.host, &mut child.optimizer)?;
+        intend(Kind::Restore, &[])?;
+        child.manager.restore_model(&mut child.model, &mut child.optimizer)?;
+        child.done(Kind::Restore, Vec::new(), &[])?;
         let batch = child.batch();
-        child.manager.attach_host(&child.host, |host, grafts| world::loss(host, &batch, grafts))?;
+        intend(Kind::Attach, &[])?;
+        child.manager.attach_host(&child.model, |host, grafts| world::loss(host, &batch, grafts))?;
+        child.done(Kind::Attach, Vec::new(), &[])?;
         for (name, slot, _) in SEEDS {
             let seed = SeedId::new(name)?;
             if child.manager.stage(&seed).is_none() {
@@ -121,8 +130,10 @@ impl Child {
             } else if dice < 67 {
                 intend(Kind::Checkpoint, &[])?;
                 self.manager.end_epoch();
-                self.manager.checkpoint(&self.host, &self.optimizer)?;
+                self.manager.checkpoint(&self.model, &self.optimizer)?;
                 self.done(Kind::Checkpoint, Vec::new(), &[])?;
+            } else if dice < 69 {
+                self.terminate()?;
             } else {
                 self.step()?;
             }
@@ -172,17 +183,45 @@ impl Child {
         Ok(())
     }
 
+    /// Takes a fossil out again, if there is one.
+    fn terminate(&mut self) -> Result<(), Box<dyn Error>> {
+        let state = self.manager.state();
+        let leaves = |seed: &Seed| state.terminated_fossils().any(|leaving| leaving.id == seed.id);
+        let fossils = state.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageFossilized && !leaves(seed));
+        let fossils: Vec<_> = fossils.map(|seed| seed.id.clone()).collect();
+        let Some(seed) = self.random.choice(fossils) else { return Ok(()) };
+        intend(Kind::Terminate, &[])?;
+        let moves = self.manager.order(Order::Terminate { seed })?;
+        self.done(Kind::Terminate, Vec::new(), &moves)
+    }
+
     fn step(&mut self) -> Result<(), Box<dyn Error>> {
+        self.settle()?;
         intend(Kind::Step, &[])?;
         let batch = self.batch();
         let loss = |host: &Host<B>, grafts: &mut _| world::loss(host, &batch, grafts);
-        let report = self.manager.train_batch(&mut self.host, &mut self.optimizer, 1e-3, loss)?;
+        let report = self.manager.train_batch(&mut self.model, &mut self.optimizer, 1e-3, loss)?;
+        if !report.joined.is_empty() {
+            return Err("a seed joined the model in a step, and it had been settled".into());
+        }
         self.done(Kind::Step, Vec::new(), &report.transitions)
+    }
+
+    /// A step would do the same at its beginning. What joins and leaves must be told before the step.
+    fn settle(&mut self) -> Result<(), Box<dyn Error>> {
+        let state = self.manager.state();
+        if state.joining().chain(state.terminated_fossils()).next().is_none() {
+            return Ok(());
+        }
+        intend(Kind::Settle, &[])?;
+        self.manager.settle(&mut self.model)?;
+        // The moves are told with the next answer.
+        self.done(Kind::Settle, Vec::new(), &[])
     }
 
     fn roll_back(&mut self) -> Result<(), Box<dyn Error>> {
         intend(Kind::RollBack, &[])?;
-        self.manager.roll_back(&mut self.host, &mut self.optimizer)?;
+        self.manager.roll_back(&mut self.model, &mut self.optimizer)?;
         self.done(Kind::RollBack, Vec::new(), &[])
     }
 
@@ -192,7 +231,15 @@ impl Child {
 
     fn done(&self, kind: Kind, answers: Vec<Answer>, moves: &[Transition]) -> Result<(), Box<dyn Error>> {
         let moves = moves.iter().map(Move::of).collect();
-        tell(&Line::Done { kind, answers, moves, standing: self.standing()? })
+        let standing = Standing { loss: Some(self.loss()?), ..self.standing()? };
+        tell(&Line::Done { kind, answers, moves, standing })
+    }
+
+    /// The bits of the loss of the network that is committed: the host and its fossils, without seeds.
+    fn loss(&self) -> Result<u32, Box<dyn Error>> {
+        let batch = world::fixed_batch();
+        let loss = self.model.valid().forward(|host, grafts| world::loss(host, &batch, grafts))?;
+        Ok(loss.into_scalar().to_bits())
     }
 
     fn standing(&self) -> Result<Standing, Box<dyn Error>> {

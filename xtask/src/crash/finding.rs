@@ -60,6 +60,10 @@ pub(super) struct Tally {
     pub(super) steps_acknowledged: u64,
     pub(super) transitions_acknowledged: u64,
     pub(super) rollbacks_acknowledged: u64,
+    /// Times that a seed joined the network or left it.
+    pub(super) settled_acknowledged: u64,
+    /// Times that the network came back from the store.
+    pub(super) networks_restored: u64,
     pub(super) replays_rejected: u64,
     /// Times that records had been dropped from the journal's beginning.
     pub(super) compactions: u64,
@@ -80,6 +84,7 @@ impl Tally {
         self.transitions_acknowledged += moves.len() as u64;
         self.steps_acknowledged += u64::from(kind == Kind::Step);
         self.rollbacks_acknowledged += u64::from(kind == Kind::RollBack);
+        self.settled_acknowledged += u64::from(kind == Kind::Settle);
         self.stages_reached.extend(moves.iter().map(|moved| moved.to.clone()));
         let mut findings = Vec::new();
         for answer in answers {

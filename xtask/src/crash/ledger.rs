@@ -1,6 +1,7 @@
 //! What a store must hold, from what was acknowledged and what it held before.
 
 mod batch;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use super::{
     protocol::{Line, Move, Standing},
 };
 use batch::Batch;
+use network::Network;
 
 /// What a store holds after a kill.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,7 @@ pub(super) struct Ledger {
     /// What the kernels come to and how many steps were taken, if nothing was in flight when the process was killed.
     kernels: Option<BTreeMap<String, String>>,
     step: Option<u64>,
+    network: Network,
     /// Moves that the journal has and the process has not told of yet.
     untold: VecDeque<Move>,
     nonces: BTreeMap<String, u64>,
@@ -49,6 +52,7 @@ impl Ledger {
             stages: BTreeMap::new(),
             kernels: None,
             step: None,
+            network: Network::new(),
             untold: VecDeque::new(),
             nonces: BTreeMap::new(),
             accepted: BTreeMap::new(),
@@ -76,6 +80,7 @@ impl Ledger {
                     batch.is_done(*kind, answers, announced, &mut findings);
                     self.told(moves, &mut findings);
                     self.stands(standing, &mut findings);
+                    tally.networks_restored += u64::from(self.network.done(*kind, standing.loss, &mut findings));
                     findings.extend(tally.acknowledged(*kind, answers, moves));
                     told = Some(standing);
                 }
@@ -91,7 +96,10 @@ impl Ledger {
         if !in_flight.is_empty() {
             tally.in_flight_kept += 1;
             match (intent, told) {
-                (Some((kind, commands)), _) => in_flight.may_be(kind, commands, &mut findings),
+                (Some((kind, commands)), _) => {
+                    in_flight.may_be(kind, commands, &mut findings);
+                    self.network.in_flight(kind);
+                }
                 (None, None) => in_flight.is_recovery(&mut findings),
                 (None, Some(_)) => in_flight.is_nothing(&mut findings),
             }

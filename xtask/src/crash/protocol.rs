@@ -29,10 +29,18 @@ pub(super) enum Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
+    /// The model comes back from the store.
+    Restore,
+    /// The model is shown to the manager.
+    Attach,
     Register,
     Submit,
     /// Commands that were answered before.
     Replay,
+    /// A fossil is ordered to leave the model.
+    Terminate,
+    /// What has been answered joins and leaves the model.
+    Settle,
     Step,
     Checkpoint,
     RollBack,
@@ -73,6 +81,8 @@ pub(super) struct Standing {
     pub(super) stages: BTreeMap<String, String>,
     /// What the kernel of each grafted seed comes to.
     pub(super) kernels: BTreeMap<String, String>,
+    /// The bits of the committed network's loss on a batch that is always the same; none before it is restored.
+    pub(super) loss: Option<u32>,
 }
 
 impl Announced {

@@ -16,10 +16,11 @@ use burn::{
     tensor::{Int, Tensor, TensorData, backend::Backend},
 };
 use kasmina::{
-    Grafts, Refusal, SeedManager, Validation,
+    Grafts, Grown, Refusal, SeedManager, Validation,
     blending::BlendBackend,
     commands::Order,
     engine,
+    grown::HostModule,
     kernel_load::{DirectoryLibrary, Initialisation, Manifest, initialise},
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
@@ -95,18 +96,18 @@ pub(crate) fn run<H>(
     progress: &Progress,
 ) -> Result<Run, Box<dyn Error>>
 where
-    H: Host<B> + AutodiffModule<B>,
+    H: Host<B> + HostModule<B>,
     H::InnerModule: Host<Flex>,
 {
     let device = Default::default();
     B::seed(&device, seed);
-    let mut host = init(&device);
+    let mut model = Grown::new(init(&device));
     // Every parameter is drawn before anything else is.
-    bytes(&host);
-    let mut control = H::from_inner(host.valid());
-    let (mut host_optimizer, mut control_optimizer) = (AdamWConfig::new().init(), AdamWConfig::new().init());
+    bytes(&model);
+    let mut control = H::from_inner(model.host.valid());
+    let (mut optimizer, mut control_optimizer) = (AdamWConfig::new().init(), AdamWConfig::new().init());
     let mut world = World::new(plan, seed, directory)?;
-    world.manager.attach_host(&host, |host, grafts| loss(host, &batch(train, &[0]), grafts))?;
+    world.manager.attach_host(&model, |host, grafts| loss(host, &batch(train, &[0]), grafts))?;
     world.manager.register_seed(world.seed.clone(), SlotId::new(SLOT)?)?;
 
     let mut order: Vec<usize> = (0..train.labels.len()).collect();
@@ -127,23 +128,24 @@ where
             let stage = world.stage();
             let timer = Stopwatch::start();
             let report =
-                world.manager.train_batch(&mut host, &mut host_optimizer, plan.learning_rate, |host, grafts| {
+                world.manager.train_batch(&mut model, &mut optimizer, plan.learning_rate, |host, grafts| {
                     loss(host, &batch, grafts)
                 })?;
             log.time(&stage, timer.elapsed());
-            if log.run.identical_until_step + 1 == report.step && bytes(&host) == bytes(&control) {
+            if log.run.identical_until_step + 1 == report.step && bytes(&model.host) == bytes(&control) {
                 log.run.identical_until_step = report.step;
             }
             log.events(world.events(), report.step, steps_per_epoch, progress);
         }
         world.manager.end_epoch();
+        let committed = model.valid();
         world.manager.report_validation(vec![Validation {
             name: "validation_accuracy".to_owned(),
-            host: accuracy(&host.valid(), &validation, world.manager.committed_view()),
-            live: accuracy(&host.valid(), &validation, world.manager.live_view()),
+            host: accuracy(&committed.host, &validation, committed.grafts()),
+            live: accuracy(&committed.host, &validation, world.manager.live_view(&model)),
             higher_is_better: true,
         }]);
-        let live = accuracy(&host.valid(), &test, world.manager.live_view());
+        let live = accuracy(&committed.host, &test, world.manager.live_view(&model));
         let without = accuracy(&control.valid(), &test, Grafts::none());
         let alpha = world.manager.alpha(&world.seed).map_or(0.0, |alpha| f64::from(alpha.get()));
         log.epoch(without, live, alpha);

@@ -72,9 +72,9 @@ impl Batch {
         }
         let writes = match kind {
             Kind::Submit => !expected.is_empty(),
-            Kind::Register | Kind::Step | Kind::RollBack => true,
+            Kind::Register | Kind::Terminate | Kind::Settle | Kind::Step | Kind::RollBack => true,
             Kind::Checkpoint => !self.0.iter().any(|entry| matches!(entry, Entry::Epoch { .. })),
-            Kind::Replay => false,
+            Kind::Restore | Kind::Attach | Kind::Replay => false,
         };
         if writes && (self.is_empty() || kind == Kind::Checkpoint) {
             findings.push(Finding::differs(format!("{kind:?}"), "a record of it", self));

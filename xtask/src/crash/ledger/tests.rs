@@ -1,5 +1,7 @@
 //! Made-up journals, beside made-up acknowledgements.
 
+mod network;
+
 use std::collections::BTreeMap;
 
 use kasmina::{
@@ -65,6 +67,9 @@ fn announce(id: &str) -> Announced {
     Announced { id: id.to_owned(), wire: Digest::of(id.as_bytes()).to_string() }
 }
 
+/// The bits of a network's loss.
+const LOSS: u32 = 7;
+
 /// A life of three operations, the last of which is in flight.
 struct World {
     operations: Vec<Operation>,
@@ -93,7 +98,7 @@ impl World {
 
     fn lines(&self) -> Vec<Line> {
         let mut lines = vec![Line::Recovered { incarnation: 0, standing: Standing::default() }];
-        let mut standing = Standing::default();
+        let mut standing = Standing { loss: Some(LOSS), ..Standing::default() };
         for (place, operation) in self.operations.iter().enumerate().take(self.told + 1) {
             let Operation { kind, announced, entries, answers, moves } = operation.clone();
             lines.push(Line::Intends { kind, commands: announced });
@@ -220,6 +225,7 @@ fn next(change: impl FnOnce(&mut Standing)) -> Vec<Wrong> {
         step: 0,
         stages: [("seed-1".to_owned(), "DORMANT".to_owned())].into(),
         kernels: kernels(1),
+        loss: None,
     };
     change(&mut standing);
     world.rewrite(|entries| entries.push(Entry::Snapshot { bytes: vec![1], blobs: Vec::new() }));
@@ -268,4 +274,19 @@ fn a_replay_that_is_obeyed_is_found() {
     assert!(world.wrong().contains(&Duplicate));
     world.operations[2] = replay(Answer::Rejected { reason: "invalid_signature".to_owned() });
     assert!(world.wrong().contains(&Duplicate));
+}
+
+#[test]
+fn a_network_whose_loss_is_not_told_is_found() {
+    let mut world = World::new();
+    world.rewrite(|entries| entries.truncate(7));
+    let mut lines = world.lines();
+    lines.truncate(5);
+    for line in &mut lines {
+        if let Line::Done { standing, .. } = line {
+            standing.loss = None;
+        }
+    }
+    let findings = Ledger::new().round(&world.held(), &lines, &mut Tally::default());
+    assert!(!findings.is_empty() && findings.iter().all(|finding| finding.wrong == Error), "{findings:?}");
 }
