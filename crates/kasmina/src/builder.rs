@@ -148,8 +148,8 @@ impl SeedManagerBuilder {
     /// FINE_TUNE. No command that was answered before is obeyed again. Over an empty store a run begins.
     ///
     /// The time that the process was gone counts for nothing: no embargo ends early, and a breaker that was open stays open for
-    /// another time-out. The host is the trainer's: it restores its own, or has
-    /// [`restore_host`](SeedManager::restore_host) do it; then it calls [`attach_host`](SeedManager::attach_host) as ever.
+    /// another time-out. The model is the trainer's: [`restore_model`](SeedManager::restore_model) puts it back, or the trainer does so
+    /// itself and says it ([`model_restored`](SeedManager::model_restored)); then comes [`attach_host`](SeedManager::attach_host) as ever.
     ///
     /// ```
     /// use burn::backend::{Autodiff, Flex};

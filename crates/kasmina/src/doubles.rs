@@ -12,7 +12,7 @@
 //!     builder.gatekeepers(AllowAll).volatile().build(&Default::default()).expect("the defaults make sense")
 //! });
 //! let mut trainee = Trainee::new(Mlp::init());
-//! world.attach(&trainee.host);
+//! world.attach(&trainee.model);
 //! world.live(&mut trainee, 40, &[(1, Germinate), (11, Graft(10)), (22, Stabilize), (30, Evaluate), (38, Fossilize)]);
 //! assert_eq!(world.stage("seed-1"), SeedStageFossilized);
 //! ```

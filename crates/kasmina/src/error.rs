@@ -87,7 +87,7 @@ pub enum Refusal {
         #[source]
         cause: Box<KernelError>,
     },
-    /// A parameter of the host belongs to somebody else.
+    /// A parameter of the model belongs to somebody else.
     #[error(transparent)]
     Host(#[from] RegistryError),
     /// Seeds do not grow on this model.
@@ -279,7 +279,7 @@ pub enum PlantError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError {
-    #[error("the host's loss is {loss} at step {step}")]
+    #[error("the model's loss is {loss} at step {step}")]
     NonFiniteLoss { loss: f32, step: u64 },
     #[error("the loss has the shape {got:?}, expected [1]")]
     LossShape { got: Vec<usize> },
@@ -296,11 +296,11 @@ pub enum StepError {
     /// [`Step::finish`](crate::Step::finish) comes after a run.
     #[error("the step has no run that counts")]
     NothingRun,
-    /// A parameter of the host belongs to somebody else.
-    #[error("the host cannot be trained: {0}")]
+    /// A parameter of the model belongs to somebody else.
+    #[error("the model cannot be trained: {0}")]
     Host(#[from] RegistryError),
-    /// The host's gradients are not the host's to apply.
-    #[error("the host cannot be trained: {0}")]
+    /// The model's gradients are not its own to apply.
+    #[error("the model cannot be trained: {0}")]
     Update(#[from] UpdateRefusal),
 }
 

@@ -177,7 +177,8 @@ pub struct RollbackSettings {
     /// Checkpoints of epochs that are kept in memory. Default 2, our choice: the last one, and the one before it in case the last is
     /// already bad. Each holds the weights of the host, its optimizer and the seeds.
     pub keep_in_memory: usize,
-    /// Checkpoints of epochs that are kept in the store. Default 3, our choice. 0 keeps the host's weights out of the store.
+    /// Checkpoints of epochs that are kept in the store. Default 3, our choice. With 0, the store has the
+    /// network only as it was when the run began, and when a kernel last joined or left it: a restart needs those.
     pub keep_in_store: usize,
 }
 

@@ -115,7 +115,7 @@ impl<B: GraftBackend> SeedManager<B> {
         stored.inspect_err(|error| self.emit_failure(error))
     }
 
-    /// Does the rollback that was ordered: the host, its optimizer, every seed and the count of steps are those of the checkpoint,
+    /// Does the rollback that was ordered: the model, its optimizer, every seed and the count of steps are those of the checkpoint,
     /// and the run goes on as it went on then, bit for bit, given the same batches. Nonces, breakers and telemetry do not go back,
     /// and a seed that was registered since is DORMANT. Until this is done no batch is trained.
     ///

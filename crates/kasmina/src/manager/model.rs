@@ -162,10 +162,12 @@ impl<B: GraftBackend> SeedManager<B> {
     fn newest_network(&mut self) -> Result<Option<Network>, CheckpointError> {
         let Some(durable) = &self.durable else { return Ok(None) };
         let (saved, newest) = (durable.network().cloned(), durable.epochs().last().copied());
-        let epoch = newest.map(|epoch| self.stored_epoch(epoch)).transpose()?.map(EpochRecord::into_network);
+        let epoch = newest.map(|epoch| self.stored_epoch(epoch)).transpose()?;
+        // At the same step, a seed may have joined or left after the checkpoint of the epoch.
+        let grown_since = |epoch: &EpochRecord| epoch.state.run.fossils != self.state().run.fossils;
         Ok(match (saved, epoch) {
-            (Some(saved), Some(epoch)) if saved.step > epoch.step => Some(saved),
-            (saved, epoch) => epoch.or(saved),
+            (Some(saved), Some(epoch)) if saved.step > epoch.state.run.step || grown_since(&epoch) => Some(saved),
+            (saved, epoch) => epoch.map(EpochRecord::into_network).or(saved),
         })
     }
 

@@ -19,7 +19,7 @@ const LOCAL_RUN: &str = "local";
 
 impl<B: GraftBackend> SeedManager<B> {
     /// A manager for this process alone: no store, no signatures, no sinks, kernels from the built-in blueprints. What it does is
-    /// forgotten with the process; [`grown`](Self::grown) takes out what has grown. [`Settings::automatic`] are settings that move seeds on.
+    /// forgotten with the process; what has grown is in the model. [`Settings::automatic`] are settings that move seeds on.
     ///
     /// # Errors
     /// [`BuildError`] if a setting is out of range.

@@ -21,7 +21,8 @@ impl<B: GraftBackend> SeedManager<B> {
     ///
     /// ```
     /// # use kasmina::{Settings, doubles::{Act::*, Cnn, Trainee, World, loss}, gates::doubles::AllowAll};
-    ///     ///
+    /// use burn::module::AutodiffModule;
+    ///
     /// # let mut world = World::build(Settings::default(), |builder| {
     /// #     builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
     /// # });

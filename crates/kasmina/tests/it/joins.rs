@@ -257,3 +257,27 @@ fn trainer_goes_back_to_the_last_epoch_without_a_signed_command() {
     world.live::<_, (u64, kasmina::doubles::Act)>(&mut trainee, FOSSILIZE + 3, &[]);
     assert_eq!((world.stage("seed-1"), trainee.model.fossils().len()), (SeedStageFossilized, 1));
 }
+
+#[test]
+fn join_right_after_a_checkpoint_is_in_what_is_restored() {
+    let store = MemoryStore::new();
+    let (mut world, mut trainee) = answered(&store);
+    world.manager.end_epoch();
+    world.manager.checkpoint(&trainee.model, &trainee.optimizer).unwrap();
+    // No step in between: epoch and join are of the same step.
+    world.manager.settle(&mut trainee.model).unwrap();
+    for terminated in [false, true] {
+        world.restart(lenient(), &store);
+        let (mut model, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());
+        world.manager.restore_model(&mut model, &mut optimizer).unwrap();
+        assert_eq!(committed(&model).to_bits(), committed(&trainee.model).to_bits());
+        world.manager.attach_host(&model, |host, grafts| loss(host, 0, grafts)).unwrap();
+        if !terminated {
+            world.manager.end_epoch();
+            world.manager.checkpoint(&model, &optimizer).unwrap();
+            world.manager.order(Order::Terminate { seed: seed("seed-1") }).unwrap();
+            world.manager.settle(&mut model).unwrap();
+            trainee.model = model;
+        }
+    }
+}
