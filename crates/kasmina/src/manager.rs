@@ -388,8 +388,9 @@ impl<B: GraftBackend> SeedManager<B> {
 }
 
 impl<B: GraftBackend> Drop for SeedManager<B> {
-    /// Flushes telemetry.
+    /// Flushes telemetry. Without a manager nothing joins the model, which can be saved as it is.
     fn drop(&mut self) {
         self.flush_telemetry();
     }
 }
+        self.pending.set([]);

@@ -37,6 +37,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// [`CheckpointError`]; the model is as it was, and the seeds are still PROBATIONARY.
     pub fn settle<H: HostModule<B>>(&mut self, model: &mut Grown<B, H>) -> Result<Vec<SeedId>, CheckpointError> {
         self.check_model(model)?;
+        self.follow(model);
         self.settle_with(model, &model_to_parts)
     }
 
@@ -108,6 +109,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let restored = self.restore_model_with(&mut trainer)?;
         (*model, *optimizer) = (trainer.model, trainer.optimizer);
         Ok(restored)
+        self.follow(model);
     }
 
     /// As [`restore_model`](Self::restore_model), for a trainer with a state of its own.
@@ -132,7 +134,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// model](Self::restore_model), or go back to an epoch. Otherwise [`CheckpointError`] if this could not be made durable.
     pub fn model_restored<H: HostModule<B>>(&mut self, model: &Grown<B, H>, step: u64) -> Result<(), CheckpointError> {
         self.check_fossils(model)?;
-        self.take_model_step(step)
+        self.take_model_step(step)?;
+        self.follow(model);
+        Ok(())
     }
 
     fn take_model_step(&mut self, step: u64) -> Result<(), CheckpointError> {
@@ -196,9 +200,12 @@ impl<B: GraftBackend> SeedManager<B> {
         self.pending.set(self.state().joining().map(|seed| seed.id.clone()));
     }
 
-    /// From now on, this model knows what is about to join it.
+    /// From now on, this model knows what is about to join it, and no other does.
     pub(super) fn follow<H: HostModule<B>>(&mut self, model: &Grown<B, H>) {
-        self.pending = model.pending().clone();
+        if !self.pending.is_shared_with(model.pending()) {
+            self.pending.set([]);
+            self.pending = model.pending().clone();
+        }
         self.show_pending();
     }
 }
