@@ -51,12 +51,11 @@ impl<B: GraftBackend> SeedManager<B> {
         let removed: Vec<SeedId> = state.terminated_fossils().map(|seed| seed.id.clone()).collect();
         let mut joining = Vec::new();
         for seed in state.joining() {
-            let joins = seed.stage.joining();
             let provenance = Provenance {
                 artifact: None,
                 training_run: Some(self.engine.settings().run.clone()),
-                step: joins.map(|joining| joining.step),
-                verdict: joins.map(|joining| joining.verdict.clone()).unwrap_or_default(),
+                step: Some(state.run.step),
+                verdict: seed.stage.joining().map(|joining| joining.verdict.clone()).unwrap_or_default(),
             };
             let missing = || CheckpointError::Missing { blob: format!("kernel of {}", seed.id) };
             joining.push(self.tensors.fossil(seed, provenance).ok_or_else(missing)??);
