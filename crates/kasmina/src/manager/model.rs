@@ -41,7 +41,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.settle_with(model, &model_to_parts)
     }
 
-    /// As [`settle`](Self::settle), on a model that was checked, with `parts` for the checkpoint.
+    /// As [`settle`](Self::settle), with `parts` for the checkpoint.
     pub(super) fn settle_with<H: HostModule<B>>(
         &mut self,
         model: &mut Grown<B, H>,
@@ -63,6 +63,8 @@ impl<B: GraftBackend> SeedManager<B> {
         if removed.is_empty() && joining.is_empty() {
             return Ok(Vec::new());
         }
+        self.check_fossils(model)?;
+        self.ready()?;
         let joined: Vec<SeedId> = joining.iter().map(|fossil| fossil.seed().clone()).collect();
         // Clones share tensors. The model is not touched before all is durable.
         let mut settled = model.clone();
@@ -107,8 +109,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let mut trainer = ModelState::<B, H, O>::of(model, optimizer, self.tensors.device());
         let restored = self.restore_model_with(&mut trainer)?;
         (*model, *optimizer) = (trainer.model, trainer.optimizer);
-        Ok(restored)
         self.follow(model);
+        Ok(restored)
     }
 
     /// As [`restore_model`](Self::restore_model), for a trainer with a state of its own.
@@ -151,9 +153,19 @@ impl<B: GraftBackend> SeedManager<B> {
         if self.durable.is_none() || self.has_network() {
             return Ok(());
         }
+        self.ready()?;
         let mut batch = Batch::default();
         batch.network = Some(Saved::Parts(model_to_parts(model)?));
         self.conclude(batch)
+    }
+
+    /// Asked before a network is encoded: whether the journal takes anything at present.
+    fn ready(&mut self) -> Result<(), CheckpointError> {
+        let now = self.clock.monotonic();
+        match &mut self.durable {
+            Some(durable) => Ok(durable.keeper().ready(now)?),
+            None => Ok(()),
+        }
     }
 
     /// Whether the store has a checkpoint of the whole network.
