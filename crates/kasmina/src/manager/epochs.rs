@@ -13,7 +13,7 @@ use kasmina_rollback::{Digest, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing}
 use super::door::Batch;
 use crate::{
     durable::Saved,
-    error::CheckpointError,
+    error::{CheckpointError, ModelError},
     events,
     manager::SeedManager,
     records::{EpochRecord, Network, Weights, decode},
@@ -92,6 +92,9 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn checkpoint_with(&mut self, trainer: &impl TrainerState) -> Result<(), CheckpointError> {
         if let Some(epoch) = self.rollback_commanded() {
             return Err(CheckpointError::RollbackPending { epoch });
+        }
+        if self.unrestored {
+            return Err(ModelError::NotRestored.into());
         }
         let (state, planted) = (self.state().clone(), self.tensors.planted());
         let (epoch, step) = (state.run.epoch, state.run.step);
