@@ -257,6 +257,11 @@ impl<B: GraftBackend> SeedManager<B> {
         back.take_parts(&self.read_parts(&record.parts)?)?;
         let mut planted = Planted::new();
         for (seed, weights) in &record.weights {
+        if held.is_some() && !self.epochs_in_store().contains(&epoch) {
+            return Err(CheckpointError::Missing {
+                blob: format!("checkpoint of epoch {epoch} of this type of trainer"),
+            });
+        }
             planted.insert(seed.clone(), self.load(weights)?);
         }
         let (state, network) = (record.state.clone(), Some(record.into_network()));
