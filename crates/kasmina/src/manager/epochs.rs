@@ -249,19 +249,24 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Some((held, copy)) = held.and_then(|held| Some((held, held.trainer.downcast_ref::<T>()?))) {
             let (state, planted, trainer) = (held.state.clone(), held.planted.clone(), copy.snapshot());
             let stored = self.epochs_in_store().contains(&epoch);
-            let network = stored.then(|| self.stored_epoch(epoch)).transpose()?.map(EpochRecord::into_network);
+            let record = stored.then(|| self.stored_epoch(epoch)).transpose()?;
+            // If the last checkpoint of the epoch could not be stored, the store has one from before it.
+            let same = |record: &EpochRecord| {
+                (record.state.run.step, &record.state.run.fossils) == (state.run.step, &state.run.fossils)
+            };
+            let network = record.filter(same).map(EpochRecord::into_network);
             return Ok(Found { state, planted, trainer, network, sla: FAST_ROLLBACK });
+        }
+        if held.is_some() && !self.epochs_in_store().contains(&epoch) {
+            return Err(CheckpointError::Missing {
+                blob: format!("checkpoint of epoch {epoch} of this type of trainer"),
+            });
         }
         let record = self.stored_epoch(epoch)?;
         let mut back = trainer.snapshot();
         back.take_parts(&self.read_parts(&record.parts)?)?;
         let mut planted = Planted::new();
         for (seed, weights) in &record.weights {
-        if held.is_some() && !self.epochs_in_store().contains(&epoch) {
-            return Err(CheckpointError::Missing {
-                blob: format!("checkpoint of epoch {epoch} of this type of trainer"),
-            });
-        }
             planted.insert(seed.clone(), self.load(weights)?);
         }
         let (state, network) = (record.state.clone(), Some(record.into_network()));
