@@ -88,7 +88,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let settled = self.settle_with(model, parts);
         let joined = self.tolerate(settled);
         self.run = 0;
-        let report = StepReport { step: self.step() + 1, joined, ..StepReport::default() };
+        self.joined.extend(joined);
+        let report = StepReport { step: self.step().saturating_add(1), ..StepReport::default() };
         Ok(Step { manager: self, report, runs: 0, model: None, kernels: BTreeMap::new(), logits: None, numbers: None })
     }
 }
@@ -272,6 +273,7 @@ impl<B: GraftBackend> Step<'_, B> {
         manager.report(&report);
         manager.flush_telemetry();
         manager.refused_steps = 0;
+        report.joined = std::mem::take(&mut manager.joined);
         manager.rng().start(RngStream::Trainer);
         Ok(report)
     }
