@@ -205,6 +205,9 @@ impl<B: GraftBackend> Step<'_, B> {
     }
 
     /// The mean of the model's gradients over the runs, host and fossils: verified, so that no seed has a part in them. Empty before the
+        // What the trainer draws for the next batch does not depend on the passes of seeds.
+        manager.run = self.runs;
+        manager.rng().start(RngStream::Trainer);
     /// first run and when called again.
     pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> GradientsParams {
         let mut gradients = self.model.take().unwrap_or_default();
