@@ -115,8 +115,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// the same batch and the same draws. It counts as evidence like the probes that steps make by themselves. `forward` is that of
     /// [`train_batch`](Self::train_batch); it is run twice, on frozen copies, and the model is as it was.
     ///
-    /// `None` if that says nothing of the seed: it has no kernel in this stage that runs, the batch does not come to its slot, or both losses are
-    /// not finite.
+    /// `None` if that says nothing of the seed: it is not blended in at this stage, or paused; the batch does not come to its slot; or both
+    /// losses are not finite.
     ///
     /// # Errors
     /// [`ModelError`](crate::ModelError): the seeds do not grow on this model.
@@ -148,6 +148,10 @@ impl<B: GraftBackend> SeedManager<B> {
         if !(seen.reached(&slot) || seen.order.is_empty()) {
             // The batch says nothing of the seed.
             return nothing();
+        let blended = seed.stage.blend().is_some() && seed.stage.graft().is_none_or(|graft| !graft.paused);
+        if !blended {
+            return nothing();
+        }
         }
         let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
         // The learning pass of this step was one of the two.
