@@ -136,8 +136,8 @@ impl<B: GraftBackend> SeedManager<B> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A step that is dropped before its end is not taken: no seed learns and none is judged. What its runs showed stays: faults,
-/// violations, and the advance of alpha.
+/// A step that is dropped before its end is not taken: no seed learns and none is judged. What its runs showed stays: losses,
+/// probes, faults, violations, running statistics, and the advance of alpha.
 #[must_use = "a step is taken by `finish`"]
 pub struct Step<'m, B: GraftBackend> {
     manager: &'m mut SeedManager<B>,
@@ -170,7 +170,11 @@ impl<B: GraftBackend> Step<'_, B> {
         model: &Grown<B, H>,
         forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
     ) -> Result<f32, StepError> {
-        let Self { manager, report, .. } = self;
+        let Self { manager, report, kernels, .. } = self;
+        if self.numbers.is_some() {
+            return Err(manager.refuse_step(StepError::GradientsTaken));
+        }
+        let learned = kernels.keys().cloned().collect();
         manager.run = self.runs;
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         // Running statistics move in the pass itself: a run that counts for nothing must not leave them moved.
@@ -211,7 +215,7 @@ impl<B: GraftBackend> Step<'_, B> {
     /// first run and when called again.
     pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> GradientsParams {
         let mut gradients = self.model.take().unwrap_or_default();
-        if self.numbers.is_some() {
+        if self.runs == 0 || self.numbers.is_some() {
             return gradients;
         }
         if self.runs > 1 {
@@ -223,7 +227,7 @@ impl<B: GraftBackend> Step<'_, B> {
                 }
             }
         }
-        self.numbers = Some(if self.runs > 0 && self.manager.samples(self.report.step) {
+        self.numbers = Some(if self.manager.samples(self.report.step) {
             let squares = gradient_squares(model, &gradients);
             let sampled = self.manager.sample(squares, &self.kernels, self.logits.as_ref());
             // A model that is frozen has no gradient, which is a norm of 0 and not one that is still to be measured.
