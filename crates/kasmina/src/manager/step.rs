@@ -179,7 +179,7 @@ impl<B: GraftBackend> Step<'_, B> {
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         // Running statistics move in the pass itself: a run that counts for nothing must not leave them moved.
         let statistics = Statistics::of(model);
-        let pass = match manager.host_pass(model, &forward, report) {
+        let pass = match manager.host_pass(model, &forward, &learned, report) {
             Ok(pass) => pass,
             Err(error) => {
                 statistics.restore(model);
@@ -192,7 +192,7 @@ impl<B: GraftBackend> Step<'_, B> {
         if self.runs == 0 {
             manager.advance_alpha();
         }
-        let learned = manager.seeds_pass(model, &forward, &pass, self.runs == 0, report);
+        let learned = manager.seeds_pass(model, &forward, &pass, &learned, self.runs == 0, report);
         let HostPass { loss, gradients, kernels, trace, .. } = pass;
         for (seed, gradients) in kernels.into_iter().chain(learned) {
             let Some(kernel) = manager.tensors.kernel_ref(&seed) else { continue };
@@ -205,13 +205,13 @@ impl<B: GraftBackend> Step<'_, B> {
         self.logits = trace.logits;
         self.runs += 1;
         report.loss += (loss - report.loss) / self.runs as f32;
+        // What the trainer draws for the next batch does not depend on the passes of seeds.
+        manager.run = self.runs;
+        manager.rng().start(RngStream::Trainer);
         Ok(loss)
     }
 
     /// The mean of the model's gradients over the runs, host and fossils: verified, so that no seed has a part in them. Empty before the
-        // What the trainer draws for the next batch does not depend on the passes of seeds.
-        manager.run = self.runs;
-        manager.rng().start(RngStream::Trainer);
     /// first run and when called again.
     pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> GradientsParams {
         let mut gradients = self.model.take().unwrap_or_default();
@@ -263,7 +263,7 @@ impl<B: GraftBackend> Step<'_, B> {
         let learned = manager.learn(kernels, &numbers);
         report.timing.optimizer += manager.clock.monotonic().since(started);
 
-        manager.take_step(learned, numbers.host, &mut report);
+        manager.take_step(learned, numbers.host, runs, &mut report);
         for (seed, blend, stats) in &numbers.blends {
             manager.reporter.write(|to| events::blended(to, seed, blend, stats));
         }
@@ -273,6 +273,7 @@ impl<B: GraftBackend> Step<'_, B> {
         }
         manager.follow_policy(&report);
         let settled = manager.settle_with(model, parts);
+        report.joined = std::mem::take(&mut manager.joined);
         report.joined.extend(manager.tolerate(settled));
         manager.write_committed(manager.step().is_multiple_of(manager.settings.rollback.checkpoint_every));
         manager.show_pending();
@@ -280,7 +281,6 @@ impl<B: GraftBackend> Step<'_, B> {
         manager.report(&report);
         manager.flush_telemetry();
         manager.refused_steps = 0;
-        report.joined = std::mem::take(&mut manager.joined);
         manager.rng().start(RngStream::Trainer);
         Ok(report)
     }
