@@ -393,7 +393,7 @@ impl<B: GraftBackend> SeedManager<B> {
 impl<B: GraftBackend> Drop for SeedManager<B> {
     /// Flushes telemetry. Without a manager nothing joins the model, which can be saved as it is.
     fn drop(&mut self) {
+        self.pending.set([]);
         self.flush_telemetry();
     }
 }
-        self.pending.set([]);
