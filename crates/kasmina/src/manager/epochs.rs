@@ -172,6 +172,7 @@ impl<B: GraftBackend> SeedManager<B> {
         // A kernel that has arrived since is waited for again.
         self.ask_again = true;
         self.unrestored = false;
+        self.joined.clear();
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));

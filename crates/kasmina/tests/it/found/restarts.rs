@@ -10,7 +10,7 @@ use burn::{
     optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer},
 };
 use kasmina::{
-    CheckpointError, Grown, ModelError,
+    CheckpointError, Grafts, Grown, ModelError,
     doubles::{Act::*, Trainee},
     engine::commands::Order,
     leyline::v1::SeedLifecycleStage::*,
@@ -18,7 +18,7 @@ use kasmina::{
 };
 
 use super::{Model, NOTHING, blank, on, proven, with_running_statistics};
-use crate::common::{B, Cnn, Mlp, World, bytes, determined, lenient, loss, model_of, optimizer, seed};
+use crate::common::{B, Cnn, Mlp, RATE, World, bytes, determined, lenient, loss, model_of, optimizer, seed};
 
 #[test]
 fn join_right_after_an_epochs_checkpoint_outlives_a_kill() {
@@ -74,6 +74,21 @@ fn restored_model_that_is_about_to_grow_is_not_saved() {
     let kept: Model = Grown::new(trainee.model.host.clone());
     world.manager.model_restored(&kept, 39).unwrap();
     assert_eq!(kept.to_bytes().map(drop).map_err(|error| error.reason()), Err("join_pending"));
+}
+
+#[test]
+fn join_that_was_undone_before_its_report_is_not_reported() {
+    let mut world = on(&MemoryStore::new());
+    let mut trainee = proven(&mut world, 39);
+    world.manager.end_epoch();
+    world.manager.checkpoint(&trainee.model, &trainee.optimizer).unwrap();
+    world.act("seed-1", Fossilize).unwrap();
+    let nan = |host: &Mlp<B>, grafts: &mut Grafts<B>| loss(host, 40, grafts) * f32::NAN;
+    world.manager.train_batch(&mut trainee.model, &mut trainee.optimizer, RATE, nan).unwrap_err();
+    assert_eq!(trainee.model.fossils().len(), 1);
+    world.manager.roll_back_to(None, &mut trainee.model, &mut trainee.optimizer).unwrap();
+    let report = world.step(&mut trainee.model, &mut trainee.optimizer, 40);
+    assert_eq!((report.joined, trainee.model.fossils().len()), (Vec::new(), 0));
 }
 
 #[test]
