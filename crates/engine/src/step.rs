@@ -136,7 +136,7 @@ impl Draft<'_> {
 
     /// After the optimizers: the end of a hunt, and G2 for those in BLENDING.
     pub(crate) fn step_taken(&mut self, facts: StepFacts) -> Result<(), Refusal> {
-        self.run_mut().step += 1;
+        self.run_mut().step = self.run().step.saturating_add(1);
         if facts.host_gradient_norm.is_some() {
             self.run_mut().host_gradient_norm = facts.host_gradient_norm;
         }

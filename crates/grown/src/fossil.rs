@@ -13,6 +13,15 @@ use serde::{Deserialize, Serialize};
 use crate::GrownError;
 use crate::collect::{Collect, Kind};
 
+/// The kernel is there already: no limit would save anything.
+const NO_LIMITS: ArtifactLimits = ArtifactLimits {
+    max_bytes: usize::MAX,
+    max_header_bytes: usize::MAX,
+    max_parameters: u64::MAX,
+    max_layers: usize::MAX,
+    max_nesting: usize::MAX,
+};
+
 /// A kernel that has become part of its host, with where it sits and where it came from. It is a Burn module, and its parameters are those
 /// of its kernel.
 #[derive(Module, Debug)]
@@ -59,10 +68,8 @@ impl<B: Backend> Fossil<B> {
     /// # Errors
     /// [`GrownError::Kernel`] if the manifest is invalid; [`GrownError::KernelMismatch`] if the kernel is not one of this manifest.
     pub fn new(spec: FossilSpec, kernel: KernelModule<B>) -> Result<Self, GrownError> {
-        let planned = spec
-            .manifest
-            .tensors(&ArtifactLimits::default())
-            .map_err(|error| GrownError::Kernel { seed: spec.seed.clone(), error })?;
+        let planned =
+            spec.manifest.tensors(&NO_LIMITS).map_err(|error| GrownError::Kernel { seed: spec.seed.clone(), error })?;
         let got = Collect::shapes(&kernel);
         let same = planned.len() == got.len()
             && kernel.contract() == spec.manifest.contract

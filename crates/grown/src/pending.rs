@@ -18,6 +18,12 @@ impl PendingJoins {
         *self.locked() = seeds.into_iter().collect();
     }
 
+    /// Whether the two are of clones of one network.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What is pending, by id.
     #[must_use]
     pub fn seeds(&self) -> Vec<SeedId> {

@@ -1,7 +1,9 @@
 //! Arithmetic on a module's gradients.
 
+use std::collections::BTreeSet;
+
 use burn::{
-    module::{AutodiffModule, ModuleVisitor, Param},
+    module::{AutodiffModule, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::{Tensor, backend::AutodiffBackend},
 };
@@ -15,13 +17,13 @@ pub fn add_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
     module.visit(&mut Add { sum, more: &mut more });
 }
 
-/// Multiplies all gradients of a module by `factor`.
+/// Multiplies all gradients of a module by `factor`: once, also that of a parameter that is in several places of it.
 pub fn scale_gradients<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &mut GradientsParams,
     factor: f32,
 ) {
-    module.visit(&mut Scale { gradients, factor });
+    module.visit(&mut Scale { gradients, factor, scaled: BTreeSet::new() });
 }
 
 struct Add<'a> {
@@ -43,11 +45,14 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Add<'_> {
 struct Scale<'a> {
     gradients: &'a mut GradientsParams,
     factor: f32,
+    scaled: BTreeSet<ParamId>,
 }
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
+        if self.scaled.insert(param.id)
+            && let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id)
+        {
             self.gradients.register::<B::InnerBackend, D>(param.id, gradient * self.factor);
         }
     }

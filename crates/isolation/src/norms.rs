@@ -1,4 +1,4 @@
-//! What gradients amount to. Each reads from the device once.
+//! What gradients amount to. Each reads from the device once, and counts a parameter once that is in several places of its module.
 
 use std::collections::BTreeSet;
 
@@ -15,20 +15,27 @@ pub fn gradient_squares<B: AutodiffBackend, M: AutodiffModule<B>>(
     module: &M,
     gradients: &GradientsParams,
 ) -> Option<Tensor<B::InnerBackend, 1>> {
-    struct Squares<'a, B: AutodiffBackend>(&'a GradientsParams, Option<Tensor<B::InnerBackend, 1>>);
+    struct Squares<'a, B: AutodiffBackend> {
+        gradients: &'a GradientsParams,
+        counted: BTreeSet<ParamId>,
+        sum: Option<Tensor<B::InnerBackend, 1>>,
+    }
     impl<B: AutodiffBackend> ModuleVisitor<B> for Squares<'_, B> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            let Some(gradient) = self.0.get::<B::InnerBackend, D>(param.id) else { return };
+            if !self.counted.insert(param.id) {
+                return;
+            }
+            let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) else { return };
             let squares = gradient.cast(FloatDType::F32).square().sum();
-            self.1 = Some(match self.1.take() {
+            self.sum = Some(match self.sum.take() {
                 None => squares,
                 Some(others) => others + squares,
             });
         }
     }
-    let mut squares = Squares::<B>(gradients, None);
+    let mut squares = Squares::<B> { gradients, counted: BTreeSet::new(), sum: None };
     module.visit(&mut squares);
-    squares.1
+    squares.sum
 }
 
 /// The L2 norm over all of the module's gradients; 0 if there are none.
@@ -69,12 +76,13 @@ struct Sums<'a, B: AutodiffBackend> {
     a: &'a GradientsParams,
     b: &'a GradientsParams,
     over: Option<&'a BTreeSet<ParamId>>,
+    counted: BTreeSet<ParamId>,
     sums: Option<Tensor<B::InnerBackend, 1>>,
 }
 
 impl<'a, B: AutodiffBackend> Sums<'a, B> {
     fn new(a: &'a GradientsParams, b: &'a GradientsParams, over: Option<&'a BTreeSet<ParamId>>) -> Self {
-        Self { a, b, over, sums: None }
+        Self { a, b, over, counted: BTreeSet::new(), sums: None }
     }
 
     /// The only read from the device: products, squares of a, squares of b.
@@ -86,7 +94,7 @@ impl<'a, B: AutodiffBackend> Sums<'a, B> {
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Sums<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.over.is_some_and(|over| !over.contains(&param.id)) {
+        if self.over.is_some_and(|over| !over.contains(&param.id)) || !self.counted.insert(param.id) {
             return;
         }
         let a = self.a.get::<B::InnerBackend, D>(param.id);

@@ -296,6 +296,9 @@ pub enum StepError {
     /// [`Step::finish`](crate::Step::finish) comes after a run.
     #[error("the step has no run that counts")]
     NothingRun,
+    /// [`Step::run`](crate::Step::run) comes before [`Step::gradients`](crate::Step::gradients).
+    #[error("the step's gradients have been taken: finish it, and run the batch in the next one")]
+    GradientsTaken,
     /// A parameter of the model belongs to somebody else.
     #[error("the model cannot be trained: {0}")]
     Host(#[from] RegistryError),
@@ -325,6 +328,7 @@ impl StepError {
             Self::RollbackPending { .. } => "rollback_pending",
             Self::Model(error) => error.reason(),
             Self::NothingRun => "nothing_run",
+            Self::GradientsTaken => "gradients_taken",
             Self::Host(error) => error.reason(),
             Self::Update(refusal) => refusal.reason(),
         }

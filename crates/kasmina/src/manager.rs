@@ -81,6 +81,8 @@ pub struct SeedManager<B: GraftBackend> {
     flush_failed: bool,
     /// Steps that were refused since the last one that was taken.
     refused_steps: u64,
+    /// Seeds that have joined the model and that no report has named yet.
+    joined: Vec<SeedId>,
     /// Which run of a step this is, from 0.
     run: u64,
     /// Whether the store has a network that the trainer has not restored.
@@ -124,6 +126,7 @@ impl<B: GraftBackend> SeedManager<B> {
             rate_scale: 1.0,
             flush_failed: false,
             refused_steps: 0,
+            joined: Vec::new(),
             run: 0,
             unrestored: false,
             pending: PendingJoins::default(),
@@ -388,8 +391,9 @@ impl<B: GraftBackend> SeedManager<B> {
 }
 
 impl<B: GraftBackend> Drop for SeedManager<B> {
-    /// Flushes telemetry.
+    /// Flushes telemetry. Without a manager nothing joins the model, which can be saved as it is.
     fn drop(&mut self) {
+        self.pending.set([]);
         self.flush_telemetry();
     }
 }

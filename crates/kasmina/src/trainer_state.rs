@@ -50,6 +50,15 @@ pub struct ModelState<B: GraftBackend, H: HostModule<B>, O> {
     device: B::Device,
 }
 
+/// What was small enough to be planted is small enough to come back.
+const NO_LIMITS: ArtifactLimits = ArtifactLimits {
+    max_bytes: usize::MAX,
+    max_header_bytes: usize::MAX,
+    max_parameters: u64::MAX,
+    max_layers: usize::MAX,
+    max_nesting: usize::MAX,
+};
+
 const HOST: &str = "host";
 const FOSSILS: &str = "fossils";
 const OPTIMIZER: &str = "optimizer";
@@ -106,7 +115,8 @@ pub fn model_to_parts<B: GraftBackend, H: HostModule<B>>(model: &Grown<B, H>) ->
     Ok(parts)
 }
 
-/// The network that these bytes of [`model_to_parts`] say, on `device`. `like` has a host of the same structure, and is as it was.
+/// The network that these bytes of [`model_to_parts`] say, on `device`. `like` has a host of the same structure, and is as it was. What is
+/// frozen in it is frozen in the network; a fossil that it does not have learns.
 ///
 /// # Errors
 /// [`CheckpointError`] if a part is missing, malformed or of another host.
@@ -119,8 +129,12 @@ pub fn model_from_parts<B: GraftBackend, H: HostModule<B>>(
     let specs: Vec<FossilSpec> =
         serde_json::from_slice(blob(parts, FOSSILS)?).map_err(|error| malformed_fossils(&error))?;
     let fossils = specs.into_iter().map(|spec| {
-        let blank = KernelModule::blank(&spec.manifest, &ArtifactLimits::default(), device);
-        let blank = blank.map_err(|error| malformed_fossils(&error))?;
+        let blank = match like.fossil(&spec.seed).filter(|fossil| fossil.spec().manifest == spec.manifest) {
+            Some(fossil) => independent_copy(fossil.kernel()),
+            None => {
+                KernelModule::blank(&spec.manifest, &NO_LIMITS, device).map_err(|error| malformed_fossils(&error))?
+            }
+        };
         let kernel = module_from_bytes(blank, blob(parts, &kernel_of(&spec.seed))?, "a fossil", device)?;
         Ok(Fossil::new(spec, kernel)?)
     });

@@ -13,7 +13,7 @@ use kasmina_rollback::{Digest, Entry, FAST_ROLLBACK, FULL_ROLLBACK, Sla, Timing}
 use super::door::Batch;
 use crate::{
     durable::Saved,
-    error::CheckpointError,
+    error::{CheckpointError, ModelError},
     events,
     manager::SeedManager,
     records::{EpochRecord, Network, Weights, decode},
@@ -93,6 +93,9 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Some(epoch) = self.rollback_commanded() {
             return Err(CheckpointError::RollbackPending { epoch });
         }
+        if self.unrestored {
+            return Err(ModelError::NotRestored.into());
+        }
         let (state, planted) = (self.state().clone(), self.tensors.planted());
         let (epoch, step) = (state.run.epoch, state.run.step);
         self.checkpoints.retain(|held| held.epoch() != epoch);
@@ -169,6 +172,7 @@ impl<B: GraftBackend> SeedManager<B> {
         // A kernel that has arrived since is waited for again.
         self.ask_again = true;
         self.unrestored = false;
+        self.joined.clear();
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));
@@ -246,8 +250,18 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Some((held, copy)) = held.and_then(|held| Some((held, held.trainer.downcast_ref::<T>()?))) {
             let (state, planted, trainer) = (held.state.clone(), held.planted.clone(), copy.snapshot());
             let stored = self.epochs_in_store().contains(&epoch);
-            let network = stored.then(|| self.stored_epoch(epoch)).transpose()?.map(EpochRecord::into_network);
+            let record = stored.then(|| self.stored_epoch(epoch)).transpose()?;
+            // If the last checkpoint of the epoch could not be stored, the store has one from before it.
+            let same = |record: &EpochRecord| {
+                (record.state.run.step, &record.state.run.fossils) == (state.run.step, &state.run.fossils)
+            };
+            let network = record.filter(same).map(EpochRecord::into_network);
             return Ok(Found { state, planted, trainer, network, sla: FAST_ROLLBACK });
+        }
+        if held.is_some() && !self.epochs_in_store().contains(&epoch) {
+            return Err(CheckpointError::Missing {
+                blob: format!("checkpoint of epoch {epoch} of this type of trainer"),
+            });
         }
         let record = self.stored_epoch(epoch)?;
         let mut back = trainer.snapshot();

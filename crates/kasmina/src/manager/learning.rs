@@ -86,17 +86,19 @@ impl<B: GraftBackend> SeedManager<B> {
         learned
     }
 
-    /// The step is taken.
+    /// The step is taken, of so many runs.
     pub(super) fn take_step(
         &mut self,
         learned: BTreeMap<SeedId, Learned>,
         host_gradient_norm: Option<f32>,
+        runs: u64,
         report: &mut StepReport,
     ) {
         let facts = StepFacts {
             host_loss: report.loss,
             host_gradient_norm,
-            verify_latency: report.timing.verify,
+            // G2's budget is that of one run.
+            verify_latency: report.timing.verify.div_f64(runs.max(1) as f64),
             clean: report.violations.is_empty(),
             learned,
         };

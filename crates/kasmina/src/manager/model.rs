@@ -37,10 +37,11 @@ impl<B: GraftBackend> SeedManager<B> {
     /// [`CheckpointError`]; the model is as it was, and the seeds are still PROBATIONARY.
     pub fn settle<H: HostModule<B>>(&mut self, model: &mut Grown<B, H>) -> Result<Vec<SeedId>, CheckpointError> {
         self.check_model(model)?;
+        self.follow(model);
         self.settle_with(model, &model_to_parts)
     }
 
-    /// As [`settle`](Self::settle), on a model that was checked, with `parts` for the checkpoint.
+    /// As [`settle`](Self::settle), with `parts` for the checkpoint.
     pub(super) fn settle_with<H: HostModule<B>>(
         &mut self,
         model: &mut Grown<B, H>,
@@ -50,12 +51,11 @@ impl<B: GraftBackend> SeedManager<B> {
         let removed: Vec<SeedId> = state.terminated_fossils().map(|seed| seed.id.clone()).collect();
         let mut joining = Vec::new();
         for seed in state.joining() {
-            let joins = seed.stage.joining();
             let provenance = Provenance {
                 artifact: None,
                 training_run: Some(self.engine.settings().run.clone()),
-                step: joins.map(|joining| joining.step),
-                verdict: joins.map(|joining| joining.verdict.clone()).unwrap_or_default(),
+                step: Some(state.run.step),
+                verdict: seed.stage.joining().map(|joining| joining.verdict.clone()).unwrap_or_default(),
             };
             let missing = || CheckpointError::Missing { blob: format!("kernel of {}", seed.id) };
             joining.push(self.tensors.fossil(seed, provenance).ok_or_else(missing)??);
@@ -63,6 +63,8 @@ impl<B: GraftBackend> SeedManager<B> {
         if removed.is_empty() && joining.is_empty() {
             return Ok(Vec::new());
         }
+        self.check_fossils(model)?;
+        self.ready()?;
         let joined: Vec<SeedId> = joining.iter().map(|fossil| fossil.seed().clone()).collect();
         // Clones share tensors. The model is not touched before all is durable.
         let mut settled = model.clone();
@@ -107,6 +109,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let mut trainer = ModelState::<B, H, O>::of(model, optimizer, self.tensors.device());
         let restored = self.restore_model_with(&mut trainer)?;
         (*model, *optimizer) = (trainer.model, trainer.optimizer);
+        self.follow(model);
         Ok(restored)
     }
 
@@ -132,7 +135,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// model](Self::restore_model), or go back to an epoch. Otherwise [`CheckpointError`] if this could not be made durable.
     pub fn model_restored<H: HostModule<B>>(&mut self, model: &Grown<B, H>, step: u64) -> Result<(), CheckpointError> {
         self.check_fossils(model)?;
-        self.take_model_step(step)
+        self.take_model_step(step)?;
+        self.follow(model);
+        Ok(())
     }
 
     fn take_model_step(&mut self, step: u64) -> Result<(), CheckpointError> {
@@ -148,9 +153,19 @@ impl<B: GraftBackend> SeedManager<B> {
         if self.durable.is_none() || self.has_network() {
             return Ok(());
         }
+        self.ready()?;
         let mut batch = Batch::default();
         batch.network = Some(Saved::Parts(model_to_parts(model)?));
         self.conclude(batch)
+    }
+
+    /// Asked before a network is encoded: whether the journal takes anything at present.
+    fn ready(&mut self) -> Result<(), CheckpointError> {
+        let now = self.clock.monotonic();
+        match &mut self.durable {
+            Some(durable) => Ok(durable.keeper().ready(now)?),
+            None => Ok(()),
+        }
     }
 
     /// Whether the store has a checkpoint of the whole network.
@@ -196,9 +211,12 @@ impl<B: GraftBackend> SeedManager<B> {
         self.pending.set(self.state().joining().map(|seed| seed.id.clone()));
     }
 
-    /// From now on, this model knows what is about to join it.
+    /// From now on, this model knows what is about to join it, and no other does.
     pub(super) fn follow<H: HostModule<B>>(&mut self, model: &Grown<B, H>) {
-        self.pending = model.pending().clone();
+        if !self.pending.is_shared_with(model.pending()) {
+            self.pending.set([]);
+            self.pending = model.pending().clone();
+        }
         self.show_pending();
     }
 }

@@ -1,6 +1,9 @@
 //! The passes of a step, and the facts that they show.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use burn::{optim::GradientsParams, tensor::Tensor};
 use kasmina_blending::GraftBackend;
@@ -41,11 +44,12 @@ struct On<'a, B: GraftBackend, H: HostModule<B>, F> {
 }
 
 impl<B: GraftBackend> SeedManager<B> {
-    /// The host's pass, and what follows from it for the seeds in it.
+    /// The host's pass, and what follows from it for the seeds in it. A seed that has `learned` in an earlier run of the step is not idle.
     pub(super) fn host_pass<H: HostModule<B>>(
         &mut self,
         model: &Grown<B, H>,
         forward: &impl Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
+        learned: &BTreeSet<SeedId>,
         report: &mut StepReport,
     ) -> Result<HostPass<B>, StepError> {
         let (seed, step) = (self.rng_seed_of_run(), self.engine.state().run.step);
@@ -64,21 +68,22 @@ impl<B: GraftBackend> SeedManager<B> {
         let facts = HostPassFacts {
             faults: pass.trace.faults.iter().map(fault).collect(),
             violations: pass.violations.iter().map(violation).collect(),
-            idle: idle(&pass.idle),
+            idle: idle(&pass.idle, learned),
         };
         report.violations.extend(pass.violations.iter().cloned());
         self.act(Input::HostPass(facts));
         Ok(pass)
     }
 
-    /// The pass in which seeds learn, and the measurements that are due in this step if it is to `measure`. Gives the gradients of
-    /// those that learned.
+    /// The pass in which seeds learn, and in the first run of a step the measurements that are due. Gives the gradients of those that
+    /// learned.
     pub(super) fn seeds_pass<H: HostModule<B>>(
         &mut self,
         model: &Grown<B, H>,
         forward: &impl Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
         pass: &HostPass<B>,
-        measure: bool,
+        learned_before: &BTreeSet<SeedId>,
+        first: bool,
         report: &mut StepReport,
     ) -> Vec<(SeedId, GradientsParams)> {
         let learned = learning_pass(model, forward, &self.cast(model), pass, self.tensors.registry(), &self.rng());
@@ -91,12 +96,12 @@ impl<B: GraftBackend> SeedManager<B> {
             // With these, not all that live had a part in the loss.
             let whole = learned.culprits.is_empty() && learned.violations.is_empty() && learned.faults.is_empty();
             on.live = learned.loss.filter(|_| whole);
-            let events = self.act(Input::LearningPass(learning_facts(&learned)));
+            let events = self.act(Input::LearningPass(learning_facts(&learned, learned_before, first)));
             report.seeds.extend(steps_of(events));
             gradients = learned.gradients;
         }
         let due = self.state().measurements(report.step, self.engine.settings());
-        for measurement in due.into_iter().filter(|_| measure) {
+        for measurement in due.into_iter().filter(|_| first) {
             let started = self.clock.monotonic();
             match measurement {
                 Measurement::Probe(seed) => {
@@ -115,8 +120,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// the same batch and the same draws. It counts as evidence like the probes that steps make by themselves. `forward` is that of
     /// [`train_batch`](Self::train_batch); it is run twice, on frozen copies, and the model is as it was.
     ///
-    /// `None` if that says nothing of the seed: it has no kernel in this stage that runs, the batch does not come to its slot, or both losses are
-    /// not finite.
+    /// `None` if that says nothing of the seed: it is not blended in at this stage, or paused; the batch does not come to its slot; or both
+    /// losses are not finite.
     ///
     /// # Errors
     /// [`ModelError`](crate::ModelError): the seeds do not grow on this model.
@@ -143,6 +148,10 @@ impl<B: GraftBackend> SeedManager<B> {
         let nothing = || (None, Vec::new());
         let Some(seed) = self.state().seeds.get(id) else { return nothing() };
         let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return nothing() };
+        let blended = seed.stage.blend().is_some() && seed.stage.graft().is_none_or(|graft| !graft.paused);
+        if !blended {
+            return nothing();
+        }
         // A pass that was not run does not say which slots the batch comes to.
         let (slot, seen) = (seed.slot.clone(), &on.pass.trace);
         if !(seen.reached(&slot) || seen.order.is_empty()) {
@@ -215,28 +224,30 @@ const fn known(loss: f32) -> Measured {
     Measured { loss: Some(loss), faults: Vec::new(), blend_times: BTreeMap::new(), pass_time: Duration::ZERO }
 }
 
-fn learning_facts(learned: &LearningPass) -> LearningFacts {
+fn learning_facts(learned: &LearningPass, before: &BTreeSet<SeedId>, first: bool) -> LearningFacts {
     let left_out = |seed: &SeedId| {
         learned.culprits.contains(seed) || learned.violations.iter().any(|violation| violation.seed == *seed)
     };
     LearningFacts {
-        loss: learned.loss,
+        // A step is one loss of a window, however many batches it has.
+        loss: learned.loss.filter(|_| first),
         learners: learned.gradients.iter().map(|(seed, _)| seed.clone()).filter(|seed| !left_out(seed)).collect(),
         culprits: learned.culprits.clone(),
         blend_latencies: learned.blend_times.clone(),
         verify_latency: learned.verify_time,
         faults: learned.faults.iter().map(fault).collect(),
         violations: learned.violations.iter().map(violation).collect(),
-        idle: idle(&learned.idle),
+        idle: idle(&learned.idle, before),
     }
 }
 
-fn idle(seeds: &[(SeedId, Idle)]) -> Vec<(SeedId, input::Idle)> {
+fn idle(seeds: &[(SeedId, Idle)], learned: &BTreeSet<SeedId>) -> Vec<(SeedId, input::Idle)> {
     let reason = |idle: &Idle| match idle {
         Idle::SlotNotReached => input::Idle::SlotNotReached,
         Idle::SlotUnused => input::Idle::SlotUnused,
     };
-    seeds.iter().map(|(seed, idle)| (seed.clone(), reason(idle))).collect()
+    let idle = seeds.iter().filter(|(seed, _)| !learned.contains(seed));
+    idle.map(|(seed, idle)| (seed.clone(), reason(idle))).collect()
 }
 
 fn fault(fault: &isolation::Fault) -> Fault {

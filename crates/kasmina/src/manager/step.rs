@@ -88,7 +88,8 @@ impl<B: GraftBackend> SeedManager<B> {
         let settled = self.settle_with(model, parts);
         let joined = self.tolerate(settled);
         self.run = 0;
-        let report = StepReport { step: self.step() + 1, joined, ..StepReport::default() };
+        self.joined.extend(joined);
+        let report = StepReport { step: self.step().saturating_add(1), ..StepReport::default() };
         Ok(Step { manager: self, report, runs: 0, model: None, kernels: BTreeMap::new(), logits: None, numbers: None })
     }
 }
@@ -135,8 +136,8 @@ impl<B: GraftBackend> SeedManager<B> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A step that is dropped before its end is not taken: no seed learns and none is judged. What its runs showed stays: faults,
-/// violations, and the advance of alpha.
+/// A step that is dropped before its end is not taken: no seed learns and none is judged. What its runs showed stays: losses,
+/// probes, faults, violations, running statistics, and the advance of alpha.
 #[must_use = "a step is taken by `finish`"]
 pub struct Step<'m, B: GraftBackend> {
     manager: &'m mut SeedManager<B>,
@@ -169,12 +170,16 @@ impl<B: GraftBackend> Step<'_, B> {
         model: &Grown<B, H>,
         forward: impl Fn(&H, &mut Grafts<B>) -> Tensor<B, 1>,
     ) -> Result<f32, StepError> {
-        let Self { manager, report, .. } = self;
+        let Self { manager, report, kernels, .. } = self;
+        if self.numbers.is_some() {
+            return Err(manager.refuse_step(StepError::GradientsTaken));
+        }
+        let learned = kernels.keys().cloned().collect();
         manager.run = self.runs;
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         // Running statistics move in the pass itself: a run that counts for nothing must not leave them moved.
         let statistics = Statistics::of(model);
-        let pass = match manager.host_pass(model, &forward, report) {
+        let pass = match manager.host_pass(model, &forward, &learned, report) {
             Ok(pass) => pass,
             Err(error) => {
                 statistics.restore(model);
@@ -187,7 +192,7 @@ impl<B: GraftBackend> Step<'_, B> {
         if self.runs == 0 {
             manager.advance_alpha();
         }
-        let learned = manager.seeds_pass(model, &forward, &pass, self.runs == 0, report);
+        let learned = manager.seeds_pass(model, &forward, &pass, &learned, self.runs == 0, report);
         let HostPass { loss, gradients, kernels, trace, .. } = pass;
         for (seed, gradients) in kernels.into_iter().chain(learned) {
             let Some(kernel) = manager.tensors.kernel_ref(&seed) else { continue };
@@ -200,6 +205,9 @@ impl<B: GraftBackend> Step<'_, B> {
         self.logits = trace.logits;
         self.runs += 1;
         report.loss += (loss - report.loss) / self.runs as f32;
+        // What the trainer draws for the next batch does not depend on the passes of seeds.
+        manager.run = self.runs;
+        manager.rng().start(RngStream::Trainer);
         Ok(loss)
     }
 
@@ -207,7 +215,7 @@ impl<B: GraftBackend> Step<'_, B> {
     /// first run and when called again.
     pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> GradientsParams {
         let mut gradients = self.model.take().unwrap_or_default();
-        if self.numbers.is_some() {
+        if self.runs == 0 || self.numbers.is_some() {
             return gradients;
         }
         if self.runs > 1 {
@@ -219,7 +227,7 @@ impl<B: GraftBackend> Step<'_, B> {
                 }
             }
         }
-        self.numbers = Some(if self.runs > 0 && self.manager.samples(self.report.step) {
+        self.numbers = Some(if self.manager.samples(self.report.step) {
             let squares = gradient_squares(model, &gradients);
             let sampled = self.manager.sample(squares, &self.kernels, self.logits.as_ref());
             // A model that is frozen has no gradient, which is a norm of 0 and not one that is still to be measured.
@@ -255,7 +263,7 @@ impl<B: GraftBackend> Step<'_, B> {
         let learned = manager.learn(kernels, &numbers);
         report.timing.optimizer += manager.clock.monotonic().since(started);
 
-        manager.take_step(learned, numbers.host, &mut report);
+        manager.take_step(learned, numbers.host, runs, &mut report);
         for (seed, blend, stats) in &numbers.blends {
             manager.reporter.write(|to| events::blended(to, seed, blend, stats));
         }
@@ -265,6 +273,7 @@ impl<B: GraftBackend> Step<'_, B> {
         }
         manager.follow_policy(&report);
         let settled = manager.settle_with(model, parts);
+        report.joined = std::mem::take(&mut manager.joined);
         report.joined.extend(manager.tolerate(settled));
         manager.write_committed(manager.step().is_multiple_of(manager.settings.rollback.checkpoint_every));
         manager.show_pending();

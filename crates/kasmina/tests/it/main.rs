@@ -15,6 +15,7 @@ mod common;
 mod context;
 mod dropout;
 mod durability;
+mod found;
 mod full_disk;
 mod grown;
 mod growth;
