@@ -82,6 +82,36 @@ impl Draft<'_> {
         self.seed_mut(id)?.stage = Stage::Terminated;
         self.run_mut().fossils.retain(|fossil| fossil != id);
         self.moved(terminated);
+        // What the others change was measured in a model with this kernel.
+        for other in self.ids() {
+            if self.graft(&other).is_ok() {
+                self.measure_anew(&other)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was measured of a grafted seed says nothing any more. A verdict on it stands.
+    fn measure_anew(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        self.graft_mut(id)?.vitals.losses.clear();
+        match &mut self.seed_mut(id)?.stage {
+            Stage::Blending(_, Blend { contribution, pause_proven, .. }) => {
+                (*contribution, *pause_proven) = (Contribution::default(), None);
+            }
+            Stage::Shadowing(_, Trial { contribution, .. })
+            | Stage::Probationary(_, Trial { contribution, .. }, Probation::OnTrial | Probation::FineTuning(_)) => {
+                *contribution = Contribution::default();
+            }
+            Stage::Probationary(_, _, Probation::Joining(_))
+            | Stage::Dormant
+            | Stage::Germinated(_)
+            | Stage::Training(_)
+            | Stage::Fossilized(_)
+            | Stage::Culled
+            | Stage::Embargoed(_)
+            | Stage::Resetting
+            | Stage::Terminated => {}
+        }
         Ok(())
     }
 
@@ -100,30 +130,12 @@ impl Draft<'_> {
             if self.graft(&id).is_err() {
                 continue;
             }
-            self.graft_mut(&id)?.vitals.losses.clear();
             let stage = &mut self.seed_mut(&id)?.stage;
             let join_withdrawn = stage.joining().is_some_and(|joining| joining.step > model);
             if join_withdrawn {
                 stage.withdraw_join();
             }
-            match stage {
-                Stage::Blending(_, Blend { contribution, pause_proven, .. }) => {
-                    (*contribution, *pause_proven) = (Contribution::default(), None);
-                }
-                Stage::Shadowing(_, Trial { contribution, .. })
-                | Stage::Probationary(_, Trial { contribution, .. }, Probation::OnTrial | Probation::FineTuning(_)) => {
-                    *contribution = Contribution::default();
-                }
-                Stage::Probationary(_, _, Probation::Joining(_))
-                | Stage::Dormant
-                | Stage::Germinated(_)
-                | Stage::Training(_)
-                | Stage::Fossilized(_)
-                | Stage::Culled
-                | Stage::Embargoed(_)
-                | Stage::Resetting
-                | Stage::Terminated => {}
-            }
+            self.measure_anew(&id)?;
             self.emit(Event::EvidenceReset { seed: id, seed_step, model, join_withdrawn });
         }
         Ok(())

@@ -95,6 +95,18 @@ fn terminated_fossil_is_one_until_it_has_left_the_model() {
 }
 
 #[test]
+fn removal_takes_back_what_was_measured_of_the_others() {
+    let (mut world, a, c) = (about_to_join(), seed("a"), seed("c"));
+    world.settle();
+    world.grow(&c, SeedStageProbationary);
+    (0..6).for_each(|_| drop(world.plain_step()));
+    world.order(Order::Terminate { seed: a });
+    world.settle();
+    assert_eq!(reason(&mut world, Order::Fossilize { seed: c.clone() }), "too_few_probes");
+    assert_eq!(world.stage(&c), SeedStageProbationary);
+}
+
+#[test]
 fn older_model_takes_back_what_was_measured_on_a_newer_one() {
     for stage in [SeedStageBlending, SeedStageShadowing, SeedStageProbationary] {
         let (mut world, a) = (World::new(), seed("a"));

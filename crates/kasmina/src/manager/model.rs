@@ -118,7 +118,10 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// As [`restore_model`](Self::restore_model).
     pub fn restore_model_with(&mut self, trainer: &mut impl TrainerState) -> Result<RestoredModel, CheckpointError> {
-        let Some(network) = self.newest_network()? else { return Ok(RestoredModel::default()) };
+        let Some(network) = self.newest_network()? else {
+            let nothing = || CheckpointError::Missing { blob: "checkpoint of the whole network".to_owned() };
+            return if self.unrestored { Err(nothing()) } else { Ok(RestoredModel::default()) };
+        };
         let parts = self.read_parts(&network.parts)?;
         let mut restored = trainer.snapshot();
         restored.take_parts(&parts)?;

@@ -67,7 +67,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.tensors.learn_slots(pass.trace.shapes.clone());
         let facts = HostPassFacts {
             faults: pass.trace.faults.iter().map(fault).collect(),
-            violations: pass.violations.iter().map(violation).collect(),
+            violations: first_of_the_step(&pass.violations, report),
             idle: idle(&pass.idle, learned),
         };
         report.violations.extend(pass.violations.iter().cloned());
@@ -92,11 +92,15 @@ impl<B: GraftBackend> SeedManager<B> {
         if let Some(learned) = learned {
             report.timing.seeds += learned.pass_time;
             report.timing.verify += learned.verify_time;
+            let violations = first_of_the_step(&learned.violations, report);
             report.violations.extend(learned.violations.clone());
             // With these, not all that live had a part in the loss.
             let whole = learned.culprits.is_empty() && learned.violations.is_empty() && learned.faults.is_empty();
             on.live = learned.loss.filter(|_| whole);
-            let events = self.act(Input::LearningPass(learning_facts(&learned, learned_before, first)));
+            let events = self.act(Input::LearningPass(LearningFacts {
+                violations,
+                ..learning_facts(&learned, learned_before, first)
+            }));
             report.seeds.extend(steps_of(events));
             gradients = learned.gradients;
         }
@@ -236,7 +240,7 @@ fn learning_facts(learned: &LearningPass, before: &BTreeSet<SeedId>, first: bool
         blend_latencies: learned.blend_times.clone(),
         verify_latency: learned.verify_time,
         faults: learned.faults.iter().map(fault).collect(),
-        violations: learned.violations.iter().map(violation).collect(),
+        violations: Vec::new(),
         idle: idle(&learned.idle, before),
     }
 }
@@ -253,6 +257,12 @@ fn idle(seeds: &[(SeedId, Idle)], learned: &BTreeSet<SeedId>) -> Vec<(SeedId, in
 fn fault(fault: &isolation::Fault) -> Fault {
     let isolation::Fault { seed, slot, reason, detail } = fault;
     Fault { seed: seed.clone(), slot: slot.clone(), reason, detail: detail.clone() }
+}
+
+/// The violations of seeds that have had none in this step: however many runs a step has, a seed violates once in it.
+fn first_of_the_step(violations: &[isolation::Violation], report: &StepReport) -> Vec<Violation> {
+    let earlier = |one: &&isolation::Violation| report.violations.iter().any(|other| other.seed == one.seed);
+    violations.iter().filter(|one| !earlier(one)).map(violation).collect()
 }
 
 fn violation(violation: &isolation::Violation) -> Violation {

@@ -206,7 +206,8 @@ impl<B: GraftBackend> SeedManager<B> {
         }
         self.ask_again = true;
         recovered.epochs = self.epochs();
-        self.unrestored = self.has_network();
+        // Seeds have grown on some model, also if the disk refused its first checkpoint.
+        self.unrestored = self.has_network() || recovered.step > 0 || recovered.grafted > 0;
         self.verifier.restore(reading.nonces, reading.watermark, now);
         self.reporter.resume(&recovered.incarnation.to_string(), &undelivered);
         if let Some(epoch) = self.rollback_commanded().filter(|epoch| !recovered.epochs.contains(epoch)) {

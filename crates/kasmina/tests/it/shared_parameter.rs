@@ -25,12 +25,12 @@ impl ModuleMapper<B> for Share {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum How {
+pub enum How {
     ById,
     ByTensor,
 }
 
-fn share(world: &mut World, host: &kasmina::Grown<B, Mlp<B>>, how: How) {
+pub fn share(world: &mut World, host: &kasmina::Grown<B, Mlp<B>>, how: How) {
     let id = if how == How::ById { host.host.stem.weight.id } else { ParamId::new() };
     let shared = Param::initialized(id, host.host.stem.weight.val());
     assert!(world.manager.tamper(&seed("seed-1"), |kernel| kernel.map(&mut Share(shared))));
@@ -100,4 +100,21 @@ fn parameter_shared_by_id_in_blending_is_caught() {
 #[test]
 fn parameter_shared_by_tensor_in_blending_is_caught() {
     caught_at_once(How::ByTensor, true);
+}
+
+#[test]
+fn seed_violates_once_in_a_step_of_several_runs() {
+    let mut host = model_of(Mlp::<B>::init());
+    let mut world = World::new(Settings::default());
+    world.publish("same-shape", SlotContract::f32(2, 16, 6), vec![LayerSpec::linear(16, 6)]);
+    world.attach(&host);
+    world.germinate("seed-1", "same-shape").unwrap();
+    share(&mut world, &host, How::ById);
+    let mut step = world.manager.begin_step(&mut host).unwrap();
+    for batch in 1..=4 {
+        step.run(&host, |host, grafts| crate::common::loss(host, batch, grafts)).unwrap();
+    }
+    let report = step.finish(&mut host).unwrap();
+    assert_eq!((report.violations.len(), world.manager.state().seeds[&seed("seed-1")].violations), (4, 1));
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

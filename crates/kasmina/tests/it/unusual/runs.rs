@@ -24,7 +24,7 @@ use crate::common::{
 
 #[test]
 fn draws_between_runs_do_not_depend_on_the_seeds() {
-    if !alone("found::runs::draws_between_runs_do_not_depend_on_the_seeds") {
+    if !alone("unusual::runs::draws_between_runs_do_not_depend_on_the_seeds") {
         return;
     }
     let mut settings = lenient();

@@ -129,7 +129,6 @@ fn probe_of_a_paused_seed_is_no_evidence() {
 }
 
 #[test]
-#[ignore = "evidence that was measured with a fossil in the model still counts when TERMINATE has taken it out"]
 fn evidence_from_before_a_fossil_left_is_measured_anew() {
     let mut world = World::new(lenient());
     let mut trainee = proven(&mut world, 39);
