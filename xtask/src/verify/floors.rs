@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 18] = [
+pub(super) const FLOORS: [Row; 19] = [
     row(
         0,
         "leyline",
@@ -132,6 +132,14 @@ pub(super) const FLOORS: [Row; 18] = [
         "grafts, passes, gradient ledger",
         &["blending", "kernel-load", "leyline", "registry", "safety"],
         "a shared parameter shows in the pass in which it is shared",
+    ),
+    row(
+        3,
+        "urza",
+        Anything,
+        "kernels over the bus: a trainer's requests, and the library that answers them",
+        &["kernel-load", "leyline", "oona", "safety"],
+        "a kernel is Ready only if its file was verified just now, and its request is acknowledged once that is stored",
     ),
     row(
         4,

@@ -1,0 +1,128 @@
+//! The kernels of a directory, and which of them are new.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use kasmina_kernel_load::{
+    ArtifactLimits, Digests, DirectoryLibrary, Fetched, KernelLibrary, LibraryError, LoadError, VerifiedArtifact,
+    verify,
+};
+use kasmina_leyline::{BlueprintId, Monotonic};
+use kasmina_safety::Clock;
+
+use crate::{
+    prewarm::{Prewarm, Times, Warmth},
+    settings::UrzaSettings,
+};
+
+/// A directory whose catalogue is read again from time to time.
+pub(crate) struct Shelf {
+    directory: PathBuf,
+    library: DirectoryLibrary,
+    limits: ArtifactLimits,
+    known: BTreeMap<BlueprintId, Known>,
+    looked: Monotonic,
+}
+
+/// A kernel that was looked at.
+struct Known {
+    digests: Digests,
+    /// None if it could not be served.
+    times: Option<Times>,
+}
+
+/// A kernel that was read and verified just now.
+pub(crate) struct Found {
+    pub(crate) reference: String,
+    pub(crate) digests: Digests,
+    pub(crate) times: Times,
+}
+
+impl Shelf {
+    pub(crate) fn open(directory: PathBuf, limits: ArtifactLimits, now: Monotonic) -> Result<Self, LibraryError> {
+        let library = DirectoryLibrary::open(&directory)?.with_limits(limits);
+        Ok(Self { directory, library, limits, known: BTreeMap::new(), looked: now })
+    }
+
+    /// Reads the catalogue again if it is time. If that fails, the one before stays.
+    pub(crate) fn look(&mut self, now: Monotonic, every: Duration) -> Result<(), LibraryError> {
+        if now.since(self.looked) < every {
+            return Ok(());
+        }
+        self.looked = now;
+        self.library = DirectoryLibrary::open(&self.directory)?.with_limits(self.limits);
+        let library = &self.library;
+        self.known.retain(|blueprint, _| library.reference(blueprint).is_ok());
+        Ok(())
+    }
+
+    /// Some of the kernels that nobody has looked at, at most so many.
+    pub(crate) fn unknown(&self, most: usize) -> Vec<BlueprintId> {
+        let is_new = |blueprint: &&BlueprintId| {
+            let digests = self.library.reference(blueprint).ok().map(|(_, digests)| digests);
+            self.known.get(*blueprint).map(|known| known.digests) != digests
+        };
+        self.library.blueprints().filter(is_new).take(most).cloned().collect()
+    }
+
+    /// From now on the kernel is no news, whether it was announced or cannot be.
+    pub(crate) fn looked_at(&mut self, blueprint: &BlueprintId, times: Option<Times>) {
+        if let Ok((_, digests)) = self.library.reference(blueprint) {
+            self.known.insert(blueprint.clone(), Known { digests, times });
+        }
+    }
+
+    /// Reads and verifies a kernel. It is run only if nobody has looked at it yet.
+    pub(crate) fn find(
+        &self,
+        blueprint: &BlueprintId,
+        prewarm: Option<&dyn Prewarm>,
+        settings: &UrzaSettings,
+        clock: &dyn Clock,
+    ) -> Result<Found, LoadError> {
+        let (reference, digests) = self.library.reference(blueprint)?;
+        let began = clock.monotonic();
+        let kernel = self.read(blueprint)?;
+        let first = clock.monotonic().since(began);
+        let known = self.known.get(blueprint).filter(|known| known.digests == digests);
+        let times = match known.and_then(|known| known.times) {
+            Some(times) => times,
+            None => Times::of(self.measure(blueprint, &kernel, first, prewarm, settings, clock)?),
+        };
+        Ok(Found { reference: reference.to_owned(), digests, times })
+    }
+
+    fn read(&self, blueprint: &BlueprintId) -> Result<VerifiedArtifact, LoadError> {
+        let Fetched::Here(artifact) = self.library.fetch(blueprint)? else {
+            return Err(LoadError::NotHereYet { blueprint: blueprint.clone() });
+        };
+        let kernel = verify(&artifact.bytes, &artifact.digests, &self.limits)?;
+        let got = &kernel.manifest().blueprint_id;
+        if got != blueprint {
+            return Err(LoadError::WrongBlueprint { expected: blueprint.clone(), got: got.clone() });
+        }
+        Ok(kernel)
+    }
+
+    /// By running the kernel. Without a device, or if the kernel does not run on the input, by reading and verifying it
+    /// again.
+    fn measure(
+        &self,
+        blueprint: &BlueprintId,
+        kernel: &VerifiedArtifact,
+        first: Duration,
+        prewarm: Option<&dyn Prewarm>,
+        settings: &UrzaSettings,
+        clock: &dyn Clock,
+    ) -> Result<Warmth, LoadError> {
+        if let Some(Ok(warmth)) = prewarm.map(|prewarm| prewarm.warm(kernel, settings.runs, clock)) {
+            return Ok(warmth);
+        }
+        let mut later = Vec::with_capacity(settings.runs);
+        for _ in 0..settings.runs {
+            let began = clock.monotonic();
+            self.read(blueprint)?;
+            later.push(clock.monotonic().since(began));
+        }
+        Ok(Warmth { first, later })
+    }
+}
