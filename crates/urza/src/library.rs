@@ -75,8 +75,8 @@ impl Urza {
         &*self.bus
     }
 
-    /// Answers what has arrived and announces what is new, at most
-    /// [`UrzaSettings::batch`] of each. It reads files and does not wait for the bus.
+    /// Answers what has arrived, at most [`UrzaSettings::batch`] requests, and announces one kernel that is new: so a
+    /// request waits for the measurement of one kernel at most. It reads files and does not wait for the bus.
     ///
     /// # Errors
     /// [`BusError`] if the bus cannot be polled.
@@ -157,28 +157,27 @@ impl Urza {
     }
 
     fn announce(&mut self, served: &mut Served) {
-        for blueprint in self.shelf.unknown(self.settings.batch) {
-            if self.unsent.is_some() {
-                return;
+        if self.unsent.is_some() {
+            return;
+        }
+        let Some(blueprint) = self.shelf.next_news() else { return };
+        let found = self.shelf.find(&blueprint, self.prewarm.as_deref(), &self.settings, &*self.clock);
+        self.shelf.looked_at(&blueprint, found.as_ref().ok().map(|found| found.times));
+        match found {
+            Ok(Found { reference, digests, times }) => {
+                let update = KernelCatalogUpdate {
+                    blueprint_id: blueprint.as_str().to_owned(),
+                    artifact_ref: reference,
+                    checksum: digests.checksum.to_string(),
+                    guard_digest: digests.guard_digest.to_string(),
+                    compile_ms: times.first,
+                    prewarm_ms: times.p50,
+                };
+                served.announced += 1;
+                let message = Message::new(BusMessageType::KernelCatalogUpdate, update.encode_to_vec());
+                self.send(message, None, served);
             }
-            let found = self.shelf.find(&blueprint, self.prewarm.as_deref(), &self.settings, &*self.clock);
-            self.shelf.looked_at(&blueprint, found.as_ref().ok().map(|found| found.times));
-            match found {
-                Ok(Found { reference, digests, times }) => {
-                    let update = KernelCatalogUpdate {
-                        blueprint_id: blueprint.as_str().to_owned(),
-                        artifact_ref: reference,
-                        checksum: digests.checksum.to_string(),
-                        guard_digest: digests.guard_digest.to_string(),
-                        compile_ms: times.first,
-                        prewarm_ms: times.p50,
-                    };
-                    served.announced += 1;
-                    let message = Message::new(BusMessageType::KernelCatalogUpdate, update.encode_to_vec());
-                    self.send(message, None, served);
-                }
-                Err(error) => served.unfit.push((blueprint, error)),
-            }
+            Err(error) => served.unfit.push((blueprint, error)),
         }
     }
 

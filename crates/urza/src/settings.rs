@@ -12,8 +12,8 @@ pub struct UrzaSettings {
     /// How often a kernel is run after the first time, to measure it. Default 20, our choice: the fewest of which one
     /// in twenty is above the 95th percentile.
     pub runs: usize,
-    /// How many requests are taken at once, and how many new kernels are announced between them. Default 16, our
-    /// choice: a request never waits for a whole new catalogue.
+    /// How many requests are taken at once. Default 16, our choice: some seconds of work at 100 MB each, so that they
+    /// are answered long before another library may take them over.
     pub batch: usize,
     /// How long [`Urza::serve`](crate::Urza::serve) rests when there was nothing to do. Default 2 ms, our choice: a
     /// small part of what reading and verifying a kernel takes.

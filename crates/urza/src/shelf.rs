@@ -1,6 +1,10 @@
 //! The kernels of a directory, and which of them are new.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
 
 use kasmina_kernel_load::{
     ArtifactLimits, Digests, DirectoryLibrary, Fetched, KernelLibrary, LibraryError, LoadError, VerifiedArtifact,
@@ -20,6 +24,8 @@ pub(crate) struct Shelf {
     library: DirectoryLibrary,
     limits: ArtifactLimits,
     known: BTreeMap<BlueprintId, Known>,
+    /// What is new or has changed, and was not looked at.
+    news: VecDeque<BlueprintId>,
     looked: Monotonic,
 }
 
@@ -40,7 +46,8 @@ pub(crate) struct Found {
 impl Shelf {
     pub(crate) fn open(directory: PathBuf, limits: ArtifactLimits, now: Monotonic) -> Result<Self, LibraryError> {
         let library = DirectoryLibrary::open(&directory)?.with_limits(limits);
-        Ok(Self { directory, library, limits, known: BTreeMap::new(), looked: now })
+        let news = library.blueprints().cloned().collect();
+        Ok(Self { directory, library, limits, known: BTreeMap::new(), news, looked: now })
     }
 
     /// Reads the catalogue again if it is time. If that fails, the one before stays.
@@ -51,22 +58,19 @@ impl Shelf {
         self.looked = now;
         self.library = DirectoryLibrary::open(&self.directory)?.with_limits(self.limits);
         let library = &self.library;
-        self.known.retain(|blueprint, _| library.reference(blueprint).is_ok());
+        self.known.retain(|blueprint, known| digests(library, blueprint) == Some(known.digests));
+        self.news = library.blueprints().filter(|blueprint| !self.known.contains_key(*blueprint)).cloned().collect();
         Ok(())
     }
 
-    /// Some of the kernels that nobody has looked at, at most so many.
-    pub(crate) fn unknown(&self, most: usize) -> Vec<BlueprintId> {
-        let is_new = |blueprint: &&BlueprintId| {
-            let digests = self.library.reference(blueprint).ok().map(|(_, digests)| digests);
-            self.known.get(*blueprint).map(|known| known.digests) != digests
-        };
-        self.library.blueprints().filter(is_new).take(most).cloned().collect()
+    /// A kernel that is new or has changed, once.
+    pub(crate) fn next_news(&mut self) -> Option<BlueprintId> {
+        self.news.pop_front()
     }
 
-    /// From now on the kernel is no news, whether it was announced or cannot be.
+    /// The kernel is no news any more, whether it was announced or cannot be.
     pub(crate) fn looked_at(&mut self, blueprint: &BlueprintId, times: Option<Times>) {
-        if let Ok((_, digests)) = self.library.reference(blueprint) {
+        if let Some(digests) = digests(&self.library, blueprint) {
             self.known.insert(blueprint.clone(), Known { digests, times });
         }
     }
@@ -125,4 +129,8 @@ impl Shelf {
         }
         Ok(Warmth { first, later })
     }
+}
+
+fn digests(library: &DirectoryLibrary, blueprint: &BlueprintId) -> Option<Digests> {
+    library.reference(blueprint).ok().map(|(_, digests)| digests)
 }

@@ -181,11 +181,15 @@ fn serving_goes_on_until_it_is_told_to_stop() {
 }
 
 #[test]
-fn large_catalogue_is_announced_a_batch_at_a_time() {
+fn large_catalogue_is_announced_between_requests() {
     let names: Vec<_> = (0..20).map(|number| format!("bp-{number:02}")).collect();
     let shelf = Shelf::with(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let local = Local::new(BusSettings::default());
-    let mut urza = local.urza(&shelf);
-    let counts = [(); 3].map(|()| urza.serve_once().unwrap().announced);
-    assert_eq!(counts, [16, 4, 0]);
+    let (mut urza, listener) = (local.urza(&shelf), local.listener());
+    for number in 0..20 {
+        local.publish(request(&format!("load-1-{number}"), "bp-19"));
+        assert_eq!(urza.serve_once().unwrap(), Served { ready: 1, announced: 1, ..Served::default() });
+    }
+    assert_eq!(announced(&listener), names);
+    assert!(urza.serve_once().unwrap().is_idle());
 }
