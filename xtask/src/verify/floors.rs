@@ -177,8 +177,8 @@ pub(super) const FLOORS: [Row; 19] = [
         6,
         "cli",
         Plain,
-        "the binary `kasmina`: signs commands, explains reasons, checks and repairs stores",
-        &["blending", "commands", "leyline", "rollback", "safety"],
+        "the binary `kasmina`: signs commands, explains reasons, looks after stores; with features, after kernels",
+        &["blending", "commands", "kernel-load", "leyline", "oona", "rollback", "safety", "urza"],
         "an order that no receiver would read as it was meant is not signed",
     ),
 ];
