@@ -61,7 +61,8 @@ fn ask(bus: &RedisBus, id: &str, blueprint: &str) {
 /// The next message of a type.
 fn next<T: prost::Message + Default>(bus: &RedisBus, message_type: BusMessageType) -> T {
     let clock = SystemClock::new();
-    while clock.monotonic() < Monotonic::ORIGIN.after(SOON) {
+    loop {
+        assert!(clock.monotonic() < Monotonic::ORIGIN.after(SOON), "no {message_type:?}");
         for delivery in bus.poll(1).unwrap() {
             bus.acknowledge(delivery.id).unwrap();
             if delivery.message_type == message_type {
@@ -70,7 +71,6 @@ fn next<T: prost::Message + Default>(bus: &RedisBus, message_type: BusMessageTyp
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    panic!("no {message_type:?}");
 }
 
 #[test]
