@@ -162,7 +162,6 @@ impl Urza {
         }
         let Some(blueprint) = self.shelf.next_news() else { return };
         let found = self.shelf.find(&blueprint, self.prewarm.as_deref(), &self.settings, &*self.clock);
-        self.shelf.looked_at(&blueprint, found.as_ref().ok().map(|found| found.times));
         match found {
             Ok(Found { reference, digests, times }) => {
                 let update = KernelCatalogUpdate {

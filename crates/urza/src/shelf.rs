@@ -23,17 +23,12 @@ pub(crate) struct Shelf {
     directory: PathBuf,
     library: DirectoryLibrary,
     limits: ArtifactLimits,
-    known: BTreeMap<BlueprintId, Known>,
+    /// What was announced, or cannot be.
+    known: BTreeMap<BlueprintId, Digests>,
+    measured: BTreeMap<BlueprintId, (Digests, Times)>,
     /// What is new or has changed, and was not looked at.
     news: VecDeque<BlueprintId>,
     looked: Monotonic,
-}
-
-/// A kernel that was looked at.
-struct Known {
-    digests: Digests,
-    /// None if it could not be served.
-    times: Option<Times>,
 }
 
 /// A kernel that was read and verified just now.
@@ -47,7 +42,7 @@ impl Shelf {
     pub(crate) fn open(directory: PathBuf, limits: ArtifactLimits, now: Monotonic) -> Result<Self, LibraryError> {
         let library = DirectoryLibrary::open(&directory)?.with_limits(limits);
         let news = library.blueprints().cloned().collect();
-        Ok(Self { directory, library, limits, known: BTreeMap::new(), news, looked: now })
+        Ok(Self { directory, library, limits, known: BTreeMap::new(), measured: BTreeMap::new(), news, looked: now })
     }
 
     /// Reads the catalogue again if it is time. If that fails, the one before stays.
@@ -58,26 +53,22 @@ impl Shelf {
         self.looked = now;
         self.library = DirectoryLibrary::open(&self.directory)?.with_limits(self.limits);
         let library = &self.library;
-        self.known.retain(|blueprint, known| digests(library, blueprint) == Some(known.digests));
+        self.known.retain(|blueprint, known| digests(library, blueprint) == Some(*known));
+        self.measured.retain(|blueprint, (measured, _)| digests(library, blueprint) == Some(*measured));
         self.news = library.blueprints().filter(|blueprint| !self.known.contains_key(*blueprint)).cloned().collect();
         Ok(())
     }
 
-    /// A kernel that is new or has changed, once.
+    /// A kernel that is new or has changed. After this it is no news any more.
     pub(crate) fn next_news(&mut self) -> Option<BlueprintId> {
-        self.news.pop_front()
+        let blueprint = self.news.pop_front()?;
+        self.known.insert(blueprint.clone(), digests(&self.library, &blueprint)?);
+        Some(blueprint)
     }
 
-    /// The kernel is no news any more, whether it was announced or cannot be.
-    pub(crate) fn looked_at(&mut self, blueprint: &BlueprintId, times: Option<Times>) {
-        if let Some(digests) = digests(&self.library, blueprint) {
-            self.known.insert(blueprint.clone(), Known { digests, times });
-        }
-    }
-
-    /// Reads and verifies a kernel. It is run only if nobody has looked at it yet.
+    /// Reads and verifies a kernel. It is measured only once.
     pub(crate) fn find(
-        &self,
+        &mut self,
         blueprint: &BlueprintId,
         prewarm: Option<&dyn Prewarm>,
         settings: &UrzaSettings,
@@ -87,12 +78,14 @@ impl Shelf {
         let began = clock.monotonic();
         let kernel = self.read(blueprint)?;
         let first = clock.monotonic().since(began);
-        let known = self.known.get(blueprint).filter(|known| known.digests == digests);
-        let times = match known.and_then(|known| known.times) {
-            Some(times) => times,
+        let reference = reference.to_owned();
+        let measured = self.measured.get(blueprint).filter(|(measured, _)| *measured == digests);
+        let times = match measured {
+            Some((_, times)) => *times,
             None => Times::of(self.measure(blueprint, &kernel, first, prewarm, settings, clock)?),
         };
-        Ok(Found { reference: reference.to_owned(), digests, times })
+        self.measured.insert(blueprint.clone(), (digests, times));
+        Ok(Found { reference, digests, times })
     }
 
     fn read(&self, blueprint: &BlueprintId) -> Result<VerifiedArtifact, LoadError> {

@@ -55,6 +55,7 @@ impl Bus for Faulty {
     }
 
     fn flush(&self, within: Duration) -> Result<(), Unflushed> {
+        self.stores.store(true, Ordering::SeqCst);
         self.bus.flush(within)
     }
 
@@ -77,6 +78,19 @@ fn request_waits_until_its_answer_is_stored() {
     assert_eq!(bus.acknowledged(), 0);
     bus.stores.store(true, Ordering::SeqCst);
     urza.serve_once().unwrap();
+    assert_eq!(bus.acknowledged(), 1);
+}
+
+#[test]
+fn end_of_serving_waits_for_the_last_answers() {
+    let (local, shelf) = (Local::new(BusSettings::default()), Shelf::with(&["bp"]));
+    let bus = Faulty::new(&local, Urza::subscription("urza-1"));
+    bus.acknowledges.store(true, Ordering::SeqCst);
+    let settings = UrzaSettings::default();
+    let mut urza = Urza::open(bus.clone(), shelf.path(), None, settings, local.clock.clone()).unwrap();
+    local.publish(request("load-1-0", "bp"));
+    let mut rounds = [false, true].into_iter();
+    assert_eq!(urza.serve(|| rounds.next().unwrap(), |_| {}).unwrap().ready, 1);
     assert_eq!(bus.acknowledged(), 1);
 }
 

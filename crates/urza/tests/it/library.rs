@@ -6,7 +6,7 @@ use kasmina_kernel_load::Digests;
 use kasmina_leyline::v1::{
     BusMessageType, KernelArtifactError, KernelArtifactReady, KernelCatalogUpdate, KernelPrefetchRequest,
 };
-use kasmina_oona::{Bus, BusSettings, LocalBus, Message};
+use kasmina_oona::{Bus, BusSettings, LocalBus, Message, Stream, Subscription};
 use kasmina_urza::{Served, Urza, UrzaSettings};
 use prost::Message as _;
 
@@ -145,20 +145,39 @@ fn directory_without_a_catalogue_cannot_be_served() {
 
 #[test]
 fn answer_waits_while_the_bus_has_no_room_for_it() {
-    let settings = BusSettings { stream_capacity: 1, ..BusSettings::default() };
+    let settings = BusSettings { stream_capacity: 2, ..BusSettings::default() };
     let (local, shelf) = (Local::new(settings), Shelf::with(&[]));
-    let (mut urza, listener) = (local.urza(&shelf), local.listener());
-    local.publish(Message::new(BusMessageType::KernelPrefetchError, *b""));
+    let mut urza = local.urza(&shelf);
+    let listener = local.broker.join(Subscription::new("listener", "one", [Stream::KernelErrors])).unwrap();
+    for _ in 0..2 {
+        local.publish(Message::new(BusMessageType::KernelPrefetchError, *b""));
+    }
     local.publish(request("load-1-0", "absent"));
+    assert_eq!(urza.serve_once().unwrap(), Served { failed: 1, waiting: 1, ..Served::default() });
+    local.publish(request("load-1-1", "absent"));
     for _ in 0..3 {
-        let served = urza.serve_once().unwrap();
-        assert_eq!((served.waiting, urza.bus().status().counts.acknowledged), (1, 0));
+        assert_eq!(urza.serve_once().unwrap(), Served { waiting: 1, ..Served::default() }, "no more is taken");
+        assert_eq!(urza.bus().status().counts.acknowledged, 0);
     }
     said::<KernelArtifactError>(&listener, BusMessageType::KernelPrefetchError);
-    assert_eq!(urza.serve_once().unwrap(), Served::default());
-    assert_eq!(urza.bus().status().counts.acknowledged, 1);
+    assert_eq!(urza.serve_once().unwrap(), Served { failed: 1, ..Served::default() });
+    assert_eq!(urza.bus().status().counts.acknowledged, 2);
     let errors: Vec<KernelArtifactError> = said(&listener, BusMessageType::KernelPrefetchError);
-    assert_eq!(errors[0].request_id, "load-1-0");
+    assert_eq!([&errors[0].request_id, &errors[1].request_id], ["load-1-0", "load-1-1"]);
+}
+
+#[test]
+fn kernel_under_the_name_of_another_is_refused() {
+    let (local, shelf) = (Local::new(BusSettings::default()), Shelf::with(&["one"]));
+    let path = shelf.path().join("catalogue.json");
+    let catalogue = fs::read_to_string(&path).unwrap();
+    fs::write(path, catalogue.replace("\"one\"", "\"other\"")).unwrap();
+    let (mut urza, listener) = (local.urza(&shelf), local.listener());
+    local.publish(request("load-1-0", "other"));
+    let served = urza.serve_once().unwrap();
+    assert_eq!((served.failed, served.unfit[0].1.reason()), (1, "wrong_blueprint"));
+    let errors: Vec<KernelArtifactError> = said(&listener, BusMessageType::KernelPrefetchError);
+    assert_eq!(errors[0].reason, "wrong_blueprint");
 }
 
 #[test]

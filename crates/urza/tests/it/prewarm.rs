@@ -80,19 +80,21 @@ fn times(prewarm: Option<Box<dyn Prewarm>>) -> [(f32, f32); 2] {
     })
 }
 
-/// Every run takes a millisecond longer than the one before.
-struct Counted;
+/// Every run takes a millisecond longer than the one before. No kernel may be measured twice.
+#[derive(Default)]
+struct Counted(AtomicU64);
 
 impl Prewarm for Counted {
     fn warm(&self, _: &VerifiedArtifact, runs: usize, _: &dyn Clock) -> Result<Warmth, ShapeError> {
+        assert_eq!(self.0.fetch_add(1, Ordering::SeqCst), 0, "it is measured once");
         let later = (1..=runs as u64).map(Duration::from_millis).collect();
         Ok(Warmth { first: Duration::from_secs(1), later })
     }
 }
 
 #[test]
-fn times_are_those_of_running_the_kernel() {
-    assert_eq!(times(Some(Box::new(Counted))), [(10.0, 19.0); 2]);
+fn times_are_of_running_the_kernel_and_measured_once() {
+    assert_eq!(times(Some(Box::new(Counted::default()))), [(10.0, 19.0); 2]);
 }
 
 #[test]
