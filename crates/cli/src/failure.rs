@@ -33,6 +33,23 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error("{name} is not a reason that Kasmina gives; {}", suggestion(.nearest))]
     UnknownReason { name: String, nearest: Vec<String> },
+    #[cfg(feature = "kernels")]
+    #[error("{0}")]
+    Library(#[from] kasmina_kernel_load::LibraryError),
+    #[cfg(feature = "kernels")]
+    #[error("{damaged} of {of} kernels cannot be used")]
+    Kernels { damaged: usize, of: usize },
+    #[cfg(feature = "kernels")]
+    #[error(
+        "no built-in blueprint fits: one that starts as the identity has as many channels out as in; try --start zero"
+    )]
+    NothingFits,
+    #[cfg(feature = "urza")]
+    #[error("--bus: {0}")]
+    BusSettings(#[from] kasmina_oona::SettingsError),
+    #[cfg(feature = "urza")]
+    #[error("{0}")]
+    Bus(#[from] kasmina_oona::BusError),
 }
 
 fn suggestion(nearest: &[String]) -> String {
@@ -53,6 +70,14 @@ impl Failure {
             | Self::UnknownReason { .. }
             | Self::Blend(_)
             | Self::Send(_) => 2,
+            #[cfg(feature = "kernels")]
+            Self::NothingFits => 2,
+            #[cfg(feature = "urza")]
+            Self::BusSettings(_) => 2,
+            #[cfg(feature = "kernels")]
+            Self::Library(_) | Self::Kernels { .. } => 1,
+            #[cfg(feature = "urza")]
+            Self::Bus(_) => 1,
             Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
         }
     }

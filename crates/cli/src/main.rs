@@ -2,10 +2,15 @@
 
 mod explain;
 mod failure;
+#[cfg(feature = "kernels")]
+mod kernels;
 mod order;
 mod reasons;
+mod secret;
 mod send;
 mod store;
+#[cfg(feature = "urza")]
+mod urza;
 
 use std::process::ExitCode;
 
@@ -27,6 +32,10 @@ enum Command {
     Send(send::Args),
     Store(store::Args),
     Explain(explain::Args),
+    #[cfg(feature = "kernels")]
+    Kernels(kernels::Args),
+    #[cfg(feature = "urza")]
+    Urza(urza::Args),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +43,10 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Store(args) => store::run(args),
         Command::Explain(args) => explain::run(&args),
+        #[cfg(feature = "kernels")]
+        Command::Kernels(args) => kernels::run(args),
+        #[cfg(feature = "urza")]
+        Command::Urza(args) => urza::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

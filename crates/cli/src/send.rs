@@ -2,18 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
-use kasmina_commands::{CommandSender, FoundSecret, SECRET_FILE_VARIABLE, SecretError, find_secret, table};
+use kasmina_commands::{CommandSender, table};
 use kasmina_leyline::TrainingRunId;
 use kasmina_safety::{Clock, SystemClock};
 
 use crate::{
     failure::Failure,
     order::{OrderArgs, pair},
+    secret::secret,
 };
 
 /// Write one signed command
@@ -55,9 +56,6 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     let order = args.order.order()?;
     let found = secret(args.secret_file.as_deref())?;
-    if let Some(path) = &found.exposed {
-        eprintln!("warning: others can read or write {}; run `chmod 600` on it", path.display());
-    }
     let sender = CommandSender::new(&found.secret, &args.issued_by).map_err(Failure::Sender)?;
     let mut sender = sender.with_deadline_ms(args.deadline_ms.unwrap_or_default());
     let wire = sender.order_with(&order, annotations(&args)?, SystemClock::new().unix())?;
@@ -85,20 +83,3 @@ fn annotations(args: &Args) -> Result<BTreeMap<&str, &str>, Failure> {
 
 /// The annotation that holds the signature.
 const SIGNATURE: &str = "signature";
-
-/// The secret of the file or, without one, of the environment.
-fn secret(file: Option<&Path>) -> Result<FoundSecret, Failure> {
-    let Some(path) = file else {
-        return find_secret(env::vars_os()).map_err(Failure::Secret);
-    };
-    find_secret([(SECRET_FILE_VARIABLE.into(), path.into())]).map_err(|error| {
-        let detail = if let SecretError::Unreadable { source, .. } = &error {
-            source.to_string()
-        } else if matches!(error, SecretError::Empty { .. }) {
-            "it is empty".to_owned()
-        } else {
-            error.to_string()
-        };
-        Failure::SecretFile { path: path.to_owned(), detail }
-    })
-}

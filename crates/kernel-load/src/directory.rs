@@ -69,6 +69,15 @@ impl DirectoryLibrary {
         self.catalogue.keys()
     }
 
+    /// The file name and the digests of a blueprint's artifact, as the catalogue has them.
+    ///
+    /// # Errors
+    /// [`LibraryError::UnknownBlueprint`].
+    pub fn reference(&self, blueprint: &BlueprintId) -> Result<(&str, Digests), LibraryError> {
+        let entry = self.entry(blueprint)?;
+        Ok((&entry.artifact, entry.digests()))
+    }
+
     /// Adds a kernel, or replaces the one of the same blueprint. The artifact is verified first.
     ///
     /// The artifact's file is named after its checksum. Both files are replaced atomically, the catalogue last, so a reader sees the

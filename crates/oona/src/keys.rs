@@ -54,19 +54,30 @@ impl EntryKeys {
         Ok(keys)
     }
 
+    /// One key, which signs, of a secret that cannot be read any more.
+    #[must_use]
+    pub fn of_key(id: impl Into<String>, key: Key) -> Self {
+        let keys = Self::default();
+        keys.put(id.into(), key);
+        keys
+    }
+
     /// Accepts signatures of one more secret; replaces one with the same id. The first one signs.
     ///
     /// # Errors
     /// [`KeyError::EmptySecret`].
     pub fn accept(&self, id: impl Into<String>, secret: impl AsRef<[u8]>) -> Result<(), KeyError> {
         let key = Secret::new(secret).map_err(|_| KeyError::EmptySecret)?.key();
-        let id = id.into();
+        self.put(id.into(), key);
+        Ok(())
+    }
+
+    fn put(&self, id: String, key: Key) {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match keys.accepted.iter_mut().find(|(other, _)| *other == id) {
             Some((_, old)) => *old = key,
             None => keys.accepted.push((id, key)),
         }
-        Ok(())
     }
 
     /// Signs with this key from now on.

@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 18] = [
+pub(super) const FLOORS: [Row; 19] = [
     row(
         0,
         "leyline",
@@ -134,6 +134,14 @@ pub(super) const FLOORS: [Row; 18] = [
         "a shared parameter shows in the pass in which it is shared",
     ),
     row(
+        3,
+        "urza",
+        Anything,
+        "kernels over the bus: a trainer's requests, and the library that answers them",
+        &["kernel-load", "leyline", "oona", "safety"],
+        "a kernel is Ready only if its file was verified just now, and its request is acknowledged once that is stored",
+    ),
+    row(
         4,
         "grown",
         Anything,
@@ -169,8 +177,8 @@ pub(super) const FLOORS: [Row; 18] = [
         6,
         "cli",
         Plain,
-        "the binary `kasmina`: signs commands, explains reasons, checks and repairs stores",
-        &["blending", "commands", "leyline", "rollback", "safety"],
+        "the binary `kasmina`: signs commands, explains reasons, looks after stores; with features, after kernels",
+        &["blending", "commands", "kernel-load", "leyline", "oona", "rollback", "safety", "urza"],
         "an order that no receiver would read as it was meant is not signed",
     ),
 ];

@@ -1,10 +1,14 @@
 //! The binary, run as an operator runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "kernels")]
+mod kernels;
 mod reasons;
 mod send;
 mod source;
 mod store;
+#[cfg(feature = "urza")]
+mod urza;
 
 use std::process::{Command, Output};
 

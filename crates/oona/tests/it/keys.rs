@@ -2,6 +2,7 @@
 
 use kasmina_leyline::v1::BusMessageType;
 use kasmina_oona::{Bus, BusSettings, DropCause, EntryKeys, KeyError, Message, conformance::arrivals};
+use kasmina_security::Secret;
 
 use crate::worlds::{AT_ONCE, RedisWorld, column, reader, signature, wait_until};
 
@@ -48,6 +49,14 @@ fn an_entry_has_the_contract_s_signature() {
     let payload = column(&mut raw, stream, "payload").remove(0);
     let expected = signature("secret", &payload);
     assert_eq!(column(&mut raw, stream, "signature"), [expected.into_bytes()], "HMAC-SHA256 of exactly the payload");
+}
+
+#[test]
+fn a_key_signs_like_the_secret_that_it_is_of() {
+    let keys = EntryKeys::of_key("2026", Secret::new("secret").unwrap().key());
+    assert_eq!(keys.sign(b"bytes"), Some(signature("secret", b"bytes")));
+    keys.accept("2026", "another").unwrap();
+    assert_eq!(keys.sign(b"bytes"), Some(signature("another", b"bytes")), "it has the id");
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! `kasmina urza`: a library of kernels on the bus.
+
+use std::{path::PathBuf, sync::Arc};
+
+use burn::backend::Flex;
+use clap::Subcommand;
+use kasmina_oona::{Bus, EntryKeys, Health, RedisBus, RedisSettings, StreamNames};
+use kasmina_safety::SystemClock;
+use kasmina_urza::{OnDevice, Served, Urza, UrzaSettings};
+
+use crate::{failure::Failure, secret::secret};
+
+/// Serve a directory of kernels over a bus
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Answer requests for the kernels of a directory, and announce new ones
+    ///
+    /// Runs until it is stopped, in whatever way: what it had not answered then is answered by the next that serves. Every kernel is run
+    /// on the CPU once, for the times in the answers. What it does is written to standard error.
+    ///
+    /// The secret that entries are signed with is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or
+    /// of the file that ESPER_LEYLINE_SECRET_FILE names.
+    Serve(ServeArgs),
+}
+
+#[derive(clap::Args)]
+struct ServeArgs {
+    /// The directory, which `kasmina kernels build` makes
+    dir: PathBuf,
+    /// The Redis server: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`
+    #[arg(long, value_name = "ADDRESS")]
+    bus: String,
+    /// What the names of its streams begin with
+    #[arg(long, value_name = "NAME", default_value = "oona")]
+    prefix: String,
+    /// The name of this process among those that serve the same streams
+    #[arg(long, value_name = "NAME", default_value = "urza")]
+    consumer: String,
+    /// Read the shared secret from this file
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// Sign nothing and accept everything: whoever can write to the server decides which weights are trained
+    #[arg(long, conflicts_with = "secret_file")]
+    unsigned: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    match args.action {
+        Action::Serve(args) => serve(args),
+    }
+}
+
+fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let keys = if args.unsigned {
+        EntryKeys::default()
+    } else {
+        EntryKeys::of_key("esper", secret(args.secret_file.as_deref())?.secret.key())
+    };
+    let mut settings = RedisSettings::new(args.bus);
+    settings.bus.streams = StreamNames::prefixed(&args.prefix);
+    let clock = SystemClock::new();
+    let bus = Arc::new(RedisBus::start(settings, keys, Some(Urza::subscription(&args.consumer)), clock)?);
+    let prewarm = Box::new(OnDevice::<Flex>::new(Default::default()));
+    let mut urza = Urza::open(Arc::clone(&bus), args.dir, Some(prewarm), UrzaSettings::default(), clock)?;
+    let mut news = News::default();
+    let mut health = News::default();
+    urza.serve(
+        || {
+            health.tell(describe(&bus.status().health));
+            false
+        },
+        |served| {
+            report(served);
+            news.tell(served.catalogue.as_ref().map_or_else(String::new, |error| format!("catalogue: {error}")));
+        },
+    )?;
+    Ok(())
+}
+
+fn report(served: &Served) {
+    let Served { ready, failed, malformed, ignored, announced, refused, .. } = served;
+    let counts = [
+        (ready, "answered with a kernel"),
+        (failed, "answered with an error"),
+        (malformed, "requests that cannot be read"),
+        (ignored, "messages that are not requests"),
+        (announced, "kernels announced"),
+        (refused, "answers that the bus does not take"),
+    ];
+    for (count, what) in counts.into_iter().filter(|(count, _)| **count > 0) {
+        eprintln!("{count} {what}");
+    }
+    for (blueprint, error) in &served.unfit {
+        eprintln!("warning: {blueprint} cannot be served: {}: {error}", error.reason());
+    }
+}
+
+fn describe(health: &Health) -> String {
+    match health {
+        Health::Connected => "bus: connected".to_owned(),
+        Health::Stalled { .. } => "bus: the server does not answer".to_owned(),
+        Health::Down { error, .. } => format!("bus: {error}"),
+    }
+}
+
+/// Says what has changed, and nothing twice in a row.
+#[derive(Default)]
+struct News(String);
+
+impl News {
+    fn tell(&mut self, text: String) {
+        if text != self.0 && !text.is_empty() {
+            eprintln!("{text}");
+        }
+        self.0 = text;
+    }
+}
