@@ -113,7 +113,7 @@ pub enum Event {
     /// One seed went back to a checkpoint.
     SeedRolledBack { seed: SeedId, epoch: u64 },
     /// The model was restored as it was after step `model`, and what was measured of the seed is of a model after step `seed_step`: it
-    /// is measured anew. `join_withdrawn`: so is the verdict that let it become part of the model.
+    /// is measured again. `join_withdrawn`: so is the verdict that let it become part of the model.
     EvidenceReset { seed: SeedId, seed_step: u64, model: u64, join_withdrawn: bool },
 }
 

@@ -85,14 +85,14 @@ impl Draft<'_> {
         // What the others change was measured in a model with this kernel.
         for other in self.ids() {
             if self.graft(&other).is_ok() {
-                self.measure_anew(&other)?;
+                self.measure_again(&other)?;
             }
         }
         Ok(())
     }
 
     /// What was measured of a grafted seed says nothing any more. A verdict on it stands.
-    fn measure_anew(&mut self, id: &SeedId) -> Result<(), Refusal> {
+    fn measure_again(&mut self, id: &SeedId) -> Result<(), Refusal> {
         self.graft_mut(id)?.vitals.losses.clear();
         match &mut self.seed_mut(id)?.stage {
             Stage::Blending(_, Blend { contribution, pause_proven, .. }) => {
@@ -115,7 +115,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// What was measured on a model that is newer than the one that was restored is measured anew.
+    /// What was measured on a model that is newer than the one that was restored is measured again.
     pub(crate) fn model_restored(&mut self, model: u64) -> Result<(), Refusal> {
         let seed_step = self.run().step;
         if model > seed_step {
@@ -135,7 +135,7 @@ impl Draft<'_> {
             if join_withdrawn {
                 stage.withdraw_join();
             }
-            self.measure_anew(&id)?;
+            self.measure_again(&id)?;
             self.emit(Event::EvidenceReset { seed: id, seed_step, model, join_withdrawn });
         }
         Ok(())

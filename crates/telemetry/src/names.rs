@@ -82,7 +82,7 @@ events! {
     BLEND_OUT: "blend_out", Info, "A seed's alpha falls to 0, and then it is culled.";
     HUNT_START: "hunt_start", Warning, "The loss of the blend misbehaves: every seed in it is measured in the next step.";
     HUNT_END: "hunt_end", Warning, "The seed that did the most harm was culled, or none did any.";
-    EVIDENCE_RESET: "evidence_reset", Warning, "The model was restored as it was before a seed was last measured: the seed is measured anew.";
+    EVIDENCE_RESET: "evidence_reset", Warning, "The model was restored as it was before a seed was last measured: the seed is measured again.";
     EMBARGO_START: "embargo_start", Info, "A culled seed's embargo began.";
     EMBARGO_END: "embargo_end", Info, "An embargo ran out.";
     SEED_CULLED: "seed_culled", Warning, "A seed was taken out of its slot, and why.";

@@ -21,7 +21,7 @@ fn reason(world: &mut World, order: Order) -> &'static str {
 }
 
 #[test]
-fn answered_fossilize_leaves_the_seed_probationary_until_it_joins() {
+fn answered_fossilize_leaves_the_seed_probationary() {
     let mut world = about_to_join();
     let (a, stage) = (seed("a"), world.stage(&seed("a")));
     assert_eq!((stage, world.engine.state().run.fossils.len()), (SeedStageProbationary, 0));
@@ -71,7 +71,7 @@ fn cull_that_blends_out_withdraws_the_join() {
 }
 
 #[test]
-fn seed_that_goes_back_to_a_checkpoint_before_it_joined_is_on_trial() {
+fn seed_taken_back_to_before_its_join_is_on_trial() {
     let (mut world, a) = (about_to_join(), seed("a"));
     world.checkpoint();
     assert_eq!(reason(&mut world, Order::RollBackSeed { seed: a.clone(), epoch: None }), "ok");
@@ -131,7 +131,7 @@ fn older_model_takes_back_what_was_measured_on_a_newer_one() {
 }
 
 #[test]
-fn join_is_withdrawn_if_the_model_is_older_than_its_verdict() {
+fn model_older_than_the_verdict_withdraws_the_join() {
     let a = seed("a");
     for (ago, withdrawn) in [(0, false), (1, true)] {
         let mut world = about_to_join();

@@ -61,7 +61,7 @@ fn second_fossil_of_a_seed_is_refused() {
 }
 
 #[test]
-fn pending_join_refuses_every_copy_of_the_network_until_it_is_over() {
+fn pending_join_keeps_every_copy_from_being_saved() {
     let network = grown::<Train>();
     let copies = [network.clone(), network.clone().fork(&Default::default())];
     network.pending().set([kasmina_leyline::SeedId::new("next").unwrap()]);

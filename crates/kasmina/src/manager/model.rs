@@ -91,7 +91,7 @@ impl<B: GraftBackend> SeedManager<B> {
     ///
     /// Whole checkpoints are written by [`attach_host`](Self::attach_host) when the run begins, by [`checkpoint`](Self::checkpoint), and
     /// whenever a fossil joins or leaves the model. Seeds come back as the journal has them. If they are ahead of the model, what was measured of them is
-    /// measured anew; `evidence_reset` names both steps. A FOSSILIZE that was answered on a newer model, and that had not taken
+    /// measured again; `evidence_reset` names both steps. A FOSSILIZE that was answered on a newer model, and that had not taken
     /// effect, must be ordered again.
     ///
     /// # Errors

@@ -61,8 +61,8 @@ fn run(mut model: Model, dtype: FloatDType, plants: bool) -> (Vec<Vec<u8>>, Mode
 }
 
 #[test]
-fn seed_grows_on_a_host_of_16_bits_and_leaves_no_trace_until_it_joins() {
-    if !alone("half_precision::seed_grows_on_a_host_of_16_bits_and_leaves_no_trace_until_it_joins") {
+fn seed_on_a_host_of_16_bits_leaves_no_trace_until_it_joins() {
+    if !alone("half_precision::seed_on_a_host_of_16_bits_leaves_no_trace_until_it_joins") {
         return;
     }
     for (float, dtype) in [(FloatDType::BF16, DType::BF16), (FloatDType::F16, DType::F16)] {

@@ -145,7 +145,7 @@ fn join_that_cannot_be_made_durable_has_not_happened() {
 }
 
 #[test]
-fn process_killed_after_the_join_gets_the_model_with_the_fossil() {
+fn process_killed_after_the_join_gets_the_fossil_back() {
     let store = MemoryStore::new();
     let (mut world, mut trainee) = answered(&store);
     let joined = world.step(&mut trainee.model, &mut trainee.optimizer, FOSSILIZE).joined.len();
@@ -189,7 +189,7 @@ fn model_with_other_fossils_is_refused() {
 }
 
 #[test]
-fn fossil_that_cannot_run_refuses_the_batch_until_it_is_terminated() {
+fn fossil_that_cannot_run_refuses_until_it_is_terminated() {
     let store = MemoryStore::new();
     let (mut world, mut trainee) = answered(&store);
     world.manager.settle(&mut trainee.model).unwrap();
@@ -239,7 +239,7 @@ fn two_seeds_that_were_answered_together_join_together() {
 }
 
 #[test]
-fn trainer_goes_back_to_the_last_epoch_without_a_signed_command() {
+fn trainer_goes_back_to_the_last_epoch_without_a_command() {
     let (mut world, mut trainee) = answered(&MemoryStore::new());
     let none = world.manager.roll_back_to(None, &mut trainee.model, &mut trainee.optimizer);
     assert_eq!(none.unwrap_err().reason(), "unknown_checkpoint");

@@ -216,7 +216,7 @@ fn only_what_was_grafted_then_and_is_now_goes_back() {
 }
 
 #[test]
-fn a_trainer_that_comes_back_gets_its_model_and_keeps_its_seeds() {
+fn trainer_that_comes_back_gets_its_model_and_seeds() {
     let store = MemoryStore::new();
     let mut run = Run::on(&store, model_of(Noisy::<B>::init()), "mlp");
     run.train(1..=20);

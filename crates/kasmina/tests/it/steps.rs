@@ -112,7 +112,7 @@ fn distance(one: (&Model, &GradientsParams), other: (&Model, &GradientsParams)) 
 }
 
 #[test]
-fn accumulating_run_grows_a_seed_and_its_host_is_that_of_a_run_without() {
+fn accumulating_run_has_the_host_of_a_run_without_seeds() {
     let mut world = World::new(lenient());
     let mut trainee = Trainee::new(determined(Mlp::init()));
     world.attach(&trainee.model);

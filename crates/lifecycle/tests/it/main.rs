@@ -280,7 +280,7 @@ proptest! {
 }
 
 #[test]
-fn granted_move_is_made_later_by_the_seed_that_it_was_granted_to() {
+fn granted_move_is_made_later_and_by_that_seed_alone() {
     let at = |name: &str, stage| Lifecycle::resumed(SeedId::new(name).unwrap(), stage, EMBARGO, None, NOW);
     let grant = |seed: &mut Lifecycle, passes, postpones| {
         seed.approach::<Fossilize>().unwrap().grant(&Keeper { passes, postpones }, &())

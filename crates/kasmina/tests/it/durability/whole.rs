@@ -26,7 +26,7 @@ fn committed(model: &Model) -> (u32, usize) {
 }
 
 #[test]
-fn power_cut_at_any_moment_brings_back_a_network_that_the_run_had() {
+fn power_cut_brings_back_a_network_that_the_run_had() {
     let disk = SimulatedDisk::new();
     let start = model_of(Mlp::<B>::init());
     let (mut model, mut optimizer) = (twin(&start), optimizer());
