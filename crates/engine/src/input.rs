@@ -63,8 +63,7 @@ pub enum Input {
     RolledBack(u64, Box<State>),
     /// The rollback that was ordered will not be done.
     RollbackAbandoned,
-    /// The kernels of these seeds, whose FOSSILIZE was answered, are part of the model now; those of these fossils, whose TERMINATE was,
-    /// are no longer.
+    /// The kernels of some seeds have become part of the model, after FOSSILIZE, or have left it, after TERMINATE.
     ModelSettled {
         /// In the order in which they were added.
         joined: Vec<SeedId>,

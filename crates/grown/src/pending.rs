@@ -8,7 +8,7 @@ use kasmina_leyline::SeedId;
 /// Seeds that were answered that they become part of a network, and that are not part of it yet. All clones of a network share one, and so do
 /// its `valid()` copies.
 ///
-/// Whoever answers them fills it: the seed manager.
+/// The seed manager, which answers them, fills it.
 #[derive(Clone, Debug, Default)]
 pub struct PendingJoins(Arc<Mutex<BTreeSet<SeedId>>>);
 

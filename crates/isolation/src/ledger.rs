@@ -55,7 +55,7 @@ impl<B: AutodiffBackend> GradientLedger<B> {
         Ok(GradientsParams::from_module(&mut self.gradients, module))
     }
 
-    /// Takes the module's gradients out of the ledger, whoever has taken some with the same ids.
+    /// Takes the module's gradients out of the ledger, even if a module with some of the same ids has taken its own before.
     pub(crate) fn take_all<M: AutodiffModule<B>>(&mut self, module: &M) -> GradientsParams {
         GradientsParams::from_module(&mut self.gradients, module)
     }

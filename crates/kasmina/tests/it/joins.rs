@@ -138,7 +138,7 @@ fn join_that_cannot_be_made_durable_has_not_happened() {
     }
     store.fail_next_append();
     let report = world.step(&mut trainee.model, &mut trainee.optimizer, FOSSILIZE);
-    assert!(report.joined.is_empty() || world.stage("seed-1") == SeedStageFossilized);
+    assert_eq!((report.joined.len(), world.stage("seed-1")), (0, SeedStageProbationary));
     world.wait(60);
     world.step(&mut trainee.model, &mut trainee.optimizer, FOSSILIZE + 1);
     assert_eq!((world.stage("seed-1"), trainee.model.fossils().len()), (SeedStageFossilized, 1));
