@@ -18,12 +18,13 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crossbeam::channel;
 use kasmina_leyline::v1::{BlueprintDescriptor, KernelArtifactError, KernelArtifactReady};
 use kasmina_leyline::{BlueprintId, Monotonic, SeedId, UnixTime};
 use kasmina_memory::Evicted;
 
 use crate::{Artifact, KernelLibrary, LibraryError, LoadError, VerifiedArtifact};
-use effects::Asked;
+use effects::{Asked, Standing};
 use flights::Step;
 use shared::Shared;
 use source::Source;
@@ -34,6 +35,10 @@ pub use request::{Arrival, LoadRequest, Purpose, RequestId, Requested};
 pub use settings::LoadSettings;
 pub use source::{ArtifactReader, DirectoryReader, KernelMessages};
 
+/// How often somebody who waits looks for answers of a message-driven library. A small part of what reading and verifying a
+/// kernel takes.
+const LOOK_EVERY: Duration = Duration::from_micros(100);
+
 /// Loads kernels without stalling its callers.
 ///
 /// A request is answered from the cache, or it joins the load of its blueprint, or it begins one: at most one load of a
@@ -41,8 +46,8 @@ pub use source::{ArtifactReader, DirectoryReader, KernelMessages};
 /// returns what has ended. If a load fails, so do all requests that wait for it; nothing is ever substituted, and three
 /// failures in a minute open a breaker.
 ///
-/// No method but [`wait`](Self::wait) and [`shutdown`](Self::shutdown) waits for anything other than its state's lock,
-/// which is never held while a file is read or a kernel is freed. All take `&self`, on any thread. Time is an argument;
+/// No method but [`wait`](Self::wait), [`wait_for`](Self::wait_for) and [`shutdown`](Self::shutdown) waits for anything
+/// other than its state's lock, which is never held while a file is read or a kernel is freed. All take `&self`, on any thread. Time is an argument;
 /// where a thread needs it, the latest that was told is used.
 ///
 /// On two cores of a virtual machine that others used too (`cargo bench --bench loads`), a cached kernel is handed over in 0.05 µs
@@ -57,11 +62,11 @@ pub use source::{ArtifactReader, DirectoryReader, KernelMessages};
 /// use kasmina_kernel_load::{KernelLoadManager, LoadRequest, LoadSettings, Purpose, Requested, SlotContract};
 /// use kasmina_leyline::{Monotonic, SeedId, TrainingRunId, UnixTime};
 ///
-/// let manager = KernelLoadManager::new(BuiltInLibrary::new(7), &LoadSettings::default()); let blueprint =
-/// Blueprint::Bottleneck.for_slot(SlotContract::f32(2, 8, 8), Start::Identity)?.blueprint_id; let request =
-/// LoadRequest::new( blueprint.clone(), Purpose::Seed(SeedId::new("seed-1")?), TrainingRunId::new("run-1")?,
-/// UnixTime::from_millis(0), ); let Requested::Pending(id) = manager.request(request.clone(), Monotonic::ORIGIN)? else
-/// { unreachable!("it is new") };
+/// let manager = KernelLoadManager::new(BuiltInLibrary::new(7), &LoadSettings::default());
+/// let blueprint = Blueprint::Bottleneck.for_slot(SlotContract::f32(2, 8, 8), Start::Identity)?.blueprint_id;
+/// let (seed, run) = (Purpose::Seed(SeedId::new("seed-1")?), TrainingRunId::new("run-1")?);
+/// let request = LoadRequest::new(blueprint.clone(), seed, run, UnixTime::from_millis(0));
+/// let Requested::Pending(id) = manager.request(request.clone(), Monotonic::ORIGIN)? else { unreachable!("it is new") };
 ///
 /// // A trainer polls once a step. This example has nothing else to do.
 /// assert!(manager.wait(Duration::from_secs(60)));
@@ -123,7 +128,8 @@ impl KernelLoadManager {
 
     /// Asks for a kernel.
     ///
-    /// # Errors [`LoadError::Breaker`] while the library's breaker is open and nobody else waits for this blueprint;
+    /// # Errors
+    /// [`LoadError::Breaker`] while the library's breaker is open and nobody else waits for this blueprint;
     /// [`LoadError::TooManyRequests`]; [`LoadError::Closed`] after a shutdown. All other failures arrive by
     /// [`poll`](Self::poll).
     pub fn request(&self, request: LoadRequest, now: Monotonic) -> Result<Requested, LoadError> {
@@ -143,6 +149,7 @@ impl KernelLoadManager {
     /// kernel that has landed before the poll is in time, even if the poll is late. Call it once a step.
     #[must_use]
     pub fn poll(&self, now: Monotonic) -> Vec<Arrival> {
+        self.receive();
         self.shared.act(|loads| loads.poll(now))
     }
 
@@ -151,6 +158,33 @@ impl KernelLoadManager {
     #[must_use]
     pub fn wait(&self, at_most: Duration) -> bool {
         self.shared.landed().recv_timeout(at_most).is_ok()
+    }
+
+    /// Waits until a request has ended, at most `at_most`, for a caller that needs its kernel before it goes on. Does not
+    /// wait for a library that is called and has said that the artifact comes [later](crate::Fetched::Later). Returns whether there is
+    /// an [`Arrival`] to [`poll`](Self::poll).
+    #[must_use]
+    pub fn wait_for(&self, request: RequestId, at_most: Duration) -> bool {
+        let too_long = channel::after(at_most);
+        let slice = if self.shared.source.by_message() { LOOK_EVERY } else { Duration::MAX };
+        loop {
+            self.receive();
+            match self.shared.look(|loads| loads.standing(request)) {
+                Standing::Landed => return true,
+                Standing::Coming => {}
+                Standing::Later | Standing::Gone => return false,
+            }
+            channel::select! {
+                recv(self.shared.landed()) -> _ => {}
+                recv(too_long) -> _ => return false,
+                default(slice) => {}
+            }
+        }
+    }
+
+    /// Takes the answers that have come to a message-driven library.
+    fn receive(&self) {
+        self.shared.source.receive(&self.answers());
     }
 
     /// The earliest time at which a request can time out.

@@ -1,6 +1,9 @@
 //! The trainer's side: requests go out, answers come in.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use kasmina_kernel_load::{Answered, Answers, KernelLibrary, KernelMessages, LibraryError};
 use kasmina_leyline::{
@@ -14,8 +17,8 @@ use kasmina_oona::{Bus, BusError, Delivery, Message, Stream, Subscription};
 use prost::{DecodeError, Message as _};
 
 /// The kernel library of a trainer, over a bus. A clone is a handle on the same one: give one to
-/// [`KernelLoadManager::over_messages`](kasmina_kernel_load::KernelLoadManager::over_messages), keep another, and
-/// [`poll`](Self::poll) it once a step, before the manager.
+/// [`KernelLoadManager::over_messages`](kasmina_kernel_load::KernelLoadManager::over_messages), which takes its answers
+/// whenever it is polled. Keep another to see what was [received](Self::received).
 ///
 /// The digests in an answer say which weights are the approved ones. So the bus must accept signed entries only
 /// ([`EntryKeys`](kasmina_oona::EntryKeys)) if others can write to its server.
@@ -25,9 +28,15 @@ pub struct OonaKernels(Arc<Inner>);
 struct Inner {
     bus: Box<dyn Bus>,
     descriptors: Box<dyn KernelLibrary>,
+    received: Mutex<Polled>,
 }
 
-/// What a poll found.
+/// Announcements that are kept until somebody takes them, and messages that are taken at once. Our choices: more than a catalogue has, and
+/// far more than arrive in a step.
+const MOST_UPDATES: usize = 1_000;
+const MOST_AT_ONCE: usize = 64;
+
+/// What polls found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Polled {
     /// Answers that a load goes on with.
@@ -40,6 +49,8 @@ pub struct Polled {
     pub malformed: usize,
     /// Messages of a type that is not for the load manager.
     pub ignored: usize,
+    /// Polls that the bus refused.
+    pub refused: usize,
     /// Entries that could not be acknowledged and will come again.
     pub unacknowledged: usize,
     /// Kernels that have entered the library, or changed. What is cached stays as it is: a kernel's content never
@@ -53,7 +64,8 @@ impl OonaKernels {
     /// library that answers without a network, such as a [`DirectoryLibrary`](kasmina_kernel_load::DirectoryLibrary).
     #[must_use]
     pub fn new(bus: impl Bus + 'static, descriptors: impl KernelLibrary + 'static) -> Self {
-        Self(Arc::new(Inner { bus: Box::new(bus), descriptors: Box::new(descriptors) }))
+        let (bus, descriptors) = (Box::new(bus), Box::new(descriptors));
+        Self(Arc::new(Inner { bus, descriptors, received: Mutex::default() }))
     }
 
     /// What a trainer subscribes to. `trainer` has to be its own: the consumers of a group share the answers, so two
@@ -67,6 +79,12 @@ impl OonaKernels {
     #[must_use]
     pub fn bus(&self) -> &dyn Bus {
         &*self.0.bus
+    }
+
+    /// What the manager's polls have found since this was last asked, with the latest 1,000 announcements.
+    #[must_use]
+    pub fn received(&self) -> Polled {
+        std::mem::take(&mut *self.0.received.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Hands over what has arrived, at most `most` messages, and acknowledges each of them afterwards. Returns at once.
@@ -86,6 +104,20 @@ impl OonaKernels {
 }
 
 impl Polled {
+    fn add(&mut self, later: Self) {
+        let Self { taken, late, unknown, malformed, ignored, refused, unacknowledged, updates } = later;
+        self.taken += taken;
+        self.late += late;
+        self.unknown += unknown;
+        self.malformed += malformed;
+        self.ignored += ignored;
+        self.refused += refused;
+        self.unacknowledged += unacknowledged;
+        self.updates.extend(updates);
+        let old = self.updates.len().saturating_sub(MOST_UPDATES);
+        self.updates.drain(..old);
+    }
+
     fn hand_over(&mut self, answers: &Answers, delivery: &Delivery) -> Result<(), DecodeError> {
         let payload = delivery.envelope.payload.as_slice();
         match delivery.message_type {
@@ -125,6 +157,11 @@ impl KernelMessages for OonaKernels {
         let message = Message::new(BusMessageType::KernelPrefetchRequest, request.encode_to_vec());
         let unavailable = |cause: String| LibraryError::Unavailable { detail: cause };
         self.0.bus.publish(message).map(drop).map_err(|refused| unavailable(refused.cause.to_string()))
+    }
+
+    fn receive(&self, answers: &Answers) {
+        let polled = self.poll(answers, MOST_AT_ONCE).unwrap_or_else(|_| Polled { refused: 1, ..Polled::default() });
+        self.0.received.lock().unwrap_or_else(PoisonError::into_inner).add(polled);
     }
 }
 

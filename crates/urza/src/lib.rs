@@ -1,7 +1,7 @@
 //! Kernels over the bus: a trainer asks by message, and a library of files answers.
 //!
 //! - [`OonaKernels`] is the trainer's side. A [`KernelLoadManager`](kasmina_kernel_load::KernelLoadManager) sends its
-//!   requests through it, and gets the answers from its [`poll`](OonaKernels::poll).
+//!   requests through it, and takes the answers whenever it is polled.
 //! - [`Urza`] is the library's side. It answers requests for the kernels of a directory, and announces new ones.
 //!
 //! Only the messages go over the bus. A trainer reads the artifacts themselves, in a directory or an object store that
@@ -12,7 +12,7 @@
 //!
 //! use kasmina_kernel_load::{
 //!     DirectoryLibrary, DirectoryReader, Initialisation, KernelLoadManager, LayerSpec, LoadRequest, LoadSettings,
-//!     Manifest, Purpose, SlotContract, initialise,
+//!     Manifest, Purpose, Requested, SlotContract, initialise,
 //! };
 //! use kasmina_leyline::{BlueprintId, Monotonic, TrainingRunId, v1::BlueprintDescriptor};
 //! use kasmina_oona::{BusSettings, LocalBroker};
@@ -40,13 +40,14 @@
 //! let manager =
 //!     KernelLoadManager::over_messages(kernels.clone(), reader, &LoadSettings::default(), clock.unix());
 //! let run = TrainingRunId::new("run-7")?;
-//! manager.request(LoadRequest::new(blueprint, Purpose::Prefetch, run, clock.unix()), Monotonic::ORIGIN)?;
+//! let request = LoadRequest::new(blueprint, Purpose::Prefetch, run, clock.unix());
+//! let Requested::Pending(request) = manager.request(request, Monotonic::ORIGIN)? else { unreachable!("it is new") };
 //!
 //! let served = urza.serve_once()?;
 //! assert_eq!((served.ready, served.announced), (1, 1));
-//! assert_eq!(kernels.poll(&manager.answers(), 64)?.taken, 1);
-//! assert!(manager.wait(Duration::from_secs(60)));
+//! assert!(manager.wait_for(request, Duration::from_secs(60)));
 //! assert!(manager.poll(Monotonic::from_millis(1))[0].outcome.is_ok());
+//! assert_eq!(kernels.received().taken, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

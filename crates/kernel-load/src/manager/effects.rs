@@ -58,3 +58,16 @@ pub enum Answered {
     /// There was no such request here. It was ignored and counted.
     Unknown,
 }
+
+/// How a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has ended, and a poll will say how.
+    Landed,
+    /// Its load is on its way.
+    Coming,
+    /// The library has said that the artifact comes later.
+    Later,
+    /// It is not outstanding.
+    Gone,
+}

@@ -113,6 +113,11 @@ impl Flights {
         self.by_blueprint.iter().find(|(_, flight)| awaits(flight)).map(|(blueprint, _)| blueprint)
     }
 
+    /// Whether the load of a blueprint waits for an answer from outside.
+    pub(crate) fn awaits_answer(&self, blueprint: &BlueprintId) -> bool {
+        self.by_blueprint.get(blueprint).is_some_and(|flight| matches!(flight.stage, Stage::Awaiting))
+    }
+
     /// Goes on with a load that waits for an answer from outside, or will. Returns whether there is one.
     pub(crate) fn proceed(&mut self, blueprint: &BlueprintId, step: Step) -> bool {
         let waited_for = |flight: &&mut Flight| !flight.askers.is_empty();

@@ -6,7 +6,7 @@ use kasmina_leyline::{BlueprintId, Monotonic, SeedId};
 use kasmina_memory::{Cache, CacheLimits, Evicted};
 use kasmina_safety::Breaker;
 
-use super::effects::{Answered, Asked, Effects, Outcome, Outgoing};
+use super::effects::{Answered, Asked, Effects, Outcome, Outgoing, Standing};
 use super::flights::{FlightLimits, Flights, Left, Step};
 use super::report::{LoadEvent, LoadStats, Told};
 use super::requests::Requests;
@@ -104,6 +104,8 @@ impl<T> Loads<T> {
         let landed = match outcome {
             Outcome::Later => {
                 self.told.counts.abandoned += u64::from(!self.flights.put_off(blueprint));
+                // Whoever waits has to know that it takes longer.
+                self.effects.landed = true;
                 None
             }
             Outcome::Ready { artifact, bytes } => Some((Ok(artifact), bytes)),
@@ -196,6 +198,18 @@ impl<T> Loads<T> {
     /// No poll before this time times a request out.
     pub(crate) const fn next_deadline(&self) -> Option<Monotonic> {
         self.requests.earliest()
+    }
+
+    /// How a request stands.
+    pub(crate) fn standing(&self, id: RequestId) -> Standing {
+        let Some(blueprint) = self.requests.blueprint(id) else { return Standing::Gone };
+        if self.results.has(id) {
+            Standing::Landed
+        } else if self.flights.awaits_answer(blueprint) && !self.by_message {
+            Standing::Later
+        } else {
+            Standing::Coming
+        }
     }
 
     fn arrival(&mut self, id: RequestId, outcome: Result<Arc<T>, LoadError>, now: Monotonic) -> Option<Arrival<T>> {

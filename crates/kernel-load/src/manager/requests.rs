@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kasmina_leyline::{Monotonic, SeedId};
+use kasmina_leyline::{BlueprintId, Monotonic, SeedId};
 
 use super::{LoadRequest, Purpose, RequestId};
 
@@ -52,6 +52,11 @@ impl Requests {
 
     pub(crate) fn take(&mut self, id: RequestId) -> Option<Outstanding> {
         self.by_id.remove(&id)
+    }
+
+    /// Whose kernel a request is for.
+    pub(crate) fn blueprint(&self, id: RequestId) -> Option<&BlueprintId> {
+        self.by_id.get(&id).map(|it| &it.request.blueprint)
     }
 
     /// The requests whose deadline has come.

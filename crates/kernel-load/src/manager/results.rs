@@ -39,6 +39,10 @@ impl<T> Results<T> {
         std::mem::take(&mut self.0)
     }
 
+    pub(crate) fn has(&self, asker: RequestId) -> bool {
+        self.0.iter().any(|landed| landed.askers.contains(&asker))
+    }
+
     pub(crate) fn withdraw(&mut self, asker: RequestId) -> Withdrawn<T> {
         let Some(at) = self.0.iter().position(|landed| landed.askers.contains(&asker)) else {
             return Withdrawn::NotThere;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use kasmina_leyline::BlueprintId;
 use kasmina_leyline::v1::{BlueprintDescriptor, KernelPrefetchRequest};
 
+use super::Answers;
 use super::flights::{Job, Step};
 use crate::{Artifact, Fetched, KernelLibrary, LibraryError, LoadError, NoKernels, catalogue, directory};
 
@@ -25,6 +26,11 @@ pub trait KernelMessages: Send + Sync {
     /// # Errors
     /// [`LibraryError::Unavailable`] if the message cannot even be queued. Then the load fails.
     fn request(&self, request: KernelPrefetchRequest) -> Result<(), LibraryError>;
+
+    /// Hands over the answers that have come. The manager calls this before each poll and while it waits, in the
+    /// training thread: it must not wait for a network. By default it does nothing, for a port whose answers are handed over
+    /// by somebody else.
+    fn receive(&self, _answers: &Answers) {}
 }
 
 /// Reads the artifacts that a message names.
@@ -59,6 +65,26 @@ impl ArtifactReader for DirectoryReader {
             return Err(LibraryError::reference(artifact_ref));
         }
         directory::read(&self.directory.join(artifact_ref), limit)
+    }
+}
+
+impl<M: KernelMessages + ?Sized> KernelMessages for Box<M> {
+    fn descriptor(&self, blueprint: &BlueprintId) -> Result<BlueprintDescriptor, LibraryError> {
+        (**self).descriptor(blueprint)
+    }
+
+    fn request(&self, request: KernelPrefetchRequest) -> Result<(), LibraryError> {
+        (**self).request(request)
+    }
+
+    fn receive(&self, answers: &Answers) {
+        (**self).receive(answers);
+    }
+}
+
+impl<R: ArtifactReader + ?Sized> ArtifactReader for Box<R> {
+    fn read(&self, artifact_ref: &str, limit: usize) -> Result<Vec<u8>, LibraryError> {
+        (**self).read(artifact_ref, limit)
     }
 }
 
@@ -103,6 +129,14 @@ impl Source {
         match self {
             Self::Library(_) => Ok(()),
             Self::Messages { port, .. } => port.request(request),
+        }
+    }
+
+    /// Takes the answers that have come to a library that answers by messages.
+    pub(crate) fn receive(&self, answers: &Answers) {
+        match self {
+            Self::Library(_) => {}
+            Self::Messages { port, .. } => port.receive(answers),
         }
     }
 
