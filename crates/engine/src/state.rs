@@ -148,6 +148,8 @@ impl State {
 pub enum Deadline {
     /// This seed's embargo ends.
     EmbargoEnds(SeedId),
+    /// A kernel that was asked for must have arrived, or its seed is culled. Whoever loads kernels knows when.
+    KernelDue,
 }
 
 /// The breakers that guard the manager's operations.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use kasmina_blending::{AlphaSchedule, GraftBackend};
 use kasmina_engine::{Engine, EngineSettings, NoPolicy, Policy, StepPolicy, commands::ReadSettings};
 use kasmina_gates::Gatekeepers;
-use kasmina_kernel_load::{KernelLibrary, NoKernels};
+use kasmina_kernel_load::{ArtifactReader, KernelLibrary, KernelMessages, NoKernels};
 use kasmina_leyline::TrainingRunId;
 use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
 use kasmina_safety::{Clock, SystemClock};
@@ -15,6 +15,7 @@ use kasmina_telemetry::{Assembler, Reporter, Sink};
 use crate::{
     durable::Durable,
     error::{BuildError, CheckpointError},
+    kernels::{KernelSource, Kernels},
     manager::{Parts, SeedManager},
     report::Recovered,
     settings::{Advance, Settings},
@@ -26,7 +27,7 @@ pub struct SeedManagerBuilder {
     run: TrainingRunId,
     settings: Settings,
     verifier: Box<dyn Verifier>,
-    library: Box<dyn KernelLibrary>,
+    kernels: KernelSource,
     gatekeepers: Option<Box<dyn Gatekeepers + Send + Sync>>,
     policy: Option<Box<dyn Policy + Send>>,
     clock: Arc<dyn Clock>,
@@ -47,7 +48,7 @@ impl SeedManagerBuilder {
             run,
             settings: Settings::default(),
             verifier: Box::new(RejectAll::default()),
-            library: Box::new(NoKernels),
+            kernels: KernelSource::Library(Box::new(NoKernels)),
             gatekeepers: None,
             policy: None,
             clock: Arc::new(SystemClock::new()),
@@ -70,10 +71,23 @@ impl SeedManagerBuilder {
         self
     }
 
-    /// Where kernels come from. Default: there are none.
+    /// Where kernels come from. Default: there are none. The library is called on threads of the manager's own, so it may block on a disk
+    /// or a network.
     #[must_use]
     pub fn kernels(mut self, library: impl KernelLibrary + 'static) -> Self {
-        self.library = Box::new(library);
+        self.kernels = KernelSource::Library(Box::new(library));
+        self
+    }
+
+    /// As [`kernels`](Self::kernels), from a library that answers by messages, such as `OonaKernels` of the crate `kasmina-urza`. What
+    /// its answers name is read by `reader`.
+    #[must_use]
+    pub fn kernels_over(
+        mut self,
+        messages: impl KernelMessages + 'static,
+        reader: impl ArtifactReader + 'static,
+    ) -> Self {
+        self.kernels = KernelSource::Messages(Box::new(messages), Box::new(reader));
         self
     }
 
@@ -184,7 +198,7 @@ impl SeedManagerBuilder {
 
     fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         self.settings.check()?;
-        let Self { run, settings, verifier, library, gatekeepers, policy, clock, sinks, storage } = self;
+        let Self { run, settings, verifier, kernels, gatekeepers, policy, clock, sinks, storage } = self;
         let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
         let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
             // Nonces go when a watermark that stands for them is durable.
@@ -196,7 +210,8 @@ impl SeedManagerBuilder {
         Ok(SeedManager::new(Parts {
             reading: settings.reading(&run),
             engine: Engine::new(settings.engine(&run), gatekeepers),
-            tensors: Tensors::new(&settings, library, device),
+            tensors: Tensors::new(&settings, device),
+            kernels: Kernels::new(kernels, &settings.kernels, run.clone(), Arc::clone(&clock)),
             policy: policy.unwrap_or_else(|| settings.policy()),
             reporter: Reporter::new(
                 Assembler::new(&settings.telemetry.source, run.clone(), settings.telemetry.pending_events),

@@ -1,8 +1,11 @@
 //! What happened, as telemetry says it.
 
+use std::time::Duration;
+
 use kasmina_blending::{BlendConfig, BlendStats};
 use kasmina_commands::{Command, Notice};
 use kasmina_engine as engine;
+use kasmina_kernel_load::{LoadEvent, LoadStats, Purpose};
 use kasmina_leyline::{
     SeedId,
     v1::{
@@ -18,6 +21,7 @@ use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
 use crate::{
     error::{CheckpointError, Refused, StepError},
+    kernels::Latency,
     report::{Recovered, StepReport},
 };
 
@@ -185,7 +189,6 @@ pub(crate) fn noticed(to: &mut Assembler, wire: &AdaptationCommand, notices: &[N
 
 /// The numbers of a step.
 pub(crate) fn stepped(to: &mut Assembler, report: &StepReport, state: &engine::State) {
-    let milliseconds = |duration: std::time::Duration| duration.as_secs_f64() * 1e3;
     for (name, value) in [
         (names::HOST_LOSS, f64::from(report.loss)),
         (names::HOST_PASS_MS, milliseconds(report.timing.host)),
@@ -237,7 +240,7 @@ pub(crate) fn rollback_ready(epoch: u64, step: u64, stored: bool) -> Event {
 }
 
 pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64, timing: &Timing) {
-    let took = timing.took.as_secs_f64() * 1e3;
+    let took = milliseconds(timing.took);
     let event = Event::new(names::ROLLED_BACK)
         .with("epoch", epoch)
         .with("path", timing.sla.name)
@@ -252,6 +255,55 @@ pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64,
             .with("late_ms", over.as_millis());
         to.event(seed, event);
     }
+}
+
+/// Something happened to the loads of kernels.
+pub(crate) fn load(to: &mut Assembler, event: &LoadEvent) {
+    match event {
+        LoadEvent::Timeout { request, blueprint, purpose, after, .. } => {
+            let event = Event::new(names::PREFETCH_TIMEOUT)
+                .with("request", request)
+                .with("blueprint", blueprint)
+                .with("after_ms", after.as_millis());
+            to.event(seed_of(purpose), event);
+        }
+        LoadEvent::Contention { blueprint, waiters, longest } => {
+            let event = Event::new(names::CACHE_LOCK_CONTENTION)
+                .with("blueprint", blueprint)
+                .with("waiters", waiters)
+                .with("longest_ms", format_args!("{:.3}", milliseconds(*longest)));
+            to.event(None, event);
+        }
+        // The engine's breaker is the one that decides.
+        LoadEvent::Breaker(_) => {}
+    }
+}
+
+/// A request for a kernel has ended.
+pub(crate) fn arrived(to: &mut Assembler, Latency { purpose, took, lock_wait }: &Latency) {
+    let seed = seed_of(purpose);
+    to.metric(seed, Metric::new(names::PREFETCH_LATENCY, milliseconds(*took)));
+    if let Some(waited) = lock_wait {
+        to.metric(seed, Metric::new(names::CACHE_LOCK_WAIT, milliseconds(*waited)));
+    }
+}
+
+const fn seed_of(purpose: &Purpose) -> Option<&SeedId> {
+    match purpose {
+        Purpose::Seed(seed) => Some(seed),
+        Purpose::Prefetch => None,
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The loads of kernels, in total.
+pub(crate) fn loads(to: &mut Assembler, stats: &LoadStats) {
+    to.metric(None, Metric::new(names::PREFETCH_REQUESTS, stats.total.requests as f64));
+    to.metric(None, Metric::new(names::PREFETCH_INFLIGHT, stats.outstanding as f64));
+    cache(to, &stats.cache);
 }
 
 /// What a cache holds and what it has done, in total.

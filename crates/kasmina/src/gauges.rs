@@ -5,7 +5,8 @@ use std::time::Duration;
 use kasmina_commands::BreakerName;
 use kasmina_engine::{Seed, State};
 use kasmina_gates::StabilityPolicy;
-use kasmina_memory::{CacheStats, Counts};
+use kasmina_kernel_load::LoadStats;
+use kasmina_memory::Counts;
 use kasmina_security::LedgerGauges;
 use kasmina_telemetry::{Event, Health, Metric, Reporter, names};
 
@@ -23,14 +24,14 @@ pub(crate) struct Gauges {
 pub(crate) struct Standing<'a> {
     pub(crate) state: &'a State,
     pub(crate) budgets: &'a StabilityPolicy,
-    pub(crate) cache: CacheStats,
+    pub(crate) loads: LoadStats,
     pub(crate) ledger: LedgerGauges,
 }
 
 impl Gauges {
     /// Sets the health that the next packets carry. Every breaker and the cache are written once a summary, and when they change.
     pub(crate) fn write(&mut self, to: &mut Reporter, standing: &Standing<'_>) {
-        let Standing { state, budgets, cache, ledger } = standing;
+        let Standing { state, budgets, loads, ledger } = standing;
         to.set_health(health(state, budgets));
         let early = ledger.evictions_total.saturating_sub(self.evictions);
         if early > 0 {
@@ -44,11 +45,11 @@ impl Gauges {
             let value = i32::from(state.run.breakers.get(breaker).state());
             to.metric(None, Metric::new(names::BREAKER_STATE, value).with("breaker", breaker.as_str()));
         }
-        to.write(|to| events::cache(to, cache));
-        let since = cache.total - self.cache;
+        to.write(|to| events::loads(to, loads));
+        let since = loads.cache.total - self.cache;
         if let Some(rate) = since.hit_rate() {
             to.metric(None, Metric::new(names::CACHE_HIT_RATE, rate));
-            self.cache = cache.total;
+            self.cache = loads.cache.total;
         }
         to.write(|to| ledger_metrics(to, ledger));
     }

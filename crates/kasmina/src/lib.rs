@@ -71,6 +71,7 @@ mod error;
 mod events;
 mod gauges;
 mod kernel_optimizer;
+mod kernels;
 mod manager;
 mod nonces;
 mod ports;

@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod kernels;
 mod learning;
 mod model;
 mod passes;
@@ -42,6 +43,7 @@ use crate::{
     error::Refusal,
     events,
     gauges::{Gauges, Standing},
+    kernels::Kernels,
     settings::{Settings, SettingsError},
     tensors::Tensors,
 };
@@ -62,6 +64,7 @@ pub struct SeedManager<B: GraftBackend> {
     reading: ReadSettings,
     engine: Engine,
     tensors: Tensors<B>,
+    kernels: Kernels,
     policy: Box<dyn Policy + Send>,
     verifier: Box<dyn Verifier>,
     clock: Arc<dyn Clock>,
@@ -97,6 +100,7 @@ pub(crate) struct Parts<B: GraftBackend> {
     pub(crate) reading: ReadSettings,
     pub(crate) engine: Engine,
     pub(crate) tensors: Tensors<B>,
+    pub(crate) kernels: Kernels,
     pub(crate) policy: Box<dyn Policy + Send>,
     pub(crate) verifier: Box<dyn Verifier>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -106,7 +110,8 @@ pub(crate) struct Parts<B: GraftBackend> {
 
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
-        let Parts { settings, reading, engine, tensors, policy, verifier, clock, mut reporter, durable } = parts;
+        let Parts { settings, reading, engine, tensors, kernels, policy, verifier, clock, mut reporter, durable } =
+            parts;
         reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
         Self {
@@ -114,6 +119,7 @@ impl<B: GraftBackend> SeedManager<B> {
             reading,
             engine,
             tensors,
+            kernels,
             policy,
             verifier,
             clock,
@@ -171,7 +177,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.save_first_network(model)?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
-        self.fetch_awaited()
+        self.fetch_awaited(self.patience())
     }
 
     /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count
@@ -179,7 +185,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub fn end_epoch(&mut self) {
         self.act(Input::EpochEnded);
         if self.engine.state().run.epoch.is_multiple_of(self.settings.kernels.collect_every_epochs) {
-            let evicted = self.tensors.collect(self.clock.monotonic());
+            let evicted = self.kernels.collect();
             self.reporter.emit(None, events::collected(&evicted));
         }
     }
@@ -194,10 +200,12 @@ impl<B: GraftBackend> SeedManager<B> {
         self.act(Input::Validation(validation));
     }
 
-    /// Does what is due by time alone: ends embargoes that are over and puts the seeds before G5. Every batch and every command
-    /// does this first.
+    /// Does what is due by time alone: ends embargoes that are over and puts the seeds before G5, and takes the kernels that have
+    /// arrived. Every batch and every command does the first.
     pub fn tick(&mut self) -> Vec<Transition> {
         self.act(Input::Tick);
+        // What the disk refuses is taken with the next step.
+        let _ = self.take_arrivals();
         self.write_owed();
         self.take_moved()
     }
@@ -205,8 +213,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
         let state = self.engine.state();
-        let (cache, ledger) = (self.tensors.cache_stats(), self.verifier.gauges());
-        let standing = Standing { state, budgets: &self.settings.gates.stability, cache, ledger };
+        let (loads, ledger) = (self.kernels.stats(), self.verifier.gauges());
+        let standing = Standing { state, budgets: &self.settings.gates.stability, loads, ledger };
         self.gauges.write(&mut self.reporter, &standing);
         let (step, breaker) = (state.run.step, state.run.breakers.get(BreakerName::Telemetry).state());
         let durable = &mut self.durable;
@@ -243,7 +251,7 @@ impl<B: GraftBackend> SeedManager<B> {
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
             state.learning_rate = vitals.learning_rate as f32;
             state.age_epochs = u32::try_from(epoch.saturating_sub(graft.epoch)).unwrap_or(u32::MAX);
-            let descriptor = self.tensors.descriptor(&graft.blueprint).ok().flatten();
+            let descriptor = self.kernels.descriptor(&graft.blueprint).ok().flatten();
             state.risk_score = descriptor.map_or(0.0, |descriptor| descriptor.risk);
             state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
             state.metrics.insert("parameter_tensors".to_owned(), graft.parameters as f32);
@@ -308,7 +316,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// When the manager next has something to do on its own, and what.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(Monotonic, Deadline)> {
-        self.engine.state().next_deadline()
+        let kernel = self.kernels.next_deadline().map(|at| (at, Deadline::KernelDue));
+        self.engine.state().next_deadline().into_iter().chain(kernel).min_by_key(|(at, _)| *at)
     }
 
     /// The pass that trains the model: a tap at every slot. Riders learn inside of [`host_pass`](kasmina_isolation::host_pass).

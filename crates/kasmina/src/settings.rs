@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs, path::Path, path::PathBuf, time::Duration};
 use kasmina_blending::BlendConfig;
 use kasmina_engine::EngineSettings;
 use kasmina_gates::GatePolicy;
-use kasmina_kernel_load::ArtifactLimits;
+use kasmina_kernel_load::{ArtifactLimits, LoadSettings};
 use kasmina_safety::BreakerSettings;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -40,7 +40,7 @@ pub struct Settings {
     pub gates: GatePolicy,
     /// The breaker that isolation violations open.
     pub isolation_breaker: BreakerSettings,
-    /// The breaker that failed kernel loads open.
+    /// The breaker that failed kernel loads open. Default, Esper's contract: 3 failures within 60 s.
     pub kernel_breaker: BreakerSettings,
     /// The breaker that grafts open which fail or take too long.
     pub blending_breaker: BreakerSettings,
@@ -163,6 +163,19 @@ pub struct KernelSettings {
     pub cache_ttl_seconds: u64,
     /// Expired kernels are evicted every so many epochs. Default 5, Esper's contract.
     pub collect_every_epochs: u64,
+    /// How long orders given together wait for their kernels, in milliseconds. An order that is answered in time has its seed in
+    /// TRAINING, so that runs repeat; later, the kernel arrives with a step, whichever it is. A step never waits, nor the orders of a
+    /// policy within it. Default 1000, our choice: a kernel from this process or a disk takes some milliseconds. For a trainer
+    /// that must not wait for a library on a network, 0.
+    pub wait_ms: u64,
+    /// How long a kernel may take to arrive, in milliseconds, before its seed is culled. Default 30,000, our choice: as long as the embargo.
+    pub timeout_ms: u64,
+    /// The threads that fetch, hash and verify kernels. They start with the first loads. Default 4, our choice: one slow load does not
+    /// hold up the next.
+    pub threads: usize,
+    /// The bytes of artifacts that may be in memory at once while they are loaded. Default 1 GiB, our choice: each thread can read
+    /// the largest one.
+    pub in_flight_bytes: u64,
     /// The limits on an artifact.
     pub limits: ArtifactLimits,
 }
@@ -347,7 +360,7 @@ impl Default for Settings {
             blending: BlendingSettings::default(),
             gates: GatePolicy::default(),
             isolation_breaker: BreakerSettings::default(),
-            kernel_breaker: BreakerSettings::default(),
+            kernel_breaker: BreakerSettings { window: Duration::from_secs(60), ..BreakerSettings::default() },
             blending_breaker,
             telemetry_breaker: BreakerSettings::default(),
             kernels: KernelSettings::default(),
@@ -389,12 +402,32 @@ impl Default for BlendingSettings {
     }
 }
 
+impl KernelSettings {
+    /// What the load manager must know. It has no breaker of its own: the engine's decides, which outlives the process.
+    pub(crate) fn loads(&self) -> LoadSettings {
+        LoadSettings {
+            threads: self.threads,
+            in_flight_bytes: self.in_flight_bytes,
+            timeout_ms: self.timeout_ms,
+            cache_bytes: self.cache_bytes,
+            cache_ttl_seconds: self.cache_ttl_seconds,
+            breaker: BreakerSettings { failure_threshold: u32::MAX, ..BreakerSettings::default() },
+            limits: self.limits,
+            ..LoadSettings::default()
+        }
+    }
+}
+
 impl Default for KernelSettings {
     fn default() -> Self {
         Self {
             cache_bytes: 256 << 20,
             cache_ttl_seconds: 3600,
             collect_every_epochs: 5,
+            wait_ms: 1_000,
+            timeout_ms: 30_000,
+            threads: 4,
+            in_flight_bytes: 1 << 30,
             limits: ArtifactLimits::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! What the engine does not hold: kernels, their optimizers, who owns which parameter, and the slots that the host has shown.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use burn::{module::AutodiffModule, optim::GradientsParams};
 use kasmina_blending::{Alpha, BlendConfig, GraftBackend};
@@ -12,15 +12,10 @@ use kasmina_engine::{
 use kasmina_grown::{Fossil, FossilSpec, GrownError, Provenance};
 use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, rehearse};
 use kasmina_kernel_load::{
-    Artifact, Digest as ArtifactDigest, KernelLibrary, KernelLoader, KernelModule, LoadError, Loaded, Manifest,
-    VerifiedArtifact,
+    Digest as ArtifactDigest, KernelModule, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
 };
-use kasmina_leyline::{
-    BlueprintId, Monotonic, SeedId, SlotId,
-    v1::{BlueprintDescriptor, SeedLifecycleStage::SeedStageFossilized},
-};
-use kasmina_memory::{CacheStats, Evicted};
+use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage::SeedStageFossilized};
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
@@ -34,7 +29,6 @@ use crate::{
 /// What the engine does not hold, for all seeds.
 pub(crate) struct Tensors<B: GraftBackend> {
     device: B::Device,
-    loader: KernelLoader<Box<dyn KernelLibrary>>,
     registry: Registry,
     slots: BTreeMap<SlotId, SlotShape>,
     planted: Planted<B>,
@@ -59,7 +53,7 @@ pub(crate) struct Plant<B: GraftBackend> {
     changed: bool,
 }
 
-/// What became of a fetch.
+/// What became of a request for a kernel.
 pub(crate) enum Fetched {
     /// The kernel is staged.
     Ready(KernelFacts),
@@ -69,13 +63,22 @@ pub(crate) enum Fetched {
     Later,
 }
 
+impl Fetched {
+    pub(crate) fn failed(blueprint: &BlueprintId, error: KernelError) -> Self {
+        let failure = KernelFailure {
+            blueprint: blueprint.clone(),
+            reason: error.reason(),
+            detail: error.to_string(),
+            source_failed: matches!(error, KernelError::Load(_)),
+        };
+        Self::Failed(failure, error)
+    }
+}
+
 impl<B: GraftBackend> Tensors<B> {
-    pub(crate) fn new(settings: &Settings, library: Box<dyn KernelLibrary>, device: &B::Device) -> Self {
-        let ttl = Duration::from_secs(settings.kernels.cache_ttl_seconds);
-        let loader = KernelLoader::new(library, settings.kernels.cache_bytes, ttl).with_limits(settings.kernels.limits);
+    pub(crate) fn new(settings: &Settings, device: &B::Device) -> Self {
         Self {
             device: device.clone(),
-            loader,
             registry: Registry::default(),
             slots: BTreeMap::new(),
             planted: BTreeMap::new(),
@@ -117,14 +120,6 @@ impl<B: GraftBackend> Tensors<B> {
         let _ = self.registry.register_host(parameter_ids(model));
     }
 
-    pub(crate) fn descriptor(&self, blueprint: &BlueprintId) -> Result<Option<BlueprintDescriptor>, LoadError> {
-        match self.loader.descriptor(blueprint) {
-            Ok(descriptor) => Ok(Some(descriptor)),
-            Err(error) if error.reason() == "unknown_blueprint" => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// What a kernel at the slot would have to take and give.
     pub(crate) fn contract(&self, slot: &SlotId) -> Option<Contract> {
         self.slots.get(slot).map(|shape| Contract {
@@ -134,38 +129,21 @@ impl<B: GraftBackend> Tensors<B> {
         })
     }
 
-    /// Fetches the kernel of a blueprint and stages it for the seed.
-    pub(crate) fn fetch(&mut self, seed: &SeedId, slot: &SlotId, blueprint: &BlueprintId, now: Monotonic) -> Fetched {
-        match self.loader.load(blueprint, now) {
-            Ok(Loaded::Ready(artifact)) => self.stage(seed, slot, blueprint, &artifact),
-            Ok(Loaded::Later) => Fetched::Later,
-            Err(error) => failed(blueprint, error.into()),
-        }
-    }
-
-    /// Stages a kernel that arrives late, after the same checks as any other.
-    pub(crate) fn deliver(
+    /// Builds a kernel and stages it for the seed.
+    pub(crate) fn stage(
         &mut self,
         seed: &SeedId,
         slot: &SlotId,
         blueprint: &BlueprintId,
-        arrived: Result<&Artifact, LoadError>,
-        now: Monotonic,
+        artifact: &VerifiedArtifact,
     ) -> Fetched {
-        match arrived.and_then(|artifact| self.loader.deliver(blueprint, artifact, now)) {
-            Ok(artifact) => self.stage(seed, slot, blueprint, &artifact),
-            Err(error) => failed(blueprint, error.into()),
-        }
-    }
-
-    fn stage(&mut self, seed: &SeedId, slot: &SlotId, blueprint: &BlueprintId, artifact: &VerifiedArtifact) -> Fetched {
         let manifest = artifact.manifest();
         let contract = contract_of(manifest);
         // After a restart a kernel can arrive before the host was looked at. It waits in the cache.
         let Some(shown) = self.contract(slot) else { return Fetched::Later };
         if shown != contract {
             let misfit = format!("the kernel takes {}; slot {slot} shows {}", describe(&contract), describe(&shown));
-            return failed(blueprint, KernelError::Misfit(misfit));
+            return Fetched::failed(blueprint, KernelError::Misfit(misfit));
         }
         let kernel = artifact.build::<B>(&self.device);
         let plant = Plant {
@@ -180,7 +158,7 @@ impl<B: GraftBackend> Tensors<B> {
         let ids = parameter_ids(&plant.kernel);
         let owned = ids.iter().find_map(|id| Some((*id, self.registry.owner(*id)?.clone())));
         if let Some((parameter, owner)) = owned {
-            return failed(blueprint, RegistryError::Owned { parameter, owner }.into());
+            return Fetched::failed(blueprint, RegistryError::Owned { parameter, owner }.into());
         }
         let facts = KernelFacts { blueprint: blueprint.clone(), contract, parameters: ids.len() as u64 };
         self.staged.insert(seed.clone(), plant);
@@ -242,7 +220,7 @@ impl<B: GraftBackend> Tensors<B> {
     /// For G5: what is left of a culled seed.
     pub(crate) fn remains(&self, seed: &SeedId) -> Remains {
         let kernels = [&self.staged, &self.planted].into_iter().filter(|plants| plants.contains_key(seed)).count();
-        // The loader's cache is by blueprint: no entry is a seed's own.
+        // The cache of kernels is by blueprint: no entry is a seed's own.
         Remains { kernels: kernels as u64, ..Remains::default() }
     }
 
@@ -287,7 +265,7 @@ impl<B: GraftBackend> Tensors<B> {
     }
 
     /// Does what an effect of a committed decision says, as far as tensors go.
-    pub(crate) fn perform(&mut self, effect: &Effect) -> Option<Evicted> {
+    pub(crate) fn perform(&mut self, effect: &Effect) {
         match effect {
             Effect::Attach { seed } | Effect::RestoreSeed { seed, .. } => {
                 if let Some(plant) = self.staged.remove(seed) {
@@ -296,30 +274,20 @@ impl<B: GraftBackend> Tensors<B> {
                     let _ = self.registry.register_seed(seed, parameter_ids(&plant.kernel));
                     self.planted.insert(seed.clone(), plant);
                 }
-                None
             }
             Effect::Detach { seed } | Effect::HandOver { seed } => {
                 self.planted.remove(seed);
                 self.staged.remove(seed);
                 self.registry.release_seed(seed);
-                None
             }
-            Effect::Purge { include_teacher } => {
-                if *include_teacher {
-                    self.registry.drop_teacher();
-                }
-                Some(self.loader.purge())
+            Effect::Purge { include_teacher: true } => {
+                self.registry.drop_teacher();
             }
-            Effect::Fetch { .. } | Effect::SaveWeights { .. } | Effect::CountPackets { .. } => None,
+            Effect::Purge { include_teacher: false }
+            | Effect::Fetch { .. }
+            | Effect::SaveWeights { .. }
+            | Effect::CountPackets { .. } => {}
         }
-    }
-
-    pub(crate) fn cache_stats(&self) -> CacheStats {
-        self.loader.stats()
-    }
-
-    pub(crate) fn collect(&mut self, now: Monotonic) -> Evicted {
-        self.loader.collect(now)
     }
 
     /// Handles to every kernel, for a checkpoint in memory.
@@ -452,16 +420,6 @@ fn participant<'a, B: GraftBackend>(planted: &'a Planted<B>, seed: &'a Seed) -> 
         paused: graft.paused,
         learns: matches!(seed.stage.turn(), Turn::Learns | Turn::Rides),
     })
-}
-
-fn failed(blueprint: &BlueprintId, error: KernelError) -> Fetched {
-    let failure = KernelFailure {
-        blueprint: blueprint.clone(),
-        reason: error.reason(),
-        detail: error.to_string(),
-        source_failed: matches!(error, KernelError::Load(_)),
-    };
-    Fetched::Failed(failure, error)
 }
 
 fn contract_of(manifest: &Manifest) -> Contract {

@@ -1,10 +1,10 @@
 //! The one door: an input is decided, made durable, committed, and then done.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
-use kasmina_leyline::{Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
+use kasmina_leyline::{SeedId, UnixTime, v1::TelemetryPacket};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
 use kasmina_telemetry::{Assembler, Draft, Metric, names};
@@ -15,12 +15,13 @@ use crate::{
     error::{CheckpointError, Refusal},
     events,
     manager::SeedManager,
-    tensors::Fetched,
 };
 
 /// Inputs that are decided on top of each other and happen together, or not at all.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// How long its orders may wait for their kernels, all together.
+    patience: Duration,
     delta: Delta,
     decisions: Vec<Decision>,
     /// What goes into the journal, in order.
@@ -46,6 +47,11 @@ struct Writing<'a> {
 type Note = Box<dyn FnOnce(&mut Assembler)>;
 
 impl Batch {
+    /// A batch of orders that may wait so long for their kernels.
+    pub(super) fn patient(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
+    }
+
     /// Something to write into telemetry when the batch has happened.
     pub(super) fn note(&mut self, note: impl FnOnce(&mut Assembler) + 'static) {
         self.notes.push(Box::new(note));
@@ -114,36 +120,10 @@ impl<B: GraftBackend> SeedManager<B> {
         batch.decisions.push(decision);
         answer?;
         let Some((seed, slot, blueprint)) = fetch else { return Ok(()) };
-        let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
-        self.kernel_came(seed, fetched, now, batch)
-    }
-
-    /// Decides the arrival of a kernel, or that it will not come.
-    pub(super) fn kernel_came(
-        &mut self,
-        seed: SeedId,
-        fetched: Fetched,
-        asked: Monotonic,
-        batch: &mut Batch,
-    ) -> Result<(), Refusal> {
-        let stats = self.tensors.cache_stats();
-        batch.note(move |to| events::cache(to, &stats));
-        match fetched {
-            Fetched::Later => Ok(()),
-            Fetched::Failed(failure, cause) => match self.decide(Input::KernelFailed(seed, failure), batch) {
-                // The engine says that the kernel failed; the cause says how.
-                Err(Refusal::Decided(kasmina_engine::Refusal::Kernel(failure))) => {
-                    Err(Refusal::Kernel { blueprint: failure.blueprint, cause: Box::new(cause) })
-                }
-                other => other,
-            },
-            Fetched::Ready(facts) => {
-                let (about, took) = (seed.clone(), self.clock.monotonic().since(asked));
-                let metric = Metric::new(names::KERNEL_FETCH_LATENCY, took.as_secs_f64() * 1e3);
-                batch.note(move |to| to.metric(Some(&about), metric));
-                self.decide(Input::KernelReady(seed, facts), batch)
-            }
-        }
+        let fetched = self.fetch(&seed, &slot, &blueprint, batch.patience);
+        let waited = self.clock.monotonic().since(now);
+        batch.patience = batch.patience.saturating_sub(waited);
+        self.kernel_came(seed, fetched, waited, batch)
     }
 
     /// Makes a batch durable and then makes it so, or drops it.
@@ -151,7 +131,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`CheckpointError`]: nothing has happened.
     pub(super) fn conclude(&mut self, batch: Batch) -> Result<(), CheckpointError> {
-        let Batch { delta, decisions, entries, weights, network, notes } = batch;
+        let Batch { delta, decisions, entries, weights, network, notes, patience: _ } = batch;
         let step = delta.run.as_ref().unwrap_or(&self.engine.state().run).step;
         let owes = self.durable.as_ref().is_some_and(Durable::owes);
         let changes = !(entries.is_empty() && delta.is_empty() && network.is_none());
@@ -293,8 +273,13 @@ impl<B: GraftBackend> SeedManager<B> {
             if let Effect::CountPackets { seed } = effect {
                 self.reporter.count_packets_from_here(seed);
             }
-            if let Some(evicted) = self.tensors.perform(effect) {
+            self.tensors.perform(effect);
+            if let Effect::Purge { .. } = effect {
+                let evicted = self.kernels.purge();
                 self.reporter.emit(None, events::collected(&evicted));
+            }
+            if let Effect::Detach { seed } = effect {
+                self.kernels.forget(seed);
             }
             if let Effect::Attach { seed } | Effect::RestoreSeed { seed, .. } = effect {
                 let registered = self.tensors.ownership(seed).registered;

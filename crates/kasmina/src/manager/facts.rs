@@ -60,7 +60,7 @@ impl<B: GraftBackend> SeedManager<B> {
             let seed = want.seed().and_then(|id| seeds.iter().find(|seed| seed.id == *id));
             match want {
                 Want::Descriptor(blueprint) => {
-                    let asked = self.tensors.descriptor(blueprint);
+                    let asked = self.kernels.descriptor(blueprint);
                     facts.descriptor = Some(asked.map_err(|error| {
                         let failure = KernelFailure {
                             blueprint: blueprint.clone(),

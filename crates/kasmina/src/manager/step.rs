@@ -1,6 +1,6 @@
 //! One training step: the passes over its batches, the optimizers, and what follows from them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use burn::{
     optim::{GradientsParams, Optimizer},
@@ -269,8 +269,10 @@ impl<B: GraftBackend> Step<'_, B> {
         }
         if manager.ask_again {
             // What the disk refuses is asked for again in the next step.
-            let _ = manager.fetch_awaited();
+            let _ = manager.fetch_awaited(Duration::ZERO);
         }
+        // What the disk refuses is taken with the next step.
+        let _ = manager.take_arrivals();
         manager.follow_policy(&report);
         let settled = manager.settle_with(model, parts);
         report.joined = std::mem::take(&mut manager.joined);

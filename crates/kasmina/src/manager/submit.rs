@@ -1,11 +1,10 @@
-//! Orders as they come: from the wire, from the process that owns the manager, and kernels that arrive late.
+//! Orders as they come: from the wire, and from the process that owns the manager.
 
 use std::sync::Arc;
 
 use kasmina_blending::GraftBackend;
-use kasmina_engine::{Input, Seed, commands::Order};
-use kasmina_kernel_load::{Artifact, LoadError};
-use kasmina_leyline::{BlueprintId, CommandId, SeedId, SlotId, UnixTime, v1::AdaptationCommand};
+use kasmina_engine::{Input, commands::Order};
+use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
 use kasmina_security::Verified;
@@ -53,7 +52,7 @@ impl<B: GraftBackend> SeedManager<B> {
                 return Err(rejection);
             }
         };
-        let mut batch = Batch::default();
+        let mut batch = Batch::patient(self.patience());
         let decided = self.decide_command(wire, &verified, &mut batch);
         let moves = batch.transitions(decided.decisions.clone());
         let concluded = self.conclude(batch);
@@ -73,7 +72,7 @@ impl<B: GraftBackend> SeedManager<B> {
             self.write_owed_unless_failing();
             return verified.into_iter().filter_map(|(_, verified)| verified.err()).map(Err).collect();
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch::patient(self.patience());
         let decided: Vec<Result<Decided, CommandError>> = verified
             .into_iter()
             .map(|(wire, verified)| Ok(self.decide_command(wire, &verified?, &mut batch)))
@@ -99,58 +98,10 @@ impl<B: GraftBackend> SeedManager<B> {
     /// As a command is refused: [`Refusal`].
     pub fn order(&mut self, order: Order) -> Result<Vec<Transition>, Refusal> {
         self.act(Input::Tick);
-        let mut batch = Batch::default();
+        let mut batch = Batch::patient(self.patience());
         let answer = self.decide_order(order, &mut batch);
         self.conclude(batch)?;
         answer.map(|()| self.take_moved())
-    }
-
-    /// Takes a kernel that its library had announced as late, or the news that it will not come. Every seed that waits for it goes
-    /// on through G1, or is culled. What nobody waits for is ignored. Returns the moves that were made.
-    ///
-    /// # Errors
-    /// [`Refusal::NotDurable`]: nothing has happened; deliver it again.
-    pub fn deliver_kernel(
-        &mut self,
-        blueprint: &BlueprintId,
-        arrived: Result<Artifact, LoadError>,
-    ) -> Result<Vec<Transition>, Refusal> {
-        self.act(Input::Tick);
-        let waiting = self.awaiting().into_iter().filter(|(_, _, awaited)| awaited == blueprint);
-        let waiting: Vec<_> = waiting.collect();
-        let mut batch = Batch::default();
-        for (seed, slot, _) in waiting {
-            let now = self.clock.monotonic();
-            let arrived = arrived.as_ref().map_err(Clone::clone);
-            let fetched = self.tensors.deliver(&seed, &slot, blueprint, arrived, now);
-            // What the gate says is in the batch's events.
-            let _ = self.kernel_came(seed, fetched, now, &mut batch);
-        }
-        self.conclude(batch)?;
-        Ok(self.take_moved())
-    }
-
-    /// Asks for every kernel that a seed waits for.
-    pub(super) fn fetch_awaited(&mut self) -> Result<(), Refusal> {
-        let (awaiting, mut batch) = (self.awaiting(), Batch::default());
-        if awaiting.is_empty() {
-            self.ask_again = false;
-            return Ok(());
-        }
-        for (seed, slot, blueprint) in awaiting {
-            let now = self.clock.monotonic();
-            let fetched = self.tensors.fetch(&seed, &slot, &blueprint, now);
-            let _ = self.kernel_came(seed, fetched, now, &mut batch);
-        }
-        self.conclude(batch)?;
-        self.ask_again = false;
-        Ok(())
-    }
-
-    /// The seeds that wait for a kernel, their slots, and the kernels.
-    fn awaiting(&self) -> Vec<(SeedId, SlotId, BlueprintId)> {
-        let request = |seed: &Seed| Some((seed.id.clone(), seed.slot.clone(), seed.stage.awaits()?.blueprint.clone()));
-        self.state().seeds.values().filter_map(request).collect()
     }
 
     /// Asks the verifier. Nothing is touched for a command that it does not vouch for.

@@ -181,14 +181,21 @@ fn kernel_that_does_not_fit_or_is_missing_fails_the_graft() {
 #[test]
 fn three_failed_loads_open_the_kernel_breaker() {
     let (reason, events) = harmless(|world| {
-        world.library.fail(&blueprint("mlp"), LibraryError::Missing { path: "gone".into() });
-        for _ in 0..3 {
-            refused(world.germinate("seed-1", "mlp"));
+        for kernel in ["mlp", "late"] {
+            world.library.fail(&blueprint(kernel), LibraryError::Missing { path: "gone".into() });
+        }
+        let rest = |world: &mut World| {
             world.wait(30);
             world.manager.tick();
-        }
-        // The third failure opened it 30 s ago; it lets one trial through, which fails and opens it again.
+        };
         refused(world.germinate("seed-1", "mlp"));
+        refused(world.germinate("seed-2", "late"));
+        rest(world);
+        refused(world.germinate("seed-1", "mlp"));
+        assert_eq!(refused(world.germinate("seed-2", "late")), "breaker_open");
+        rest(world);
+        // After its time-out it lets one trial through, which fails and opens it again.
+        assert_eq!(refused(world.germinate("seed-1", "mlp")), "library_file_missing");
         refused(world.germinate("seed-2", "late"))
     });
     assert_eq!(reason, "breaker_open");

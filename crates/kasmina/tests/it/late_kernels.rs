@@ -6,7 +6,7 @@ use kasmina::{
     doubles::{Act, Act::*, Trainee, stock},
     gates::doubles::AllowAll,
     kernel_load::{
-        Artifact, Initialisation, LibraryError, LoadError,
+        Artifact, Initialisation, LibraryError,
         doubles::{LateHandle, LateLibrary, late_library},
     },
     leyline::v1::{SeedLifecycleStage, SeedLifecycleStage::*},
@@ -42,7 +42,7 @@ fn to(transitions: &[Transition]) -> Vec<(&str, SeedLifecycleStage)> {
     transitions.iter().map(|moved| (moved.seed_id.as_str(), moved.to)).collect()
 }
 
-fn arrived(handle: &LateHandle, kernel: &str) -> Result<Artifact, LoadError> {
+fn arrived(handle: &LateHandle, kernel: &str) -> Result<Artifact, LibraryError> {
     Ok(handle.arrive(&blueprint(kernel)).unwrap())
 }
 
@@ -121,7 +121,7 @@ fn late_failure_culls_with_its_reason() {
     world.act("seed-1", Germinate).unwrap();
     world.events();
     let missing: LibraryError = LibraryError::Missing { path: "mlp.safetensors".into() };
-    let transitions = world.manager.deliver_kernel(&blueprint("mlp"), Err(missing.into())).unwrap();
+    let transitions = world.manager.deliver_kernel(&blueprint("mlp"), Err(missing)).unwrap();
     assert_eq!(to(&transitions), [("seed-1", SeedStageCulled), ("seed-1", SeedStageEmbargoed)]);
     let culled = world.events().into_iter().find(|event| event.description == "seed_culled").unwrap();
     assert_eq!(culled.attributes["reason"], "library_file_missing");
@@ -131,17 +131,23 @@ fn late_failure_culls_with_its_reason() {
 fn three_late_failures_open_the_kernel_breaker() {
     let (mut world, _) = world(Settings::default());
     world.attach(&trainee().model);
-    for _ in 0..3 {
-        world.act("seed-1", Germinate).unwrap();
-        let missing: LibraryError = LibraryError::Missing { path: "gone".into() };
-        world.manager.deliver_kernel(&blueprint("mlp"), Err(missing.into())).unwrap();
+    let fail = |world: &mut World, seed: &str, kernel: &str| {
+        world.act(seed, Germinate).unwrap();
+        let missing = LibraryError::Missing { path: "gone".into() };
+        world.manager.deliver_kernel(&blueprint(kernel), Err(missing)).unwrap();
+    };
+    let rest = |world: &mut World| {
         world.wait(30);
         world.manager.tick();
-    }
-    let trial = world.act("seed-1", Germinate);
-    assert!(trial.is_ok(), "half open after its time-out: {trial:?}");
-    let missing: LibraryError = LibraryError::Missing { path: "gone".into() };
-    world.manager.deliver_kernel(&blueprint("mlp"), Err(missing.into())).unwrap();
+    };
+    fail(&mut world, "seed-1", "mlp");
+    fail(&mut world, "seed-2", "late");
+    rest(&mut world);
+    fail(&mut world, "seed-1", "mlp");
+    assert_eq!(refused(world.act("seed-2", Germinate)), "breaker_open");
+    rest(&mut world);
+    // After its time-out it lets one trial through, which fails and opens it again.
+    fail(&mut world, "seed-1", "mlp");
     assert_eq!(refused(world.act("seed-2", Germinate)), "breaker_open");
 }
 

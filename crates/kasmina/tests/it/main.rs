@@ -25,6 +25,7 @@ mod joins;
 mod judged;
 mod late_kernels;
 mod lazy;
+mod loads;
 mod model;
 mod optimizers;
 mod orders;

@@ -65,7 +65,9 @@ fn every_packet_says_which_run_it_is_about() {
 
 #[test]
 fn open_breaker_is_unhealthy_in_packets_without_events() {
-    let mut world = World::new(Settings::default());
+    let mut settings = Settings::default();
+    settings.lifecycle.embargo_seconds = 5;
+    let mut world = World::new(settings);
     let mut host = model_of(Mlp::<B>::init());
     world.attach(&host);
     let mut optimizer = optimizer();
@@ -73,7 +75,7 @@ fn open_breaker_is_unhealthy_in_packets_without_events() {
     assert!(health(&packets(&mut world)).iter().all(|status| *status == HealthStatus::Healthy));
     world.library.fail(&blueprint("mlp"), kasmina::kernel_load::LibraryError::Missing { path: "gone".into() });
     for _ in 0..3 {
-        world.wait(31);
+        world.wait(6);
         world.manager.tick();
         refused(world.germinate("seed-1", "mlp"));
     }

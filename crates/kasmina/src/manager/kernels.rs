@@ -1,0 +1,162 @@
+//! Kernels that seeds wait for: asked for, awaited, arrived.
+
+use std::time::Duration;
+
+use kasmina_blending::GraftBackend;
+use kasmina_engine::{Input, Seed};
+use kasmina_kernel_load::{Arrival, Artifact, LibraryError, LoadError, LoadStats, Purpose};
+use kasmina_leyline::{BlueprintId, SeedId, SlotId};
+use kasmina_lifecycle::Transition;
+use kasmina_telemetry::{Metric, names};
+
+use super::door::Batch;
+use crate::{error::Refusal, events, kernels::Sought, manager::SeedManager, tensors::Fetched};
+
+impl<B: GraftBackend> SeedManager<B> {
+    /// Loads a kernel into the cache ahead of time, so that a later GERMINATE finds it there. Returns whether it is there already. That
+    /// a load fails is said by telemetry, and by the GERMINATE that needs it.
+    ///
+    /// # Errors
+    /// [`LoadError::TooManyRequests`].
+    pub fn prefetch(&mut self, blueprint: &BlueprintId) -> Result<bool, LoadError> {
+        self.kernels.prefetch(blueprint)
+    }
+
+    /// The loads of kernels: what is on its way, what the cache holds, and what has been done.
+    #[must_use]
+    pub fn kernel_loads(&self) -> LoadStats {
+        self.kernels.stats()
+    }
+
+    /// Takes a kernel that its library had announced as [late](kasmina_kernel_load::Fetched::Later), or the news that it will not
+    /// come. Every seed that waits for it goes on through G1, or is culled. What nobody waits for is ignored. Returns the moves that were
+    /// made. A kernel whose check takes longer than `kernels.wait_ms` arrives with a later step.
+    ///
+    /// # Errors
+    /// [`Refusal::NotDurable`]: nothing has happened yet. The kernel is not lost: the next step or [`tick`](Self::tick) tries again.
+    pub fn deliver_kernel(
+        &mut self,
+        blueprint: &BlueprintId,
+        arrived: Result<Artifact, LibraryError>,
+    ) -> Result<Vec<Transition>, Refusal> {
+        self.act(Input::Tick);
+        if self.ask_again {
+            self.fetch_awaited(Duration::ZERO)?;
+        }
+        self.kernels.deliver(blueprint, arrived, self.patience());
+        self.take_arrivals()?;
+        Ok(self.take_moved())
+    }
+
+    /// How long a call outside of steps may wait for kernels.
+    pub(super) const fn patience(&self) -> Duration {
+        Duration::from_millis(self.settings.kernels.wait_ms)
+    }
+
+    /// Asks for the kernel of a seed, and stages it if it is here in time.
+    pub(super) fn fetch(
+        &mut self,
+        seed: &SeedId,
+        slot: &SlotId,
+        blueprint: &BlueprintId,
+        patience: Duration,
+    ) -> Fetched {
+        let sought = self.kernels.seek(seed, blueprint, patience);
+        self.report_loads();
+        match sought {
+            Ok(Sought::Here(artifact)) => self.tensors.stage(seed, slot, blueprint, &artifact),
+            Ok(Sought::Later) => Fetched::Later,
+            Err(error) => Fetched::failed(blueprint, error.into()),
+        }
+    }
+
+    /// Decides the arrival of a kernel, or that it will not come. `took` is the time since it was asked for.
+    pub(super) fn kernel_came(
+        &mut self,
+        seed: SeedId,
+        fetched: Fetched,
+        took: Duration,
+        batch: &mut Batch,
+    ) -> Result<(), Refusal> {
+        let stats = self.kernels.stats().cache;
+        batch.note(move |to| events::cache(to, &stats));
+        match fetched {
+            Fetched::Later => Ok(()),
+            Fetched::Failed(failure, cause) => match self.decide(Input::KernelFailed(seed, failure), batch) {
+                // The engine says that the kernel failed; the cause says how.
+                Err(Refusal::Decided(kasmina_engine::Refusal::Kernel(failure))) => {
+                    Err(Refusal::Kernel { blueprint: failure.blueprint, cause: Box::new(cause) })
+                }
+                other => other,
+            },
+            Fetched::Ready(facts) => {
+                let about = seed.clone();
+                let metric = Metric::new(names::KERNEL_FETCH_LATENCY, took.as_secs_f64() * 1e3);
+                batch.note(move |to| to.metric(Some(&about), metric));
+                self.decide(Input::KernelReady(seed, facts), batch)
+            }
+        }
+    }
+
+    /// Takes the kernels that have arrived and the failures: each is an input of its own for its seed. What cannot be made durable is
+    /// kept for the next time.
+    pub(super) fn take_arrivals(&mut self) -> Result<(), Refusal> {
+        let arrived = self.kernels.take_arrived();
+        self.report_loads();
+        if arrived.is_empty() {
+            return Ok(());
+        }
+        let (awaiting, mut batch) = (self.awaiting(), Batch::default());
+        let mut taken = Vec::new();
+        for arrival in arrived {
+            let Some((seed, slot)) = waits_for(&awaiting, &arrival) else { continue };
+            let fetched = match &arrival.outcome {
+                Ok(artifact) => self.tensors.stage(&seed, &slot, &arrival.blueprint, artifact),
+                Err(error) => Fetched::failed(&arrival.blueprint, error.clone().into()),
+            };
+            // What the gate says is in the batch's events.
+            let _ = self.kernel_came(seed, fetched, arrival.latency, &mut batch);
+            taken.push(arrival);
+        }
+        self.conclude(batch).inspect_err(|_| taken.into_iter().for_each(|arrival| self.kernels.put_back(arrival)))?;
+        Ok(())
+    }
+
+    /// Asks for every kernel that a seed waits for. May wait so long for all of them together.
+    pub(super) fn fetch_awaited(&mut self, patience: Duration) -> Result<(), Refusal> {
+        let (mut batch, began) = (Batch::default(), self.clock.monotonic());
+        for (seed, slot, blueprint) in self.awaiting() {
+            let asked = self.clock.monotonic();
+            let fetched = self.fetch(&seed, &slot, &blueprint, patience.saturating_sub(asked.since(began)));
+            let took = self.clock.monotonic().since(asked);
+            let _ = self.kernel_came(seed, fetched, took, &mut batch);
+        }
+        self.conclude(batch)?;
+        self.ask_again = false;
+        Ok(())
+    }
+
+    /// The seeds that wait for a kernel, their slots, and the kernels.
+    fn awaiting(&self) -> Vec<(SeedId, SlotId, BlueprintId)> {
+        let request = |seed: &Seed| Some((seed.id.clone(), seed.slot.clone(), seed.stage.awaits()?.blueprint.clone()));
+        self.state().seeds.values().filter_map(request).collect()
+    }
+
+    fn report_loads(&mut self) {
+        let (events, latencies) = (self.kernels.events(), self.kernels.take_latencies());
+        if events.is_empty() && latencies.is_empty() {
+            return;
+        }
+        self.reporter.write(|to| {
+            events.iter().for_each(|event| events::load(to, event));
+            latencies.iter().for_each(|latency| events::arrived(to, latency));
+        });
+    }
+}
+
+/// The seed that an arrival is for, and its slot, if it still waits for it.
+fn waits_for(awaiting: &[(SeedId, SlotId, BlueprintId)], arrival: &Arrival) -> Option<(SeedId, SlotId)> {
+    let Purpose::Seed(seed) = &arrival.purpose else { return None };
+    let waits = |(id, _, blueprint): &&(SeedId, SlotId, BlueprintId)| id == seed && *blueprint == arrival.blueprint;
+    awaiting.iter().find(waits).map(|(seed, slot, _)| (seed.clone(), slot.clone()))
+}
