@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use kasmina_leyline::v1::{MetricPoint, TelemetryEvent, TelemetryLevel};
+use kasmina_leyline::v1::{MetricPoint, TelemetryEvent};
 
 use crate::{EventName, MetricName};
 
@@ -39,8 +39,8 @@ impl Event {
         &self.attributes
     }
 
-    pub(crate) fn is_critical(&self) -> bool {
-        self.name.level >= TelemetryLevel::Critical
+    pub(crate) fn must_arrive(&self) -> bool {
+        self.name.must_arrive()
     }
 
     pub(crate) fn onto_wire(self, event_id: String) -> TelemetryEvent {

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kasmina_leyline::{
-    SeedId,
-    v1::{TelemetryLevel, TelemetryPacket},
-};
+use kasmina_leyline::{SeedId, v1::TelemetryPacket};
 
 use crate::{
     Packet, Sink, SinkError,
@@ -34,8 +31,8 @@ pub struct SetAside {
     pub seed: Option<SeedId>,
 }
 
-/// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first. The normal lane is bounded and
-/// drops its oldest packet.
+/// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first; so do field reports, and what is said
+/// here of critical packets holds for them. The normal lane is bounded and drops its oldest packet.
 ///
 /// While a sink is down, the owner of a journal writes the [`unspilled`](Self::unspilled) packets to it and reports their
 /// positions with [`spilled`](Self::spilled). Both lanes hold up to `capacity` packets in memory. The emergency lane exceeds it only
@@ -46,9 +43,16 @@ pub struct SetAside {
 /// [`REFUSALS_IN_A_ROW`](Self::REFUSALS_IN_A_ROW) in a row on each lane. If the sink takes one of them, it is up, and the refused packet is to
 /// blame: after [`REFUSALS`](Self::REFUSALS) drains like that it is set aside. If it takes none, it is down: nothing is counted, and
 /// everything waits.
+///
+/// A sink may take a critical packet and store it later ([`Sink::is_stored`]). Until then it counts as delivered, but its place in the
+/// journal is still among the [`places`](Self::places), so that the next process delivers it again if this one dies.
 #[derive(Debug)]
 pub struct Lanes {
     emergency: VecDeque<Waiting>,
+    /// Critical packets that the sink has taken and not stored, oldest first.
+    unstored: VecDeque<Waiting>,
+    /// How many of these a later drain has found unstored.
+    overdue: usize,
     normal: VecDeque<Waiting>,
     capacity: usize,
     /// Packets that came so far.
@@ -102,6 +106,8 @@ impl Lanes {
     pub const fn new(capacity: usize) -> Self {
         Self {
             emergency: VecDeque::new(),
+            unstored: VecDeque::new(),
+            overdue: 0,
             normal: VecDeque::new(),
             capacity,
             arrived: 0,
@@ -114,7 +120,7 @@ impl Lanes {
 
     /// Puts a packet on its lane. Returns the packet that it drove out, if there was no room.
     pub fn push(&mut self, packet: Packet) -> Option<Packet> {
-        let critical = packet.level >= TelemetryLevel::Error as i32;
+        let critical = Packet::must_arrive(&packet);
         let waiting = self.waiting_at(Place::Here(packet));
         if critical {
             self.emergency.push_back(waiting);
@@ -160,6 +166,10 @@ impl Lanes {
         sink: &mut dyn Sink,
         recall: &mut dyn FnMut(u64) -> Option<TelemetryPacket>,
     ) -> Drained {
+        while self.unstored.front().is_some_and(|oldest| sink.is_stored(&oldest.name().0)) {
+            self.unstored.pop_front();
+        }
+        self.overdue = self.unstored.len();
         let mut offers = Offers::new(sink, recall);
         for lane in [&mut self.emergency, &mut self.normal] {
             offers.drain(lane, self.probe);
@@ -174,6 +184,7 @@ impl Lanes {
                 offers.set_aside(aside);
             }
         }
+        self.unstored.extend(offers.take_unstored());
         let drained = offers.finish();
         self.probe = if drained.down { self.probe + Self::REFUSALS_IN_A_ROW - 1 } else { 0 };
         for waiting in self.emergency.iter_mut().skip(self.capacity) {
@@ -181,13 +192,14 @@ impl Lanes {
                 waiting.place = Place::There(place);
             }
         }
-        self.here = self.unspilled().count();
+        self.here = self.emergency.iter().filter(|waiting| waiting.is_here()).count();
         drained
     }
 
-    /// The critical packets that are only in memory.
+    /// The critical packets that are only in memory, with those that the sink has had since the last drain and not stored.
     pub fn unspilled(&self) -> impl Iterator<Item = &Packet> {
-        self.emergency.iter().filter_map(|waiting| match &waiting.place {
+        let overdue = self.unstored.iter().take(self.overdue);
+        self.emergency.iter().chain(overdue).filter_map(|waiting| match &waiting.place {
             Place::Here(packet) => Some(packet),
             Place::Both(..) | Place::There(_) => None,
         })
@@ -208,15 +220,28 @@ impl Lanes {
                 waiting.place = Place::Both(packet.clone(), place);
             }
         }
-        self.here = self.unspilled().count();
+        self.here = self.emergency.iter().filter(|waiting| waiting.is_here()).count();
+        for waiting in &mut self.unstored {
+            if let Place::Here(packet) = &waiting.place
+                && let Some(place) = places.get(&packet.packet_id)
+            {
+                waiting.place = Place::Both(packet.clone(), *place);
+            }
+        }
     }
 
-    /// The journal positions of the critical packets that wait.
+    /// The journal positions of the critical packets that wait, or that the sink has taken and not stored.
     pub fn places(&self) -> impl Iterator<Item = u64> {
-        self.emergency.iter().filter_map(|waiting| match waiting.place {
+        self.emergency.iter().chain(&self.unstored).filter_map(|waiting| match waiting.place {
             Place::Here(_) => None,
             Place::Both(_, place) | Place::There(place) => Some(place),
         })
+    }
+
+    /// How many critical packets the sink has taken and not stored.
+    #[must_use]
+    pub fn unstored(&self) -> usize {
+        self.unstored.len()
     }
 
     /// How many packets wait on the emergency lane, and on the normal lane.

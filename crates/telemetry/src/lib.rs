@@ -45,6 +45,7 @@ pub mod conformance;
 #[cfg(any(test, feature = "doubles"))]
 pub mod doubles;
 mod event;
+mod field_report;
 mod health;
 #[cfg(feature = "http")]
 mod http;
@@ -62,6 +63,7 @@ mod sink;
 pub use assembler::Assembler;
 pub use bridge::TracingSink;
 pub use event::{Event, Metric};
+pub use field_report::{UnreadableReport, field_report, field_report_event};
 pub use health::Health;
 #[cfg(feature = "http")]
 pub use http::{MetricsEndpoint, MetricsEndpointError};

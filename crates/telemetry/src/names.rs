@@ -12,6 +12,14 @@ pub struct EventName {
     pub meaning: &'static str,
 }
 
+impl EventName {
+    /// Whether an event of this kind is never dropped, however many wait: what is critical, and field reports.
+    #[must_use]
+    pub fn must_arrive(self) -> bool {
+        self.level >= TelemetryLevel::Critical || self.name == FIELD_REPORT.name
+    }
+}
+
 /// A kind of metric. Only the constants of this module exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -86,6 +94,7 @@ events! {
     EMBARGO_START: "embargo_start", Info, "A culled seed's embargo began.";
     EMBARGO_END: "embargo_end", Info, "An embargo ran out.";
     SEED_CULLED: "seed_culled", Warning, "A seed was taken out of its slot, and why.";
+    FIELD_REPORT: "field_report", Info, "A seed's life has ended: how, why and with which numbers. It is never dropped.";
     COMMAND_ACCEPTED: "command_accepted", Info, "A command was executed.";
     COMMAND_REJECTED: "command_rejected", Critical, "A command was not authentic, not fresh, or a replay.";
     COMMAND_REFUSED: "command_refused", Warning, "An authentic command could not be executed.";

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, mem};
 use kasmina_leyline::v1::TelemetryPacket;
 
 use crate::{
-    Drained, Lanes, SetAside, Sink, SinkError,
+    Drained, Lanes, Packet, SetAside, Sink, SinkError,
     lanes::{Place, Waiting},
 };
 
@@ -14,6 +14,8 @@ pub(crate) struct Offers<'a> {
     sink: &'a mut dyn Sink,
     recall: &'a mut dyn FnMut(u64) -> Option<TelemetryPacket>,
     drained: Drained,
+    /// What must arrive, and the sink took and has not stored.
+    unstored: Vec<Waiting>,
     /// Offers so far.
     offers: usize,
     /// The number of the last offer that was taken.
@@ -39,6 +41,7 @@ impl<'a> Offers<'a> {
             sink,
             recall,
             drained: Drained::default(),
+            unstored: Vec::new(),
             offers: 0,
             last_taken: 0,
             refused_in_a_row: 0,
@@ -109,7 +112,11 @@ impl<'a> Offers<'a> {
             }
             Ok(()) => {
                 (self.refused_in_a_row, self.last_taken) = (0, self.offers);
-                self.drained.delivered.extend(waiting.into_packet());
+                let unstored = Packet::must_arrive(packet) && !self.sink.is_stored(&packet.packet_id);
+                self.drained.delivered.push(packet.clone());
+                if unstored {
+                    self.unstored.push(waiting);
+                }
                 None
             }
         }
@@ -121,6 +128,10 @@ impl<'a> Offers<'a> {
             Kept::Refused(offer) => offer < self.last_taken,
             Kept::Unreadable => self.could_read,
         }
+    }
+
+    pub(crate) fn take_unstored(&mut self) -> Vec<Waiting> {
+        mem::take(&mut self.unstored)
     }
 
     pub(crate) fn set_aside(&mut self, waiting: VecDeque<Waiting>) {

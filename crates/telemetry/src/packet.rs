@@ -2,7 +2,12 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use kasmina_leyline::{SeedId, v1::TelemetryPacket};
+use kasmina_leyline::{
+    SeedId,
+    v1::{TelemetryLevel, TelemetryPacket},
+};
+
+use crate::names;
 
 /// A packet and the seed that it is about. A clone copies two pointers.
 ///
@@ -14,6 +19,15 @@ pub struct Packet {
     pub seed: Option<SeedId>,
     /// The packet in the contract's form.
     pub packet: Arc<TelemetryPacket>,
+}
+
+impl Packet {
+    /// Whether the packet is never dropped: it is critical, or holds a field report.
+    #[must_use]
+    pub fn must_arrive(packet: &TelemetryPacket) -> bool {
+        packet.level >= TelemetryLevel::Error as i32
+            || packet.events.iter().any(|event| event.description == names::FIELD_REPORT.name)
+    }
 }
 
 impl Deref for Packet {

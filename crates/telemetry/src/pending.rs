@@ -31,7 +31,7 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn push(&mut self, event: Event, max: usize) {
         self.arrived += 1;
-        if !event.is_critical() {
+        if !event.must_arrive() {
             self.others.push_back((self.arrived, event));
         } else if self.critical.len() < MOST_CRITICAL {
             self.critical.push_back((self.arrived, event));

@@ -16,6 +16,16 @@ pub trait Sink: Send {
     /// # Errors
     /// [`SinkError`] if the packet was not taken. It will be offered again.
     fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError>;
+
+    /// Whether a packet that it took is where it can no longer be lost with this process. Asked about packets that must arrive
+    /// ([`Packet::must_arrive`](crate::Packet::must_arrive)) and the oldest first, in every drain until it says yes: until then the journal
+    /// keeps the packet, and the next process delivers it again. A sink that takes a packet for good says yes, which is the default.
+    ///
+    /// A wrong yes loses the packet with the process. A wrong no keeps it for ever, and all that were taken after it.
+    fn is_stored(&mut self, packet_id: &str) -> bool {
+        let _ = packet_id;
+        true
+    }
 }
 
 /// Why a sink did not take a packet.
@@ -32,11 +42,19 @@ impl<S: Sink + ?Sized> Sink for &mut S {
     fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         (**self).deliver(packet)
     }
+
+    fn is_stored(&mut self, packet_id: &str) -> bool {
+        (**self).is_stored(packet_id)
+    }
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         (**self).deliver(packet)
+    }
+
+    fn is_stored(&mut self, packet_id: &str) -> bool {
+        (**self).is_stored(packet_id)
     }
 }
 
