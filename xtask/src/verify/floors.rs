@@ -33,7 +33,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 19] = [
+pub(super) const FLOORS: [Row; 20] = [
     row(
         0,
         "leyline",
@@ -140,6 +140,14 @@ pub(super) const FLOORS: [Row; 19] = [
         "kernels over the bus: a trainer's requests, and the library that answers them",
         &["kernel-load", "leyline", "oona", "safety"],
         "a kernel is Ready only if its file was verified just now, and its request is acknowledged once that is stored",
+    ),
+    row(
+        3,
+        "dispatch",
+        Plain,
+        "commands, telemetry and field reports over the bus",
+        &["leyline", "oona", "telemetry"],
+        "a command is acknowledged after its answer, and a report is dropped after the server has stored it",
     ),
     row(
         4,

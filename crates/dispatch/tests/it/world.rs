@@ -1,0 +1,1 @@
+//! A run, its policy, and a bus between them.
