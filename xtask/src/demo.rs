@@ -6,12 +6,15 @@ mod growth;
 mod hosts;
 mod picture;
 mod plan;
+mod processes;
 mod report;
+mod task;
 
 use std::{fs, path::PathBuf};
 
 pub(crate) use digits::DigitsError;
 pub(crate) use picture::PictureError;
+pub(crate) use processes::{PartArgs, part};
 
 use crate::{
     demo::{
@@ -40,9 +43,16 @@ pub(crate) struct Args {
     /// Which networks
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_values = ["mlp", "cnn"])]
     hosts: Vec<HostName>,
+    /// Grow the MLP in four processes over Redis instead, kill each of them once, and compare with the run in one process. `redis` starts
+    /// a server of its own (redis-server has to be installed); an address, redis://HOST:PORT, uses that one
+    #[arg(long, value_name = "redis|ADDRESS", conflicts_with_all = ["quick", "hosts"])]
+    bus: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(bus) = &args.bus {
+        return processes::run(bus, args.seed, &args.out);
+    }
     let stopwatch = Stopwatch::start();
     let digits = Digits::read()?;
     let (train, test) = digits.split();
@@ -79,7 +89,7 @@ fn grow(name: HostName, seeds: &[u64], args: &Args, images: &Images) -> Result<H
         };
         runs.push(run.map_err(|cause| Failure::Demo(cause.to_string()))?);
     }
-    let report = HostReport::of(&plan, runs, growth::steps_per_epoch(&images.train));
+    let report = HostReport::of(&plan, runs, task::steps_per_epoch(&images.train));
     let path = args.out.join(format!("{name}.png"));
     picture::draw(&report.story(&plan), &path)?;
     println!("picture   {}", path.display());

@@ -29,6 +29,9 @@ struct Cli {
 enum Command {
     /// Grow real networks on real images, beside control runs that never had a seed, and draw what happened
     Demo(demo::Args),
+    /// One of the processes of `demo --bus`
+    #[command(hide = true)]
+    DemoPart(demo::PartArgs),
     /// Run all tests, count them, and name what was skipped and why
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
@@ -53,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::DemoPart(args) => demo::part(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Floors => verify::architecture::print(),

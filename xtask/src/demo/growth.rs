@@ -9,15 +9,13 @@ use std::{
 };
 
 use burn::{
-    backend::{Autodiff, Flex},
-    module::{AutodiffModule, Module, ModuleVisitor, Param},
-    nn::loss::CrossEntropyLossConfig,
+    backend::Flex,
+    module::AutodiffModule,
     optim::{AdamWConfig, GradientsParams, Optimizer},
-    tensor::{Int, Tensor, TensorData, backend::Backend},
+    tensor::backend::Backend,
 };
 use kasmina::{
     Grafts, Grown, Refusal, SeedManager, Validation,
-    blending::BlendBackend,
     commands::Order,
     engine,
     grown::HostModule,
@@ -34,10 +32,9 @@ use super::{
     digits::{Split, shuffle},
     hosts::{Host, SLOT},
     plan::{BATCH, Plan},
+    task::{B, accuracy, batch, bytes, loss, steps_per_epoch, whole},
 };
 use crate::{progress::Progress, stopwatch::Stopwatch};
-
-type B = Autodiff<Flex>;
 
 /// What happened to one network.
 #[derive(Debug, Serialize)]
@@ -307,52 +304,4 @@ impl Log {
             self.times.iter().map(|(stage, time)| (stage.clone(), mean(time) / control)).collect();
         self.run
     }
-}
-
-/// Pixels `[batch, 64]` and labels `[batch]`.
-struct Batch {
-    pixels: TensorData,
-    labels: TensorData,
-}
-
-fn batch(split: &Split, indices: &[usize]) -> Batch {
-    let pixels: Vec<f32> = indices.iter().flat_map(|index| split.images[*index]).collect();
-    let labels: Vec<i64> = indices.iter().map(|index| split.labels[*index].into()).collect();
-    Batch { pixels: TensorData::new(pixels, [indices.len(), 64]), labels: TensorData::new(labels, [indices.len()]) }
-}
-
-fn whole(split: &Split) -> Batch {
-    batch(split, &(0..split.labels.len()).collect::<Vec<_>>())
-}
-
-fn loss<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, grafts: &mut Grafts<C>) -> Tensor<C, 1> {
-    let device = Default::default();
-    let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), grafts);
-    let labels = Tensor::<C, 1, Int>::from_data(batch.labels.clone(), &device);
-    CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
-}
-
-fn accuracy<C: BlendBackend>(host: &impl Host<C>, batch: &Batch, mut grafts: Grafts<C>) -> f64 {
-    let device = Default::default();
-    let logits = host.forward(Tensor::from_data(batch.pixels.clone(), &device), &mut grafts);
-    let labels = Tensor::<C, 1, Int>::from_data(batch.labels.clone(), &device).reshape([-1, 1]);
-    let right = logits.argmax(1).equal(labels).float().mean().into_data();
-    right.iter::<f64>().next().unwrap_or(f64::NAN)
-}
-
-/// All parameters, one behind the other.
-fn bytes<M: Module<B>>(module: &M) -> Vec<u8> {
-    struct Bytes(Vec<u8>);
-    impl<B: Backend> ModuleVisitor<B> for Bytes {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-            self.0.extend_from_slice(param.val().into_data().as_bytes());
-        }
-    }
-    let mut bytes = Bytes(Vec::new());
-    module.visit(&mut bytes);
-    bytes.0
-}
-
-pub(crate) fn steps_per_epoch(train: &Split) -> u64 {
-    train.labels.len().div_ceil(BATCH) as u64
 }

@@ -7,7 +7,12 @@ use kasmina::{
     blending::{AlphaSchedule, BlendConfig},
     commands::Order,
     kernel_load::{Activation, LayerSpec, SlotContract},
-    leyline::{BlueprintId, SeedId},
+    leyline::{
+        BlueprintId, SeedId,
+        v1::SeedLifecycleStage::{
+            self, SeedStageBlending, SeedStageDormant, SeedStageProbationary, SeedStageShadowing, SeedStageTraining,
+        },
+    },
 };
 
 /// The networks of the demo.
@@ -90,18 +95,43 @@ impl Plan {
         seed: &SeedId,
         blueprint: &BlueprintId,
     ) -> impl Iterator<Item = Order> {
+        let script = self.script(steps_per_epoch, seed, blueprint);
+        script.into_iter().filter(move |(due, ..)| *due == epoch).map(|(.., order)| order)
+    }
+
+    /// The order that a seed in this stage waits for, if it is due after `steps` steps.
+    pub(crate) fn next(
+        &self,
+        stage: SeedLifecycleStage,
+        steps: u64,
+        steps_per_epoch: u64,
+        seed: &SeedId,
+        blueprint: &BlueprintId,
+    ) -> Option<Order> {
+        let mut script = self.script(steps_per_epoch, seed, blueprint).into_iter();
+        let (.., order) = script.find(|(due, from, _)| *from == stage && due * steps_per_epoch <= steps)?;
+        // A seed that was culled is not given a second life: the end of its embargo depends on the clock.
+        let too_late = stage == SeedStageDormant && steps > (self.times.germinate + 1) * steps_per_epoch;
+        (!too_late).then_some(order)
+    }
+
+    fn script(
+        &self,
+        steps_per_epoch: u64,
+        seed: &SeedId,
+        blueprint: &BlueprintId,
+    ) -> [(u64, SeedLifecycleStage, Order); 5] {
         let Times { germinate, graft, stabilize, evaluate, fossilize } = self.times;
         let (seed, blueprint) = (|| seed.clone(), blueprint.clone());
         let (tier, parameters, lr_scale) = (None, BTreeMap::new(), 1.0);
         let schedule = AlphaSchedule::Linear { total_steps: (stabilize - graft) * steps_per_epoch };
-        let script = [
-            (germinate, Order::Germinate { seed: seed(), blueprint, tier, parameters, lr_scale }),
-            (graft, Order::StartGrafting { seed: seed(), blend: BlendConfig::residual(), schedule }),
-            (stabilize, Order::Stabilize { seed: seed() }),
-            (evaluate, Order::Evaluate { seed: seed() }),
-            (fossilize, Order::Fossilize { seed: seed() }),
-        ];
-        script.into_iter().filter(move |(due, _)| *due == epoch).map(|(_, order)| order)
+        [
+            (germinate, SeedStageDormant, Order::Germinate { seed: seed(), blueprint, tier, parameters, lr_scale }),
+            (graft, SeedStageTraining, Order::StartGrafting { seed: seed(), blend: BlendConfig::residual(), schedule }),
+            (stabilize, SeedStageBlending, Order::Stabilize { seed: seed() }),
+            (evaluate, SeedStageShadowing, Order::Evaluate { seed: seed() }),
+            (fossilize, SeedStageProbationary, Order::Fossilize { seed: seed() }),
+        ]
     }
 }
 
