@@ -6,6 +6,7 @@ mod late;
 mod messages;
 mod sharing;
 mod shutdown;
+mod waiting;
 
 use std::time::Duration;
 
