@@ -9,4 +9,5 @@ mod names;
 mod packets;
 mod prometheus;
 mod reporter;
+mod runbook;
 mod saturation;
