@@ -37,6 +37,7 @@ fn engine(seeds: u64) -> Engine {
             vitals: vitals.clone(),
             idle: None,
             leaving: None,
+            ending: None,
         };
         let slot = SlotId::new(format!("slot-{index}")).unwrap();
         (name(index), Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft), postponed: None })

@@ -8,6 +8,7 @@ use kasmina_lifecycle::{Transition, Verdict};
 use kasmina_safety::BreakerEvent;
 
 use crate::{
+    ending::LifeEnded,
     input::{Fault, SeedStep, Violation},
     refusal::Refusal,
     state::Delta,
@@ -84,6 +85,8 @@ pub enum Event {
     Leaving { seed: SeedId, from: f32, steps: u64 },
     /// A seed was taken out of its slot.
     Culled { seed: SeedId, why: &'static str },
+    /// A seed's life has ended: how, and with which numbers.
+    LifeEnded(Box<LifeEnded>),
     /// An embargo ended.
     EmbargoEnded(SeedId),
     /// A blend was agreed on.
@@ -125,6 +128,7 @@ impl Event {
             Self::Moved(transition) => Some(transition),
             Self::Judged(_)
             | Self::Culled { .. }
+            | Self::LifeEnded(_)
             | Self::EmbargoEnded(_)
             | Self::BlendConfigured { .. }
             | Self::Paused(_)

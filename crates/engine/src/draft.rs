@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kasmina_commands::{BreakerName, Order};
-use kasmina_leyline::{Monotonic, SeedId, v1::SeedLifecycleStage};
+use kasmina_leyline::{CommandId, Monotonic, SeedId, v1::SeedLifecycleStage};
 
 use crate::{
     decision::{Decision, Effect, Event},
@@ -20,6 +20,8 @@ pub(crate) struct Draft<'a> {
     before: &'a Overlay<'a>,
     pub(crate) facts: &'a Facts,
     pub(crate) now: Monotonic,
+    /// The command that is decided, if it is one.
+    by: Option<CommandId>,
     delta: Delta,
     effects: Vec<Effect>,
     events: Vec<Event>,
@@ -27,13 +29,17 @@ pub(crate) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(before: &'a Overlay<'a>, facts: &'a Facts, now: Monotonic) -> Self {
-        Self { before, facts, now, delta: Delta::default(), effects: Vec::new(), events: Vec::new() }
+        Self { before, facts, now, by: None, delta: Delta::default(), effects: Vec::new(), events: Vec::new() }
     }
 
     /// Sends an input to the file that decides it.
     pub(crate) fn handle(&mut self, input: Input) -> Result<(), Refusal> {
         match input {
             Input::Order(order) => self.order(order),
+            Input::Command(id, order) => {
+                self.by = Some(id);
+                self.order(order)
+            }
             Input::Register(id, slot) => self.register(id, slot),
             Input::KernelReady(id, kernel) => self.kernel_ready(&id, kernel),
             Input::KernelFailed(id, failure) => self.kernel_failed(&id, failure),
@@ -190,6 +196,11 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn emit(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    /// The command that is decided, if it is one.
+    pub(crate) fn by(&self) -> Option<CommandId> {
+        self.by.clone()
     }
 
     pub(crate) fn wrong_stage(&self, id: &SeedId, cause: &'static str) -> Refusal {

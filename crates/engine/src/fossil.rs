@@ -66,6 +66,7 @@ impl Draft<'_> {
         };
         let fossil = Fossil { blueprint: graft.blueprint.clone(), blend: trial.blend.clone(), terminated: false };
         let fossilized = self.lifecycle(id)?.complete(Grant::<Fossilize>::resumed(id.clone()), self.now)?;
+        self.life_succeeds(id);
         self.seed_mut(id)?.stage = Stage::Fossilized(fossil);
         self.run_mut().fossils.push(id.clone());
         self.effect(Effect::HandOver { seed: id.clone() });

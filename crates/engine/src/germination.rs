@@ -16,6 +16,7 @@ use kasmina_lifecycle::{Gatekeeper, Germinate, GuardedMove, Outcome, StartTraini
 use crate::{
     decision::{Effect, Event},
     draft::{Draft, check_scale},
+    ending::Cause,
     input::{KernelFacts, KernelFailure},
     moves::CullReason,
     refusal::Refusal,
@@ -100,6 +101,7 @@ impl Draft<'_> {
             vitals: Vitals::default(),
             idle: None,
             leaving: None,
+            ending: None,
         };
         self.seed_mut(id)?.stage = Stage::Germinated(Germinated::Ready(graft));
         self.effect(Effect::Attach { seed: id.clone() });
@@ -114,7 +116,7 @@ impl Draft<'_> {
         } else {
             self.breaker_succeeded(BreakerName::Kernels);
         }
-        self.cull(id, failure.reason)?;
+        self.cull(id, failure.reason, Cause::Kernel)?;
         Err(Refusal::Kernel(failure))
     }
 
@@ -166,7 +168,7 @@ impl Draft<'_> {
         }
         self.emit(Event::Judged(verdict.clone()));
         if !verdict.passed() {
-            self.cull(id, verdict.reason)?;
+            self.cull(id, verdict.reason, Cause::Verdict)?;
             return Err(Refusal::GateFailed(Box::new(verdict)));
         }
         self.graft_mut(id)?.paused = false;
@@ -178,7 +180,7 @@ impl Draft<'_> {
     /// CANCEL: a cull before BLENDING.
     pub(crate) fn cancel(&mut self, id: &SeedId) -> Result<(), Refusal> {
         match self.seed(id)?.stage {
-            Stage::Germinated(_) | Stage::Training(_) => self.cull(id, CullReason::Cancelled.reason()),
+            Stage::Germinated(_) | Stage::Training(_) => self.cull_for(id, CullReason::Cancelled),
             Stage::Dormant
             | Stage::Blending(..)
             | Stage::Shadowing(..)

@@ -14,6 +14,7 @@ use kasmina_lifecycle::{Evaluate, Finding, Fossilize, Gatekeeper, GuardedMove, O
 use crate::{
     decision::{Effect, Event},
     draft::Draft,
+    ending::Cause,
     hunt::Trend,
     refusal::Refusal,
     seed::{Blend, Graft, Joining, Probation, Stage, Trial},
@@ -80,7 +81,7 @@ impl Draft<'_> {
             return Ok(());
         }
         self.emit(Event::Judged(verdict.clone()));
-        self.cull(id, verdict.reason)
+        self.cull(id, verdict.reason, Cause::Verdict)
     }
 
     /// BLENDING to SHADOWING.
@@ -141,7 +142,8 @@ impl Draft<'_> {
         let Stage::Probationary(graft, trial, probation) = &seed.stage else {
             return Err(self.illegal(seed, Fossilize::TO));
         };
-        let (graft, trial, fine_tuning) = (graft.clone(), trial.clone(), matches!(probation, Probation::FineTuning(_)));
+        let (mut graft, trial, fine_tuning) =
+            (graft.clone(), trial.clone(), matches!(probation, Probation::FineTuning(_)));
         self.not_paused(id, &graft)?;
         self.not_leaving(id, &graft)?;
         self.not_joining(id)?;
@@ -162,6 +164,7 @@ impl Draft<'_> {
         let (_, verdict) = granted.map_err(|verdict| self.not_passed(verdict))?;
         let named = |(name, value): (&&str, &String)| ((*name).to_owned(), value.clone());
         let joining = Joining { step: self.run().step, verdict: verdict.attributes.iter().map(named).collect() };
+        graft.ending = self.by();
         self.seed_mut(id)?.stage = Stage::Probationary(graft, trial, Probation::Joining(joining));
         self.seed_mut(id)?.postponed = None;
         self.emit(Event::Judged(verdict));

@@ -12,7 +12,7 @@ use kasmina_leyline::SeedId;
 use kasmina_lifecycle::{Finding, GuardedMove, StartGrafting, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::{decision::Event, draft::Draft, refusal::Refusal};
+use crate::{decision::Event, draft::Draft, ending::Cause, refusal::Refusal};
 
 /// A hunt that is on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Draft<'_> {
         let helps = |id: &SeedId| {
             let stage = self.seed(id).ok().map(|seed| seed.stage.clone());
             stage
-                .and_then(|mut stage| stage.contribution_mut().copied())
+                .and_then(|stage| stage.contribution().copied())
                 .is_some_and(|contribution| contribution.mean() > 0.0 && contribution.is_significant(SIGNIFICANCE))
         };
         let measured = live.iter().filter(|id| !helps(id)).filter_map(|id| Some((id, *hunt.differences.get(id)?)));
@@ -106,7 +106,7 @@ impl Draft<'_> {
         if let Some((id, difference)) = worst {
             let finding = Finding::refuse(hunt.trend.reason()).with("contribution", difference);
             self.emit(Event::Judged(finding.into_verdict(id, StartGrafting::GATE)));
-            self.cull(id, hunt.trend.reason())?;
+            self.cull(id, hunt.trend.reason(), Cause::Verdict)?;
         }
         self.emit(Event::HuntEnded { culled: worst.map(|(id, _)| id.clone()) });
         Ok(())

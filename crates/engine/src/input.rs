@@ -8,7 +8,7 @@ use std::{
 use kasmina_commands::Order;
 pub use kasmina_gates::{Idle, KernelOrigin};
 use kasmina_leyline::{
-    BlueprintId, SeedId, SlotId,
+    BlueprintId, CommandId, SeedId, SlotId,
     v1::{BlueprintDescriptor, SeedLifecycleStage},
 };
 
@@ -20,8 +20,10 @@ use crate::{
 /// Something that happened, or that somebody wants.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// An order, from a command, from the owning process or from a policy.
+    /// An order from the owning process or from a policy.
     Order(Order),
+    /// The order of a command.
+    Command(CommandId, Order),
     /// A new seed at a slot.
     Register(SeedId, SlotId),
     /// The kernel that a seed waits for is in memory and fits its slot.

@@ -45,13 +45,15 @@ impl Draft<'_> {
         match stage.alpha() {
             Some(alpha) if steps > 0 && alpha > Alpha::ZERO && stage.is_live() => {
                 let from = alpha.get();
-                self.graft_mut(id)?.leaving = Some(Leaving { from, steps, done: 0 });
+                let ending = self.by();
+                let graft = self.graft_mut(id)?;
+                (graft.leaving, graft.ending) = (Some(Leaving { from, steps, done: 0 }), ending);
                 self.seed_mut(id)?.stage.withdraw_join();
                 self.network_changed();
                 self.emit(Event::Leaving { seed: id.clone(), from, steps });
                 Ok(())
             }
-            Some(_) | None => self.cull(id, CullReason::Command.reason()),
+            Some(_) | None => self.cull_for(id, CullReason::Command),
         }
     }
 
@@ -64,7 +66,7 @@ impl Draft<'_> {
             let Some(leaving) = &mut self.graft_mut(&id)?.leaving else { continue };
             leaving.done += 1;
             if leaving.is_done() {
-                self.cull(&id, CullReason::BlendedOut.reason())?;
+                self.cull_for(&id, CullReason::BlendedOut)?;
             }
         }
         Ok(())

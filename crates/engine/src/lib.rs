@@ -50,6 +50,7 @@
 mod breakers;
 mod decision;
 mod draft;
+mod ending;
 mod engine;
 mod fossil;
 mod germination;
@@ -74,6 +75,7 @@ pub mod vitals;
 pub use kasmina_commands as commands;
 
 pub use decision::{Decision, Effect, Event};
+pub use ending::LifeEnded;
 pub use engine::Engine;
 pub use hunt::{Hunt, Trend};
 pub use input::{Facts, Input, Want};

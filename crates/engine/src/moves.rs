@@ -6,8 +6,11 @@ use kasmina_commands::BreakerName;
 use kasmina_gates::{KernelOrigin, ResetEvidence};
 use kasmina_leyline::{
     SeedId, SlotId,
-    v1::SeedLifecycleStage::{
-        SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageResetting, SeedStageTerminated,
+    v1::{
+        FieldReportOutcome,
+        SeedLifecycleStage::{
+            SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageResetting, SeedStageTerminated,
+        },
     },
 };
 use kasmina_lifecycle::{Finding, Gatekeeper, GuardedMove, Lifecycle, Outcome, Reset, Transition, Verdict};
@@ -15,13 +18,14 @@ use kasmina_lifecycle::{Finding, Gatekeeper, GuardedMove, Lifecycle, Outcome, Re
 use crate::{
     decision::{Effect, Event},
     draft::Draft,
+    ending::Cause,
     overlay::Keepers,
     refusal::Refusal,
     seed::{Embargo, Graft, Seed, Stage},
 };
 
 /// Why a seed was culled, if neither a gate nor a kernel says why.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CullReason {
     Command,
     Cancelled,
@@ -89,7 +93,7 @@ impl Draft<'_> {
         }
         self.emit(Event::Judged(verdict.clone()));
         // DORMANT and RESETTING cannot be culled: nothing is grafted there.
-        let _ = self.cull(&verdict.seed_id, verdict.reason);
+        let _ = self.cull(&verdict.seed_id, verdict.reason, Cause::Verdict);
         Refusal::GateFailed(Box::new(verdict))
     }
 
@@ -129,12 +133,22 @@ impl Draft<'_> {
         Err(self.not_yet::<M>(id, describe(Finding::postpone("breaker_open").with("breaker", breaker))))
     }
 
+    /// Takes a seed out for a reason of its own.
+    pub(crate) fn cull_for(&mut self, id: &SeedId, why: CullReason) -> Result<(), Refusal> {
+        self.cull(id, why.reason(), Cause::Wish(why))
+    }
+
     /// Takes a seed out of its slot, without a trace in the host, and lets it rest.
-    pub(crate) fn cull(&mut self, id: &SeedId, why: &'static str) -> Result<(), Refusal> {
+    pub(crate) fn cull(&mut self, id: &SeedId, why: &'static str, cause: Cause) -> Result<(), Refusal> {
         let mut lifecycle = self.lifecycle(id)?;
         let culled = lifecycle.advance(SeedStageCulled, self.now)?;
         let embargoed = lifecycle.advance(SeedStageEmbargoed, self.now)?;
         let until = self.now.after(self.settings().embargo);
+        let by = match cause {
+            Cause::Wish(CullReason::BlendedOut) => self.graft(id)?.ending.clone(),
+            Cause::Wish(_) | Cause::Verdict | Cause::Kernel => self.by(),
+        };
+        self.life_ends(id, cause.outcome(), why, by);
         self.seed_mut(id)?.stage = Stage::Embargoed(Embargo { until });
         self.effect(Effect::Detach { seed: id.clone() });
         self.emit(Event::Culled { seed: id.clone(), why });
@@ -149,6 +163,7 @@ impl Draft<'_> {
             return self.terminate_fossil(id);
         }
         let terminated = self.lifecycle(id)?.advance(SeedStageTerminated, self.now)?;
+        self.life_ends(id, FieldReportOutcome::Neutral, "terminated", self.by());
         self.seed_mut(id)?.stage = Stage::Terminated;
         self.effect(Effect::Detach { seed: id.clone() });
         self.moved(terminated);

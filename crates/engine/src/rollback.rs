@@ -51,6 +51,12 @@ impl Draft<'_> {
         if self.run().rollback != Some(epoch) {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
         }
+        for id in self.ids() {
+            let restored = state.seeds.get(&id).and_then(|seed| seed.stage.blueprint());
+            if restored != self.seed(&id)?.stage.blueprint() {
+                self.life_is_rolled_back(&id);
+            }
+        }
         let newer = self.seeds_before().filter(|seed| !state.seeds.contains_key(&seed.id));
         let newer: Vec<_> = newer.map(|seed| Seed::dormant(seed.id.clone(), seed.slot.clone())).collect();
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));

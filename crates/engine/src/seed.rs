@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
 use kasmina_gates::{Contribution, Idle, Interface};
 use kasmina_leyline::{
-    BlueprintId, Monotonic, SeedId, SlotId,
+    BlueprintId, CommandId, Monotonic, SeedId, SlotId,
     v1::SeedLifecycleStage::{
         self, SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
         SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing, SeedStageTerminated,
@@ -102,6 +102,9 @@ pub struct Graft {
     /// How far it has been taken out of the blend, if it is being taken out. Its kernel does not learn any more.
     #[serde(default)]
     pub leaving: Option<Leaving>,
+    /// The command that ends its life once it has taken effect: FOSSILIZE, or CULL with a ramp.
+    #[serde(default)]
+    pub ending: Option<CommandId>,
 }
 
 /// What a kernel takes and gives, or what a slot shows.
@@ -405,6 +408,31 @@ impl Stage {
             | Self::Blending(..)
             | Self::Shadowing(..)
             | Self::Probationary(..)
+            | Self::Fossilized(_)
+            | Self::Culled
+            | Self::Embargoed(_)
+            | Self::Resetting
+            | Self::Terminated => None,
+        }
+    }
+
+    /// The blueprint of the kernel that the seed has, or waits for.
+    #[must_use]
+    pub fn blueprint(&self) -> Option<&BlueprintId> {
+        let awaited = self.awaits().map(|request| &request.blueprint);
+        self.graft().map(|graft| &graft.blueprint).or(awaited)
+    }
+
+    /// What the seed has been measured to change, in the stages in which it is measured.
+    #[must_use]
+    pub const fn contribution(&self) -> Option<&Contribution> {
+        match self {
+            Self::Blending(_, Blend { contribution, .. })
+            | Self::Shadowing(_, Trial { contribution, .. })
+            | Self::Probationary(_, Trial { contribution, .. }, _) => Some(contribution),
+            Self::Dormant
+            | Self::Germinated(_)
+            | Self::Training(_)
             | Self::Fossilized(_)
             | Self::Culled
             | Self::Embargoed(_)

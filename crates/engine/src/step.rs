@@ -12,6 +12,7 @@ use kasmina_leyline::{
 use crate::{
     decision::Event,
     draft::Draft,
+    ending::Cause,
     input::{Fault, HostPassFacts, LearningFacts, ProbeFacts, SeedStep, StepFacts, Violation},
     moves::CullReason,
     refusal::Refusal,
@@ -63,7 +64,7 @@ impl Draft<'_> {
         }
         facts.faults.iter().for_each(|fault| self.faulted(fault));
         for id in &facts.culprits {
-            let _ = self.cull(id, CullReason::LossNotFinite.reason());
+            let _ = self.cull_for(id, CullReason::LossNotFinite);
         }
         for (id, idle) in &facts.idle {
             if self.graft(id).is_ok() {
@@ -116,11 +117,11 @@ impl Draft<'_> {
         if let Some(latency) = blend_latency {
             self.took(id, latency);
         }
-        if self.seed(id)?.stage.clone().contribution_mut().is_none() || !without.is_finite() {
+        if self.seed(id)?.stage.contribution().is_none() || !without.is_finite() {
             return Ok(());
         }
         if !with.is_finite() {
-            return self.cull(id, CullReason::LossNotFinite.reason());
+            return self.cull_for(id, CullReason::LossNotFinite);
         }
         let difference = without - with;
         let Some(contribution) = self.seed_mut(id)?.stage.contribution_mut() else { return Ok(()) };
@@ -234,7 +235,7 @@ impl Draft<'_> {
         self.emit(Event::Violated { violation, count });
         self.breaker_failed(BreakerName::Isolation);
         if count >= EngineSettings::VIOLATIONS {
-            let _ = self.cull(&id, CullReason::IsolationViolations.reason());
+            let _ = self.cull_for(&id, CullReason::IsolationViolations);
             if self.run().breakers.get(BreakerName::Isolation).state() != CircuitStateOpen {
                 let _ = self.force_breaker(BreakerName::Isolation, CircuitStateOpen);
             }
@@ -244,7 +245,7 @@ impl Draft<'_> {
     fn faulted(&mut self, fault: &Fault) {
         self.emit(Event::Faulted(fault.clone()));
         self.breaker_failed(BreakerName::Blending);
-        let _ = self.cull(&fault.seed, fault.reason);
+        let _ = self.cull(&fault.seed, fault.reason, Cause::Kernel);
     }
 
     fn stepped(&mut self, id: &SeedId, loss: f32) {

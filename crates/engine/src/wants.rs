@@ -15,7 +15,7 @@ impl Overlay<'_> {
     pub fn wants(&self, input: &Input, now: Monotonic) -> Vec<Want> {
         let slot = |id| self.seed(id).map(|seed| Want::Slot(seed.slot.clone()));
         match input {
-            Input::Order(order) => match order {
+            Input::Order(order) | Input::Command(_, order) => match order {
                 Order::Germinate { seed, blueprint, .. } => {
                     slot(seed).into_iter().chain([Want::Descriptor(blueprint.clone())]).collect()
                 }

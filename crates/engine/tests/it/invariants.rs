@@ -22,6 +22,7 @@ pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decisio
     alpha_goes_one_way(world, before, input);
     postponements_are_emitted_once(before, decision);
     seeds_that_leave_do_not_learn(world, input);
+    every_life_ends_once(world, before, decision);
     nothing_moves_but_by_its_delta(world, before, decision);
 }
 
@@ -54,6 +55,7 @@ fn guarded_moves_have_their_verdict(before: &State, decision: &Decision) {
                 }
             }
             Event::Culled { .. }
+            | Event::LifeEnded(_)
             | Event::EmbargoEnded(_)
             | Event::BlendConfigured { .. }
             | Event::Paused(_)
@@ -77,7 +79,7 @@ fn guarded_moves_have_their_verdict(before: &State, decision: &Decision) {
 
 /// The stages that the events tell are the stages of the records, unless the run has gone back.
 fn events_tell_every_move(world: &mut World, input: &Input) {
-    let went_back = matches!(input, Input::RolledBack(..) | Input::Order(_));
+    let went_back = matches!(input, Input::RolledBack(..) | Input::Order(_) | Input::Command(..));
     for (id, seed) in &world.engine.state().seeds {
         let told = world.stages.insert(id.clone(), seed.stage.leyline());
         assert!(went_back || told == Some(seed.stage.leyline()), "{id}: told {told:?}, is {:?}", seed.stage.leyline());
@@ -105,6 +107,17 @@ fn refusals_change_only_what_they_say(before: &State, input: &Input, decision: &
 fn kernels_are_where_the_effects_put_them(world: &World) {
     let grafted = world.engine.state().seeds.values().filter(|seed| seed.stage.graft().is_some());
     assert_eq!(grafted.map(|seed| seed.id.clone()).collect::<BTreeSet<_>>(), world.attached);
+}
+
+/// A seed that has, or waits for, a kernel of its own lives; the end of each life is told in the decision that ends it, and no other.
+fn every_life_ends_once(world: &World, before: &State, decision: &Decision) {
+    let lives = |seed: Option<&Seed>| seed.and_then(|seed| seed.stage.blueprint().cloned());
+    for (id, seed) in &world.engine.state().seeds {
+        let told =
+            decision.events.iter().filter(|event| matches!(event, Event::LifeEnded(ended) if ended.seed.id == *id));
+        let (was, is) = (lives(before.seeds.get(id)), lives(Some(seed)));
+        assert_eq!(told.count(), usize::from(was.is_some() && was != is), "{id}: {:?}", decision.events);
+    }
 }
 
 /// A slot holds at most one seed that is not part of the host.
@@ -142,7 +155,7 @@ fn fossils_stay(world: &World, before: &State, input: &Input) {
 
 /// Alpha of a seed in the blend never falls, and that of one that leaves never rises, except by going back.
 fn alpha_goes_one_way(world: &World, before: &State, input: &Input) {
-    if matches!(input, Input::RolledBack(..) | Input::Order(_)) {
+    if matches!(input, Input::RolledBack(..) | Input::Order(_) | Input::Command(..)) {
         return;
     }
     for (id, seed) in &world.engine.state().seeds {

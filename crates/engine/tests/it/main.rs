@@ -11,6 +11,7 @@
 
 mod batch;
 mod breakers;
+mod endings;
 mod fossil;
 mod hunts;
 mod invariants;

@@ -131,6 +131,7 @@ fn what(event: &Event) -> String {
     match event {
         Event::Judged(verdict) if !verdict.passed() => format!("refused {}", verdict.reason),
         Event::Culled { why, .. } => format!("culled {why}"),
+        Event::LifeEnded(ended) => format!("ended {:?}", ended.outcome),
         Event::Postponed(verdict) => format!("postponed {}", verdict.reason),
         Event::HuntEnded { culled } => {
             format!("hunt ended {}", if culled.is_some() { "with a cull" } else { "without" })
