@@ -71,6 +71,8 @@ pub(crate) struct Waiting {
     pub(crate) place: Place,
     /// Where it is in the order of arrival.
     pub(crate) number: u64,
+    /// Where the journal has a draft of it, if it has nothing better.
+    draft: Option<u64>,
     /// Drains that blame it for not having been delivered.
     refusals: u32,
     /// Why the drain that is going on has kept it.
@@ -120,8 +122,13 @@ impl Lanes {
 
     /// Puts a packet on its lane. Returns the packet that it drove out, if there was no room.
     pub fn push(&mut self, packet: Packet) -> Option<Packet> {
+        self.push_drafted(packet, None)
+    }
+
+    /// The same, for a packet of which a draft is in the journal at this place: it says at least what is critical and was there by then.
+    pub fn push_drafted(&mut self, packet: Packet, draft: Option<u64>) -> Option<Packet> {
         let critical = Packet::must_arrive(&packet);
-        let waiting = self.waiting_at(Place::Here(packet));
+        let waiting = Waiting { draft, ..self.waiting_at(Place::Here(packet)) };
         if critical {
             self.emergency.push_back(waiting);
             self.here += 1;
@@ -233,7 +240,7 @@ impl Lanes {
     /// The journal positions of the critical packets that wait, or that the sink has taken and not stored.
     pub fn places(&self) -> impl Iterator<Item = u64> {
         self.emergency.iter().chain(&self.unstored).filter_map(|waiting| match waiting.place {
-            Place::Here(_) => None,
+            Place::Here(_) => waiting.draft,
             Place::Both(_, place) | Place::There(place) => Some(place),
         })
     }
@@ -266,7 +273,7 @@ impl Lanes {
 impl Lanes {
     const fn waiting_at(&mut self, place: Place) -> Waiting {
         self.arrived += 1;
-        Waiting { place, number: self.arrived, refusals: 0, kept: None }
+        Waiting { place, number: self.arrived, draft: None, refusals: 0, kept: None }
     }
 }
 

@@ -263,10 +263,9 @@ impl Reporter {
             self.assembler.summarise();
         }
         self.flushes += u64::from(first_of_step);
-        // What a draft says and more goes to the sinks now, or into the journal.
-        self.drafts.clear();
+        let drafts = std::mem::take(&mut self.drafts);
         for packet in self.assembler.assemble(step, now) {
-            self.push(&packet);
+            self.push(&packet, drafts.get(&packet.packet_id).copied());
         }
     }
 
@@ -281,10 +280,10 @@ impl Reporter {
         }
     }
 
-    fn push(&mut self, packet: &Packet) {
+    fn push(&mut self, packet: &Packet, draft: Option<u64>) {
         self.count_due(packet);
         for outlet in &mut self.outlets {
-            let lost = outlet.lanes.push(packet.clone());
+            let lost = outlet.lanes.push_drafted(packet.clone(), draft);
             outlet.settle(lost.and_then(|packet| packet.seed));
         }
     }

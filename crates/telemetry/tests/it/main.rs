@@ -11,3 +11,4 @@ mod prometheus;
 mod reporter;
 mod runbook;
 mod saturation;
+mod stored;
