@@ -37,9 +37,10 @@ impl Inbox {
     pub const BATCH: usize = 64;
 
     /// After how long a command comes again that was taken and not answered, if the bus has these
-    /// [`settings`](Self::settings). Our choice: a trainer that was killed is back after some seconds and gets its
-    /// commands while they are fresh, which they are for 60 s; and answering a batch takes far less.
-    pub const CLAIM_AFTER: Duration = Duration::from_secs(5);
+    /// [`settings`](Self::settings). Our choice: a trainer that was killed and is back within half a minute gets its
+    /// commands while they are fresh, which they are for 60 s. Answering a batch takes far less. It is the least that
+    /// goes with how often a bus over Redis looks for such entries by default.
+    pub const CLAIM_AFTER: Duration = Duration::from_secs(15);
 
     /// What a run subscribes to. `consumer` is this process's own name: consumers of one run share its commands, each
     /// of which goes to one of them.
