@@ -33,6 +33,15 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// Whether the answer outlives this process, so that a transport may forget the command: `not_durable` does not.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Rejected(_) => true,
+            Self::Refused { refusal, .. } => !matches!(**refusal, Refusal::NotDurable(_)),
+        }
+    }
+
     /// The machine-readable reason, stable across releases.
     #[must_use]
     pub fn reason(&self) -> &'static str {

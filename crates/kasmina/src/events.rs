@@ -143,6 +143,8 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
         }
         // Metrics of a step are written once, at its end.
         engine::Event::SeedStepped(_) => {}
+        // The shell knows when, and in which run.
+        engine::Event::LifeEnded(_) => {}
         // The shell knows how long it took.
         engine::Event::SeedRolledBack { .. } => {}
     }

@@ -3,6 +3,7 @@
 mod door;
 mod epochs;
 mod facts;
+mod field_reports;
 mod kernels;
 mod learning;
 mod model;

@@ -109,6 +109,10 @@ impl<B: GraftBackend> SeedManager<B> {
                 let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(now, self.clock.monotonic()));
                 batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
             }
+            if let Event::LifeEnded(ended) = event {
+                let (seed, report) = (ended.seed.id.clone(), self.field_report(ended));
+                batch.note(move |to| to.event(Some(&seed), report));
+            }
             let noted = event.clone();
             batch.note(move |to| events::happened(to, &noted));
         }
@@ -186,6 +190,7 @@ impl<B: GraftBackend> SeedManager<B> {
             .filter_map(|event| Some((event.transition()?.clone(), self.entry(event)?)))
             .collect();
         self.reporter.write(|to| decision.events.iter().for_each(|event| events::happened(to, event)));
+        self.report_ends(&decision.events);
         match &mut self.durable {
             Some(durable) => durable.owe(&decision.delta, moves),
             None => self.moved.extend(moves.into_iter().map(|(moved, _)| moved)),
@@ -307,6 +312,7 @@ impl<B: GraftBackend> SeedManager<B> {
             | Event::HuntBegan { .. }
             | Event::HuntEnded { .. }
             | Event::Culled { .. }
+            | Event::LifeEnded(_)
             | Event::EmbargoEnded(_)
             | Event::BlendConfigured { .. }
             | Event::Paused(_)

@@ -143,6 +143,7 @@ pub(super) fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
         | Event::HuntBegan { .. }
         | Event::HuntEnded { .. }
         | Event::Culled { .. }
+        | Event::LifeEnded(_)
         | Event::EmbargoEnded(_)
         | Event::BlendConfigured { .. }
         | Event::Paused(_)

@@ -123,7 +123,7 @@ impl<B: GraftBackend> SeedManager<B> {
             Ok(read) => {
                 let (about, notices) = (Arc::clone(&command), read.notices.clone());
                 batch.note(move |to| events::noticed(to, &about, &notices));
-                let answer = self.decide(Input::Order(read.order.clone()), batch);
+                let answer = self.decide(Input::Command(id.clone(), read.order.clone()), batch);
                 if answer.is_ok() {
                     let about = Arc::clone(&command);
                     batch.note(move |to| events::accepted(to, &about, &read));

@@ -13,6 +13,7 @@ mod bit_identity;
 mod blend_out;
 mod common;
 mod context;
+mod dispatch;
 mod dropout;
 mod durability;
 mod full_disk;
