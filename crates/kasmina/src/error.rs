@@ -33,12 +33,12 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// Whether the answer outlives this process, so that a transport may forget the command: `not_durable` does not.
+    /// Whether an answer outlives this process, so that a transport may forget the command: `not_durable` does not.
     #[must_use]
-    pub fn is_final(&self) -> bool {
-        match self {
-            Self::Rejected(_) => true,
-            Self::Refused { refusal, .. } => !matches!(**refusal, Refusal::NotDurable(_)),
+    pub fn is_final<T>(answer: &Result<T, Self>) -> bool {
+        match answer {
+            Ok(_) | Err(Self::Rejected(_)) => true,
+            Err(Self::Refused { refusal, .. }) => !matches!(**refusal, Refusal::NotDurable(_)),
         }
     }
 

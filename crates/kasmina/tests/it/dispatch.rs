@@ -19,7 +19,7 @@ use kasmina::{
     safety::doubles::ManualClock,
 };
 use kasmina_dispatch::{BusSink, FieldReportSink, Inbox, News, NewsReader, Served, command};
-use kasmina_oona::{Bus, BusSettings, LocalBroker};
+use kasmina_oona::{BusSettings, LocalBroker};
 
 use crate::common::{B, Mlp, World, determined, lenient};
 
@@ -102,8 +102,7 @@ impl Rig {
 impl Process {
     fn serve(&mut self) -> Served<Answer> {
         let Self { world, inbox } = self;
-        let is_final = |answer: &Answer| answer.as_ref().err().is_none_or(CommandError::is_final);
-        inbox.serve(|wires| world.manager.submit_all(wires), is_final).unwrap()
+        inbox.serve(|wires| world.manager.submit_all(wires), CommandError::is_final).unwrap()
     }
 
     /// Answers, and dies before it acknowledges.
