@@ -78,7 +78,7 @@ impl Inbox {
     /// carries it out, if it is still fresh.
     ///
     /// ```text
-    /// inbox.serve(|wires| manager.submit_all(wires), |answer| !matches!(answer, Err(error) if error.reason() == "not_durable"))
+    /// inbox.serve(|wires| manager.submit_all(wires), CommandError::is_final)
     /// ```
     ///
     /// # Errors
