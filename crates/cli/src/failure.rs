@@ -44,10 +44,19 @@ pub(crate) enum Failure {
         "no built-in blueprint fits: one that starts as the identity has as many channels out as in; try --start zero"
     )]
     NothingFits,
-    #[cfg(feature = "urza")]
+    #[cfg(feature = "bus")]
+    #[error("{0}")]
+    Refused(#[from] kasmina_oona::Refused),
+    #[cfg(feature = "bus")]
+    #[error(
+        "the bus has not stored the command after {seconds} s: {condition}. If it was on its way, it may still be carried out: look before \
+         you send it again"
+    )]
+    NotStored { seconds: u64, condition: String },
+    #[cfg(feature = "bus")]
     #[error("--bus: {0}")]
     BusSettings(#[from] kasmina_oona::SettingsError),
-    #[cfg(feature = "urza")]
+    #[cfg(feature = "bus")]
     #[error("{0}")]
     Bus(#[from] kasmina_oona::BusError),
 }
@@ -72,12 +81,12 @@ impl Failure {
             | Self::Send(_) => 2,
             #[cfg(feature = "kernels")]
             Self::NothingFits => 2,
-            #[cfg(feature = "urza")]
+            #[cfg(feature = "bus")]
             Self::BusSettings(_) => 2,
             #[cfg(feature = "kernels")]
             Self::Library(_) | Self::Kernels { .. } => 1,
-            #[cfg(feature = "urza")]
-            Self::Bus(_) => 1,
+            #[cfg(feature = "bus")]
+            Self::Bus(_) | Self::Refused(_) | Self::NotStored { .. } => 1,
             Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
         }
     }

@@ -1,5 +1,7 @@
 //! The command line of an operator: signs commands, checks and repairs stores.
 
+#[cfg(feature = "bus")]
+mod bus;
 mod explain;
 mod failure;
 #[cfg(feature = "kernels")]
@@ -11,6 +13,8 @@ mod send;
 mod store;
 #[cfg(feature = "urza")]
 mod urza;
+#[cfg(feature = "bus")]
+mod watch;
 
 use std::process::ExitCode;
 
@@ -32,6 +36,8 @@ enum Command {
     Send(send::Args),
     Store(store::Args),
     Explain(explain::Args),
+    #[cfg(feature = "bus")]
+    Watch(watch::Args),
     #[cfg(feature = "kernels")]
     Kernels(kernels::Args),
     #[cfg(feature = "urza")]
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Store(args) => store::run(args),
         Command::Explain(args) => explain::run(&args),
+        #[cfg(feature = "bus")]
+        Command::Watch(args) => watch::run(args),
         #[cfg(feature = "kernels")]
         Command::Kernels(args) => kernels::run(args),
         #[cfg(feature = "urza")]

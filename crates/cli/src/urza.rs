@@ -4,11 +4,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use burn::backend::Flex;
 use clap::Subcommand;
-use kasmina_oona::{Bus, EntryKeys, Health, RedisBus, RedisSettings, StreamNames};
+use kasmina_oona::{Bus, BusSettings};
 use kasmina_safety::SystemClock;
 use kasmina_urza::{OnDevice, Served, Urza, UrzaSettings};
 
-use crate::{failure::Failure, secret::secret};
+use crate::{
+    bus::{BusArgs, Changes, Condition},
+    failure::Failure,
+};
 
 /// Serve a directory of kernels over a bus
 #[derive(clap::Args)]
@@ -33,21 +36,11 @@ enum Action {
 struct ServeArgs {
     /// The directory, which `kasmina kernels build` makes
     dir: PathBuf,
-    /// The Redis server: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`
-    #[arg(long, value_name = "ADDRESS")]
-    bus: String,
-    /// What the names of its streams begin with
-    #[arg(long, value_name = "NAME", default_value = "oona")]
-    prefix: String,
+    #[command(flatten)]
+    bus: BusArgs,
     /// The name of this process among those that serve the same streams
     #[arg(long, value_name = "NAME", default_value = "urza")]
     consumer: String,
-    /// Read the shared secret from this file
-    #[arg(long, value_name = "FILE")]
-    secret_file: Option<PathBuf>,
-    /// Sign nothing and accept everything: whoever can write to the server decides which weights are trained
-    #[arg(long, conflicts_with = "secret_file")]
-    unsigned: bool,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -57,22 +50,13 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn serve(args: ServeArgs) -> Result<(), Failure> {
-    let keys = if args.unsigned {
-        EntryKeys::default()
-    } else {
-        EntryKeys::of_key("esper", secret(args.secret_file.as_deref())?.secret.key())
-    };
-    let mut settings = RedisSettings::new(args.bus);
-    settings.bus.streams = StreamNames::prefixed(&args.prefix);
-    let clock = SystemClock::new();
-    let bus = Arc::new(RedisBus::start(settings, keys, Some(Urza::subscription(&args.consumer)), clock)?);
+    let bus = Arc::new(args.bus.start(BusSettings::default(), Urza::subscription(&args.consumer))?);
     let prewarm = Box::new(OnDevice::<Flex>::new(Default::default()));
-    let mut urza = Urza::open(Arc::clone(&bus), args.dir, Some(prewarm), UrzaSettings::default(), clock)?;
-    let mut news = News::default();
-    let mut health = News::default();
+    let mut urza = Urza::open(Arc::clone(&bus), args.dir, Some(prewarm), UrzaSettings::default(), SystemClock::new())?;
+    let (mut news, mut health) = (Changes::default(), Changes::default());
     urza.serve(
         || {
-            health.tell(describe(&bus.status().health));
+            health.tell(format!("bus: {}", Condition(&bus.status())));
             false
         },
         |served| {
@@ -98,26 +82,5 @@ fn report(served: &Served) {
     }
     for (blueprint, error) in &served.unfit {
         eprintln!("warning: {blueprint} cannot be served: {}: {error}", error.reason());
-    }
-}
-
-fn describe(health: &Health) -> String {
-    match health {
-        Health::Connected => "bus: connected".to_owned(),
-        Health::Stalled { .. } => "bus: the server does not answer".to_owned(),
-        Health::Down { error, .. } => format!("bus: {error}"),
-    }
-}
-
-/// Says what has changed, and nothing twice in a row.
-#[derive(Default)]
-struct News(String);
-
-impl News {
-    fn tell(&mut self, text: String) {
-        if text != self.0 && !text.is_empty() {
-            eprintln!("{text}");
-        }
-        self.0 = text;
     }
 }

@@ -1,6 +1,8 @@
 //! The binary, run as an operator runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[cfg(feature = "bus")]
+mod bus;
 #[cfg(feature = "kernels")]
 mod kernels;
 mod reasons;
