@@ -79,6 +79,15 @@ impl<K: Hash + Eq + Clone, V> Cache<K, V> {
         entry.map(|entry| &entry.value)
     }
 
+    /// The value under `key`, if it has not expired. Neither counts the look-up nor makes the entry the most recently used.
+    pub fn peek<Q>(&self, key: &Q, now: Monotonic) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.entries.peek(key).filter(|entry| entry.expires > now).map(|entry| &entry.value)
+    }
+
     /// Puts `value`, of size `bytes`, under `key`, and replaces what was there. Returns what was evicted to make room: first
     /// expired entries, then the least recently used.
     ///

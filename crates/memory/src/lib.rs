@@ -1,4 +1,4 @@
-//! A cache with a time to live, least-recently-used eviction and a byte budget, which counts what it evicts.
+//! A cache with a byte budget, and a governor of everything that holds memory.
 //!
 //! [`Cache`] holds no clock and starts no thread: `now` is an argument, and the owner calls [`collect`](Cache::collect) at a
 //! convenient time, for example at the end of an epoch.
@@ -21,9 +21,44 @@
 //! assert_eq!(kernels.stats().total.misses, 1);
 //! # Ok::<(), kasmina_memory::TooLarge>(())
 //! ```
+//!
+//! A [`Governor`] looks at several [pools](Pool) together. It says when to start nothing that needs memory (conservative mode, with
+//! hysteresis) and when to purge, frees what has expired and counts it, and promises memory before it is taken
+//! ([`reserve`](Governor::reserve)).
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use kasmina_leyline::Monotonic;
+//! use kasmina_memory::{Cache, CacheLimits, Governor, GovernorLimits, PerPool, Pool};
+//!
+//! let mut kernels = Cache::new(CacheLimits { bytes: 100, ttl: Duration::from_secs(60) });
+//! kernels.insert("conv", (), 60, Monotonic::ORIGIN)?;
+//! let mut governor = Governor::new(GovernorLimits { total_bytes: 100, pools: PerPool::new(|_| 50), ..Default::default() });
+//! assert!(!governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//!
+//! let teacher = governor.reserve(Pool::Teacher, 35)?; // 95 of 100 bytes
+//! assert!(governor.reserve(Pool::Teacher, 20).is_err());
+//! assert!(governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//! teacher.release();
+//! assert!(!governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//!
+//! let later = Monotonic::ORIGIN.after(Duration::from_secs(60));
+//! let freed = governor.collect(&mut [(Pool::Kernels, &mut kernels)], later);
+//! assert_eq!(freed[Pool::Kernels].bytes, 60);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod cache;
+mod governor;
+mod pool;
+mod probe;
+mod reservation;
 mod stats;
 
 pub use cache::{Cache, CacheLimits, TooLarge};
+pub use governor::{Assessment, FreedTotals, Governor, GovernorLimits};
+pub use pool::{Evict, Freed, Holding, PerPool, Pool};
+pub use probe::{NoProbe, ResidentProbe};
+pub use reservation::{Budget, OverBudget, Reservation};
 pub use stats::{CacheStats, Counts, Evicted};
