@@ -125,13 +125,10 @@ impl Governor {
         &self.limits
     }
 
-    /// Looks at the pools and at the resident memory of the process, if that is known, and says how memory stands. A pool that is not
-    /// handed over is taken to hold what it held last.
-    pub fn assess(&mut self, pools: &[(Pool, &dyn Evict)], resident: Option<u64>) -> Assessment {
-        for (pool, held) in pools {
-            self.reported[*pool] = held.holding();
-        }
-        self.resident = resident;
+    /// Takes what the pools hold, but for what is reserved, and the resident memory of the process, if that is known. Says how memory
+    /// stands.
+    pub fn assess(&mut self, held: &PerPool<Holding>, resident: Option<u64>) -> Assessment {
+        (self.reported, self.resident) = (*held, resident);
         let (pressure, budget, held, limit) = self.pressure();
         let was = self.conserving;
         self.conserving = if was { pressure >= self.limits.resume_below } else { pressure >= self.limits.conserve_at };

@@ -30,18 +30,19 @@
 //! use std::time::Duration;
 //!
 //! use kasmina_leyline::Monotonic;
-//! use kasmina_memory::{Cache, CacheLimits, Governor, GovernorLimits, PerPool, Pool};
+//! use kasmina_memory::{Cache, CacheLimits, Evict, Governor, GovernorLimits, Holding, PerPool, Pool};
 //!
 //! let mut kernels = Cache::new(CacheLimits { bytes: 100, ttl: Duration::from_secs(60) });
 //! kernels.insert("conv", (), 60, Monotonic::ORIGIN)?;
 //! let mut governor = Governor::new(GovernorLimits { total_bytes: 100, pools: PerPool::new(|_| 50), ..Default::default() });
-//! assert!(!governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//! let held = PerPool::new(|pool| if pool == Pool::Kernels { kernels.holding() } else { Holding::default() });
+//! assert!(!governor.assess(&held, None).conserving);
 //!
 //! let teacher = governor.reserve(Pool::Teacher, 35)?; // 95 of 100 bytes
 //! assert!(governor.reserve(Pool::Teacher, 20).is_err());
-//! assert!(governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//! assert!(governor.assess(&held, None).conserving);
 //! teacher.release();
-//! assert!(!governor.assess(&[(Pool::Kernels, &kernels)], None).conserving);
+//! assert!(!governor.assess(&held, None).conserving);
 //!
 //! let later = Monotonic::ORIGIN.after(Duration::from_secs(60));
 //! let freed = governor.collect(&mut [(Pool::Kernels, &mut kernels)], later);

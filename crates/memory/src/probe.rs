@@ -18,8 +18,9 @@ impl ResidentProbe for NoProbe {
     }
 }
 
-impl<P: ResidentProbe + ?Sized> ResidentProbe for Box<P> {
+/// A function that knows.
+impl<F: FnMut() -> Option<u64>> ResidentProbe for F {
     fn resident(&mut self) -> Option<u64> {
-        (**self).resident()
+        self()
     }
 }

@@ -43,8 +43,15 @@ fn fixed(bytes: u64, pinned: u64) -> Fixed {
     Fixed(Holding { entries: 1, bytes, pinned })
 }
 
+/// What kernels and telemetry hold, if nothing else holds anything.
+fn held(kernels: &Fixed, telemetry: &Fixed) -> PerPool<Holding> {
+    let mut held = PerPool::default();
+    (held[Pool::Kernels], held[Pool::Telemetry]) = (kernels.0, telemetry.0);
+    held
+}
+
 fn assess(governor: &mut Governor, bytes: u64) -> Assessment {
-    governor.assess(&[(Pool::Kernels, &fixed(bytes, 0))], None)
+    governor.assess(&held(&fixed(bytes, 0), &Fixed::default()), None)
 }
 
 #[test]
@@ -71,15 +78,15 @@ fn conservative_mode_begins_at_one_share_and_ends_below_another() {
 #[test]
 fn larger_share_of_pools_and_process_counts() {
     let mut governor = Governor::new(GovernorLimits { resident_bytes: Some(1_000), ..limits() });
-    let pools = fixed(50, 0);
-    let assessed = governor.assess(&[(Pool::Kernels, &pools)], Some(950));
+    let pools = held(&fixed(50, 0), &Fixed::default());
+    let assessed = governor.assess(&pools, Some(950));
     assert_eq!((assessed.budget, assessed.held, assessed.limit), (Budget::Resident, 950, 1_000));
     assert!(assessed.conserving);
-    let assessed = governor.assess(&[(Pool::Kernels, &pools)], Some(400));
+    let assessed = governor.assess(&pools, Some(400));
     assert_eq!((assessed.budget, assessed.held, assessed.limit), (Budget::Total, 50, 100));
     assert!(!assessed.conserving);
     // Where the process cannot be looked at, the pools alone count.
-    assert_eq!(governor.assess(&[(Pool::Kernels, &pools)], NoProbe.resident()).budget, Budget::Total);
+    assert_eq!(governor.assess(&pools, NoProbe.resident()).budget, Budget::Total);
 }
 
 #[test]
@@ -87,10 +94,10 @@ fn purge_is_asked_for_while_it_would_free_something() {
     let mut governor = Governor::new(limits());
     assert!(!assess(&mut governor, 100).purge, "the budget is not exceeded");
     let (mut kernels, mut telemetry) = (fixed(70, 0), fixed(101, 101));
-    assert!(governor.assess(&[(Pool::Kernels, &kernels), (Pool::Telemetry, &telemetry)], None).purge);
+    assert!(governor.assess(&held(&kernels, &telemetry), None).purge);
     let freed = governor.purge(&mut [(Pool::Kernels, &mut kernels), (Pool::Telemetry, &mut telemetry)]);
     assert_eq!((freed[Pool::Kernels].bytes, freed[Pool::Telemetry].bytes), (70, 0));
-    let assessed = governor.assess(&[(Pool::Kernels, &kernels), (Pool::Telemetry, &telemetry)], None);
+    let assessed = governor.assess(&held(&kernels, &telemetry), None);
     assert_eq!((assessed.held, assessed.conserving, assessed.purge), (101, true, false));
     assert_eq!(governor.freed().purged[Pool::Kernels], Freed { entries: 1, bytes: 70 });
 }
@@ -98,7 +105,7 @@ fn purge_is_asked_for_while_it_would_free_something() {
 #[test]
 fn reservation_is_refused_by_the_budget_that_it_exceeds() {
     let mut governor = Governor::new(GovernorLimits { resident_bytes: Some(200), ..limits() });
-    governor.assess(&[(Pool::Kernels, &fixed(50, 0))], Some(155));
+    governor.assess(&held(&fixed(50, 0), &Fixed::default()), Some(155));
     let refused = |governor: &mut Governor, bytes| governor.reserve(Pool::Teacher, bytes).unwrap_err();
     let over = refused(&mut governor, 61);
     assert_eq!((over.budget, over.held, over.limit, over.reason()), (Budget::Pool, 0, 60, "over_pool_budget"));
@@ -219,8 +226,8 @@ proptest! {
                     continue;
                 }
                 Action::Assess(resident) => {
-                    let assessed =
-                        governor.assess(&[(Pool::Kernels, &kernels), (Pool::Blueprints, &blueprints)], resident);
+                    let holdings = PerPool::new(|pool| Holding { entries: 0, bytes: before[pool], pinned: 0 });
+                    let assessed = governor.assess(&holdings, resident);
                     let total = before.iter().map(|(_, bytes)| bytes).sum::<u64>() + governor.reserved(Pool::Teacher);
                     let share = (total as f64 / 100.0).max(resident.unwrap_or_default() as f64 / 200.0);
                     prop_assert_eq!(assessed.pressure, share);
