@@ -9,7 +9,7 @@ use kasmina_safety::BreakerEvent;
 
 use crate::{
     ending::LifeEnded,
-    input::{Fault, SeedStep, Violation},
+    input::{Fault, MemoryFacts, SeedStep, Violation},
     refusal::Refusal,
     state::Delta,
 };
@@ -118,6 +118,10 @@ pub enum Event {
     /// The model was restored as it was after step `model`, and what was measured of the seed is of a model after step `seed_step`: it
     /// is measured again. `join_withdrawn`: so is the verdict that let it become part of the model.
     EvidenceReset { seed: SeedId, seed_step: u64, model: u64, join_withdrawn: bool },
+    /// Memory is short: no seed germinates from now on.
+    ConservationBegan(MemoryFacts),
+    /// Memory suffices again.
+    ConservationEnded(MemoryFacts),
 }
 
 impl Event {
@@ -145,7 +149,9 @@ impl Event {
             | Self::HuntBegan { .. }
             | Self::HuntEnded { .. }
             | Self::SeedRolledBack { .. }
-            | Self::EvidenceReset { .. } => None,
+            | Self::EvidenceReset { .. }
+            | Self::ConservationBegan(_)
+            | Self::ConservationEnded(_) => None,
         }
     }
 }

@@ -65,6 +65,10 @@ impl<'a> Draft<'a> {
             Input::StepTaken(facts) => self.step_taken(facts),
             Input::ModelSettled { joined, removed } => self.model_settled(&joined, &removed),
             Input::ModelRestored(step) => self.model_restored(step),
+            Input::Memory(facts) => {
+                self.memory_assessed(facts);
+                Ok(())
+            }
             Input::RngSeeded(seed) => {
                 self.run_mut().rng_seed = Some(seed);
                 Ok(())

@@ -69,6 +69,7 @@ impl Draft<'_> {
         if let SlotState::Taken(by) = &evidence.slot_state {
             return Err(self.slot_taken(id, &evidence, by.clone()));
         }
+        self.memory_suffices(id)?;
         let request = KernelRequest { blueprint: blueprint.clone(), lr_scale };
         self.pass::<Germinate>(id, &evidence, Stage::Germinated(Germinated::Awaiting(request)))?;
         self.effect(Effect::Fetch { seed: id.clone(), blueprint });

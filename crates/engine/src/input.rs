@@ -74,6 +74,8 @@ pub enum Input {
     },
     /// After a restart, the trainer has the model as it was after this step.
     ModelRestored(u64),
+    /// How memory stands.
+    Memory(MemoryFacts),
     /// The shell has drawn what the random numbers of all steps are derived from.
     RngSeeded(u64),
     /// Time has passed.
@@ -147,6 +149,19 @@ pub struct ProbeFacts {
     pub blend_latency: Option<Duration>,
     /// Grafts that could not do their part.
     pub faults: Vec<Fault>,
+}
+
+/// How memory stands, as the shell has measured it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryFacts {
+    /// Whether it is short: then no seed germinates. The shell decides this with hysteresis.
+    pub conserving: bool,
+    /// Whether what is cached must go now.
+    pub purge: bool,
+    /// What is held of the budget that is nearest to being used up, in bytes.
+    pub held: u64,
+    /// That budget, in bytes.
+    pub limit: u64,
 }
 
 /// What the whole step showed.

@@ -48,6 +48,7 @@
 //! ```
 
 mod breakers;
+mod conservation;
 mod decision;
 mod draft;
 mod ending;

@@ -42,6 +42,7 @@ pub enum Refusal {
     /// | reason | what it says |
     /// |---|---|
     /// | `breaker_open` | A breaker is open: the blending breaker for START_GRAFTING, any for EVALUATE and FOSSILIZE. |
+    /// | `memory_pressure` | Memory is short: conservative mode is on, and no seed germinates. |
     /// | `origin_not_measured` | It is not known where the seed's kernel comes from. |
     /// | `ownership_not_measured` | It is not known who owns its parameters. |
     /// | `telemetry_not_measured` | It is not known how much of its telemetry has arrived. |

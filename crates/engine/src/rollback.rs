@@ -46,7 +46,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Everything is as in the checkpoint but the breakers. A seed that was registered since is DORMANT.
+    /// Everything is as in the checkpoint but the breakers and how memory stands. A seed that was registered since is DORMANT.
     pub(crate) fn rolled_back(&mut self, epoch: u64, state: State) -> Result<(), Refusal> {
         if self.run().rollback != Some(epoch) {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
@@ -60,8 +60,8 @@ impl Draft<'_> {
         let newer = self.seeds_before().filter(|seed| !state.seeds.contains_key(&seed.id));
         let newer: Vec<_> = newer.map(|seed| Seed::dormant(seed.id.clone(), seed.slot.clone())).collect();
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));
-        let breakers = self.run().breakers.clone();
-        *self.run_mut() = RunState { breakers, rollback: None, ..state.run };
+        let (breakers, conserving) = (self.run().breakers.clone(), self.run().conserving);
+        *self.run_mut() = RunState { breakers, conserving, rollback: None, ..state.run };
         Ok(())
     }
 }

@@ -49,6 +49,9 @@ pub struct RunState {
     /// The hunt for the seed that makes the loss of the blend misbehave.
     #[serde(default)]
     pub hunt: Option<Hunt>,
+    /// Whether memory is short, so that no seed germinates. Another process measures it anew.
+    #[serde(skip)]
+    pub conserving: bool,
     /// The seeds in the blend at the last learning pass.
     #[serde(default)]
     pub blended: BTreeSet<SeedId>,

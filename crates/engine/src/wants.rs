@@ -66,6 +66,7 @@ impl Overlay<'_> {
             | Input::ModelSettled { .. }
             | Input::ModelRestored(_)
             | Input::RngSeeded(_)
+            | Input::Memory(_)
             | Input::Flushed { .. }
             | Input::Validation(_)
             | Input::EpochEnded

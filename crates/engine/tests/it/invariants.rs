@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kasmina_engine::{Decision, Event, Input, Refusal, Seed, Stage, State, seed::Turn};
+use kasmina_engine::{Decision, Effect, Event, Input, Refusal, Seed, Stage, State, seed::Turn};
 use kasmina_leyline::v1::SeedLifecycleStage::{
-    SeedStageFossilized, SeedStageResetting, SeedStageTerminated, SeedStageUnknown,
+    SeedStageFossilized, SeedStageGerminated, SeedStageResetting, SeedStageTerminated, SeedStageUnknown,
 };
 use kasmina_lifecycle::{TABLE, Transition};
 
@@ -23,6 +23,7 @@ pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decisio
     postponements_are_emitted_once(before, decision);
     seeds_that_leave_do_not_learn(world, input);
     every_life_ends_once(world, before, decision);
+    nobody_germinates_while_memory_is_short(world, before, input, decision);
     nothing_moves_but_by_its_delta(world, before, decision);
 }
 
@@ -72,7 +73,9 @@ fn guarded_moves_have_their_verdict(before: &State, decision: &Decision) {
             | Event::HuntBegan { .. }
             | Event::HuntEnded { .. }
             | Event::SeedRolledBack { .. }
-            | Event::EvidenceReset { .. } => {}
+            | Event::EvidenceReset { .. }
+            | Event::ConservationBegan(_)
+            | Event::ConservationEnded(_) => {}
         }
     }
 }
@@ -200,6 +203,25 @@ fn seeds_that_leave_do_not_learn(world: &World, input: &Input) {
             assert!(!facts.learners.contains(&seed.id));
         }
     }
+}
+
+/// In conservative mode no seed germinates; the mode is what was measured last, and measuring it moves nobody.
+fn nobody_germinates_while_memory_is_short(world: &World, before: &State, input: &Input, decision: &Decision) {
+    if before.run.conserving {
+        let germinated = decision.transitions().find(|moved| moved.to == SeedStageGerminated);
+        assert_eq!(germinated, None);
+    }
+    let mut measured = before.run.conserving;
+    if let Input::Memory(facts) = input {
+        assert!(decision.delta.seeds.is_empty(), "{:?}", decision.delta);
+        let purges = vec![Effect::Purge { include_teacher: false }; usize::from(facts.purge)];
+        assert_eq!(decision.effects, purges);
+        measured = facts.conserving;
+    }
+    assert_eq!(world.engine.state().run.conserving, measured);
+    let told =
+        decision.events.iter().any(|event| matches!(event, Event::ConservationBegan(_) | Event::ConservationEnded(_)));
+    assert_eq!(told, measured != before.run.conserving, "each change is emitted once");
 }
 
 /// The delta is all that changes.

@@ -12,6 +12,7 @@
 mod batch;
 mod breakers;
 mod endings;
+mod conservation;
 mod fossil;
 mod hunts;
 mod invariants;
