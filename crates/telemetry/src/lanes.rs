@@ -1,8 +1,13 @@
 //! The two lanes to a sink.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::{AddAssign, Sub},
+    time::Duration,
+};
 
-use kasmina_leyline::{SeedId, v1::TelemetryPacket};
+use kasmina_leyline::{Monotonic, SeedId, v1::TelemetryPacket};
+use prost::Message;
 
 use crate::{
     Packet, Sink, SinkError,
@@ -31,6 +36,15 @@ pub struct SetAside {
     pub seed: Option<SeedId>,
 }
 
+/// How many packets are in memory, and how large they are on the wire. In memory a packet takes several times as much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacketBytes {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes on the wire.
+    pub bytes: u64,
+}
+
 /// Packets on their way to a sink. Critical packets travel on the emergency lane, which drains first; so do field reports, and what is said
 /// here of critical packets holds for them. The normal lane is bounded and drops its oldest packet.
 ///
@@ -46,6 +60,9 @@ pub struct SetAside {
 ///
 /// A sink may take a critical packet and store it later ([`Sink::is_stored`]). Until then it counts as delivered, but its place in the
 /// journal is still among the [`places`](Self::places), so that the next process delivers it again if this one dies.
+///
+/// A lane can also have a budget in bytes and a time to live ([`with_budget`](Self::with_budget)). They are for the normal lane: what is
+/// critical is counted ([`critical`](Self::critical)), and kept.
 #[derive(Debug)]
 pub struct Lanes {
     emergency: VecDeque<Waiting>,
@@ -55,6 +72,14 @@ pub struct Lanes {
     overdue: usize,
     normal: VecDeque<Waiting>,
     capacity: usize,
+    /// The budget of the normal lane, in bytes.
+    budget: u64,
+    ttl: Duration,
+    /// The bytes on the normal lane, and those of critical packets in memory.
+    bytes: u64,
+    critical: PacketBytes,
+    /// How many packets had come at some times in the last `ttl`, oldest first.
+    marks: VecDeque<(Monotonic, u64)>,
     /// Packets that came so far.
     arrived: u64,
     /// Critical packets that are only in memory.
@@ -73,6 +98,8 @@ pub(crate) struct Waiting {
     pub(crate) number: u64,
     /// Where the journal has a draft of it, if it has nothing better.
     draft: Option<u64>,
+    /// How large it is on the wire.
+    bytes: u64,
     /// Drains that blame it for not having been delivered.
     refusals: u32,
     /// Why the drain that is going on has kept it.
@@ -100,7 +127,8 @@ impl Lanes {
     /// packet from its sink: one that is down costs four offers a flush.
     pub const REFUSALS_IN_A_ROW: usize = 2;
 
-    /// Critical packets that are in no journal and that wait for a sink. Our choice: some 10 MB.
+    /// Critical packets that are in no journal and that wait for a sink. Our choice: some 60 MB, in packets
+    /// with one event each.
     pub const MOST_UNSPILLED: usize = 10_000;
 
     /// Empty lanes of this capacity each, in packets.
@@ -112,6 +140,11 @@ impl Lanes {
             overdue: 0,
             normal: VecDeque::new(),
             capacity,
+            budget: u64::MAX,
+            ttl: Duration::MAX,
+            bytes: 0,
+            critical: PacketBytes { packets: 0, bytes: 0 },
+            marks: VecDeque::new(),
             arrived: 0,
             here: 0,
             dropped: 0,
@@ -120,31 +153,107 @@ impl Lanes {
         }
     }
 
-    /// Puts a packet on its lane. Returns the packet that it drove out, if there was no room.
-    pub fn push(&mut self, packet: Packet) -> Option<Packet> {
+    /// The capacity, in packets.
+    pub(crate) const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The same, and the normal lane holds at most so many bytes, and after [`collect`](Self::collect) nothing that is older than `ttl`.
+    #[must_use]
+    pub const fn with_budget(mut self, bytes: u64, ttl: Duration) -> Self {
+        (self.budget, self.ttl) = (bytes, ttl);
+        self
+    }
+
+    /// Puts a packet on its lane. Returns those that had to go because there was no room, which may be the packet itself.
+    pub fn push(&mut self, packet: Packet) -> Vec<Packet> {
         self.push_drafted(packet, None)
     }
 
     /// The same, for a packet of which a draft is in the journal at this place: it says at least what is critical and was there by then.
-    pub fn push_drafted(&mut self, packet: Packet, draft: Option<u64>) -> Option<Packet> {
+    pub fn push_drafted(&mut self, packet: Packet, draft: Option<u64>) -> Vec<Packet> {
         let critical = Packet::must_arrive(&packet);
         let waiting = Waiting { draft, ..self.waiting_at(Place::Here(packet)) };
         if critical {
+            self.critical.add(&waiting);
             self.emergency.push_back(waiting);
             self.here += 1;
-            if self.here <= Self::MOST_UNSPILLED {
-                return None;
-            }
-            let oldest = self.emergency.iter().position(Waiting::is_here)?;
-            (self.here, self.shed) = (self.here - 1, self.shed + 1);
-            return self.emergency.remove(oldest).and_then(Waiting::into_packet);
+            return self.shed_oldest().into_iter().collect();
         }
+        self.bytes += waiting.bytes;
         self.normal.push_back(waiting);
-        if self.normal.len() <= self.capacity {
+        let mut lost = Vec::new();
+        while self.normal.len() > self.capacity || self.bytes > self.budget {
+            let Some(oldest) = self.drop_oldest() else { break };
+            lost.push(oldest);
+        }
+        lost
+    }
+
+    /// Drops critical packets that no journal has, beyond the bound.
+    fn shed_oldest(&mut self) -> Option<Packet> {
+        if self.here <= Self::MOST_UNSPILLED {
             return None;
         }
+        let oldest = self.emergency.iter().position(Waiting::is_here)?;
+        (self.here, self.shed) = (self.here - 1, self.shed + 1);
+        let oldest = self.emergency.remove(oldest)?;
+        self.critical.packets -= 1;
+        self.critical.bytes -= oldest.bytes;
+        oldest.into_packet()
+    }
+
+    /// Drops the oldest packet of the normal lane, and counts it.
+    fn drop_oldest(&mut self) -> Option<Packet> {
+        let oldest = self.normal.pop_front()?;
+        self.bytes -= oldest.bytes;
         self.dropped += 1;
-        self.normal.pop_front().and_then(Waiting::into_packet)
+        oldest.into_packet()
+    }
+
+    /// Drops what has waited on the normal lane for longer than its time to live, and returns it. A packet's age counts from a
+    /// call that finds it waiting: the first one, or one that comes a sixteenth of the time to live later at most.
+    pub fn collect(&mut self, now: Monotonic) -> Vec<Packet> {
+        let mut expired = 0;
+        while let Some((seen, arrived)) = self.marks.front().filter(|(seen, _)| now.since(*seen) >= self.ttl) {
+            debug_assert!(*seen <= now);
+            expired = *arrived;
+            self.marks.pop_front();
+        }
+        // A mark in each sixteenth of the time to live is enough, however often this is called.
+        let due = self.marks.back().is_none_or(|(seen, _)| now.since(*seen) >= self.ttl / 16);
+        if due && !self.normal.is_empty() {
+            self.marks.push_back((now, self.arrived));
+        }
+        let count = self.normal.iter().take_while(|waiting| waiting.number <= expired).count();
+        (0..count).filter_map(|_| self.drop_oldest()).collect()
+    }
+
+    /// Drops the whole normal lane, and returns it.
+    pub fn purge(&mut self) -> Vec<Packet> {
+        (0..self.normal.len()).filter_map(|_| self.drop_oldest()).collect()
+    }
+
+    /// What is on the normal lane.
+    #[must_use]
+    pub fn normal(&self) -> PacketBytes {
+        PacketBytes { packets: self.normal.len() as u64, bytes: self.bytes }
+    }
+
+    /// The critical packets in memory, with those that the sink has taken and not stored. Those that are only in the journal do not count.
+    #[must_use]
+    pub const fn critical(&self) -> PacketBytes {
+        self.critical
+    }
+
+    /// Counts anew what is in memory.
+    fn recount(&mut self) {
+        self.here = self.emergency.iter().filter(|waiting| waiting.is_here()).count();
+        self.bytes = self.normal.iter().map(|waiting| waiting.bytes).sum();
+        self.critical = PacketBytes::default();
+        for waiting in self.emergency.iter().chain(&self.unstored).filter(|waiting| waiting.is_in_memory()) {
+            self.critical.add(waiting);
+        }
     }
 
     /// Puts a critical packet on the emergency lane that is in the journal at `place`.
@@ -152,6 +261,9 @@ impl Lanes {
         let room = self.emergency.len() < self.capacity;
         let place = if room { Place::Both(packet, place) } else { Place::There(place) };
         let waiting = self.waiting_at(place);
+        if room {
+            self.critical.add(&waiting);
+        }
         self.emergency.push_back(waiting);
     }
 
@@ -199,7 +311,7 @@ impl Lanes {
                 waiting.place = Place::There(place);
             }
         }
-        self.here = self.emergency.iter().filter(|waiting| waiting.is_here()).count();
+        self.recount();
         drained
     }
 
@@ -227,7 +339,6 @@ impl Lanes {
                 waiting.place = Place::Both(packet.clone(), place);
             }
         }
-        self.here = self.emergency.iter().filter(|waiting| waiting.is_here()).count();
         for waiting in &mut self.unstored {
             if let Place::Here(packet) = &waiting.place
                 && let Some(place) = places.get(&packet.packet_id)
@@ -235,6 +346,7 @@ impl Lanes {
                 waiting.place = Place::Both(packet.clone(), *place);
             }
         }
+        self.recount();
     }
 
     /// The journal positions of the critical packets that wait, or that the sink has taken and not stored.
@@ -271,9 +383,35 @@ impl Lanes {
 }
 
 impl Lanes {
-    const fn waiting_at(&mut self, place: Place) -> Waiting {
+    fn waiting_at(&mut self, place: Place) -> Waiting {
         self.arrived += 1;
-        Waiting { place, number: self.arrived, draft: None, refusals: 0, kept: None }
+        let bytes = match &place {
+            Place::Here(packet) | Place::Both(packet, _) => packet.packet.encoded_len() as u64,
+            Place::There(_) => 0,
+        };
+        Waiting { place, number: self.arrived, bytes, draft: None, refusals: 0, kept: None }
+    }
+}
+
+impl AddAssign for PacketBytes {
+    fn add_assign(&mut self, more: Self) {
+        self.packets += more.packets;
+        self.bytes += more.bytes;
+    }
+}
+
+impl Sub for PacketBytes {
+    type Output = Self;
+
+    fn sub(self, less: Self) -> Self {
+        Self { packets: self.packets.saturating_sub(less.packets), bytes: self.bytes.saturating_sub(less.bytes) }
+    }
+}
+
+impl PacketBytes {
+    const fn add(&mut self, waiting: &Waiting) {
+        self.packets += 1;
+        self.bytes += waiting.bytes;
     }
 }
 
@@ -288,6 +426,16 @@ impl Waiting {
             Place::Here(packet) | Place::Both(packet, _) => (packet.packet_id.clone(), packet.seed.clone()),
             Place::There(place) => (format!("record {place}"), None),
         }
+    }
+
+    /// The journal has given it back.
+    pub(crate) fn recalled(&mut self, packet: TelemetryPacket, place: u64) {
+        self.bytes = packet.encoded_len() as u64;
+        self.place = Place::Both(packet.into(), place);
+    }
+
+    const fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Here(_) | Place::Both(..))
     }
 
     const fn is_here(&self) -> bool {

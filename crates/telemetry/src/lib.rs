@@ -67,7 +67,7 @@ pub use field_report::{UnreadableReport, field_report, field_report_event};
 pub use health::Health;
 #[cfg(feature = "http")]
 pub use http::{MetricsEndpoint, MetricsEndpointError};
-pub use lanes::{Drained, Lanes, SetAside};
+pub use lanes::{Drained, Lanes, PacketBytes, SetAside};
 pub use names::{EventName, Kind, MetricName};
 pub use packet::Packet;
 pub use prometheus::PrometheusText;

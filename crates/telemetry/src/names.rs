@@ -109,7 +109,9 @@ events! {
     STEP_REFUSED: "step_refused", Critical, "A training step was refused.";
     PREFETCH_TIMEOUT: "prefetch_timeout", Critical, "A kernel did not arrive before the deadline of its request.";
     CACHE_LOCK_CONTENTION: "cache_lock_contention", Warning, "Requests waited for a load of the same kernel that another had begun; how many, and how long the first of them waited.";
-    MEMORY_GC: "memory_gc", Info, "Caches were emptied or cleaned.";
+    MEMORY_GC: "memory_gc", Info, "Memory was freed: of which pool, how much, and why.";
+    CONSERVATION_START: "conservation_start", Warning, "Memory is short: no seed germinates from now on.";
+    CONSERVATION_END: "conservation_end", Info, "Memory suffices again: seeds germinate.";
     DEADLINE_VIOLATION: "deadline_violation", Warning, "A command came after its own deadline, or an operation took longer than its budget.";
     ROLLBACK_READY: "rollback_ready", Info, "A checkpoint was taken that a rollback can restore.";
     ROLLED_BACK: "rolled_back", Warning, "The run or a seed was restored from a checkpoint, and how long that took.";
@@ -169,5 +171,11 @@ metrics! {
     ROLLBACK_LATENCY: "kasmina.rollback.latency_ms", "ms", Sample, "Restoring a checkpoint.";
     JOURNAL_APPEND: "kasmina.journal.append_ms", "ms", Sample, "Making the last acknowledgement durable, its checkpoint included.";
     CHECKPOINT_BYTES: "kasmina.checkpoint.bytes", "By", Gauge, "Bytes of the last checkpoint.";
+    MEMORY_HELD: "kasmina.memory.held_bytes", "By", Gauge, "Bytes that a pool holds or has reserved; the attribute `pool` says which.";
+    MEMORY_BUDGET: "kasmina.memory.budget_bytes", "By", Gauge, "The budget of a pool; the attribute `pool` says which, `total` is all of them.";
+    MEMORY_PRESSURE: "kasmina.memory.pressure", "1", Gauge, "The share of the total budget that is held, or of the resident limit, if that is larger.";
+    MEMORY_CONSERVING: "kasmina.memory.conserving", "1", Gauge, "1 while conservative mode is on, 0 otherwise.";
+    MEMORY_RESIDENT: "kasmina.memory.resident_bytes", "By", Gauge, "The resident memory of the process, where it is known.";
+    MEMORY_FREED: "kasmina.memory.freed_bytes_total", "By", Counter, "Bytes that were freed; the attributes `pool` and `cause` (`expired`, `purged`) say where and why.";
     EMERGENCY_WAITING: "kasmina.telemetry.emergency_waiting", "1", Gauge, "Critical packets that wait for a sink.";
 }

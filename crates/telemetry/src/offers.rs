@@ -99,7 +99,7 @@ impl<'a> Offers<'a> {
                 return Some(waiting);
             };
             (self.could_read, self.unreadable_in_a_row) = (true, 0);
-            waiting.place = Place::Both(packet.into(), place);
+            waiting.recalled(packet, place);
         }
         let (Place::Here(packet) | Place::Both(packet, _)) = &waiting.place else { return Some(waiting) };
         self.offers += 1;

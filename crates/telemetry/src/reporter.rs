@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use kasmina_leyline::{CommandId, SeedId, UnixTime, v1::TelemetryPacket};
+use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacket};
 
-use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, Sink, assembler::Drafted, names};
+use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, PacketBytes, Sink, assembler::Drafted, names};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument.
 pub struct Reporter {
@@ -115,6 +116,49 @@ impl Reporter {
         let outlets = sinks.into_iter().map(outlet).collect();
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
         Self { assembler, outlets, due, rejections, drafts: BTreeMap::new(), journaled: true, step: None, flushes: 0 }
+    }
+
+    /// Lets the packets that wait for one sink and are not critical have at most so many bytes, on the wire, and drops those that have
+    /// waited for longer than `ttl` whenever it is [asked to](Self::collect).
+    #[must_use]
+    pub fn with_budget(mut self, bytes: u64, ttl: Duration) -> Self {
+        for outlet in &mut self.outlets {
+            outlet.lanes = Lanes::new(outlet.lanes.capacity()).with_budget(bytes, ttl);
+        }
+        self
+    }
+
+    /// The packets that wait for a sink, and of those the critical ones that are in memory. One that waits for two sinks counts twice.
+    #[must_use]
+    pub fn held(&self) -> (PacketBytes, PacketBytes) {
+        let mut held = (PacketBytes::default(), PacketBytes::default());
+        for lanes in self.outlets.iter().map(|outlet| &outlet.lanes) {
+            held.0 += lanes.normal();
+            held.0 += lanes.critical();
+            held.1 += lanes.critical();
+        }
+        held
+    }
+
+    /// Drops packets that have waited for longer than their time to live and are not critical. The next flush has an event that counts
+    /// them.
+    pub fn collect(&mut self, now: Monotonic) -> PacketBytes {
+        self.drop_packets(|lanes| lanes.collect(now))
+    }
+
+    /// Drops every packet that waits and is not critical. The next flush has an event that counts them.
+    pub fn purge(&mut self) -> PacketBytes {
+        self.drop_packets(Lanes::purge)
+    }
+
+    fn drop_packets(&mut self, drop: impl Fn(&mut Lanes) -> Vec<Packet>) -> PacketBytes {
+        let mut dropped = PacketBytes::default();
+        for outlet in &mut self.outlets {
+            let before = outlet.lanes.normal();
+            drop(&mut outlet.lanes).into_iter().for_each(|packet| outlet.settle(packet.seed));
+            dropped += before - outlet.lanes.normal();
+        }
+        dropped
     }
 
     /// Says whether there is a journal for drafts; at first there is. Without one, what is critical waits for the flush with the rest.
@@ -283,8 +327,13 @@ impl Reporter {
     fn push(&mut self, packet: &Packet, draft: Option<u64>) {
         self.count_due(packet);
         for outlet in &mut self.outlets {
+<<<<<<< HEAD
             let lost = outlet.lanes.push_drafted(packet.clone(), draft);
             outlet.settle(lost.and_then(|packet| packet.seed));
+=======
+            let lost = outlet.lanes.push(packet.clone());
+            lost.into_iter().for_each(|packet| outlet.settle(packet.seed));
+>>>>>>> b17c21b (telemetry: bound the packets that wait by bytes and by time, and count them)
         }
     }
 

@@ -178,7 +178,7 @@ fn critical_packets_without_a_journal_are_shed_and_counted() {
     assert_eq!(lanes.waiting(), (Lanes::MOST_UNSPILLED, 0));
     let places = lanes.unspilled().enumerate().map(|(at, packet)| (packet.packet_id.clone(), at as u64)).collect();
     lanes.spilled(&places);
-    assert!(lanes.push(packet("one more", TelemetryLevel::Critical)).is_none(), "a journal has the others");
+    assert!(lanes.push(packet("one more", TelemetryLevel::Critical)).is_empty(), "a journal has the others");
 }
 
 proptest! {

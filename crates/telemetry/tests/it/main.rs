@@ -3,6 +3,7 @@
 
 mod aside;
 mod bridge;
+mod budget;
 mod conformance;
 mod http;
 mod names;
