@@ -7,6 +7,7 @@ use kasmina_engine::{Engine, EngineSettings, NoPolicy, Policy, StepPolicy, comma
 use kasmina_gates::Gatekeepers;
 use kasmina_kernel_load::{ArtifactReader, KernelLibrary, KernelMessages, NoKernels};
 use kasmina_leyline::TrainingRunId;
+use kasmina_memory::ResidentProbe;
 use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
 use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
@@ -16,8 +17,9 @@ use crate::{
     durable::Durable,
     error::{BuildError, CheckpointError},
     kernels::{KernelSource, Kernels},
-    manager::{Parts, SeedManager},
+    manager::{Memory, Parts, SeedManager},
     report::Recovered,
+    resident::ProcessMemory,
     settings::{Advance, Settings},
     tensors::Tensors,
 };
@@ -31,6 +33,7 @@ pub struct SeedManagerBuilder {
     gatekeepers: Option<Box<dyn Gatekeepers + Send + Sync>>,
     policy: Option<Box<dyn Policy + Send>>,
     clock: Arc<dyn Clock>,
+    probe: Box<dyn ResidentProbe + Send>,
     sinks: Vec<Box<dyn Sink>>,
     /// `None` if nothing is to outlive the process.
     storage: Option<Storage>,
@@ -52,6 +55,7 @@ impl SeedManagerBuilder {
             gatekeepers: None,
             policy: None,
             clock: Arc::new(SystemClock::new()),
+            probe: Box::new(ProcessMemory::new()),
             sinks: Vec::new(),
             storage: Some(Storage { journal: Box::new(NoJournal), blobs: Box::new(NoBlobs), torn_tail: None }),
         }
@@ -110,6 +114,13 @@ impl SeedManagerBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Who says how much memory the process has, if `memory.resident_bytes` limits it. Default: [`ProcessMemory`].
+    #[must_use]
+    pub fn resident_probe(mut self, probe: impl ResidentProbe + Send + 'static) -> Self {
+        self.probe = Box::new(probe);
         self
     }
 
@@ -198,7 +209,7 @@ impl SeedManagerBuilder {
 
     fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
         self.settings.check()?;
-        let Self { run, settings, verifier, kernels, gatekeepers, policy, clock, sinks, storage } = self;
+        let Self { run, settings, verifier, kernels, gatekeepers, policy, clock, probe, sinks, storage } = self;
         let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
         let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
             // Nonces go when a watermark that stands for them is durable.
@@ -217,7 +228,9 @@ impl SeedManagerBuilder {
                 Assembler::new(&settings.telemetry.source, run.clone(), settings.telemetry.pending_events),
                 sinks,
                 settings.telemetry.pending_packets,
-            ),
+            )
+            .with_budget(settings.memory.telemetry_wire_bytes(), settings.memory.telemetry_ttl()),
+            memory: Memory::new(&settings, probe),
             durable: durable.transpose()?,
             verifier,
             clock,

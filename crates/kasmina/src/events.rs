@@ -14,7 +14,7 @@ use kasmina_leyline::{
         SeedLifecycleStage::SeedStageEmbargoed,
     },
 };
-use kasmina_memory::{CacheStats, Evicted};
+use kasmina_memory::CacheStats;
 use kasmina_registry::RegistryError;
 use kasmina_rollback::Timing;
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
@@ -60,6 +60,9 @@ pub(crate) fn happened(to: &mut Assembler, event: &engine::Event) {
             let length = blend.alpha_vec().map(<[f32]>::len);
             let event = length.into_iter().fold(event, |event, length| event.with("alpha_vec_len", length));
             to.event(Some(seed), event);
+        }
+        engine::Event::ConservationBegan(facts) | engine::Event::ConservationEnded(facts) => {
+            crate::manager::conservation(to, facts);
         }
         engine::Event::Paused(seed) => to.event(Some(seed), Event::new(names::PAUSE)),
         engine::Event::Resumed(seed) => to.event(Some(seed), Event::new(names::RESUME)),
@@ -345,10 +348,6 @@ pub(crate) fn registered(parameters: u64) -> Event {
 /// A parameter belongs to another.
 pub(crate) fn not_registered(error: &RegistryError) -> Event {
     Event::new(names::PARAMETER_VIOLATION).with("reason", error.reason()).with("detail", error)
-}
-
-pub(crate) fn collected(evicted: &Evicted) -> Event {
-    Event::new(names::MEMORY_GC).with("entries", evicted.entries()).with("bytes", evicted.bytes)
 }
 
 fn about(name: EventName, command: &AdaptationCommand) -> Event {

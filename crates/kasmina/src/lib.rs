@@ -77,6 +77,7 @@ mod nonces;
 mod ports;
 mod records;
 mod report;
+mod resident;
 mod settings;
 mod tensors;
 mod trainer_state;
@@ -108,12 +109,13 @@ pub use kasmina_engine::{input::SeedStep, state::Validation};
 pub use kasmina_grown::Grown;
 pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
 pub use kernel_optimizer::SeedOptimizer;
-pub use manager::{Probed, Receipt, RestoredModel, RolledBack, SeedManager, Step};
+pub use manager::{MemoryReport, PoolReport, Probed, Receipt, RestoredModel, RolledBack, SeedManager, Step};
 pub use ports::{CommandPort, TrainPort};
 pub use report::{Recovered, StepReport, StepTiming};
+pub use resident::ProcessMemory;
 pub use settings::{
     Advance, AutomaticMode, BlendingSettings, CommandSettings, ENVIRONMENT_PREFIX, KernelSettings, LifecycleSettings,
-    RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
+    MemorySettings, RollbackSettings, Settings, SettingsError, TelemetrySettings, TrainingSettings,
 };
 pub use trainer_state::{ModelState, Parts, TrainerState, model_from_parts, model_to_parts};
 

@@ -6,6 +6,7 @@ mod facts;
 mod field_reports;
 mod kernels;
 mod learning;
+mod memory;
 mod model;
 mod passes;
 mod plant;
@@ -50,6 +51,8 @@ use crate::{
 };
 
 pub use epochs::RolledBack;
+pub(crate) use memory::{Memory, conservation};
+pub use memory::{MemoryReport, PoolReport};
 pub use model::RestoredModel;
 pub use passes::Probed;
 pub use step::Step;
@@ -71,6 +74,7 @@ pub struct SeedManager<B: GraftBackend> {
     clock: Arc<dyn Clock>,
     reporter: Reporter,
     gauges: Gauges,
+    memory: Memory,
     /// `None` if nothing is to outlive the process.
     durable: Option<Durable>,
     /// Checkpoints in memory, oldest first.
@@ -107,11 +111,12 @@ pub(crate) struct Parts<B: GraftBackend> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) reporter: Reporter,
     pub(crate) durable: Option<Durable>,
+    pub(crate) memory: Memory,
 }
 
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
-        let Parts { settings, reading, engine, tensors, kernels, policy, verifier, clock, mut reporter, durable } =
+        let Parts { settings, reading, engine, tensors, kernels, policy, verifier, clock, mut reporter, durable, memory } =
             parts;
         reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
@@ -126,6 +131,7 @@ impl<B: GraftBackend> SeedManager<B> {
             clock,
             reporter,
             gauges: Gauges::default(),
+            memory,
             durable,
             checkpoints,
             moved,
@@ -181,13 +187,12 @@ impl<B: GraftBackend> SeedManager<B> {
         self.fetch_awaited(self.patience())
     }
 
-    /// Ends an epoch: caches are cleaned every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count
+    /// Ends an epoch: what has expired is freed every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count
     /// outlives the process with the next record of the journal.
     pub fn end_epoch(&mut self) {
         self.act(Input::EpochEnded);
         if self.engine.state().run.epoch.is_multiple_of(self.settings.kernels.collect_every_epochs) {
-            let evicted = self.kernels.collect();
-            self.reporter.emit(None, events::collected(&evicted));
+            self.collect_memory();
         }
     }
 
@@ -213,6 +218,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
+        self.write_memory_gauges();
         let state = self.engine.state();
         let (loads, ledger) = (self.kernels.stats(), self.verifier.gauges());
         let standing = Standing { state, budgets: &self.settings.gates.stability, loads, ledger };
@@ -252,8 +258,9 @@ impl<B: GraftBackend> SeedManager<B> {
             state.gradient_norm = vitals.gradient_norm.unwrap_or_default();
             state.learning_rate = vitals.learning_rate as f32;
             state.age_epochs = u32::try_from(epoch.saturating_sub(graft.epoch)).unwrap_or(u32::MAX);
-            let descriptor = self.kernels.descriptor(&graft.blueprint).ok().flatten();
-            state.risk_score = descriptor.map_or(0.0, |descriptor| descriptor.risk);
+            let kept = self.memory.descriptor(&graft.blueprint, self.clock.monotonic()).map(|kept| kept.risk);
+            let asked = || Some(self.kernels.descriptor(&graft.blueprint).ok()??.risk);
+            state.risk_score = kept.or_else(asked).unwrap_or_default();
             state.metrics.extend(vitals.losses.back().map(|loss| ("loss".to_owned(), *loss)));
             state.metrics.insert("parameter_tensors".to_owned(), graft.parameters as f32);
         }

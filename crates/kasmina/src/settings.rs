@@ -12,6 +12,9 @@ use toml::{Table, Value};
 
 use crate::SeedOptimizer;
 
+pub(crate) use memory::MEMORY_PER_WIRE_BYTE;
+pub use memory::MemorySettings;
+
 /// The prefix of environment variables that override settings: `KASMINA_SET_TRAINING__SAMPLE_EVERY=5` sets
 /// `training.sample_every`.
 pub const ENVIRONMENT_PREFIX: &str = "KASMINA_SET_";
@@ -47,6 +50,7 @@ pub struct Settings {
     /// The breaker that failed flushes of telemetry open.
     pub telemetry_breaker: BreakerSettings,
     pub kernels: KernelSettings,
+    pub memory: MemorySettings,
     pub rollback: RollbackSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -306,6 +310,13 @@ impl Settings {
         demand(training.probe_every > 0, "training.probe_every", &training.probe_every, "must be at least 1")?;
         let epochs = self.kernels.collect_every_epochs;
         demand(epochs > 0, "kernels.collect_every_epochs", &epochs, "must be at least 1")?;
+        let memory = &self.memory;
+        let sound = memory.governor(self.kernels.cache_bytes).is_sound();
+        let shares = format!("{}, {}, {}", memory.resume_below, memory.conserve_at, memory.purge_above);
+        demand(memory.total_bytes > 0, "memory.total_bytes", &memory.total_bytes, "must be above 0")?;
+        demand(memory.resident_bytes != Some(0), "memory.resident_bytes", &0, "must be above 0")?;
+        let key = "memory.resume_below, conserve_at, purge_above";
+        demand(sound, key, &shares, "must be finite, above 0 and in this order")?;
         let every = self.rollback.checkpoint_every;
         demand(every > 0, "rollback.checkpoint_every", &every, "must be at least 1")?;
         demand(
@@ -364,6 +375,7 @@ impl Default for Settings {
             blending_breaker,
             telemetry_breaker: BreakerSettings::default(),
             kernels: KernelSettings::default(),
+            memory: MemorySettings::default(),
             rollback: RollbackSettings::default(),
             telemetry: TelemetrySettings::default(),
         }
@@ -445,5 +457,6 @@ impl Default for TelemetrySettings {
     }
 }
 
+mod memory;
 #[cfg(test)]
 mod tests;

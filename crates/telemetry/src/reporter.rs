@@ -327,13 +327,8 @@ impl Reporter {
     fn push(&mut self, packet: &Packet, draft: Option<u64>) {
         self.count_due(packet);
         for outlet in &mut self.outlets {
-<<<<<<< HEAD
             let lost = outlet.lanes.push_drafted(packet.clone(), draft);
-            outlet.settle(lost.and_then(|packet| packet.seed));
-=======
-            let lost = outlet.lanes.push(packet.clone());
             lost.into_iter().for_each(|packet| outlet.settle(packet.seed));
->>>>>>> b17c21b (telemetry: bound the packets that wait by bytes and by time, and count them)
         }
     }
 

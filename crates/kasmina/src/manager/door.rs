@@ -280,8 +280,7 @@ impl<B: GraftBackend> SeedManager<B> {
             }
             self.tensors.perform(effect);
             if let Effect::Purge { .. } = effect {
-                let evicted = self.kernels.purge();
-                self.reporter.emit(None, events::collected(&evicted));
+                self.purge_memory();
             }
             if let Effect::Detach { seed } = effect {
                 self.kernels.forget(seed);
@@ -321,6 +320,8 @@ impl<B: GraftBackend> SeedManager<B> {
             | Event::Violated { .. }
             | Event::Faulted(_)
             | Event::EvidenceReset { .. }
+            | Event::ConservationBegan(_)
+            | Event::ConservationEnded(_)
             | Event::SeedStepped(_) => None,
         }
     }

@@ -61,6 +61,9 @@ impl<B: GraftBackend> SeedManager<B> {
             match want {
                 Want::Descriptor(blueprint) => {
                     let asked = self.kernels.descriptor(blueprint);
+                    if let Ok(Some(descriptor)) = &asked {
+                        self.memory.remember(blueprint, descriptor, self.clock.monotonic());
+                    }
                     facts.descriptor = Some(asked.map_err(|error| {
                         let failure = KernelFailure {
                             blueprint: blueprint.clone(),

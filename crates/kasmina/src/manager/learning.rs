@@ -152,6 +152,8 @@ pub(super) fn steps_of(events: Vec<Event>) -> impl Iterator<Item = SeedStep> {
         | Event::Violated { .. }
         | Event::Faulted(_)
         | Event::EvidenceReset { .. }
+        | Event::ConservationBegan(_)
+        | Event::ConservationEnded(_)
         | Event::SeedRolledBack { .. } => None,
     })
 }

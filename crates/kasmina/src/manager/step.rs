@@ -83,6 +83,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.follow(model);
         self.begin_rng(model);
         self.act(Input::Tick);
+        self.assess_memory();
         let saved = self.save_first_network(model);
         self.tolerate(saved);
         let settled = self.settle_with(model, parts);

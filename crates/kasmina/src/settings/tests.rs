@@ -39,6 +39,16 @@ fn wrong_types_and_values_out_of_range_are_refused() {
             Err(SettingsError::OutOfRange { key: "commands.degraded_below", .. })
         ));
     }
+    for (name, value, refused) in [
+        ("TOTAL_BYTES", "0", "memory.total_bytes"),
+        ("RESIDENT_BYTES", "0", "memory.resident_bytes"),
+        ("RESUME_BELOW", "0.95", "memory.resume_below, conserve_at, purge_above"),
+        ("CONSERVE_AT", "nan", "memory.resume_below, conserve_at, purge_above"),
+        ("PURGE_ABOVE", "inf", "memory.resume_below, conserve_at, purge_above"),
+    ] {
+        let outcome = overlay(&format!("KASMINA_SET_MEMORY__{name}"), value);
+        assert!(matches!(outcome, Err(SettingsError::OutOfRange { key, .. }) if key == refused), "{name} = {value}");
+    }
     assert!(matches!(Settings::from_file("no/such/file.toml"), Err(SettingsError::Unreadable { .. })));
 }
 

@@ -27,6 +27,7 @@ mod judged;
 mod late_kernels;
 mod lazy;
 mod loads;
+mod memory;
 mod model;
 mod optimizers;
 mod orders;
