@@ -39,7 +39,7 @@ struct Measurements<'a> {
 }
 
 #[derive(Serialize)]
-struct Machine {
+pub(crate) struct Machine {
     cpus: usize,
     os: &'static str,
     arch: &'static str,
@@ -89,7 +89,7 @@ fn write(path: &Path, measurements: &Measurements<'_>) -> Result<(), Failure> {
 }
 
 impl Machine {
-    fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self { cpus, os: std::env::consts::OS, arch: std::env::consts::ARCH }
     }

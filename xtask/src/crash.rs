@@ -2,13 +2,13 @@
 //! is compared with what its store holds.
 
 mod child;
-mod commands;
+pub(crate) mod commands;
 mod finding;
 mod ledger;
 mod process;
 mod protocol;
 mod recording;
-mod world;
+pub(crate) mod world;
 
 use std::{
     fs,

@@ -13,7 +13,7 @@ mod task;
 use std::{fs, path::PathBuf};
 
 pub(crate) use digits::DigitsError;
-pub(crate) use picture::PictureError;
+pub(crate) use picture::{PictureError, canvas};
 pub(crate) use processes::{PartArgs, part};
 
 use crate::{

@@ -49,6 +49,9 @@ pub(crate) enum Failure {
     /// A killed process has lost, doubled or spoilt something, or could not be started.
     #[error("crash: {0}")]
     Crash(String),
+    /// A manager that works for a long time needs more and more, or has failed.
+    #[error("soak: {0}")]
+    Soak(String),
 }
 
 impl Failure {

@@ -7,6 +7,7 @@ mod demo;
 mod failure;
 mod fuzz;
 mod progress;
+mod soak;
 mod stopwatch;
 mod test;
 mod vectors;
@@ -43,6 +44,8 @@ enum Command {
     /// What `crash` kills
     #[command(hide = true)]
     CrashChild(crash::ChildArgs),
+    /// Train for a long time while seeds come and go, and see whether memory or the store grows
+    Soak(soak::Args),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
     /// Fuzz the parsers of bytes from outside; needs nightly Rust and cargo-fuzz
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Floors => verify::architecture::print(),
         Command::Crash(args) => crash::run(&args),
         Command::CrashChild(args) => crash::child(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Vectors(args) => vectors::run(&args),

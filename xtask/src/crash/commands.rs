@@ -51,7 +51,7 @@ const ODD: [Wish; 10] = [
 ];
 
 /// A signed command for a seed in this stage; `epochs` are those that a rollback can go back to.
-pub(super) fn next(
+pub(crate) fn next(
     sender: &mut CommandSender,
     random: &mut Rng,
     (seed, blueprint, stage): &(SeedId, BlueprintId, SeedLifecycleStage),

@@ -18,14 +18,14 @@ use kasmina::{
     },
 };
 
-pub(super) type B = Autodiff<Flex>;
+pub(crate) type B = Autodiff<Flex>;
 
 const INPUTS: usize = 8;
 const HIDDEN: usize = 4;
 const BATCH: usize = 6;
 
 /// The seeds, their slots, and the kernels that fit there.
-pub(super) const SEEDS: [(&str, &str, &str); 6] = [
+pub(crate) const SEEDS: [(&str, &str, &str); 6] = [
     ("seed-1", "mid", "bottleneck"),
     ("seed-2", "late", "square"),
     ("seed-3", "mid", "bottleneck"),
@@ -35,19 +35,19 @@ pub(super) const SEEDS: [(&str, &str, &str); 6] = [
 ];
 
 #[derive(Module, Debug)]
-pub(super) struct Host<B: Backend> {
+pub(crate) struct Host<B: Backend> {
     stem: Linear<B>,
     head: Linear<B>,
 }
 
 impl<B: Backend> Host<B> {
-    pub(super) fn init(device: &B::Device) -> Self {
+    pub(crate) fn init(device: &B::Device) -> Self {
         Self { stem: LinearConfig::new(INPUTS, HIDDEN).init(device), head: LinearConfig::new(HIDDEN, 1).init(device) }
     }
 }
 
 /// The mean squared error on a batch of [`numbers`] numbers.
-pub(super) fn loss<C: BlendBackend>(host: &Host<C>, batch: &[f32], grafts: &mut Grafts<C>) -> Tensor<C, 1> {
+pub(crate) fn loss<C: BlendBackend>(host: &Host<C>, batch: &[f32], grafts: &mut Grafts<C>) -> Tensor<C, 1> {
     let x = Tensor::<C, 2>::from_data(TensorData::new(batch.to_vec(), [BATCH, INPUTS]), &Default::default());
     let target = x.clone().sin().sum_dim(1);
     let h = relu(host.stem.forward(x.clone()));
@@ -57,17 +57,17 @@ pub(super) fn loss<C: BlendBackend>(host: &Host<C>, batch: &[f32], grafts: &mut 
 }
 
 /// A batch that is always the same.
-pub(super) fn fixed_batch() -> Vec<f32> {
+pub(crate) fn fixed_batch() -> Vec<f32> {
     (0..numbers()).map(|place| (place as f32).sin()).collect()
 }
 
 /// How many numbers a batch is.
-pub(super) const fn numbers() -> usize {
+pub(crate) const fn numbers() -> usize {
     BATCH * INPUTS
 }
 
 /// Every step is durable, no embargo takes time, and seeds come before their gates after a step or two.
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.rollback.checkpoint_every = 1;
     settings.lifecycle.embargo_seconds = 0;
@@ -84,7 +84,7 @@ pub(super) fn settings() -> Settings {
 }
 
 /// Makes the library in `directory`.
-pub(super) fn publish(directory: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn publish(directory: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(directory)?;
     let mut library = DirectoryLibrary::open_or_create(directory)?;
     let bottleneck =

@@ -1,6 +1,6 @@
 //! Draws what happened to one grown network: accuracy, alpha, stages and gates on one time axis.
 
-mod canvas;
+pub(crate) mod canvas;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

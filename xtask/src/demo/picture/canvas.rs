@@ -16,17 +16,17 @@ use plotters::{
 use super::PictureError;
 
 /// The picture's size. Everything that is drawn is measured in these units.
-pub(super) const SIZE: (u32, u32) = (1400, 900);
+pub(crate) const SIZE: (u32, u32) = (1400, 900);
 /// The picture is drawn this many times larger and then shrunk: that makes its edges smooth.
 const SCALE: usize = 3;
 /// How far text sinks to stand in the middle of its line, as a part of its size.
 const SINK: f64 = 0.12;
 
 /// Something to draw on. Places are `(x, y)` from the upper left corner.
-pub(super) struct Canvas<'a>(DrawingArea<BitMapBackend<'a>, Shift>);
+pub(crate) struct Canvas<'a>(DrawingArea<BitMapBackend<'a>, Shift>);
 
 /// Writes a PNG file of what `drawing` draws.
-pub(super) fn png(
+pub(crate) fn png(
     path: &Path,
     drawing: impl FnOnce(&Canvas<'_>) -> Result<(), PictureError>,
 ) -> Result<(), PictureError> {
@@ -47,28 +47,28 @@ pub(super) fn png(
 }
 
 impl Canvas<'_> {
-    pub(super) fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor) -> Result<(), PictureError> {
+    pub(crate) fn line(&self, points: &[(f64, f64)], width: f64, colour: RGBColor) -> Result<(), PictureError> {
         let mut places: Vec<_> = points.iter().map(|point| place(*point)).collect();
         places.dedup();
         let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: length(width).unsigned_abs() };
         self.draw(&PathElement::new(places, style))
     }
 
-    pub(super) fn area(&self, outline: &[(f64, f64)], colour: RGBColor, opacity: f64) -> Result<(), PictureError> {
+    pub(crate) fn area(&self, outline: &[(f64, f64)], colour: RGBColor, opacity: f64) -> Result<(), PictureError> {
         let places: Vec<_> = outline.iter().map(|point| place(*point)).collect();
         self.draw(&Polygon::new(places, colour.mix(opacity).filled()))
     }
 
-    pub(super) fn bar(&self, ends: [(f64, f64); 2], colour: RGBColor, opacity: f64) -> Result<(), PictureError> {
+    pub(crate) fn bar(&self, ends: [(f64, f64); 2], colour: RGBColor, opacity: f64) -> Result<(), PictureError> {
         self.draw(&Rectangle::new(ends.map(place), colour.mix(opacity).filled()))
     }
 
-    pub(super) fn disc(&self, centre: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PictureError> {
+    pub(crate) fn disc(&self, centre: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PictureError> {
         self.draw(&Circle::new(place(centre), length(radius), colour.filled()))
     }
 
     /// Writes one line of text; `anchor` is the part of it that stands at the place.
-    pub(super) fn text(
+    pub(crate) fn text(
         &self,
         text: &str,
         (x, y): (f64, f64),
@@ -80,7 +80,7 @@ impl Canvas<'_> {
         self.0.draw_text(text, &style, place((x, y + SINK * size))).map_err(PictureError::from_cause)
     }
 
-    pub(super) fn width(&self, text: &str, size: f64) -> f64 {
+    pub(crate) fn width(&self, text: &str, size: f64) -> f64 {
         let measured = self.0.estimate_text_size(text, &font(size));
         measured.map_or(0.0, |(width, _)| f64::from(width) / SCALE as f64)
     }

@@ -1,0 +1,280 @@
+//! The life of the manager: seeds come and go all the time, on signed commands, over a store on disk.
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use burn::{
+    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
+    tensor::backend::Backend,
+};
+use fastrand::Rng;
+use kasmina::{
+    CommandSender, Grown, SeedManager,
+    commands::Order,
+    gates::doubles::AllowAll,
+    kernel_load::DirectoryLibrary,
+    leyline::{
+        BlueprintId, SeedId, SlotId, TrainingRunId,
+        v1::{
+            SeedLifecycleStage::{self, SeedStageFossilized, SeedStageProbationary, SeedStageTerminated},
+            SeedOperation::SeedOpCull,
+            TelemetryPacket,
+        },
+    },
+    lifecycle::Transition,
+    memory::Pool,
+    rollback::Store,
+    safety::{Clock, SystemClock},
+    security::{CommandVerifier, KeyRing, NonceLedger, Secret},
+    telemetry::{Sink, SinkError},
+};
+use serde::Serialize;
+
+use super::Sample;
+use crate::crash::{
+    commands,
+    world::{self, B, Host, SEEDS},
+};
+
+/// So short that the ledger is full within the warm-up, and the journal is compacted.
+const NONCE_TTL: Duration = Duration::from_secs(5);
+/// Steps from one fossil to the next: each of them leaves the record of a TERMINATED seed behind.
+const FOSSIL_EVERY: u64 = 1_000;
+/// Steps from one rollback to the next. If there were more of them, the run would never get far.
+const ROLLBACK_EVERY: u64 = 3_000;
+/// Steps of an epoch. Every fifth has a checkpoint.
+const EPOCH: u64 = 100;
+/// Packets that a sink takes, or refuses, before it changes its mind.
+const SPELL: u64 = 500;
+
+type Model = Grown<B, Host<B>>;
+
+/// What has happened so far.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Counts {
+    pub(super) commands: u64,
+    accepted: u64,
+    refused: u64,
+    /// Moves by the stage that they lead to.
+    moves: BTreeMap<&'static str, u64>,
+    checkpoints: u64,
+    rollbacks: u64,
+}
+
+pub(super) struct Churn {
+    manager: SeedManager<B>,
+    model: Model,
+    optimizer: OptimizerAdaptor<AdamW, Model, B>,
+    sender: CommandSender,
+    clock: SystemClock,
+    random: Rng,
+    store: PathBuf,
+    /// The seeds of now, their slots and kernels.
+    seeds: Vec<(SeedId, SlotId, BlueprintId)>,
+    /// Seeds registered so far.
+    registered: usize,
+    /// Steps so far. The manager's own count goes back when the run does.
+    steps: u64,
+    /// The step of the last fossil, and of the last rollback.
+    last_fossil: u64,
+    last_rollback: u64,
+    counts: Counts,
+}
+
+impl Churn {
+    /// A manager over an empty store in `directory`.
+    pub(super) fn begin(directory: &Path, seed: u64) -> Result<Self, Box<dyn Error>> {
+        let (kernels, store) = (directory.join("kernels"), directory.join("store"));
+        world::publish(&kernels)?;
+        fs::create_dir_all(&store)?;
+        let (device, clock) = (Default::default(), SystemClock::new());
+        let secret = Secret::new("a secret of the soak")?;
+        let ledger = NonceLedger::new(NONCE_TTL, NonceLedger::CAPACITY);
+        let mut settings = world::settings();
+        settings.rollback.checkpoint_every = 50;
+        settings.lifecycle.fast_path = true;
+        let mut manager = SeedManager::<B>::builder(TrainingRunId::new("soak")?)
+            .settings(settings)
+            .gatekeepers(AllowAll)
+            .verifier(CommandVerifier::new(KeyRing::of("soak", secret.clone())).with_ledger(ledger))
+            .kernels(DirectoryLibrary::open(&kernels)?)
+            .clock(clock)
+            .sink(Moody::default())
+            .store(Store::open(&store)?)
+            .build::<B>(&device)?;
+        B::seed(&device, seed);
+        let (model, optimizer) = (Grown::new(Host::init(&device)), AdamWConfig::new().init());
+        let batch = world::fixed_batch();
+        manager.attach_host(&model, |host, grafts| world::loss(host, &batch, grafts))?;
+        let (sender, random) = (CommandSender::new(&secret, "soak")?, Rng::with_seed(seed));
+        let (seeds, counts) = (Vec::new(), Counts::default());
+        let mut churn = Self {
+            manager,
+            model,
+            optimizer,
+            sender,
+            clock,
+            random,
+            store,
+            seeds,
+            registered: 0,
+            steps: 0,
+            last_fossil: 0,
+            last_rollback: 0,
+            counts,
+        };
+        for (_, slot, blueprint) in SEEDS {
+            churn.register(SlotId::new(slot)?, BlueprintId::new(blueprint)?)?;
+        }
+        Ok(churn)
+    }
+
+    /// One training step, and what happens between two of them.
+    pub(super) fn step(&mut self) -> Result<(), Box<dyn Error>> {
+        self.steps += 1;
+        if self.manager.rollback_commanded().is_some() {
+            self.manager.roll_back(&mut self.model, &mut self.optimizer)?;
+            self.last_rollback = self.steps;
+            self.counts.rollbacks += 1;
+        }
+        if self.random.u8(..2) == 0 {
+            self.command()?;
+        }
+        self.replace_fossils()?;
+        let batch: Vec<f32> = (0..world::numbers()).map(|_| self.random.f32() * 2.0 - 1.0).collect();
+        if self.manager.rollback_commanded().is_none() {
+            let loss = |host: &Host<B>, grafts: &mut _| world::loss(host, &batch, grafts);
+            let report = self.manager.train_batch(&mut self.model, &mut self.optimizer, 1e-3, loss)?;
+            self.count(&report.transitions);
+            if self.manager.step().is_multiple_of(EPOCH) {
+                self.end_epoch()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) -> Result<(), Box<dyn Error>> {
+        self.manager.end_epoch();
+        if self.manager.state().run.epoch.is_multiple_of(5) {
+            self.manager.checkpoint(&self.model, &self.optimizer)?;
+            self.counts.checkpoints += 1;
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<(), Box<dyn Error>> {
+        let Some((seed, _, blueprint)) = self.random.choice(&self.seeds).cloned() else { return Ok(()) };
+        let (stage, now) = (self.manager.stage(&seed).unwrap_or_default(), self.clock.unix());
+        let fossil_due = self.steps >= self.last_fossil + FOSSIL_EVERY;
+        let back_due = self.steps >= self.last_rollback + ROLLBACK_EVERY;
+        let wire = if stage == SeedStageProbationary && !fossil_due {
+            self.sender.operate(&seed, SeedOpCull, [], [], now)?
+        } else {
+            let epochs = if back_due { self.manager.epochs() } else { Vec::new() };
+            let subject = (seed, blueprint, stage);
+            commands::next(&mut self.sender, &mut self.random, &subject, &epochs, now)?
+        };
+        self.counts.commands += 1;
+        match self.manager.submit(&wire) {
+            Ok(receipt) => {
+                self.counts.accepted += 1;
+                self.count(&receipt.transitions);
+            }
+            Err(error) if error.reason() == "not_durable" => return Err(error.into()),
+            Err(_) => self.counts.refused += 1,
+        }
+        Ok(())
+    }
+
+    /// A fossil leaves the model when the next one has joined it, and a seed of another name takes its place.
+    fn replace_fossils(&mut self) -> Result<(), Box<dyn Error>> {
+        let stage = |manager: &SeedManager<B>, seed: &SeedId| manager.stage(seed).unwrap_or_default();
+        let fossils = &self.manager.state().run.fossils;
+        let leaving = self.manager.state().terminated_fossils().next().is_some();
+        if fossils.len() > 1 && !leaving && self.manager.rollback_commanded().is_none() {
+            let seed = fossils[0].clone();
+            let moved = self.manager.order(Order::Terminate { seed })?;
+            self.count(&moved);
+        }
+        let gone = |stage: SeedLifecycleStage| stage == SeedStageTerminated;
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.seeds).into_iter().partition(|(seed, ..)| gone(stage(&self.manager, seed)));
+        self.seeds = alive;
+        for (_, slot, blueprint) in dead {
+            self.register(slot, blueprint)?;
+        }
+        Ok(())
+    }
+
+    fn register(&mut self, slot: SlotId, blueprint: BlueprintId) -> Result<(), Box<dyn Error>> {
+        self.registered += 1;
+        let seed = SeedId::new(format!("seed-{}", self.registered))?;
+        self.manager.register_seed(seed.clone(), slot.clone())?;
+        self.seeds.push((seed, slot, blueprint));
+        Ok(())
+    }
+
+    fn count(&mut self, moves: &[Transition]) {
+        for moved in moves {
+            *self.counts.moves.entry(moved.to.as_str_name()).or_default() += 1;
+            if moved.to == SeedStageFossilized {
+                self.last_fossil = self.steps;
+            }
+        }
+    }
+
+    pub(super) const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What the manager has in its store and in its queues.
+    pub(super) fn sample(&self) -> Result<Sample, Box<dyn Error>> {
+        let mut sample = Sample::default();
+        measure(&self.store, &mut sample)?;
+        let telemetry = self.manager.memory().pools[Pool::Telemetry].held;
+        (sample.telemetry_packets, sample.telemetry_bytes) = (telemetry.entries, telemetry.bytes);
+        sample.seeds_on_record = self.manager.state().seeds.len() as u64;
+        Ok(sample)
+    }
+}
+
+/// Adds up the files in a store.
+fn measure(directory: &Path, sample: &mut Sample) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            measure(&entry.path(), sample)?;
+            continue;
+        }
+        let bytes = entry.metadata()?.len();
+        sample.store_bytes += bytes;
+        if entry.file_name().to_string_lossy().starts_with("journal") {
+            sample.journal_bytes += bytes;
+        } else {
+            sample.blobs += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Takes some hundred packets, then refuses some hundred.
+#[derive(Default)]
+struct Moody {
+    offers: u64,
+}
+
+impl Sink for Moody {
+    fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        self.offers += 1;
+        if (self.offers / SPELL).is_multiple_of(2) {
+            return Ok(());
+        }
+        Err(SinkError { sink: "moody", source: "it is in no mood".into() })
+    }
+}
