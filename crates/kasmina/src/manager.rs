@@ -116,8 +116,19 @@ pub(crate) struct Parts<B: GraftBackend> {
 
 impl<B: GraftBackend> SeedManager<B> {
     pub(crate) fn new(parts: Parts<B>) -> Self {
-        let Parts { settings, reading, engine, tensors, kernels, policy, verifier, clock, mut reporter, durable, memory } =
-            parts;
+        let Parts {
+            settings,
+            reading,
+            engine,
+            tensors,
+            kernels,
+            policy,
+            verifier,
+            clock,
+            mut reporter,
+            durable,
+            memory,
+        } = parts;
         reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
         Self {
