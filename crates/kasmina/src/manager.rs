@@ -159,6 +159,9 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed at a slot, from UNKNOWN to DORMANT. Orders name it by `seed`.
     ///
+    /// A seed that was culled germinates again after its embargo, so a few names serve a run of any length. The record of a seed stays for
+    /// good, that of a TERMINATED one too: a run that registers a new name each time grows by a record each time.
+    ///
     /// A slot can have several registered seeds; G0 lets one at a time germinate. A manager that has come back from its journal
     /// knows its seeds already: ask [`stage`](Self::stage).
     ///
