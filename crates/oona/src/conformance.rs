@@ -23,6 +23,9 @@ pub trait World {
     /// A bus on these streams.
     fn bus(&mut self, subscription: Option<Subscription>) -> Box<dyn Bus>;
 
+    /// Stores a command in the normal stream as if that had happened so long ago.
+    fn store_before(&mut self, text: &str, ago: Duration);
+
     /// Moves all clocks, and makes what is pending idle for so long.
     fn pass(&mut self, by: Duration);
 
@@ -46,6 +49,7 @@ pub fn run<W: World>(build: impl Fn(BusSettings) -> W) {
     sharing::nothing_is_tried_for_ever(&mut build(default()));
     sharing::a_late_group_begins_at_the_beginning(&mut build(default()));
     priorities::critical_comes_first(&mut build(default()));
+    sharing::a_late_group_buries_nothing(&mut build(default()));
     priorities::critical_overflows_and_arrives(&mut build(default()));
     priorities::a_backlog_overflows(&mut build(BusSettings { overflow_backlog: 10, ..default() }));
 }
@@ -147,8 +151,10 @@ fn refuses_what_nobody_could_read(world: &mut impl World) {
 }
 
 fn drops_what_is_too_old(world: &mut impl World) {
-    let publisher = world.bus(None);
-    publish(&publisher, ["old"]);
+    let bus = world.bus(reader("tamiyo", "one"));
+    // The group is there once something has come.
+    assert_nothing_comes(&bus);
+    publish(&bus, ["old"]);
     world.pass(Duration::from_secs(14 * 60));
     publish(&publisher, ["young"]);
     world.pass(Duration::from_secs(2 * 60));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kasmina_leyline::UnixTime;
+
 use crate::{DeliveryId, Stream, StreamNames};
 
 /// Settings that every bus has.
@@ -59,6 +61,12 @@ impl Default for BusSettings {
 }
 
 impl BusSettings {
+    /// Whatever was stored before this has expired by `now`, or claims to be from the future. A group that is new then
+    /// begins here: it must not bury what was never meant for it.
+    pub(crate) fn first_deliverable(&self, now: UnixTime) -> UnixTime {
+        now.before(self.time_to_live.saturating_add(self.ahead))
+    }
+
     /// # Errors
     /// [`SettingsError`], for the first setting that cannot work.
     pub fn check(&self) -> Result<(), SettingsError> {

@@ -1,6 +1,11 @@
 //! Groups, consumers that die, and entries that nobody can handle.
 
+use std::time::Duration;
+
 use super::{LONG, World, acknowledge, arrivals, assert_nothing_comes, publish, reader, texts};
+
+/// More than all that a suite's settings allow an entry to live.
+const HOURS: Duration = Duration::from_secs(3 * 3_600);
 
 pub(super) fn every_group_gets_all(world: &mut impl World) {
     let (one, other) = (world.bus(reader("tamiyo", "one")), world.bus(reader("urza", "one")));
@@ -75,4 +80,16 @@ pub(super) fn a_late_group_begins_at_the_beginning(world: &mut impl World) {
     acknowledge(&early, &arrivals(&early, 2));
     let late = world.bus(reader("urza", "one"));
     assert_eq!(texts(&arrivals(&late, 2)), ["a", "b"]);
+}
+
+pub(super) fn a_late_group_buries_nothing(world: &mut impl World) {
+    for _ in 0..3 {
+        world.store_before("expired", HOURS);
+    }
+    world.store_before("young", LONG);
+    let late = world.bus(reader("tamiyo", "one"));
+    assert_eq!(texts(&arrivals(&late, 1)), ["young"]);
+    assert_nothing_comes(&late);
+    assert_eq!(world.dead_letters(), [""; 0], "what expired before the group was there is not its loss");
+    assert_eq!(late.status().counts.dropped.len(), 0, "{:?}", late.status().counts.dropped);
 }

@@ -41,14 +41,18 @@ impl LocalBroker {
         self.bus(None)
     }
 
-    /// A bus that subscribes, too. A group begins with the oldest entry that is still there.
+    /// A bus that subscribes, too. A new group begins with the oldest entry that it can still get: those that have
+    /// outlived the time to live are not for it.
     ///
     /// # Errors
     /// [`SettingsError::Subscription`].
     pub fn join(&self, subscription: Subscription) -> Result<LocalBus, SettingsError> {
+        let since = self.0.settings.first_deliverable(self.0.clock.unix());
+        let mut streams = self.0.lock();
         subscription.check()?;
         for stream in &subscription.streams {
-            self.0.lock().logs[stream.index()].join(&subscription.group);
+            streams.logs[stream.index()].join(&subscription.group, since);
+        drop(streams);
         }
         Ok(self.bus(Some(subscription)))
     }

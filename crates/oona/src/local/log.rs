@@ -30,7 +30,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// The newest entry that some consumer got.
+    /// The newest entry that some consumer got, or that was too old when the group began.
     read: Option<EntryId>,
     pending: BTreeMap<EntryId, Pending>,
     /// The same, by the time of the last delivery.
@@ -57,8 +57,13 @@ pub(super) struct Taken {
 }
 
 impl Log {
-    pub(super) fn join(&mut self, group: &str) {
-        self.groups.entry(group.to_owned()).or_default();
+    /// A new group begins with the first entry that was stored at this time or later.
+    pub(super) fn join(&mut self, group: &str, since: UnixTime) {
+        if !self.groups.contains_key(group) {
+            let older = self.entries.iter().take_while(|entry| entry.stored_at < since);
+            let read = older.last().map(|entry| entry.id);
+            self.groups.insert(group.to_owned(), Group { read, ..Group::default() });
+        }
     }
 
     pub(super) fn has_room(&self, settings: &BusSettings, bytes: usize) -> bool {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kasmina_leyline::UnixTime;
 use redis::{Cmd, cmd};
 
 use super::{consumer::Consumer, inbox::Dead};
@@ -32,10 +33,11 @@ impl Consumer {
         self.settings.bus.streams.of(stream)
     }
 
-    /// A group begins with the oldest entry that is there.
-    pub(super) fn group(&self, stream: Stream) -> Cmd {
+    /// A group begins with the oldest entry that it can still get.
+    pub(super) fn group(&self, stream: Stream, wall: UnixTime) -> Cmd {
+        let since = self.settings.bus.first_deliverable(wall).as_nanos() / 1_000_000;
         let mut command = cmd("XGROUP");
-        command.arg("CREATE").arg(self.name(stream)).arg(&self.subscription.group).arg("0").arg("MKSTREAM");
+        command.arg("CREATE").arg(self.name(stream)).arg(&self.subscription.group).arg(since.max(0)).arg("MKSTREAM");
         command
     }
 

@@ -187,7 +187,8 @@ impl Consumer {
             let streams = self.subscription.streams.iter().copied();
             streams.filter(|it| !session.made.contains(it) && state.refusals.allow(*it, now)).collect()
         };
-        let commands: Vec<Cmd> = missing.iter().map(|stream| self.group(*stream)).collect();
+        let wall = self.clock.unix();
+        let commands: Vec<Cmd> = missing.iter().map(|stream| self.group(*stream, wall)).collect();
         let answers = session.link.exchange(&commands, now)?;
         let mut state = self.lock();
         for (stream, answer) in missing.into_iter().zip(&answers) {

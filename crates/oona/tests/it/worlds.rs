@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use kasmina_leyline::v1::BusMessageType;
 use kasmina_oona::{
-    Bus, BusSettings, EntryKeys, LocalBroker, RedisBus, RedisSettings, Stream, StreamNames, Subscription,
+    Bus, BusSettings, EntryKeys, LocalBroker, Message, RedisBus, RedisSettings, Stream, StreamNames, Subscription,
     conformance::World, doubles::RedisServer,
 };
 use kasmina_safety::{Clock, SystemClock, doubles::ManualClock};
+use prost::Message as _;
 use redis::{Connection, Value, cmd};
 use sha2::Sha256;
 
@@ -35,6 +37,13 @@ impl World for LocalWorld {
             Some(subscription) => Box::new(self.broker.join(subscription).unwrap()),
             None => Box::new(self.broker.publisher()),
         }
+    }
+
+    fn store_before(&mut self, text: &str, ago: Duration) {
+        let now = self.clock.unix();
+        self.clock.set_unix(now.before(ago));
+        self.broker.publisher().publish(Message::new(BusMessageType::AdaptationCommand, text.as_bytes())).unwrap();
+        self.clock.set_unix(now);
     }
 
     fn pass(&mut self, by: Duration) {
@@ -81,6 +90,15 @@ impl RedisWorld {
 impl World for RedisWorld {
     fn bus(&mut self, subscription: Option<Subscription>) -> Box<dyn Bus> {
         Box::new(self.start(subscription))
+    }
+
+    fn store_before(&mut self, text: &str, ago: Duration) {
+        let payload = Message::new(BusMessageType::AdaptationCommand, text.as_bytes()).envelope.encode_to_vec();
+        let millis = self.clock.unix().before(ago).as_nanos() / 1_000_000;
+        let mut add = cmd("XADD");
+        add.arg(self.settings.bus.streams.of(Stream::Normal)).arg(format!("{millis}-*"));
+        add.arg("signature").arg(signature("secret", &payload)).arg("payload").arg(payload);
+        add.exec(&mut self.raw()).unwrap();
     }
 
     fn pass(&mut self, by: Duration) {
