@@ -1,6 +1,6 @@
 //! The trait, and its null object.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use kasmina_leyline::Monotonic;
 
@@ -11,7 +11,7 @@ use crate::{
 
 /// Carries envelopes between subsystems, each at least once.
 ///
-/// No call waits for a server, but for [`flush`](Self::flush). What is delivered comes again until it is acknowledged,
+/// No call waits, but for [`flush`](Self::flush) and [`wait`](Self::wait). What is delivered comes again until it is acknowledged,
 /// so that a handler has to bear to see a message twice. A bus that forgets a message costs a command; one that repeats
 /// it after the acknowledgement costs a second execution, from which only the nonces of commands protect.
 pub trait Bus: Send + Sync {
@@ -27,6 +27,15 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// [`BusError`].
     fn poll(&self, most: usize) -> Result<Vec<Delivery>, BusError>;
+
+    /// Waits until there may be something to poll, for a caller that has nothing else to do. Returns whether there may be.
+    /// A training step polls and does not wait.
+    ///
+    /// A bus that cannot tell looks again after a millisecond: so does this default.
+    fn wait(&self, at_most: Duration) -> bool {
+        thread::sleep(at_most.min(Duration::from_millis(1)));
+        true
+    }
 
     /// Says that a delivery was handled. Saying it twice is no error.
     ///
@@ -71,6 +80,10 @@ impl<B: Bus + ?Sized> Bus for &B {
         (**self).poll(most)
     }
 
+    fn wait(&self, at_most: Duration) -> bool {
+        (**self).wait(at_most)
+    }
+
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
         (**self).acknowledge(id)
     }
@@ -93,6 +106,10 @@ impl<B: Bus + ?Sized> Bus for Box<B> {
         (**self).poll(most)
     }
 
+    fn wait(&self, at_most: Duration) -> bool {
+        (**self).wait(at_most)
+    }
+
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
         (**self).acknowledge(id)
     }
@@ -113,6 +130,10 @@ impl<B: Bus + ?Sized> Bus for Arc<B> {
 
     fn poll(&self, most: usize) -> Result<Vec<Delivery>, BusError> {
         (**self).poll(most)
+    }
+
+    fn wait(&self, at_most: Duration) -> bool {
+        (**self).wait(at_most)
     }
 
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
@@ -139,6 +160,10 @@ impl Bus for NoBus {
 
     fn poll(&self, _: usize) -> Result<Vec<Delivery>, BusError> {
         Err(BusError::NotWired)
+    }
+
+    fn wait(&self, _: Duration) -> bool {
+        false
     }
 
     fn acknowledge(&self, _: DeliveryId) -> Result<(), BusError> {

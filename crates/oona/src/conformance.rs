@@ -40,6 +40,7 @@ pub trait World {
 pub fn run<W: World>(build: impl Fn(BusSettings) -> W) {
     let default = BusSettings::default;
     arrives_once(&mut build(default()));
+    a_wait_ends_when_something_comes(&mut build(default()));
     refuses_what_nobody_could_read(&mut build(default()));
     drops_what_is_too_old(&mut build(default()));
     hands_out_no_more_than_may_be_unacknowledged(&mut build(BusSettings { most_unacknowledged: 10, ..default() }));
@@ -48,8 +49,8 @@ pub fn run<W: World>(build: impl Fn(BusSettings) -> W) {
     sharing::a_dead_consumer_is_replaced(&mut build(default()));
     sharing::nothing_is_tried_for_ever(&mut build(default()));
     sharing::a_late_group_begins_at_the_beginning(&mut build(default()));
-    priorities::critical_comes_first(&mut build(default()));
     sharing::a_late_group_buries_nothing(&mut build(default()));
+    priorities::critical_comes_first(&mut build(default()));
     priorities::critical_overflows_and_arrives(&mut build(default()));
     priorities::a_backlog_overflows(&mut build(BusSettings { overflow_backlog: 10, ..default() }));
 }
@@ -135,6 +136,21 @@ fn arrives_once(world: &mut impl World) {
     assert_eq!(counts.dropped.len(), 0, "{:?}", counts.dropped);
 }
 
+fn a_wait_ends_when_something_comes(world: &mut impl World) {
+    let bus = world.bus(reader("tamiyo", "one"));
+    assert!(!bus.wait(A_MOMENT), "nothing is there");
+    let came = thread::scope(|scope| {
+        let waiting = scope.spawn(|| bus.wait(AT_ONCE));
+        publish(&bus, ["a", "b"]);
+        waiting.join().expect("it has not panicked")
+    });
+    assert!(came && bus.wait(AT_ONCE), "it is still there");
+    let arrived = arrivals(&bus, 2);
+    assert!(!bus.wait(A_MOMENT), "what was handed out is not there any more");
+    acknowledge(&bus, &arrived);
+    assert!(!world.bus(None).wait(AT_ONCE), "without a subscription nothing comes");
+}
+
 fn refuses_what_nobody_could_read(world: &mut impl World) {
     let bus = world.bus(None);
     let unspecified = Message::new(BusMessageType::Unspecified, *b"x");
@@ -156,9 +172,8 @@ fn drops_what_is_too_old(world: &mut impl World) {
     assert_nothing_comes(&bus);
     publish(&bus, ["old"]);
     world.pass(Duration::from_secs(14 * 60));
-    publish(&publisher, ["young"]);
+    publish(&bus, ["young"]);
     world.pass(Duration::from_secs(2 * 60));
-    let bus = world.bus(reader("tamiyo", "one"));
     assert_eq!(texts(&arrivals(&bus, 1)), ["young"]);
     bus.flush(AT_ONCE).expect("flushed");
     assert_eq!(world.dead_letters(), ["expired"]);

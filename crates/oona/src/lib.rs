@@ -76,6 +76,7 @@ mod redis_streams;
 mod settings;
 mod stamp;
 mod stream;
+mod sync;
 
 pub use admission::{Admitted, RawEntry, admit};
 pub use bus::{Bus, NoBus, Status};

@@ -8,3 +8,7 @@ mod shared;
 pub use broker::LocalBroker;
 pub use bus::LocalBus;
 pub use shared::DeadLetter;
+
+#[cfg(test)]
+#[path = "local/interleaved_tests.rs"]
+mod tests;

@@ -104,6 +104,10 @@ impl Bus for RedisBus {
         Ok(self.consumer()?.poll(most))
     }
 
+    fn wait(&self, at_most: Duration) -> bool {
+        self.consumer.as_ref().is_some_and(|consumer| consumer.wait(at_most))
+    }
+
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
         self.consumer()?.acknowledge(id)
     }

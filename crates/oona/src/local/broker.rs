@@ -1,10 +1,6 @@
 //! Streams in the process.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use kasmina_safety::Clock;
 
@@ -13,7 +9,10 @@ use super::{
     log::Log,
     shared::{DeadLetter, Shared, Streams},
 };
-use crate::{BusSettings, SettingsError, Subscription};
+use crate::{
+    BusSettings, SettingsError, Subscription,
+    sync::{Condvar, Mutex},
+};
 
 /// The streams of a bus in the process: the default of an embedded manager. Clones are handles of the same streams.
 ///
@@ -32,7 +31,7 @@ impl LocalBroker {
         settings.check()?;
         let logs = std::array::from_fn(|_| Log::default());
         let streams = Mutex::new(Streams { logs, dead: VecDeque::new(), buses: 0 });
-        Ok(Self(Arc::new(Shared { settings, clock: Box::new(clock), streams })))
+        Ok(Self(Arc::new(Shared { settings, clock: Box::new(clock), streams, changed: Condvar::new() })))
     }
 
     /// A bus that only publishes.
@@ -47,13 +46,13 @@ impl LocalBroker {
     /// # Errors
     /// [`SettingsError::Subscription`].
     pub fn join(&self, subscription: Subscription) -> Result<LocalBus, SettingsError> {
+        subscription.check()?;
         let since = self.0.settings.first_deliverable(self.0.clock.unix());
         let mut streams = self.0.lock();
-        subscription.check()?;
         for stream in &subscription.streams {
             streams.logs[stream.index()].join(&subscription.group, since);
-        drop(streams);
         }
+        drop(streams);
         Ok(self.bus(Some(subscription)))
     }
 

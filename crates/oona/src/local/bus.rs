@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     admission::judge,
     prepare::{Prepared, overflows, prepare},
     rate::{EmergencyRate, Summary},
+    sync::{Mutex, MutexGuard},
 };
 
 /// One publisher and subscriber of a [`LocalBroker`](crate::LocalBroker).
@@ -66,6 +67,7 @@ impl LocalBus {
             if log.has_room(settings, prepared.bytes) {
                 log.push(stamped, prepared.bytes, critical, now);
                 own.counts.stored += 1;
+                self.shared.changed.notify_all();
                 return Some(*stream);
             }
         }
@@ -166,11 +168,27 @@ impl Bus for LocalBus {
         Ok(deliveries)
     }
 
+    /// What comes again because nobody has acknowledged it does not end the wait.
+    fn wait(&self, at_most: Duration) -> bool {
+        let Some(subscription) = &self.subscription else { return false };
+        let most = self.shared.settings.most_unacknowledged;
+        let has_none = |streams: &mut Streams| {
+            let logs = &streams.logs;
+            let held: usize = logs.iter().map(|log| log.held_by(subscription)).sum();
+            let has_new = |stream: &Stream| logs[stream.index()].has_new(&subscription.group);
+            held >= most || !subscription.streams.iter().any(has_new)
+        };
+        let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), at_most, has_none);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
         let subscription = self.subscription(Some(id))?;
         let own = &mut *self.own();
         let was_pending = self.shared.lock().logs[id.stream.index()].acknowledge(&subscription.group, id.entry);
         own.counts.acknowledged += u64::from(was_pending);
+        // Somebody may wait who had too much in hand.
+        self.shared.changed.notify_all();
         Ok(())
     }
 

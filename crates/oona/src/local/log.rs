@@ -156,6 +156,11 @@ impl Log {
         taken
     }
 
+    /// Whether there are entries that no consumer of a group has had.
+    pub(super) fn has_new(&self, group: &str) -> bool {
+        self.groups.get(group).is_some_and(|group| self.after(group.read) < self.entries.len())
+    }
+
     /// How many entries a consumer has in its hands.
     pub(super) fn held_by(&self, subscription: &Subscription) -> usize {
         let group = self.groups.get(&subscription.group);

@@ -1,20 +1,22 @@
 //! What all buses of a process share.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, sync::PoisonError};
 
 use kasmina_leyline::v1::BusEnvelope;
 use kasmina_safety::Clock;
 
 use super::log::Log;
-use crate::{BusSettings, DeliveryId, DropCause, Stream};
+use crate::{
+    BusSettings, DeliveryId, DropCause, Stream,
+    sync::{Condvar, Mutex, MutexGuard},
+};
 
 pub(super) struct Shared {
     pub(super) settings: BusSettings,
     pub(super) clock: Box<dyn Clock>,
     pub(super) streams: Mutex<Streams>,
+    /// Something was stored or acknowledged.
+    pub(super) changed: Condvar,
 }
 
 pub(super) struct Streams {

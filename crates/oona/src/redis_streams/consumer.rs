@@ -39,6 +39,7 @@ pub(super) struct Consumer {
     state: Mutex<State>,
     work: Condvar,
     settled: Condvar,
+    arrived: Condvar,
 }
 
 pub(super) struct State {
@@ -74,8 +75,8 @@ impl Consumer {
             woken: false,
             stop: false,
         };
-        let (work, settled) = (Condvar::new(), Condvar::new());
-        Self { settings, keys, subscription, clock, state: Mutex::new(state), work, settled }
+        let (work, settled, arrived) = (Condvar::new(), Condvar::new(), Condvar::new());
+        Self { settings, keys, subscription, clock, state: Mutex::new(state), work, settled, arrived }
     }
 
     pub(super) fn poll(&self, most: usize) -> Vec<Delivery> {
@@ -89,6 +90,14 @@ impl Consumer {
         deliveries
     }
 
+    /// Waits until there is something to poll; returns whether there is.
+    pub(super) fn wait(&self, at_most: Duration) -> bool {
+        let most = self.settings.bus.most_unacknowledged;
+        let has_none = |state: &mut State| !state.inbox.has_some(most);
+        let waited = self.arrived.wait_timeout_while(self.lock(), at_most, has_none);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     pub(super) fn acknowledge(&self, id: DeliveryId) -> Result<(), BusError> {
         if !self.subscription.includes(id) {
             return Err(BusError::OtherStream { stream: id.stream });
@@ -97,6 +106,8 @@ impl Consumer {
         state.inbox.acknowledge(id)?;
         state.woken = true;
         self.work.notify_one();
+        // Somebody may wait who had too much in hand.
+        self.arrived.notify_all();
         Ok(())
     }
 
@@ -296,6 +307,8 @@ impl Consumer {
         for (id, attempt, admitted) in judged {
             state.inbox.arrive(id, attempt, admitted);
         }
+        drop(state);
+        self.arrived.notify_all();
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

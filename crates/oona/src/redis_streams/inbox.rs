@@ -92,6 +92,11 @@ impl Inbox {
         deliveries
     }
 
+    /// Whether `poll` has something to hand out.
+    pub(super) fn has_some(&self, most_unacknowledged: usize) -> bool {
+        !self.waiting.is_empty() && self.held.len() < most_unacknowledged
+    }
+
     pub(super) fn acknowledge(&mut self, id: DeliveryId) -> Result<(), BusError> {
         let waiting = self.acknowledgements.len();
         if waiting >= MOST_ACKNOWLEDGEMENTS {
