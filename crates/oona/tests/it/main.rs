@@ -11,5 +11,6 @@ mod model;
 mod nonsense;
 mod settings;
 mod stall;
+mod stress;
 
 mod worlds;
