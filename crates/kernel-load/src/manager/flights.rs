@@ -42,7 +42,7 @@ pub(crate) struct FlightLimits {
 pub(crate) struct Flights {
     limits: FlightLimits,
     by_blueprint: BTreeMap<BlueprintId, Flight>,
-    /// Those that wait for a thread and for bytes, first come, first served.
+    /// Those that wait for a thread and for bytes, in the order in which they came. See [`next`](Self::next).
     queue: VecDeque<BlueprintId>,
     running: usize,
     /// What is reserved by running loads and held by results that nobody has taken.
@@ -54,8 +54,16 @@ pub(crate) struct Flights {
 struct Flight {
     number: u64,
     /// Who waits, in the order in which they came.
-    askers: Vec<RequestId>,
+    askers: Vec<Asker>,
     stage: Stage,
+}
+
+/// Who waits for a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) request: RequestId,
+    /// Whether it is a seed, and not only a prefetch.
+    pub(crate) is_seed: bool,
 }
 
 #[derive(Debug)]
@@ -84,14 +92,14 @@ impl Flights {
     }
 
     /// Waits for the load of a blueprint, if there is one.
-    pub(crate) fn join(&mut self, blueprint: &BlueprintId, asker: RequestId) -> bool {
+    pub(crate) fn join(&mut self, blueprint: &BlueprintId, asker: Asker) -> bool {
         let Some(flight) = self.by_blueprint.get_mut(blueprint) else { return false };
         flight.askers.push(asker);
         true
     }
 
     /// Begins a load that there is not. Without a step it waits for an answer from outside. Returns the load's number.
-    pub(crate) fn begin(&mut self, blueprint: &BlueprintId, asker: RequestId, step: Option<Step>) -> u64 {
+    pub(crate) fn begin(&mut self, blueprint: &BlueprintId, asker: Asker, step: Option<Step>) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         let stage = step.map_or(Stage::Awaiting, Stage::Queued);
@@ -139,7 +147,7 @@ impl Flights {
     /// Stops waiting. A load that nobody waits for goes on only if a thread works on it.
     pub(crate) fn leave(&mut self, blueprint: &BlueprintId, asker: RequestId) -> Left {
         let Some(flight) = self.by_blueprint.get_mut(blueprint) else { return Left::Empty };
-        flight.askers.retain(|other| *other != asker);
+        flight.askers.retain(|other| other.request != asker);
         if !flight.askers.is_empty() {
             return Left::Shared;
         }
@@ -157,13 +165,14 @@ impl Flights {
     pub(crate) fn admit(&mut self) -> Vec<Job> {
         let mut jobs = Vec::new();
         while self.running < self.limits.threads {
-            let Some(blueprint) = self.queue.front() else { break };
+            let Some(place) = self.next() else { break };
+            let blueprint = &self.queue[place];
             let Some(flight) = self.by_blueprint.get_mut(blueprint) else {
-                self.queue.pop_front();
+                self.queue.remove(place);
                 continue;
             };
             let Stage::Queued(step) = &flight.stage else {
-                self.queue.pop_front();
+                self.queue.remove(place);
                 continue;
             };
             let limit = match step {
@@ -177,11 +186,20 @@ impl Flights {
             let stage = std::mem::replace(&mut flight.stage, Stage::Running { reserved: limit, early: None });
             self.bytes += limit;
             self.running += 1;
-            if let (Some(blueprint), Stage::Queued(step)) = (self.queue.pop_front(), stage) {
+            if let (Some(blueprint), Stage::Queued(step)) = (self.queue.remove(place), stage) {
                 jobs.push(Job { blueprint, step, limit });
             }
         }
         jobs
+    }
+
+    /// The place in the queue of the load that begins next: the first that a seed waits for, or else the first.
+    fn next(&self) -> Option<usize> {
+        let for_a_seed = |blueprint: &BlueprintId| {
+            self.by_blueprint.get(blueprint).is_some_and(|flight| flight.askers.iter().any(|asker| asker.is_seed))
+        };
+        let first = (!self.queue.is_empty()).then_some(0);
+        self.queue.iter().position(for_a_seed).or(first)
     }
 
     /// A running load has its file, and needs no more than this for it.
@@ -212,7 +230,7 @@ impl Flights {
     /// A running load has ended. Returns who waits.
     pub(crate) fn end(&mut self, blueprint: &BlueprintId) -> Vec<RequestId> {
         self.stop(blueprint);
-        self.by_blueprint.remove(blueprint).map(|flight| flight.askers).unwrap_or_default()
+        self.by_blueprint.remove(blueprint).map(|flight| flight.askers).unwrap_or_default().into_iter().map(|asker| asker.request).collect()
     }
 
     /// Ends all loads but those that a thread works on, whose results will be dropped.

@@ -7,11 +7,11 @@ use kasmina_memory::{Cache, CacheLimits, Evicted};
 use kasmina_safety::Breaker;
 
 use super::effects::{Answered, Asked, Effects, Outcome, Outgoing, Standing};
-use super::flights::{FlightLimits, Flights, Left, Step};
+use super::flights::{Asker, FlightLimits, Flights, Left, Step};
 use super::report::{LoadEvent, LoadStats, Told};
 use super::requests::Requests;
 use super::results::{Landed, Results, Withdrawn};
-use super::{Arrival, LoadRequest, LoadSettings, RequestId};
+use super::{Arrival, LoadRequest, LoadSettings, Purpose, RequestId};
 use crate::{LibraryError, LoadError};
 
 /// The manager's state, for artifacts of any type.
@@ -77,13 +77,14 @@ impl<T> Loads<T> {
         if self.requests.is_full() {
             return Err(LoadError::TooManyRequests { limit: self.requests.len() });
         }
-        if self.flights.join(&request.blueprint, id) {
+        let asker = Asker { request: id, is_seed: matches!(request.purpose, Purpose::Seed(_)) };
+        if self.flights.join(&request.blueprint, asker) {
             return Ok(true);
         }
         let event = self.breaker.allow(now).map_err(LoadError::Breaker)?;
         self.told.tell(event.map(LoadEvent::Breaker));
         self.told.counts.loads += 1;
-        let number = self.flights.begin(&request.blueprint, id, (!self.by_message).then_some(Step::Fetch));
+        let number = self.flights.begin(&request.blueprint, asker, (!self.by_message).then_some(Step::Fetch));
         self.effects.message = self.by_message.then(|| Outgoing {
             number,
             blueprint: request.blueprint.clone(),

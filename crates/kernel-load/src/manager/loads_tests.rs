@@ -24,9 +24,10 @@ const TIMEOUT: Duration = Duration::from_millis(30);
 
 #[derive(Clone, Debug)]
 enum Action {
+    /// Without a seed it is a prefetch.
     Ask {
         blueprint: usize,
-        seed: usize,
+        seed: Option<usize>,
     },
     /// The thread with this place in the list of those at work has its file.
     Fetched {
@@ -69,7 +70,7 @@ enum End {
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     let end = prop_oneof![3 => Just(End::Ready), 1 => Just(End::Later), 1 => Just(End::Failed)];
     let action = prop_oneof![
-        6 => (0..4_usize, 0..3_usize).prop_map(|(blueprint, seed)| Action::Ask { blueprint, seed }),
+        6 => (0..5_usize, prop::option::of(0..3_usize)).prop_map(|(blueprint, seed)| Action::Ask { blueprint, seed }),
         1 => (0..2_usize, 0..=FILE).prop_map(|(worker, bytes)| Action::Fetched { worker, bytes }),
         4 => (0..2_usize, end).prop_map(|(worker, end)| Action::Finish { worker, end }),
         3 => (0..20_u64, any::<bool>()).prop_map(|(number, good)| Action::Answer { number, good }),
@@ -94,7 +95,7 @@ fn seed(seed: usize) -> SeedId {
 #[derive(Clone, Debug)]
 struct Waiting {
     blueprint: BlueprintId,
-    seed: SeedId,
+    seed: Option<SeedId>,
     deadline: Monotonic,
     /// The value that will be handed over, or the error's reason.
     landed: Option<Result<u32, &'static str>>,
@@ -114,6 +115,9 @@ struct Model {
     now: Monotonic,
     waiting: BTreeMap<RequestId, Waiting>,
     phases: BTreeMap<BlueprintId, Phase>,
+    /// When each blueprint last began to wait for a thread: the number of that event.
+    places: BTreeMap<BlueprintId, usize>,
+    events: usize,
     /// The number of the latest load of each blueprint.
     numbers: BTreeMap<BlueprintId, u64>,
     loads: u64,
@@ -142,6 +146,8 @@ impl Pair {
             now: Monotonic::ORIGIN,
             waiting: BTreeMap::new(),
             phases: BTreeMap::new(),
+            places: BTreeMap::new(),
+            events: 0,
             numbers: BTreeMap::new(),
             loads: 0,
             cached: BTreeMap::new(),
@@ -152,7 +158,7 @@ impl Pair {
 
     fn apply(&mut self, action: &Action) {
         match *action {
-            Action::Ask { blueprint, seed: asker } => self.ask(name(blueprint), seed(asker)),
+            Action::Ask { blueprint, seed: asker } => self.ask(name(blueprint), asker.map(seed)),
             Action::Fetched { worker, bytes } => {
                 let Some(job) = self.workers.get(worker) else { return };
                 self.loads.fetched(&job.blueprint, bytes);
@@ -185,7 +191,7 @@ impl Pair {
             Action::Cull { seed: culled } => {
                 let culled = seed(culled);
                 let gone: Vec<_> =
-                    self.model.waiting.iter().filter(|(_, it)| it.seed == culled).map(|(id, _)| *id).collect();
+                    self.model.waiting.iter().filter(|(_, it)| it.seed.as_ref() == Some(&culled)).map(|(id, _)| *id).collect();
                 for id in &gone {
                     let waiting = self.model.waiting.remove(id).unwrap();
                     self.model.settle(&waiting.blueprint);
@@ -200,9 +206,10 @@ impl Pair {
         }
     }
 
-    fn ask(&mut self, blueprint: BlueprintId, asker: SeedId) {
+    fn ask(&mut self, blueprint: BlueprintId, asker: Option<SeedId>) {
         let run = TrainingRunId::new("run").unwrap();
-        let request = LoadRequest::new(blueprint.clone(), Purpose::Seed(asker.clone()), run, UnixTime::default());
+        let purpose = asker.clone().map_or(Purpose::Prefetch, Purpose::Seed);
+        let request = LoadRequest::new(blueprint.clone(), purpose, run, UnixTime::default());
         let asked = self.loads.ask(request, self.model.now).unwrap();
         let id = match (asked, self.model.cached.get(&blueprint)) {
             (Asked::Cached(got), Some(expected)) => return assert_eq!(*got, *expected),
@@ -214,10 +221,13 @@ impl Pair {
         let waiting = Waiting { blueprint: blueprint.clone(), seed: asker, deadline, landed: None };
         assert!(self.model.waiting.insert(id, waiting).is_none());
         if !self.model.phases.contains_key(&blueprint) {
-            let phase = if self.model.by_message { Phase::Awaiting } else { Phase::Queued };
             self.model.numbers.insert(blueprint.clone(), self.model.loads);
             self.model.loads += 1;
-            self.model.phases.insert(blueprint, phase);
+            if self.model.by_message {
+                self.model.phases.insert(blueprint, Phase::Awaiting);
+            } else {
+                self.model.queue(&blueprint);
+            }
         }
     }
 
@@ -229,8 +239,10 @@ impl Pair {
                 self.loads.finish(blueprint, Outcome::Later);
                 let Some(Phase::Working { answered, .. }) = self.model.phases.remove(blueprint) else { panic!() };
                 if self.model.is_waited_for(blueprint) {
-                    let phase = if answered { Phase::Queued } else { Phase::Awaiting };
-                    self.model.phases.insert(blueprint.clone(), phase);
+                    self.model.phases.insert(blueprint.clone(), Phase::Awaiting);
+                    if answered {
+                        self.model.queue(blueprint);
+                    }
                 }
                 return;
             }
@@ -272,6 +284,7 @@ impl Pair {
     /// Takes the jobs that were handed out, and compares the books.
     fn check(&mut self) {
         for job in self.loads.effects().jobs {
+            assert_eq!(Some(&job.blueprint), self.model.next(), "seeds first, then in the order in which they came");
             let phase =
                 self.model.phases.insert(job.blueprint.clone(), Phase::Working { bytes: job.limit, answered: false });
             assert_eq!(phase, Some(Phase::Queued), "a job that nothing asks for, or the second of its blueprint");
@@ -297,6 +310,21 @@ impl Pair {
 }
 
 impl Model {
+    fn queue(&mut self, blueprint: &BlueprintId) {
+        self.phases.insert(blueprint.clone(), Phase::Queued);
+        self.places.insert(blueprint.clone(), self.events);
+        self.events += 1;
+    }
+
+    /// The load that has to begin next.
+    fn next(&self) -> Option<&BlueprintId> {
+        let for_a_seed = |blueprint: &BlueprintId| {
+            self.waiting.values().any(|it| it.blueprint == *blueprint && it.landed.is_none() && it.seed.is_some())
+        };
+        let queued = self.phases.iter().filter(|(_, phase)| **phase == Phase::Queued).map(|(blueprint, _)| blueprint);
+        queued.min_by_key(|blueprint| (!for_a_seed(blueprint), self.places[*blueprint]))
+    }
+
     fn is_waited_for(&self, blueprint: &BlueprintId) -> bool {
         self.waiting.values().any(|it| it.blueprint == *blueprint && it.landed.is_none())
     }
@@ -320,7 +348,7 @@ impl Model {
         let awaits = |blueprint: &&BlueprintId| self.phases.get(*blueprint) == Some(&Phase::Awaiting);
         let found = self.numbers.iter().find(|(_, latest)| **latest == number).map(|(blueprint, _)| blueprint);
         if let Some(blueprint) = found.filter(awaits).cloned() {
-            self.phases.insert(blueprint, Phase::Queued);
+            self.queue(&blueprint);
             return Answered::Taken;
         }
         Answered::Late
@@ -329,8 +357,8 @@ impl Model {
     fn deliver(&mut self, blueprint: &BlueprintId) -> bool {
         let waited_for = self.is_waited_for(blueprint);
         match self.phases.get_mut(blueprint) {
-            Some(phase @ Phase::Awaiting) => {
-                *phase = Phase::Queued;
+            Some(Phase::Awaiting) => {
+                self.queue(blueprint);
                 true
             }
             Some(Phase::Working { answered, .. }) => waited_for && !std::mem::replace(answered, waited_for),

@@ -24,9 +24,9 @@ pub struct LoadRequest {
 /// What a kernel is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// A seed waits for it.
+    /// A seed waits for it. Its load begins before those that are only prefetches, also if it had begun to wait as one.
     Seed(SeedId),
-    /// Nobody waits yet: it is put into the cache ahead of time.
+    /// Nobody waits yet: it is put into the cache ahead of time. It begins once no load that a seed waits for is queued.
     Prefetch,
 }
 

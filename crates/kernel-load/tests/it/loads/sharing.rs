@@ -106,3 +106,21 @@ fn asker_who_comes_after_a_cancel_joins_the_running_load() {
     assert_eq!((arrived.request, arrived.outcome.is_ok()), (second, true));
     assert_eq!(manager.stats().total.loads, 1);
 }
+
+#[test]
+fn seed_that_joins_a_prefetch_overtakes_the_others() {
+    let (manager, gate) = gated_manager(&LoadSettings { threads: 1, ..settings() });
+    let prefetch = |name: &str| pending(manager.request(request_for(&blueprint(name), Purpose::Prefetch), at(0)).unwrap());
+    for name in ["running", "first", "second", "third"] {
+        prefetch(name);
+    }
+    ask(&manager, "own", 0);
+    let joined = ask(&manager, "third", 0);
+    ask(&manager, "second", 0);
+    // The seed that joined the third prefetch is gone again.
+    assert!(manager.cancel(joined));
+    for name in ["running", "second", "own", "first", "third"] {
+        call(&gate, name).answer(here(name));
+    }
+    assert_eq!(arrivals(&manager, 6, 1).len(), 6);
+}
