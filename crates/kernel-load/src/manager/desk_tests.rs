@@ -11,8 +11,8 @@ use shuttle::thread;
 
 use super::Desk;
 use crate::LoadSettings;
-use crate::manager::effects::{Asked, Outcome};
-use crate::manager::flights::Job;
+use crate::manager::effects::{Answered, Asked, Outcome};
+use crate::manager::flights::{Job, Step};
 use crate::manager::loads::Loads;
 use crate::manager::{LoadRequest, Purpose, RequestId};
 
@@ -40,9 +40,14 @@ struct Book {
 }
 
 fn office() -> (Office, Receiver<Job>) {
+    office_over(false)
+}
+
+/// Its library is called, or is sent messages.
+fn office_over(messages: bool) -> (Office, Receiver<Job>) {
     let (jobs, receiver) = channel();
     let settings = LoadSettings { threads: 2, timeout_ms: 10, ..LoadSettings::default() };
-    (Office { desk: Arc::new(Desk::new(Loads::new(&settings, false))), jobs, book: Arc::default() }, receiver)
+    (Office { desk: Arc::new(Desk::new(Loads::new(&settings, messages))), jobs, book: Arc::default() }, receiver)
 }
 
 fn request(name: &str) -> LoadRequest {
@@ -212,6 +217,39 @@ fn a_close_amid_loads_leaves_nothing_behind() {
         assert!(office.ask("c").is_none(), "it is closed");
         let stats = office.desk.look(|loads| loads.stats());
         assert_eq!((stats.outstanding, stats.running, stats.in_flight_bytes, stats.cache.entries), (0, 0, 0, 0));
+    };
+    shuttle::check_random(run, SCHEDULES);
+    shuttle::check_pct(run, SCHEDULES, DEPTH);
+}
+
+#[test]
+fn an_answer_that_comes_twice_amid_a_cancel_is_taken_once() {
+    let run = || {
+        let (office, jobs) = office_over(true);
+        let first = office.ask("bp").unwrap();
+        let answerers: Vec<_> = (0..2)
+            .map(|_| {
+                let office = office.clone();
+                thread::spawn(move || office.act(|loads| loads.answer(0, |_| Step::Fetch)) == Answered::Taken)
+            })
+            .collect();
+        let others = [
+            {
+                let office = office.clone();
+                thread::spawn(move || office.asks("bp"))
+            },
+            {
+                let office = office.clone();
+                thread::spawn(move || office.cancel(first))
+            },
+        ];
+        jobs.try_recv().iter().for_each(|job| office.work(job));
+        office.poll(Monotonic::ORIGIN);
+        others.into_iter().for_each(|other| other.join().unwrap());
+        let taken = answerers.into_iter().map(|answerer| u32::from(answerer.join().unwrap())).sum::<u32>();
+        office.assert_all_ended(&jobs);
+        assert!(taken <= 1, "taken {taken} times");
+        assert_eq!(office.book().done, taken);
     };
     shuttle::check_random(run, SCHEDULES);
     shuttle::check_pct(run, SCHEDULES, DEPTH);

@@ -6,6 +6,7 @@ mod late;
 mod messages;
 mod sharing;
 mod shutdown;
+mod stress;
 mod waiting;
 
 use std::time::Duration;
