@@ -59,6 +59,9 @@ pub(crate) enum Failure {
     #[cfg(feature = "bus")]
     #[error("{0}")]
     Bus(#[from] kasmina_oona::BusError),
+    #[cfg(feature = "urza")]
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
 }
 
 fn suggestion(nearest: &[String]) -> String {
@@ -87,6 +90,8 @@ impl Failure {
             Self::Library(_) | Self::Kernels { .. } => 1,
             #[cfg(feature = "bus")]
             Self::Bus(_) | Self::Refused(_) | Self::NotStored { .. } => 1,
+            #[cfg(feature = "urza")]
+            Self::Signals(_) => 1,
             Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
         }
     }

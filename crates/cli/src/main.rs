@@ -10,6 +10,8 @@ mod order;
 mod reasons;
 mod secret;
 mod send;
+#[cfg(feature = "urza")]
+mod stop;
 mod store;
 #[cfg(feature = "urza")]
 mod urza;

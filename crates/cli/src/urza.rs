@@ -11,6 +11,7 @@ use kasmina_urza::{OnDevice, Served, Urza, UrzaSettings};
 use crate::{
     bus::{BusArgs, Changes, Condition},
     failure::Failure,
+    stop::Stop,
 };
 
 /// Serve a directory of kernels over a bus
@@ -24,8 +25,9 @@ pub(crate) struct Args {
 enum Action {
     /// Answer requests for the kernels of a directory, and announce new ones
     ///
-    /// Runs until it is stopped, in whatever way: what it had not answered then is answered by the next that serves. Every kernel is run
-    /// on the CPU once, for the times in the answers. What it does is written to standard error.
+    /// Runs until SIGINT or SIGTERM: then it ends with what it has at hand, waits some seconds for its last answers to be stored, and
+    /// exits with 0. A second signal ends it at once. However it ends, what it had not answered then is answered by the next that
+    /// serves. Every kernel is run on the CPU, for the times in the answers. What it does is written to standard error.
     ///
     /// The secret that entries are signed with is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or
     /// of the file that ESPER_LEYLINE_SECRET_FILE names.
@@ -50,6 +52,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let stop = Stop::on_signals()?;
     let bus = Arc::new(args.bus.start(BusSettings::default(), Urza::subscription(&args.consumer))?);
     let prewarm = Box::new(OnDevice::<Flex>::new(Default::default()));
     let mut urza = Urza::open(Arc::clone(&bus), args.dir, Some(prewarm), UrzaSettings::default(), SystemClock::new())?;
@@ -57,13 +60,17 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     urza.serve(
         || {
             health.tell(format!("bus: {}", Condition(&bus.status())));
-            false
+            stop.has_come()
         },
         |served| {
             report(served);
             news.tell(served.catalogue.as_ref().map_or_else(String::new, |error| format!("catalogue: {error}")));
         },
     )?;
+    let unstored = bus.status().waiting;
+    if unstored > 0 {
+        eprintln!("warning: {unstored} messages were not stored: requests among them are answered again");
+    }
     Ok(())
 }
 

@@ -69,7 +69,8 @@ impl OonaKernels {
     }
 
     /// What a trainer subscribes to. `trainer` has to be its own: the consumers of a group share the answers, so two
-    /// trainers of one name would take each other's.
+    /// trainers of one name would take each other's. A new trainer also gets what was said within the bus's time to live
+    /// before it came, and counts the answers as unknown.
     #[must_use]
     pub fn subscription(trainer: &str) -> Subscription {
         Subscription::new(format!("kernels-{trainer}"), trainer, [Stream::KernelReady, Stream::KernelErrors])

@@ -81,6 +81,10 @@ impl Urza {
     /// # Errors
     /// [`BusError`] if the bus cannot be polled.
     pub fn serve_once(&mut self) -> Result<Served, BusError> {
+        self.round(true)
+    }
+
+    fn round(&mut self, announce: bool) -> Result<Served, BusError> {
         let mut served = Served::default();
         self.acknowledge(&mut served);
         if let Err(error) = self.shelf.look(self.clock.monotonic(), self.settings.look_every) {
@@ -97,15 +101,18 @@ impl Urza {
         {
             self.answer(&delivery, &mut served);
         }
-        self.announce(&mut served);
+        if announce {
+            self.announce(&mut served);
+        }
         self.acknowledge(&mut served);
         served.waiting = self.inbox.len() + usize::from(self.unsent.is_some());
         Ok(served)
     }
 
     /// Serves in this thread until `until` says so, which is asked before every [`serve_once`](Self::serve_once), and
-    /// tells `report` what each of them has done unless it was nothing. At the end it waits for the last answers to be
-    /// stored; a request whose answer is not comes again.
+    /// tells `report` what each of them has done unless it was nothing. At the end it answers what the bus has taken
+    /// already, announces nothing more, and waits for the last answers to be stored: for
+    /// [`flush`](UrzaSettings::flush) at most. A request whose answer is not stored comes again.
     ///
     /// # Errors
     /// As [`serve_once`](Self::serve_once).
@@ -118,11 +125,20 @@ impl Urza {
         while !until() {
             let served = self.serve_once()?;
             if served.is_idle() {
-                thread::sleep(self.settings.idle);
+                self.rest(&served);
             } else {
                 report(&served);
                 all.add(served);
             }
+        }
+        let until = self.clock.monotonic().after(self.settings.flush);
+        while self.clock.monotonic() < until {
+            let served = self.round(false)?;
+            if served.is_idle() {
+                break;
+            }
+            report(&served);
+            all.add(served);
         }
         if self.bus.flush(self.settings.flush).is_ok() {
             self.acknowledge(&mut all);
@@ -130,6 +146,15 @@ impl Urza {
             let _ = self.bus.flush(self.settings.flush);
         }
         Ok(all)
+    }
+
+    /// Rests until a request comes. With something in hand that the bus has no room for, another one changes nothing.
+    fn rest(&self, served: &Served) {
+        if served.waiting > 0 {
+            thread::sleep(self.settings.idle);
+        } else {
+            self.bus.wait(self.settings.idle);
+        }
     }
 
     fn answer(&mut self, delivery: &Delivery, served: &mut Served) {

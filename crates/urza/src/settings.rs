@@ -15,11 +15,12 @@ pub struct UrzaSettings {
     /// How many requests are taken at once. Default 16, our choice: some seconds of work at 100 MB each, so that they
     /// are answered long before another library may take them over.
     pub batch: usize,
-    /// How long [`Urza::serve`](crate::Urza::serve) rests when there was nothing to do. Default 2 ms, our choice: a
-    /// small part of what reading and verifying a kernel takes.
+    /// How long [`Urza::serve`](crate::Urza::serve) rests at most when there was nothing to do; a request ends it.
+    /// Default 20 ms, our choice: so late is an acknowledgement, or an answer that had found no room, and so often is
+    /// `until` asked.
     pub idle: Duration,
-    /// How long the end of [`Urza::serve`](crate::Urza::serve) waits for the bus to store the last answers. Default
-    /// 2 s: as long as a server may take to answer.
+    /// How long the end of [`Urza::serve`](crate::Urza::serve) answers what was taken already, and how long it waits
+    /// for the bus to store the last answers. Default 2 s: as long as a server may take to answer.
     pub flush: Duration,
     /// The limits on an artifact.
     pub limits: ArtifactLimits,
@@ -31,7 +32,7 @@ impl Default for UrzaSettings {
             look_every: Duration::from_secs(1),
             runs: 20,
             batch: 16,
-            idle: Duration::from_millis(2),
+            idle: Duration::from_millis(20),
             flush: Duration::from_secs(2),
             limits: ArtifactLimits::default(),
         }
