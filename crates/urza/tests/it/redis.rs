@@ -2,6 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -21,11 +26,14 @@ const TOO_LATE: u64 = 30_000;
 struct World {
     server: RedisServer,
     shelf: Shelf,
+    response_timeout: Duration,
 }
 
 impl World {
     fn new(options: &[&str]) -> Option<Self> {
-        Some(Self { server: RedisServer::start(options)?, shelf: Shelf::with(&FIVE) })
+        // A machine that is busy is not a server that is stalled.
+        let response_timeout = Duration::from_secs(20);
+        Some(Self { server: RedisServer::start(options)?, shelf: Shelf::with(&FIVE), response_timeout })
     }
 
     fn bus(&self, subscription: Subscription, secret: &str) -> RedisBus {
@@ -37,8 +45,7 @@ impl World {
         settings.block = Duration::from_millis(5);
         settings.first_retry = Duration::from_millis(1);
         settings.longest_retry = Duration::from_millis(20);
-        // A machine that is busy is not a server that is stalled.
-        settings.response_timeout = Duration::from_secs(20);
+        settings.response_timeout = self.response_timeout;
         let keys = EntryKeys::of("2026", secret).unwrap();
         RedisBus::start(settings, keys, Some(subscription), SystemClock::new()).unwrap()
     }
@@ -138,6 +145,51 @@ fn killed_redis_without_files_lets_requests_time_out() {
         ended.len() == 51
     });
     assert_eq!(ended[&asked], Ok(()));
+}
+
+#[test]
+fn stalled_redis_delays_answers_and_loses_none() {
+    let Some(mut world) = World::new(&[]) else { return };
+    world.response_timeout = Duration::from_millis(200);
+    let bus = Arc::new(world.bus(Urza::subscription("urza-1"), "secret"));
+    let settings = UrzaSettings::default();
+    let mut urza = Urza::open(Arc::clone(&bus), world.shelf.path(), None, settings, SystemClock::new()).unwrap();
+    let trainer = world.trainer();
+    let (end, urza_stalled) = (AtomicBool::new(false), AtomicBool::new(false));
+    let is_stalled = |bus: &dyn Bus| matches!(bus.status().health, Health::Stalled { .. });
+    let until = || {
+        urza_stalled.store(is_stalled(&*bus), Ordering::SeqCst);
+        end.load(Ordering::SeqCst)
+    };
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| urza.serve(until, |_| {}));
+        let mut asked = ask_for_fifty(&trainer, 0);
+        let mut ended = BTreeMap::new();
+        wait_until("the first have ended", || {
+            note(trainer.step(1), &mut ended);
+            ended.len() == 50
+        });
+        world.server.pause();
+        trainer.manager.purge();
+        asked.extend(ask_for_fifty(&trainer, 1));
+        wait_until("both have noticed", || {
+            note(trainer.step(1), &mut ended);
+            is_stalled(trainer.kernels.bus()) && urza_stalled.load(Ordering::SeqCst)
+        });
+        assert_eq!(ended.len(), 50, "nobody answers");
+        world.server.resume();
+        wait_until("all have ended", || {
+            note(trainer.step(2), &mut ended);
+            ended.len() == 100
+        });
+        end.store(true, Ordering::SeqCst);
+        let served = serving.join().unwrap().unwrap();
+        assert_eq!(ended.keys().copied().collect::<BTreeSet<_>>(), asked);
+        assert!(ended.values().all(Result::is_ok), "{ended:?}");
+        assert!(served.ready >= 10, "{served:?}");
+    });
+    let total = trainer.manager.stats().total;
+    assert_eq!((total.loads, total.ready, total.timeouts), (10, 10, 0));
 }
 
 #[test]
