@@ -5,6 +5,7 @@ mod effects;
 mod flights;
 mod loads;
 mod pool;
+mod priority;
 mod report;
 mod request;
 mod requests;

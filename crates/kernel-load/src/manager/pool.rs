@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crossbeam::channel::{self, Receiver, Sender};
 
+use super::priority::give_way;
+
 /// Threads that start when there is work for them. Whoever submits jobs bounds how many wait.
 pub(crate) struct Pool<J> {
     most: usize,
@@ -50,6 +52,7 @@ impl<J: Send + 'static> Pool<J> {
             let (jobs, exit) = (self.jobs.clone(), Exit { thread: threads.len(), exits: self.exits.0.clone() });
             let work = move || {
                 let _exit = exit;
+                give_way();
                 jobs.iter().for_each(run);
             };
             match thread::Builder::new().name(format!("kasmina-load-{}", threads.len())).spawn(work) {

@@ -11,8 +11,9 @@ use crate::ArtifactLimits;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoadSettings {
-    /// Threads that fetch, hash and verify. They start with the first loads. Zero counts as one. Default 4, our choice:
-    /// one slow load does not hold up the next, and the trainer keeps most cores.
+    /// Threads that fetch, hash and verify. They start with the first loads, and on Linux with a lower priority than the
+    /// trainer's (nice 10), so that they do not slow its steps. Zero counts as one. Default 4, our choice: one slow load
+    /// does not hold up the next.
     pub threads: usize,
     /// Bytes in flight. A load that runs counts with `limits.max_bytes` until its file has been read, then with the
     /// file's size; a kernel that nobody has polled yet counts with its parameters. Other loads wait until there is
