@@ -51,10 +51,11 @@ const LOOK_EVERY: Duration = Duration::from_micros(100);
 /// other than its state's lock, which is never held while a file is read or a kernel is freed. All take `&self`, on any thread. Time is an argument;
 /// where a thread needs it, the latest that was told is used.
 ///
-/// On two cores of a virtual machine that others used too (`cargo bench --bench loads`), a cached kernel is handed over in 0.05 µs
-/// and a poll that finds nothing takes 0.1 µs. A cold load takes 1.2 to 1.6 times as long as reading and hashing its file: 1.1 ms
-/// for 1 MB, 12 ms for 10 MB. A kernel of 37 kB is handed over 0.17 ms after its message (p95 0.3 ms); waking two threads, reading
-/// and verifying take 0.15 ms of that.
+/// On two cores of a virtual machine whose other work had to give way (`cargo bench --bench loads`), a cached kernel is handed over in
+/// 0.07 µs and a poll that finds nothing takes 0.09 µs. Beside reading and hashing its file, a cold load takes 3 times as long for
+/// 0.1 MB (0.28 ms, mostly two threads that wake), 1.6 times for 1 MB (1.3 ms), 1.4 times for 10 MB (11 ms) and 1.8 times for 100 MB
+/// (0.3 s). Its threads have a lower priority than the trainer's on Linux: with 100 loads of 10 MB in flight, a training step takes 1.0 to
+/// 1.1 times as long (`--bench step`). Over a bus see `kasmina-urza`.
 ///
 /// ```
 /// use std::time::Duration;

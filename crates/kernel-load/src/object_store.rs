@@ -59,7 +59,8 @@ pub struct ObjectStoreLibrary {
 impl ObjectStoreLibrary {
     /// Opens the library in a folder.
     ///
-    /// # Errors [`LibraryError`] if the catalogue cannot be read, is larger than 16 MiB or malformed, or holds an
+    /// # Errors
+    /// [`LibraryError`] if the catalogue cannot be read, is larger than 16 MiB or malformed, or holds an
     /// invalid name or descriptor.
     pub fn open(reader: ObjectStoreReader) -> Result<Self, LibraryError> {
         let bytes = reader.bucket.get(catalogue::FILE, catalogue::MAX_BYTES)?;
@@ -92,7 +93,8 @@ impl ObjectStoreLibrary {
     /// Adds a kernel, or replaces the one of the same blueprint. The artifact is verified first, and the catalogue is
     /// written last. Only one process may publish at a time.
     ///
-    /// # Errors [`LibraryError::Artifact`] if the artifact does not verify; [`LibraryError::Descriptor`] if the
+    /// # Errors
+    /// [`LibraryError::Artifact`] if the artifact does not verify; [`LibraryError::Descriptor`] if the
     /// descriptor is of another blueprint or has a NaN; [`LibraryError::Unavailable`] if the store refuses. Then the
     /// catalogue has not changed.
     pub fn publish(&mut self, artifact: &[u8], descriptor: BlueprintDescriptor) -> Result<Digests, LibraryError> {

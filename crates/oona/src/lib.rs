@@ -46,17 +46,15 @@
 //!
 //! # What it costs
 //!
-//! Thousands of messages a second at 300 bytes: the lowest and the highest median of four runs of
-//! `cargo bench -p kasmina-oona --bench bus` (one of 4 s a row, three with `--quick`), with Redis 7.0.15 on the same two
-//! cores, which other builds kept busy all the time (load 9 to 12). So they are orders of magnitude: that signing seems
-//! to make publishing faster is noise.
+//! Thousands of messages a second at 300 bytes (`cargo bench -p kasmina-oona --bench bus`), with Redis 7.0.15 on the same two
+//! cores of a virtual machine whose other work had to give way. That signing seems to make publishing faster is noise.
 //!
 //! | | publish | consume and acknowledge | both at once |
 //! |---|---|---|---|
-//! | by hand, in pipelines of 64 | 139 to 424 | 110 to 171 | |
-//! | over Redis | 89 to 121 | 39 to 64 | 32 to 37 |
-//! | over Redis, signed | 88 to 208 | 29 to 62 | 13 to 38 |
-//! | in the process | | | 153 to 318 |
+//! | by hand, in pipelines of 64 | 172 | 154 | |
+//! | over Redis | 125 | 124 | 81 |
+//! | over Redis, signed | 132 | 95 | 60 |
+//! | in the process | | | 342 |
 
 mod admission;
 mod bus;

@@ -7,6 +7,16 @@
 //! Only the messages go over the bus. A trainer reads the artifacts themselves, in a directory or an object store that
 //! both can reach, and verifies them against the digests of the answer; so a file that has changed since is refused.
 //!
+//! # What it costs
+//!
+//! 300 requests, six at once, for kernels of 37 kB, which a library answers after 40 ms ± 8 ms (39.2 ms drawn on average, 51.8 ms at the
+//! 95th percentile): `cargo bench -p kasmina-urza --bench prefetch` on two cores of a virtual machine whose other work had to give way.
+//!
+//! | | latency, mean | 95th percentile | beyond what the library took |
+//! |---|---|---|---|
+//! | in the process | 39.7 ms | 52.5 ms | 0.46 ms, 0.59 ms at the 95th percentile |
+//! | over Redis, signed | 40.3 ms | 53.1 ms | 0.99 ms, 1.24 ms at the 95th percentile |
+//!
 //! ```
 //! use std::time::Duration;
 //!

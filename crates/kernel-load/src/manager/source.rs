@@ -40,7 +40,8 @@ pub trait KernelMessages: Send + Sync {
 pub trait ArtifactReader: Send + Sync {
     /// The content of `artifact_ref`, which comes from outside and can be any string.
     ///
-    /// # Errors [`LibraryError::Reference`] for a reference that is not allowed; [`LibraryError::TooLarge`] if there
+    /// # Errors
+    /// [`LibraryError::Reference`] for a reference that is not allowed; [`LibraryError::TooLarge`] if there
     /// are more than `limit` bytes, which were not read; other variants if it cannot be read.
     fn read(&self, artifact_ref: &str, limit: usize) -> Result<Vec<u8>, LibraryError>;
 }
