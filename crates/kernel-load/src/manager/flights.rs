@@ -230,7 +230,13 @@ impl Flights {
     /// A running load has ended. Returns who waits.
     pub(crate) fn end(&mut self, blueprint: &BlueprintId) -> Vec<RequestId> {
         self.stop(blueprint);
-        self.by_blueprint.remove(blueprint).map(|flight| flight.askers).unwrap_or_default().into_iter().map(|asker| asker.request).collect()
+        self.by_blueprint
+            .remove(blueprint)
+            .map(|flight| flight.askers)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|asker| asker.request)
+            .collect()
     }
 
     /// Ends all loads but those that a thread works on, whose results will be dropped.

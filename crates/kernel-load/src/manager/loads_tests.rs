@@ -190,8 +190,13 @@ impl Pair {
             }
             Action::Cull { seed: culled } => {
                 let culled = seed(culled);
-                let gone: Vec<_> =
-                    self.model.waiting.iter().filter(|(_, it)| it.seed.as_ref() == Some(&culled)).map(|(id, _)| *id).collect();
+                let gone: Vec<_> = self
+                    .model
+                    .waiting
+                    .iter()
+                    .filter(|(_, it)| it.seed.as_ref() == Some(&culled))
+                    .map(|(id, _)| *id)
+                    .collect();
                 for id in &gone {
                     let waiting = self.model.waiting.remove(id).unwrap();
                     self.model.settle(&waiting.blueprint);

@@ -58,7 +58,8 @@ fn check(run: impl Fn() + Send + Sync + Copy + 'static) {
 #[test]
 fn every_group_gets_each_message_once_from_many_threads() {
     check(|| {
-        let (broker, handled) = (broker(BusSettings { stream_capacity: 3, ..BusSettings::default() }), Handled::default());
+        let (broker, handled) =
+            (broker(BusSettings { stream_capacity: 3, ..BusSettings::default() }), Handled::default());
         // The groups are there before the first message, or it may make room.
         let buses: Vec<_> = [("tamiyo", "a"), ("tamiyo", "b"), ("urza", "a")]
             .into_iter()
@@ -95,7 +96,8 @@ fn every_group_gets_each_message_once_from_many_threads() {
 #[test]
 fn wait_misses_no_message_and_no_acknowledgement() {
     check(|| {
-        let (broker, handled) = (broker(BusSettings { most_unacknowledged: 1, ..BusSettings::default() }), Handled::default());
+        let (broker, handled) =
+            (broker(BusSettings { most_unacknowledged: 1, ..BusSettings::default() }), Handled::default());
         let (bus, publisher) = (Arc::new(join(&broker, "tamiyo", "a")), broker.publisher());
         let publishing = thread::spawn(move || ["x", "y"].iter().for_each(|text| publish(&publisher, text)));
         assert!(bus.wait(FOR_EVER));

@@ -110,7 +110,8 @@ fn asker_who_comes_after_a_cancel_joins_the_running_load() {
 #[test]
 fn seed_that_joins_a_prefetch_overtakes_the_others() {
     let (manager, gate) = gated_manager(&LoadSettings { threads: 1, ..settings() });
-    let prefetch = |name: &str| pending(manager.request(request_for(&blueprint(name), Purpose::Prefetch), at(0)).unwrap());
+    let prefetch =
+        |name: &str| pending(manager.request(request_for(&blueprint(name), Purpose::Prefetch), at(0)).unwrap());
     for name in ["running", "first", "second", "third"] {
         prefetch(name);
     }

@@ -50,7 +50,10 @@ fn sixteen_threads_end_every_request_once() {
         assert_eq!(outcome, if is_there { Ok(asked.clone()) } else { Err("unknown_blueprint") });
     }
     let stats = manager.stats();
-    assert_eq!((stats.outstanding, stats.queued, stats.running, stats.awaiting, stats.in_flight_bytes), (0, 0, 0, 0, 0));
+    assert_eq!(
+        (stats.outstanding, stats.queued, stats.running, stats.awaiting, stats.in_flight_bytes),
+        (0, 0, 0, 0, 0)
+    );
 }
 
 fn name(kernel: usize) -> String {
