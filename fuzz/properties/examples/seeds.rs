@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract, initialise};
 use kasmina_leyline::{
     BlueprintId,
-    v1::{self, BlendMode},
+    v1::{self, BlendMode, BusEnvelope, BusMessageType},
 };
 use kasmina_rollback::{Journal, Store, doubles::conformance::one_of_each};
 use prost::Message;
@@ -36,7 +36,10 @@ fn main() {
     commands();
     artifacts();
     stores();
-    for (target, kinds) in [("command", &[1][..]), ("artifact", &[2]), ("grown", &[1, 2]), ("journal", &[1, 2, 3])] {
+    entries();
+    for (target, kinds) in
+        [("command", &[1][..]), ("artifact", &[2]), ("grown", &[1, 2]), ("journal", &[1, 2, 3]), ("entry", &[1, 2])]
+    {
         for kind in kinds {
             for stream in 0..16 / kinds.len() as u64 {
                 put(target, &format!("choices-{kind}-{stream}"), &tagged(*kind, &choices(stream)));
@@ -101,6 +104,34 @@ fn artifacts() {
         put("artifact", name, &tagged(0, &artifact));
         put("artifact", &format!("{name}-manifest"), &tagged(1, manifest.canonical().as_bytes()));
     }
+}
+
+/// Envelopes as each kind of sender makes them. The first byte of the rest is the stream, the second the time at which they are read.
+fn entries() {
+    let envelope = |message_type: BusMessageType, attributes: &[(&str, &str)]| {
+        let attributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        BusEnvelope { message_type: message_type.into(), payload: b"what it carries".to_vec(), attributes }
+    };
+    let sent = ("sent_at_ms", "1789999999000");
+    let stamped =
+        [("issued_at_ms", "1789999990000"), sent, ("message_id", "a-1"), ("priority", "MESSAGE_PRIORITY_LOW")];
+    for (name, envelope) in [
+        ("unstamped", envelope(BusMessageType::AdaptationCommand, &[])),
+        ("stamped", envelope(BusMessageType::KernelPrefetchReady, &stamped)),
+        ("stale", envelope(BusMessageType::Telemetry, &[("issued_at_ms", "1780000000000")])),
+        ("future", envelope(BusMessageType::Telemetry, &[sent, ("issued_at_ms", "1790000999000")])),
+        ("illegible", envelope(BusMessageType::FieldReport, &[("priority", "URGENT")])),
+        ("typeless", envelope(BusMessageType::Unspecified, &[])),
+    ] {
+        for (when, at) in [("now", 0), ("late", 2)] {
+            put("entry", &format!("{name}-{when}"), &tagged(0, &[&[1, at][..], &envelope.encode_to_vec()].concat()));
+        }
+    }
+    put(
+        "entry",
+        "emergency",
+        &tagged(0, &[&[0, 0][..], &envelope(BusMessageType::Telemetry, &[]).encode_to_vec()].concat()),
+    );
 }
 
 fn stores() {

@@ -16,6 +16,7 @@ mod blob;
 mod choices;
 mod command;
 mod directory;
+mod entry;
 mod forge;
 mod grown;
 mod journal;
@@ -25,6 +26,7 @@ mod outline;
 pub use annotations::annotations;
 pub use artifact::artifact;
 pub use command::command;
+pub use entry::entry;
 pub use grown::grown;
 pub use journal::journal;
 
@@ -32,10 +34,11 @@ pub use journal::journal;
 pub type Body = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Body); 5] = [
+pub const TARGETS: [(&str, Body); 6] = [
     ("command", command),
     ("annotations", annotations),
     ("artifact", artifact),
     ("journal", journal),
     ("grown", grown),
+    ("entry", entry),
 ];

@@ -57,3 +57,8 @@ fn grown() {
 fn journal() {
     run("journal");
 }
+
+#[test]
+fn entry() {
+    run("entry");
+}

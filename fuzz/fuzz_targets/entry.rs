@@ -1,0 +1,4 @@
+//! See `fuzz_properties::entry`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_properties::entry(data));
