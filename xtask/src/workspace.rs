@@ -13,7 +13,7 @@ use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId, Ta
 use crate::failure::Failure;
 
 /// Features that need more than Rust, and what they need. Every other feature is on in tests, lints and documentation.
-pub(crate) const SPECIAL_FEATURES: [(&str, &str); 10] = [
+pub(crate) const SPECIAL_FEATURES: [(&str, &str); 9] = [
     (
         "aws",
         "links an HTTP client with TLS, which compiles C; `cargo test -p kasmina-kernel-load --features aws` runs it",
@@ -27,11 +27,6 @@ pub(crate) const SPECIAL_FEATURES: [(&str, &str); 10] = [
     ("cube", "is what the features of GPUs share, and nothing by itself"),
     ("gcp", "links an HTTP client with TLS, which compiles C"),
     ("metal", "needs an Apple GPU and compiles Burn a second time"),
-    (
-        "object-store",
-        "compiles Burn a second time, because it turns on features of crates that Burn uses; \
-         `cargo test -p kasmina-kernel-load --features object-store` runs it",
-    ),
     ("rocm", "needs an AMD GPU and compiles Burn a second time"),
     ("tch", "needs libtorch and compiles Burn a second time"),
     ("vulkan", "needs a Vulkan driver and compiles Burn a second time"),
