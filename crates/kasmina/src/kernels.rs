@@ -1,6 +1,10 @@
 //! Kernels on their way.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use kasmina_kernel_load::{
     Answered, Arrival, Artifact, ArtifactReader, KernelLibrary, KernelLoadManager, KernelMessages, LibraryError,
@@ -24,6 +28,8 @@ pub(crate) struct Kernels {
     run: TrainingRunId,
     clock: Arc<dyn Clock>,
     arrived: VecDeque<Arrival>,
+    /// What was asked for ahead of time and has not arrived.
+    prefetching: BTreeSet<BlueprintId>,
     latencies: Vec<Latency>,
 }
 
@@ -56,7 +62,7 @@ impl Kernels {
                 KernelLoadManager::over_messages(port, reader, &settings, clock.unix())
             }
         };
-        Self { loads, run, clock, arrived: VecDeque::new(), latencies: Vec::new() }
+        Self { loads, run, clock, arrived: VecDeque::new(), prefetching: BTreeSet::new(), latencies: Vec::new() }
     }
 
     /// Asks for the kernel of a seed, in place of what was asked for it before, and waits for it at most `patience`.
@@ -80,9 +86,16 @@ impl Kernels {
         arrival.map_or(Ok(Sought::Later), |arrival| arrival.outcome.map(Sought::Here))
     }
 
-    /// Asks for a kernel ahead of time. Returns whether it is there already.
+    /// Asks for a kernel ahead of time, unless that has been done. Returns whether it is there already.
     pub(crate) fn prefetch(&mut self, blueprint: &BlueprintId) -> Result<bool, LoadError> {
-        Ok(matches!(self.request(blueprint, Purpose::Prefetch)?, Requested::Ready(_)))
+        if self.prefetching.contains(blueprint) {
+            return Ok(false);
+        }
+        let is_here = matches!(self.request(blueprint, Purpose::Prefetch)?, Requested::Ready(_));
+        if !is_here {
+            self.prefetching.insert(blueprint.clone());
+        }
+        Ok(is_here)
     }
 
     fn request(&self, blueprint: &BlueprintId, purpose: Purpose) -> Result<Requested, LoadError> {
@@ -111,6 +124,9 @@ impl Kernels {
     fn poll(&mut self) {
         for arrival in self.loads.poll(self.clock.monotonic()) {
             let Arrival { purpose, latency: took, lock_wait, .. } = &arrival;
+            if *purpose == Purpose::Prefetch {
+                self.prefetching.remove(&arrival.blueprint);
+            }
             self.latencies.push(Latency { purpose: purpose.clone(), took: *took, lock_wait: *lock_wait });
             self.arrived.push_back(arrival);
         }

@@ -11,8 +11,8 @@
 
 mod batch;
 mod breakers;
-mod endings;
 mod conservation;
+mod endings;
 mod fossil;
 mod hunts;
 mod invariants;
