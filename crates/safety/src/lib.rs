@@ -1,4 +1,4 @@
-//! A clock that can be swapped, and a circuit breaker that takes time as an argument.
+//! A clock that can be swapped, a circuit breaker that takes time as an argument, and a monitor of kernels that is made of breakers.
 //!
 //! Only [`SystemClock`] reads the machine's clocks. [`Breaker`] is plain state: the caller passes `now` and acts on the
 //! result, so a test runs through hours of timeouts in a microsecond. With the feature `doubles` there is a clock for tests
@@ -33,6 +33,7 @@
 
 mod breaker;
 mod clock;
+mod compile_monitor;
 #[cfg(any(test, feature = "doubles"))]
 pub mod conformance;
 #[cfg(any(test, feature = "doubles"))]
@@ -41,4 +42,5 @@ mod settings;
 
 pub use breaker::{Breaker, BreakerCause, BreakerEvent, BreakerOpen, BreakerSnapshot, UnknownState};
 pub use clock::{Clock, SystemClock};
-pub use settings::BreakerSettings;
+pub use compile_monitor::{CompileMonitor, Execution, KernelPath, Outcome, PathChange, PathReason, Watched};
+pub use settings::{BreakerSettings, CompileMonitorSettings};

@@ -1,4 +1,4 @@
-//! The thresholds of a breaker.
+//! The thresholds of a breaker, and of the monitor of kernels.
 
 use std::time::Duration;
 
@@ -26,6 +26,29 @@ pub struct BreakerSettings {
 impl Default for BreakerSettings {
     fn default() -> Self {
         Self { failure_threshold: 3, timeout: Duration::from_secs(30), success_threshold: 2, window: Duration::ZERO }
+    }
+}
+
+/// When a kernel is taken off a device's fused path: see [`CompileMonitor`](crate::CompileMonitor). As text the times are `limit_ms`
+/// and `timeout_ms`, in whole milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompileMonitorSettings {
+    /// How many executions of a kernel are watched. 0 switches the monitor off. Default 3, our choice: the first compiles, in the
+    /// second the fused code runs that the first has found, and the third shows what every later one is like.
+    pub executions: u32,
+    /// How long an execution may take, compilation included. Default 10 s, our choice: compiling a kernel takes a second or
+    /// so on slow devices, and one that takes ten stalls the run each time a batch has another shape.
+    #[serde(rename = "limit_ms", with = "milliseconds")]
+    pub limit: Duration,
+    /// How long a kernel stays on the plain path before a trial. Default 30 s, our choice: as the other breakers.
+    #[serde(rename = "timeout_ms", with = "milliseconds")]
+    pub timeout: Duration,
+}
+
+impl Default for CompileMonitorSettings {
+    fn default() -> Self {
+        Self { executions: 3, limit: Duration::from_secs(10), timeout: Duration::from_secs(30) }
     }
 }
 

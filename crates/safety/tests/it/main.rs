@@ -3,3 +3,4 @@
 
 mod breaker;
 mod clock;
+mod compile_monitor;
