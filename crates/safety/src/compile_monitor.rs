@@ -159,12 +159,9 @@ impl CompileMonitor {
         let before = watch.is_fused();
         // It is due, so the breaker admits it.
         let _ = watch.breaker.allow(now);
-        match bad {
-            Some(_) => drop(watch.breaker.record_failure(now)),
-            None => {
-                drop(watch.breaker.record_success(now));
-                watch.seen = if before { watch.seen.saturating_add(1) } else { self.settings.executions };
-            }
+        let _ = if bad.is_some() { watch.breaker.record_failure(now) } else { watch.breaker.record_success(now) };
+        if bad.is_none() {
+            watch.seen = if before { watch.seen.saturating_add(1) } else { self.settings.executions };
         }
         match (before, bad) {
             (true, Some(reason)) => Some(PathChange { to: KernelPath::Plain, reason, execution }),
@@ -188,7 +185,8 @@ impl CompileMonitorSettings {
             Outcome::Compared { .. } if execution.took > self.limit => Some(PathReason::Slow),
             // NaN is within no tolerance.
             Outcome::Compared { difference, tolerance } => {
-                (!(difference <= tolerance)).then_some(PathReason::Disagreement)
+                let agree = difference <= tolerance;
+                (!agree).then_some(PathReason::Disagreement)
             }
         }
     }
