@@ -1,5 +1,7 @@
 //! The gradients of the blend.
 
+use std::marker::PhantomData;
+
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -11,7 +13,7 @@ use burn::tensor::{Shape, TensorMetadata};
 
 use crate::backend::complement;
 use crate::tap::Cell;
-use crate::{BlendBackend, Stash, Weights};
+use crate::{BlendBackend, PlainFunction, Stash, Weights};
 
 impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
     fn mix(host: FloatTensor<Self>, seed: FloatTensor<Self>, weights: Weights<Self>) -> FloatTensor<Self> {
@@ -58,6 +60,26 @@ impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
         match PullBack.prepare::<C>([seed.node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(gradient.primitive, number),
             OpsKind::UnTracked(prep) => prep.finish(number),
+        }
+    }
+
+    fn is_fused() -> bool {
+        B::is_fused()
+    }
+
+    fn run_plain<F: PlainFunction>(
+        function: &F,
+        input: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if !B::is_fused() {
+            return function.run::<Self>(input, parameters);
+        }
+        let arguments = [input.primitive, parameters.primitive];
+        let run = |[input, parameters]: [FloatTensor<B>; 2]| B::run_plain(function, input, parameters);
+        match RunPlain::<F>(PhantomData).prepare::<C>([input.node, parameters.node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((function.clone(), arguments.clone()), run(arguments)),
+            OpsKind::UnTracked(prep) => prep.finish(run(arguments)),
         }
     }
 }
@@ -134,6 +156,25 @@ impl<B: Backend> Backward<B, 1> for PullBack {
         let [seed] = ops.parents;
         if let Some(seed) = seed {
             grads.register::<B>(seed.id, ops.state);
+        }
+    }
+}
+
+/// Runs the function once more, with a graph behind the backend that fuses.
+#[derive(Debug)]
+struct RunPlain<F>(PhantomData<F>);
+
+impl<B: BlendBackend, F: PlainFunction> Backward<B, 2> for RunPlain<F> {
+    type State = (F, [FloatTensor<B>; 2]);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        let (function, arguments) = ops.state;
+        let gradients = B::plain_gradients(&function, arguments, grad);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::ops::FloatTensor;
 
-use crate::Stash;
+use crate::{PlainFunction, Stash, plain::gradients};
 
 /// The shares of host and seed in a blend. Every number is in [0, 1], and none gets a gradient.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub enum Weights<B: Backend> {
 }
 
 /// A backend that can blend. The default implementations use plain operations and are correct for every backend. A backend
-/// overrides [`mix`](Self::mix) if it can do it in one pass; the autodiff backend overrides all three.
+/// overrides [`mix`](Self::mix) if it can do it in one pass, and the last three if it fuses operations; the autodiff backend
+/// overrides almost all.
 ///
 /// Host and seed must have the same shape, dtype and device; otherwise a backend may do anything, panic included.
 /// [`barrier_blend`](crate::barrier_blend) and its neighbours check this before they call.
@@ -49,6 +50,33 @@ pub trait BlendBackend: Backend {
     /// A scalar of shape `[1]` whose backward pass gives `seed` this gradient: see [`pull_back`](crate::pull_back).
     fn pull_back(seed: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_sum(Self::float_mul(seed, gradient))
+    }
+
+    /// Whether this backend fuses operations into kernels that it compiles when they are first run.
+    #[must_use]
+    fn is_fused() -> bool {
+        false
+    }
+
+    /// Runs the function on the same device without fusion: every operation by itself. With autodiff, input and parameters get the
+    /// gradients of the function, which are computed without fusion, too. On a backend that does not fuse, this is the function
+    /// itself.
+    fn run_plain<F: PlainFunction>(
+        function: &F,
+        input: FloatTensor<Self>,
+        parameters: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        function.run::<Self>(input, parameters)
+    }
+
+    /// The gradients of input and parameters, given that of the result: a forward and a backward pass of
+    /// [`run_plain`](Self::run_plain).
+    fn plain_gradients<F: PlainFunction>(
+        function: &F,
+        arguments: [FloatTensor<Self>; 2],
+        gradient: FloatTensor<Self>,
+    ) -> [FloatTensor<Self>; 2] {
+        gradients::<Self, F>(function, arguments, gradient)
     }
 }
 

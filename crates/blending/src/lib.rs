@@ -2,7 +2,8 @@
 //!
 //! [`tap`] copies the host's gradient for a seed that learns behind the host, and [`pull_back`] passes it to the seed's own graph.
 //! [`barrier_blend`] blends a live seed in; the operation *is* the gradient barrier, because the host is not a parent in its graph.
-//! [`committed_blend`] is for a seed that has become part of the host: both learn. Without the default feature `tensor`, only the
+//! [`committed_blend`] is for a seed that has become part of the host: both learn.
+//! [`BlendBackend::run_plain`] runs a [`PlainFunction`] past the fusion of a backend that fuses. Without the default feature `tensor`, only the
 //! values remain, and no Burn.
 //!
 //! ```
@@ -54,6 +55,8 @@ mod flex;
 mod gate;
 #[cfg(feature = "ndarray")]
 mod ndarray;
+#[cfg(feature = "tensor")]
+mod plain;
 mod refusal;
 mod schedule;
 #[cfg(feature = "tensor")]
@@ -72,6 +75,8 @@ pub use blend::{barrier_blend, blend_weights, channel_axis, check_fit, committed
 pub use config::{BlendConfig, BlendMode};
 #[cfg(feature = "tensor")]
 pub use error::BlendError;
+#[cfg(feature = "tensor")]
+pub use plain::PlainFunction;
 pub use refusal::BlendRefusal;
 pub use schedule::{AlphaSchedule, SCHEDULE, TEMPERATURE, TOTAL_STEPS};
 #[cfg(feature = "tensor")]

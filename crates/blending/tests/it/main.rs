@@ -7,6 +7,8 @@ mod common;
 mod flex;
 #[cfg(feature = "flex")]
 mod gradients;
+#[cfg(feature = "flex")]
+mod plain;
 mod settings;
 #[cfg(feature = "flex")]
 mod stats;
