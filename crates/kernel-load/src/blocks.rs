@@ -1,6 +1,6 @@
 //! The layers of a kernel as Burn modules. Shapes are not checked here, because the manifest and the input were.
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::{gelu, relu, sigmoid, silu, softmax};
@@ -29,43 +29,43 @@ pub(crate) enum Layer<B: Backend> {
 /// An elementwise function; `None` is the identity.
 #[derive(Module, Clone, Debug)]
 pub(crate) struct Elementwise {
-    function: Option<Activation>,
+    pub(crate) function: Option<Activation>,
 }
 
 /// `x + f(x)`.
 #[derive(Module, Debug)]
 pub(crate) struct Residual<B: Backend> {
-    layers: Layers<B>,
+    pub(crate) layers: Layers<B>,
 }
 
 /// `x * sigmoid(expand(relu(reduce(mean(x)))))`.
 #[derive(Module, Debug)]
 pub(crate) struct SqueezeExcite<B: Backend> {
-    reduce: Linear<B>,
-    expand: Linear<B>,
+    pub(crate) reduce: Linear<B>,
+    pub(crate) expand: Linear<B>,
 }
 
 /// Multi-head self-attention.
 #[derive(Module, Debug)]
 pub(crate) struct Attention<B: Backend> {
-    query: Linear<B>,
-    key: Linear<B>,
-    value: Linear<B>,
-    output: Linear<B>,
-    heads: usize,
+    pub(crate) query: Linear<B>,
+    pub(crate) key: Linear<B>,
+    pub(crate) value: Linear<B>,
+    pub(crate) output: Linear<B>,
+    pub(crate) heads: usize,
 }
 
 /// `(x D) U`.
 #[derive(Module, Debug)]
 pub(crate) struct LowRank<B: Backend> {
-    down: Linear<B>,
-    up: Linear<B>,
+    pub(crate) down: Linear<B>,
+    pub(crate) up: Linear<B>,
 }
 
 /// `gamma * x` per channel.
 #[derive(Module, Debug)]
 pub(crate) struct Scale<B: Backend> {
-    gamma: Param<Tensor<B, 1>>,
+    pub(crate) gamma: Param<Tensor<B, 1>>,
 }
 
 impl<B: Backend> Layers<B> {
@@ -150,9 +150,17 @@ fn with_rank<B: Backend, const D: usize, const E: usize>(x: Tensor<B, D>) -> Ten
 
 /// The parameters that are not yet used, in the plan's order.
 pub(crate) struct Weights<'a, B: Backend> {
-    pub(crate) parameters: &'a [f32],
+    pub(crate) source: Source<'a, B>,
     pub(crate) dtype: DType,
     pub(crate) device: &'a B::Device,
+}
+
+/// Where the parameters of a module come from.
+pub(crate) enum Source<'a, B: Backend> {
+    /// New ones, from numbers.
+    Numbers(&'a [f32]),
+    /// Parts of a tensor, which stay parts of it.
+    Tensor { all: Tensor<B, 1>, used: usize },
 }
 
 impl<B: Backend> Weights<'_, B> {
@@ -218,9 +226,19 @@ impl<B: Backend> Weights<'_, B> {
     }
 
     fn take<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<B, D>> {
-        let (weights, rest) = self.parameters.split_at(shape.iter().product());
-        self.parameters = rest;
-        let data = TensorData::new(weights.to_vec(), shape);
-        Param::from_tensor(Tensor::from_data(data, (self.device, self.dtype)))
+        let count = shape.iter().product();
+        match &mut self.source {
+            Source::Numbers(parameters) => {
+                let (weights, rest) = parameters.split_at(count);
+                *parameters = rest;
+                let data = TensorData::new(weights.to_vec(), shape);
+                Param::from_tensor(Tensor::from_data(data, (self.device, self.dtype)))
+            }
+            Source::Tensor { all, used } => {
+                let part = *used..*used + count;
+                *used = part.end;
+                Param::initialized(ParamId::new(), all.clone().slice([part]).reshape(shape))
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
 
-use crate::blocks::Weights;
+use crate::blocks::{Source, Weights};
 use crate::check::{self, Spatial};
 use crate::nested::Layers;
 use crate::{ArtifactLimits, Manifest, ManifestError, ShapeError, SlotContract};
@@ -23,7 +23,8 @@ pub struct KernelModule<B: Backend> {
 impl<B: Backend> KernelModule<B> {
     /// `parameters` holds the tensors of a checked manifest, in the plan's order.
     pub(crate) fn new(manifest: &Manifest, spatial: Spatial, parameters: &[f32], device: &B::Device) -> Self {
-        let mut weights = Weights { parameters, dtype: manifest.contract.dtype.dtype(), device };
+        let source = Source::Numbers(parameters);
+        let mut weights = Weights { source, dtype: manifest.contract.dtype.dtype(), device };
         Self { layers: weights.layers(&manifest.layers), contract: manifest.contract, smallest: spatial.smallest() }
     }
 
@@ -59,7 +60,11 @@ impl<B: Backend> KernelModule<B> {
         Ok(self.layers.forward(x))
     }
 
-    fn admit<const D: usize>(&self, x: &Tensor<B, D>) -> Result<(), ShapeError> {
+    pub(crate) const fn layers(&self) -> &Layers<B> {
+        &self.layers
+    }
+
+    pub(crate) fn admit<const D: usize>(&self, x: &Tensor<B, D>) -> Result<(), ShapeError> {
         let SlotContract { rank, channels_in, .. } = self.contract;
         if D != rank {
             return Err(ShapeError::Rank { expected: rank, got: D });

@@ -6,6 +6,7 @@ mod blueprints;
 mod common;
 mod dtypes;
 mod forward;
+mod function;
 mod gradients;
 mod late;
 mod library;
