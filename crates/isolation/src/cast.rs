@@ -14,7 +14,7 @@ use kasmina_leyline::{
 };
 use kasmina_safety::Clock;
 
-use crate::{AlphaSource, Grafts, Override, Part, PassKind, Row, View, frozen_twin, grafts::Graft};
+use crate::{AlphaSource, Grafts, Override, Part, PassKind, Route, Row, View, frozen_twin, grafts::Graft};
 
 /// A seed with its kernel, as the passes of a step need it. It borrows everything, so a copy is cheap.
 #[allow(missing_docs, reason = "the names say it")]
@@ -43,6 +43,8 @@ pub struct Participant<'a, B: GraftBackend> {
 pub struct Cast<'a, B: GraftBackend> {
     participants: Vec<Participant<'a, B>>,
     clock: Arc<dyn Clock>,
+    /// How kernels are run that do not take the fused path.
+    routes: BTreeMap<SeedId, Route>,
 }
 
 impl<'a, B: GraftBackend> Cast<'a, B> {
@@ -52,7 +54,18 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     pub fn new(participants: impl IntoIterator<Item = Participant<'a, B>>, clock: Arc<dyn Clock>) -> Self {
         let mut participants: Vec<_> = participants.into_iter().collect();
         participants.sort_by_key(|participant| participant.stage != SeedStageFossilized);
-        Self { participants, clock }
+        Self { participants, clock, routes: BTreeMap::new() }
+    }
+
+    /// The same cast, in which these seeds take these routes. All others take the fused path. A fossil always does, because it is part
+    /// of the host.
+    #[must_use]
+    pub fn routed(self, routes: impl IntoIterator<Item = (SeedId, Route)>) -> Self {
+        let mut routes: BTreeMap<_, _> = routes.into_iter().collect();
+        for fossil in self.participants.iter().filter(|other| other.stage == SeedStageFossilized) {
+            routes.remove(fossil.seed);
+        }
+        Self { routes, ..self }
     }
 
     /// All participants, fossils first.
@@ -132,7 +145,7 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     /// The same cast with other participants.
     pub(crate) fn altered(&self, alter: impl Fn(Participant<'a, B>) -> Option<Participant<'a, B>>) -> Self {
         let participants = self.participants.iter().filter_map(|participant| alter(*participant)).collect();
-        Self { participants, clock: Arc::clone(&self.clock) }
+        Self { participants, clock: Arc::clone(&self.clock), routes: self.routes.clone() }
     }
 
     /// The slots at which the measures of this step may find another activation than the host's pass, whether a seed is in or not:
@@ -143,6 +156,11 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
                 || others.iter().any(|other| other.seed == participant.seed)
         };
         self.participants.iter().filter(measured).map(|participant| participant.slot.clone()).collect()
+    }
+
+    /// How the seed's kernel is run.
+    pub(crate) fn route(&self, seed: &SeedId) -> Route {
+        self.routes.get(seed).cloned().unwrap_or_default()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -172,7 +190,8 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
             let Some((part, alpha, kernel)) = choose(participant) else { continue };
             let Some(role) = part.role() else { continue };
             let (seed, blend) = (participant.seed.clone(), participant.blend.clone());
-            slots.entry(participant.slot.clone()).or_default().push(Graft { seed, kernel, role, blend, alpha });
+            let route = self.route(&seed);
+            slots.entry(participant.slot.clone()).or_default().push(Graft { seed, kernel, route, role, blend, alpha });
         }
         Grafts::new(pass, slots, Arc::clone(&self.clock))
     }

@@ -13,7 +13,7 @@ use kasmina_leyline::{SeedId, SlotId};
 use kasmina_safety::Clock;
 
 use crate::{
-    Activation, Activations, Fault, PassKind, Role, SlotShape, Trace,
+    Activation, Activations, Fault, PassKind, Role, Route, SlotShape, Trace,
     reuse::{Kept, Reuse},
     riders::{Misfit, Visits},
     rng::Draws,
@@ -39,6 +39,7 @@ pub struct Grafts<B: BlendBackend> {
 pub(crate) struct Graft<B: BlendBackend> {
     pub(crate) seed: SeedId,
     pub(crate) kernel: KernelModule<B>,
+    pub(crate) route: Route,
     pub(crate) role: Role,
     pub(crate) blend: BlendConfig,
     pub(crate) alpha: Alpha,
@@ -264,7 +265,7 @@ impl<B: BlendBackend> Grafts<B> {
         let mut slots: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (seed, slot, kernel, blend) in kernels {
             let (role, alpha) = (Role::Structure, Alpha::ONE);
-            slots.entry(slot).or_default().push(Graft { seed, kernel, role, blend, alpha });
+            slots.entry(slot).or_default().push(Graft { seed, kernel, route: Route::default(), role, blend, alpha });
         }
         Self { slots, ..Self::bare(PassKind::Committed) }
     }
@@ -280,7 +281,7 @@ impl<B: BlendBackend> Graft<B> {
     ) -> (Tensor<B, D>, Result<(), Misfit>) {
         // A seed without a share passes no gradient on, whatever its weights are: zero times NaN is NaN.
         let input = if self.has_no_share() { input.detach() } else { input };
-        let seed = match self.kernel.forward(input) {
+        let seed = match self.route.run(&self.kernel, input) {
             Ok(seed) => seed,
             Err(error) => return (host, Err((error.reason(), error.to_string()))),
         };

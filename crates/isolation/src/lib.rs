@@ -8,6 +8,8 @@
 //!   forward and one backward pass for all of them, on a [frozen twin](frozen_twin) of the host. What is frozen is the barrier.
 //! - A [`measure`] is a forward pass without a graph, in which an [`Override`] puts a seed in or leaves it out; and two such passes
 //!   prove a pause ([`prove_pause`]).
+//! - Before its first pass, a kernel can be run alone ([`prewarm`]), and in a [`trial`] with its gradients, on the path that the backend
+//!   fuses and on the plain one ([`Route`]).
 //!
 //! A pass returns facts: losses, gradients by owner, violations, faults, and a [`Trace`] of its slots. It steps nothing, culls
 //! nothing and emits nothing.
@@ -128,6 +130,8 @@
 mod behind;
 mod cast;
 mod divide;
+#[cfg(feature = "doubles")]
+pub mod doubles;
 mod gradients;
 mod grafts;
 mod host_pass;
@@ -142,10 +146,12 @@ mod rehearse;
 mod reuse;
 mod riders;
 mod rng;
+mod route;
 mod slot;
 mod statistics;
 mod table;
 mod trace;
+mod trial;
 mod twin;
 mod violation;
 mod watch;
@@ -164,9 +170,11 @@ pub use refit::refit_statistics;
 pub use rehearse::{Rehearsal, rehearse};
 pub use reuse::Activations;
 pub use rng::{RngStream, StepRng};
+pub use route::Route;
 pub use slot::{Activation, SlotShape, attach};
 pub use statistics::{Statistics, independent_copy};
 pub use table::{AlphaSource, Part, Role, Row, View};
 pub use trace::{Fault, PassKind, Trace};
+pub use trial::{PrewarmError, Trial, prewarm, trial};
 pub use twin::frozen_twin;
 pub use violation::{Pass, Violation, ViolationLog};

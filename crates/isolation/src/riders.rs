@@ -12,7 +12,9 @@ use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::{SeedId, SlotId};
 use kasmina_registry::{Owner, Ownership, parameter_ids};
 
-use crate::{Cast, Fault, GradientLedger, Idle, Overlap, Part, Participant, Pass, Trace, View, Violation, overlap};
+use crate::{
+    Cast, Fault, GradientLedger, Idle, Overlap, Part, Participant, Pass, Route, Trace, View, Violation, overlap,
+};
 
 /// The visits of slots with riders, in the order of the host's pass.
 pub(crate) struct Visits<B: BlendBackend>(Vec<(SlotId, Box<dyn Visit<B> + Send>)>);
@@ -23,7 +25,7 @@ pub(crate) type Misfit = (&'static str, String);
 trait Visit<B: BlendBackend> {
     /// A scalar whose backward pass gives the kernel its gradients of the host's loss at this visit; `None` if no gradient has
     /// come to the slot.
-    fn pull_back(&self, kernel: &KernelModule<B>) -> Result<Option<Tensor<B, 1>>, Misfit>;
+    fn pull_back(&self, kernel: &KernelModule<B>, route: &Route) -> Result<Option<Tensor<B, 1>>, Misfit>;
 }
 
 /// One visit: what the kernel reads, what it would modify, both detached, and the gradient there.
@@ -71,7 +73,7 @@ pub(crate) fn ride<B: GraftBackend, H: AutodiffModule<B>>(
     for rider in riders {
         let started = cast.clock().monotonic();
         let (seed, slot) = (rider.seed.clone(), rider.slot.clone());
-        let scalar = match visits.pull_back(rider) {
+        let scalar = match visits.pull_back(rider, &cast.route(rider.seed)) {
             Ok(Some(scalar)) => scalar,
             Ok(None) => {
                 let idle = Idle::at(trace.reached(&slot));
@@ -153,10 +155,10 @@ impl<B: BlendBackend> Visits<B> {
 
 impl<B: GraftBackend> Visits<B> {
     /// The visits of the rider's slot together.
-    fn pull_back(&self, rider: &Participant<'_, B>) -> Result<Option<Tensor<B, 1>>, Misfit> {
+    fn pull_back(&self, rider: &Participant<'_, B>, route: &Route) -> Result<Option<Tensor<B, 1>>, Misfit> {
         let mut sum: Option<Tensor<B, 1>> = None;
         for (_, visit) in self.0.iter().filter(|(slot, _)| slot == rider.slot) {
-            if let Some(scalar) = visit.pull_back(rider.kernel)? {
+            if let Some(scalar) = visit.pull_back(rider.kernel, route)? {
                 sum = Some(match sum {
                     None => scalar,
                     Some(sum) => sum + scalar,
@@ -168,10 +170,10 @@ impl<B: GraftBackend> Visits<B> {
 }
 
 impl<B: BlendBackend, const D: usize> Visit<B> for At<B, D> {
-    fn pull_back(&self, kernel: &KernelModule<B>) -> Result<Option<Tensor<B, 1>>, Misfit> {
+    fn pull_back(&self, kernel: &KernelModule<B>, route: &Route) -> Result<Option<Tensor<B, 1>>, Misfit> {
         // Without a gradient nothing is run: Burn keeps a graph until a backward pass goes through it.
         let Some(gradient) = self.stash.gradient() else { return Ok(None) };
-        let seed = kernel.forward(self.input.clone()).map_err(|error| (error.reason(), error.to_string()))?;
+        let seed = route.run(kernel, self.input.clone()).map_err(|error| (error.reason(), error.to_string()))?;
         check_fit(&self.host, &seed).map_err(|error| (error.reason(), error.to_string()))?;
         Ok(Some(pull_back(seed, gradient)))
     }

@@ -11,5 +11,6 @@ mod rehearse;
 mod riders;
 mod statistics;
 mod three_heads;
+mod trials;
 mod views;
 mod world;
