@@ -106,6 +106,8 @@ events! {
     BREAKER_CLOSED: "breaker_closed", Info, "A breaker closed.";
     ISOLATION_VIOLATION: "isolation_violation", Critical, "A gradient reached parameters that it must not reach. The update was discarded.";
     GRAFT_FAULT: "graft_fault", Critical, "A kernel failed in a pass. The host continued without it.";
+    KERNEL_PLAIN: "kernel_plain", Warning, "A kernel was moved past the device's fusion, and why.";
+    KERNEL_FUSED: "kernel_fused", Info, "A kernel came back to the device's fusion.";
     STEP_REFUSED: "step_refused", Critical, "A training step was refused.";
     PREFETCH_TIMEOUT: "prefetch_timeout", Critical, "A kernel did not arrive before the deadline of its request.";
     CACHE_LOCK_CONTENTION: "cache_lock_contention", Warning, "Requests waited for a load of the same kernel that another had begun; how many, and how long the first of them waited.";
@@ -150,7 +152,9 @@ metrics! {
     ISOLATION_COSINE: "kasmina.isolation.cosine", "1", Gauge, "The cosine similarity of the two gradients in the last violation.";
     ISOLATION_HOOK_LATENCY: "kasmina.isolation.hook_latency_ms", "ms", Sample, "The isolation and registry checks of a step.";
     KERNEL_FETCH_LATENCY: "kasmina.kernel.fetch_latency_ms", "ms", Sample, "Fetching, verifying and building a kernel.";
-    PREWARM_MS: "kasmina.prewarm.latency_ms", "ms", Sample, "The first passes of a kernel, before its first step.";
+    PREWARM_MS: "kasmina.prewarm.latency_ms", "ms", Sample, "The first executions of a kernel at its slot, before it is grafted.";
+    KERNEL_FIRST_EXECUTION: "kasmina.kernel.first_execution_ms", "ms", Sample, "The first execution of a kernel on a device that fuses operations, forward and backward, compilation included.";
+    KERNEL_FUSED_DIFFERENCE: "kasmina.kernel.fused_difference", "1", Sample, "The largest difference between the fused and the plain path of a kernel, as a share of the plain path's largest number.";
     CACHE_SIZE: "kasmina.cache.size", "1", Gauge, "Kernels in the cache.";
     CACHE_BYTES: "kasmina.cache.bytes", "By", Gauge, "Bytes of kernels in the cache.";
     CACHE_HITS: "kasmina.cache.hits_total", "1", Counter, "Kernels found in the cache.";
