@@ -35,8 +35,9 @@ pub use stock::{blueprint, seed, slot, stock};
 pub use world::{SECRET, Trainee, World, lenient, sender};
 
 use kasmina_blending::GraftBackend;
+pub use kasmina_isolation::doubles::FusedFault;
 use kasmina_kernel_load::KernelModule;
-use kasmina_leyline::SeedId;
+use kasmina_leyline::{BlueprintId, SeedId};
 
 use crate::manager::SeedManager;
 
@@ -49,6 +50,16 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Says that a substitute runs instead of a grafted seed's kernel, as the gates will be shown. `false` if it has none.
     pub fn mark_as_fallback(&mut self, seed: &SeedId) -> bool {
         self.tensors_mut().mark_as_fallback(seed)
+    }
+
+    /// Takes the device for one that fuses operations, whatever it is, so that kernels are watched.
+    pub fn declare_fused(&mut self) {
+        self.tensors_mut().paths_mut().declare_fused();
+    }
+
+    /// Lets something go wrong on the fused path of a kernel from now on, or nothing any more.
+    pub fn inject(&mut self, blueprint: BlueprintId, fault: Option<FusedFault>) {
+        self.tensors_mut().paths_mut().inject(blueprint, fault);
     }
 
     /// The kernel of a grafted seed, to look at. Copies handles, no weights.

@@ -3,7 +3,7 @@
 use kasmina_commands::{ReadError, Unreadable};
 use kasmina_engine as engine;
 use kasmina_grown::GrownError;
-use kasmina_isolation::{Fault, HostPassCause};
+use kasmina_isolation::{Fault, HostPassCause, PrewarmError};
 use kasmina_kernel_load::{LoadError, blueprints::Unfit, weights::WeightsError};
 use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId};
 use kasmina_lifecycle::Transition;
@@ -163,6 +163,9 @@ pub enum KernelError {
     /// A parameter belongs to somebody else.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// It does not run at its slot.
+    #[error(transparent)]
+    Prewarm(#[from] PrewarmError),
 }
 
 impl KernelError {
@@ -173,6 +176,7 @@ impl KernelError {
             Self::Load(error) => error.reason(),
             Self::Misfit(_) => "slot_contract",
             Self::Registry(error) => error.reason(),
+            Self::Prewarm(error) => error.reason(),
         }
     }
 }

@@ -7,7 +7,7 @@ use kasmina_commands::{Command, Notice};
 use kasmina_engine as engine;
 use kasmina_kernel_load::{LoadEvent, LoadStats, Purpose};
 use kasmina_leyline::{
-    SeedId,
+    BlueprintId, SeedId,
     v1::{
         AdaptationCommand,
         CircuitBreakerState::{CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
@@ -17,6 +17,7 @@ use kasmina_leyline::{
 use kasmina_memory::CacheStats;
 use kasmina_registry::RegistryError;
 use kasmina_rollback::Timing;
+use kasmina_safety::{KernelPath, Outcome, PathChange};
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
 
 use crate::{
@@ -337,6 +338,25 @@ pub(crate) fn blended(to: &mut Assembler, seed: &SeedId, blend: &BlendConfig, st
     for (name, value) in values.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         let metric = Metric::new(name, value).with("mode", blend.mode().as_str());
         to.metric(Some(seed), metric.with("source", blend.source().unwrap_or("default")));
+    }
+}
+
+/// A kernel takes another path from now on.
+pub(crate) fn path_changed(blueprint: &BlueprintId, device: &str, change: &PathChange) -> Event {
+    let name = match change.to {
+        KernelPath::Plain => names::KERNEL_PLAIN,
+        KernelPath::Fused => names::KERNEL_FUSED,
+    };
+    let event = Event::new(name)
+        .with("reason", change.reason.reason())
+        .with("blueprint", blueprint)
+        .with("device", device)
+        .with("took_ms", format_args!("{:.3}", change.execution.took.as_secs_f64() * 1e3));
+    match change.execution.outcome {
+        Outcome::Compared { difference, tolerance } => {
+            event.with("difference", difference).with("tolerance", tolerance)
+        }
+        Outcome::Failed { .. } => event,
     }
 }
 

@@ -74,6 +74,7 @@ mod kernel_optimizer;
 mod kernels;
 mod manager;
 mod nonces;
+mod paths;
 mod ports;
 mod records;
 mod report;

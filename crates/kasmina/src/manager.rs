@@ -10,6 +10,7 @@ mod memory;
 mod model;
 mod passes;
 mod plant;
+mod prewarm;
 mod recover;
 mod refit;
 mod samples;

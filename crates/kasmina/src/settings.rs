@@ -6,7 +6,7 @@ use kasmina_blending::BlendConfig;
 use kasmina_engine::EngineSettings;
 use kasmina_gates::GatePolicy;
 use kasmina_kernel_load::{ArtifactLimits, LoadSettings};
-use kasmina_safety::BreakerSettings;
+use kasmina_safety::{BreakerSettings, CompileMonitorSettings};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -51,6 +51,8 @@ pub struct Settings {
     pub telemetry_breaker: BreakerSettings,
     pub kernels: KernelSettings,
     pub memory: MemorySettings,
+    /// The watch over the first executions of kernels, on devices that fuse operations.
+    pub compile_monitor: CompileMonitorSettings,
     pub rollback: RollbackSettings,
     pub telemetry: TelemetrySettings,
 }
@@ -182,6 +184,9 @@ pub struct KernelSettings {
     pub in_flight_bytes: u64,
     /// The limits on an artifact.
     pub limits: ArtifactLimits,
+    /// Whether a kernel runs once on the shape of its slot before it is grafted. Default true, our choice: it costs one forward pass of the
+    /// kernel, keeps compilation out of the training step on devices that compile, and finds a kernel that does not run there.
+    pub prewarm: bool,
 }
 
 /// Checkpoints.
@@ -376,6 +381,7 @@ impl Default for Settings {
             telemetry_breaker: BreakerSettings::default(),
             kernels: KernelSettings::default(),
             memory: MemorySettings::default(),
+            compile_monitor: CompileMonitorSettings::default(),
             rollback: RollbackSettings::default(),
             telemetry: TelemetrySettings::default(),
         }
@@ -441,6 +447,7 @@ impl Default for KernelSettings {
             threads: 4,
             in_flight_bytes: 1 << 30,
             limits: ArtifactLimits::default(),
+            prewarm: true,
         }
     }
 }

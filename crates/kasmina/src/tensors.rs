@@ -10,7 +10,7 @@ use kasmina_engine::{
     seed::{Contract, Turn},
 };
 use kasmina_grown::{Fossil, FossilSpec, GrownError, Provenance};
-use kasmina_isolation::{Cast, Grafts, Participant, SlotShape, attach, rehearse};
+use kasmina_isolation::{Cast, Grafts, Participant, Route, SlotShape, attach, rehearse};
 use kasmina_kernel_load::{
     Digest as ArtifactDigest, KernelModule, Manifest, VerifiedArtifact,
     weights::{WeightsError, module_from_bytes, module_to_bytes},
@@ -19,9 +19,12 @@ use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage::SeedS
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
+mod trials;
+
 use crate::{
     error::KernelError,
     kernel_optimizer::{KernelOptimizer, SeedOptimizer},
+    paths::Paths,
     records::Weights,
     settings::Settings,
 };
@@ -36,6 +39,7 @@ pub(crate) struct Tensors<B: GraftBackend> {
     staged: Planted<B>,
     /// What a new kernel gets.
     optimizer: SeedOptimizer,
+    paths: Paths,
 }
 
 /// Kernels by seed. Cloning copies handles, no weights.
@@ -84,6 +88,7 @@ impl<B: GraftBackend> Tensors<B> {
             planted: BTreeMap::new(),
             staged: BTreeMap::new(),
             optimizer: settings.training.optimizer,
+            paths: Paths::new::<B>(settings.compile_monitor, device),
         }
     }
 
@@ -191,12 +196,12 @@ impl<B: GraftBackend> Tensors<B> {
     }
 
     /// For G1: the kernel alone, on a ramp in the shape that its slot has shown.
-    pub(crate) fn rehearse(&self, seed: &SeedId, slot: &SlotId) -> Option<Rehearsal> {
+    pub(crate) fn rehearse(&self, seed: &SeedId, slot: &SlotId, route: &Route) -> Option<Rehearsal> {
         let plant = self.staged.get(seed).or_else(|| self.planted.get(seed))?;
         let input = &self.slots.get(slot)?.input;
         // A kernel that does not run has no loss and no gradient that are numbers.
         let failed = Rehearsal { loss: f32::NAN, gradient_norm: f32::NAN };
-        let measured = rehearse(&plant.kernel, input, &self.device);
+        let measured = rehearse(&plant.kernel, input, route, &self.device);
         Some(measured.map_or(failed, |it| Rehearsal { loss: it.loss, gradient_norm: it.gradient_norm }))
     }
 
@@ -231,7 +236,7 @@ impl<B: GraftBackend> Tensors<B> {
         state: &'a State,
         clock: &Arc<dyn Clock>,
     ) -> Cast<'a, B> {
-        cast(fossils, &self.planted, state, clock)
+        cast(fossils, &self.planted, state, clock).routed(self.paths.detours(state))
     }
 
     /// The same, with what else a pass needs.
@@ -241,7 +246,8 @@ impl<B: GraftBackend> Tensors<B> {
         state: &'a State,
         clock: &Arc<dyn Clock>,
     ) -> (Cast<'a, B>, &'a mut Registry, &'a B::Device) {
-        (cast(fossils, &self.planted, state, clock), &mut self.registry, &self.device)
+        let cast = cast(fossils, &self.planted, state, clock).routed(self.paths.detours(state));
+        (cast, &mut self.registry, &self.device)
     }
 
     /// One optimizer step on a seed's kernel.

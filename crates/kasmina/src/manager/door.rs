@@ -100,9 +100,6 @@ impl<B: GraftBackend> SeedManager<B> {
             .and_then(|(seed, blueprint)| Some((seed.clone(), overlay.seed(seed)?.slot.clone(), blueprint.clone())));
         batch.delta = overlay.into_delta();
 
-        for metric in measured.metrics.drain(..) {
-            batch.note(move |to| to.metric(metric.0.as_ref(), metric.1));
-        }
         for event in &decision.events {
             batch.entries.extend(self.entry(event));
             if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (event, measured.sla) {

@@ -5,9 +5,9 @@ use kasmina_engine::{
     self as engine, Facts, Seed, Want,
     input::{CheckpointFailure, KernelFailure, SeedCheckpoint},
 };
+use kasmina_isolation::Route;
 use kasmina_leyline::{BlueprintId, SeedId};
 use kasmina_rollback::{FAST_ROLLBACK, FULL_ROLLBACK, Sla};
-use kasmina_telemetry::{Metric, names};
 
 use crate::{
     error::{CheckpointError, KernelError, Refusal},
@@ -18,7 +18,6 @@ use crate::{
 /// Facts, and what measuring them left behind.
 pub(super) struct Measured<B: GraftBackend> {
     pub(super) facts: Facts,
-    pub(super) metrics: Vec<(Option<SeedId>, Metric)>,
     /// How long going back with one seed may take.
     pub(super) sla: Option<Sla>,
     /// The kernel that a seed goes back to, if it goes back.
@@ -32,7 +31,7 @@ pub(super) struct Measured<B: GraftBackend> {
 impl<B: GraftBackend> Measured<B> {
     fn new() -> Self {
         let facts = Facts::default();
-        Self { facts, metrics: Vec::new(), sla: None, plant: None, catalogue: None, checkpoint: None }
+        Self { facts, sla: None, plant: None, catalogue: None, checkpoint: None }
     }
 
     /// The engine's refusal, with the cause that it has only read about.
@@ -78,11 +77,10 @@ impl<B: GraftBackend> SeedManager<B> {
                 Want::Slot(slot) => facts.slot = self.tensors.contract(slot),
                 Want::Rehearsal(_) => {
                     let Some(seed) = seed else { continue };
-                    let started = self.clock.monotonic();
-                    facts.rehearsal = self.tensors.rehearse(&seed.id, &seed.slot);
-                    let took = self.clock.monotonic().since(started);
-                    let metric = Metric::new(names::PREWARM_MS, took.as_secs_f64() * 1e3);
-                    measured.metrics.push((Some(seed.id.clone()), metric));
+                    let grafted = seed.stage.graft().map(|graft| &graft.blueprint);
+                    let blueprint = grafted.or_else(|| seed.stage.awaits().map(|request| &request.blueprint));
+                    let route = blueprint.map_or_else(Route::default, |it| self.tensors.paths().route(it));
+                    facts.rehearsal = self.tensors.rehearse(&seed.id, &seed.slot, &route);
                 }
                 Want::Ownership(id) => {
                     facts.ownership.insert(id.clone(), self.tensors.ownership(id));

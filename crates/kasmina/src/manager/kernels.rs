@@ -80,7 +80,7 @@ impl<B: GraftBackend> SeedManager<B> {
     ) -> Result<(), Refusal> {
         let stats = self.kernels.stats().cache;
         batch.note(move |to| events::cache(to, &stats));
-        match fetched {
+        match self.prewarmed(&seed, fetched, batch) {
             Fetched::Later => Ok(()),
             Fetched::Failed(failure, cause) => match self.decide(Input::KernelFailed(seed, failure), batch) {
                 // The engine says that the kernel failed; the cause says how.

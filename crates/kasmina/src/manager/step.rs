@@ -84,6 +84,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.begin_rng(model);
         self.act(Input::Tick);
         self.assess_memory();
+        self.watch_kernels();
         let saved = self.save_first_network(model);
         self.tolerate(saved);
         let settled = self.settle_with(model, parts);

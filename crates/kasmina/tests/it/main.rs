@@ -31,6 +31,7 @@ mod memory;
 mod model;
 mod optimizers;
 mod orders;
+mod plain_path;
 mod ports;
 mod prometheus;
 mod proofs;
