@@ -54,7 +54,7 @@ pub(super) const FLOORS: [Row; 20] = [
         1,
         "safety",
         Plain,
-        "clocks, breakers, deadlines",
+        "clocks, breakers, deadlines, the watch over kernels",
         &["leyline"],
         "only `SystemClock` reads the machine's clocks",
     ),
