@@ -36,7 +36,7 @@ fn panics() -> Route {
 fn kernel_that_runs_is_prewarmed_once() {
     let runs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&runs);
-    let route = Route::faulty(FusedFault::default().meanwhile(move || drop(count.fetch_add(1, Relaxed))));
+    let route = Route::faulty(FusedFault::default().meanwhile(move || _ = count.fetch_add(1, Relaxed)));
     assert_eq!(warm(&kernel(1, 4), &rows(4), &route), Ok(()));
     assert_eq!(runs.load(Relaxed), 1);
 }

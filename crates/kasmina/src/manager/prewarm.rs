@@ -81,6 +81,7 @@ impl<B: GraftBackend> SeedManager<B> {
         let plain = self.tensors.trial(seed, slot, &KernelPath::Plain.into(), &*self.clock).transpose()?;
         let Some(plain) = plain else { return Ok(()) };
         let due = self.tensors.paths().due(blueprint, self.clock.monotonic());
+        let mut largest: Option<f32> = None;
         for index in 0..due {
             let fused = self.tensors.paths().fused(blueprint);
             let Some(fused) = self.tensors.trial(seed, slot, &fused, &*self.clock) else { return Ok(()) };
@@ -89,19 +90,23 @@ impl<B: GraftBackend> SeedManager<B> {
                 let took = Metric::new(names::KERNEL_FIRST_EXECUTION, execution.took.as_secs_f64() * 1e3);
                 self.reporter.metric(Some(seed), took);
             }
+            if let Outcome::Compared { difference, .. } = execution.outcome {
+                // NaN is more than any number.
+                largest = largest.filter(|known| *known >= difference).or(Some(difference));
+            }
             if self.record(candidate, execution).is_some() {
                 break;
             }
+        }
+        if let Some(largest) = largest {
+            self.reporter.metric(Some(seed), Metric::new(names::KERNEL_FUSED_DIFFERENCE, largest));
         }
         Ok(())
     }
 
     /// Tells the monitor of an execution, and everybody of a change of path.
     fn record(&mut self, candidate: &Candidate, execution: Execution) -> Option<PathChange> {
-        let Candidate { seed, blueprint, .. } = candidate;
-        if let Outcome::Compared { difference, .. } = execution.outcome {
-            self.reporter.metric(Some(seed), Metric::new(names::KERNEL_FUSED_DIFFERENCE, difference));
-        }
+        let blueprint = &candidate.blueprint;
         let change = self.tensors.paths_mut().record(blueprint, execution, self.clock.monotonic())?;
         let has_it = |seed: &&kasmina_engine::Seed| {
             seed.id == candidate.seed || seed.stage.graft().is_some_and(|graft| graft.blueprint == *blueprint)

@@ -180,7 +180,7 @@ fn story<B: GraftBackend>() {
     let told = sound.told();
     assert_eq!(told.moves(), (vec![], 0));
     let differences = told.metrics("kasmina.kernel.fused_difference");
-    assert!(differences.len() == 3 && differences.iter().all(|it| *it < 1e-4), "{differences:?}");
+    assert!(differences.len() == 1 && differences.iter().all(|it| *it < 1e-4), "{differences:?}");
     assert_eq!(run.manager.stage(&seed("seed-1")), Some(SeedStageTraining), "nobody is culled for it");
 
     // It rides, is blended in, and learns what it would learn on a device that computes rightly.
@@ -270,7 +270,7 @@ fn monitor_that_has_seen_enough_adds_nothing_to_a_step() {
     let mut run = Run::<B>::new(Settings::default());
     let runs = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&runs);
-    run.inject(Some(FusedFault::default().meanwhile(move || drop(count.fetch_add(1, Relaxed)))));
+    run.inject(Some(FusedFault::default().meanwhile(move || _ = count.fetch_add(1, Relaxed))));
     run.order(Act::Germinate);
     assert_eq!(runs.swap(0, Relaxed), 5);
     for _ in 0..20 {
