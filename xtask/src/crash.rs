@@ -2,7 +2,7 @@
 //! is compared with what its store holds.
 
 mod child;
-pub(crate) mod commands;
+mod commands;
 mod finding;
 mod ledger;
 mod process;

@@ -140,7 +140,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         slope.standard_error,
         mib(stored),
     );
-    verdict(&slope, stored).map_or(Ok(()), |problem| Err(Failure::Soak(problem)))
+    let problem = verdict(&slope, stored).or_else(|| churn.missing());
+    problem.map_or(Ok(()), |problem| Err(Failure::Soak(problem)))
 }
 
 /// What is wrong, if something is.

@@ -16,14 +16,18 @@ use burn::{
 use fastrand::Rng;
 use kasmina::{
     CommandSender, Grown, SeedManager,
+    blending::{AlphaSchedule, BlendConfig},
     commands::Order,
     gates::doubles::AllowAll,
     kernel_load::DirectoryLibrary,
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
         v1::{
-            SeedLifecycleStage::{self, SeedStageFossilized, SeedStageProbationary, SeedStageTerminated},
-            SeedOperation::SeedOpCull,
+            SeedLifecycleStage::{
+                self, SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
+                SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing,
+                SeedStageTerminated, SeedStageTraining, SeedStageUnknown,
+            },
             TelemetryPacket,
         },
     },
@@ -37,10 +41,7 @@ use kasmina::{
 use serde::Serialize;
 
 use super::Sample;
-use crate::crash::{
-    commands,
-    world::{self, B, Host, SEEDS},
-};
+use crate::crash::world::{self, B, Host, SEEDS};
 
 /// So short that the ledger is full within the warm-up, and the journal is compacted.
 const NONCE_TTL: Duration = Duration::from_secs(5);
@@ -50,8 +51,11 @@ const FOSSIL_EVERY: u64 = 1_000;
 const ROLLBACK_EVERY: u64 = 3_000;
 /// Steps of an epoch. Every fifth has a checkpoint.
 const EPOCH: u64 = 100;
-/// Packets that a sink takes, or refuses, before it changes its mind.
-const SPELL: u64 = 500;
+/// A sink refuses the last of so many offers, so that its breaker opens and closes again.
+const SPELL: u64 = 2_000;
+const REFUSALS: u64 = 20;
+/// How long that breaker stays open.
+const BREAK: Duration = Duration::from_millis(200);
 
 type Model = Grown<B, Host<B>>;
 
@@ -60,7 +64,8 @@ type Model = Grown<B, Host<B>>;
 pub(super) struct Counts {
     pub(super) commands: u64,
     accepted: u64,
-    refused: u64,
+    /// Refused commands by their reason.
+    refused: BTreeMap<&'static str, u64>,
     /// Moves by the stage that they lead to.
     moves: BTreeMap<&'static str, u64>,
     checkpoints: u64,
@@ -99,6 +104,7 @@ impl Churn {
         let mut settings = world::settings();
         settings.rollback.checkpoint_every = 50;
         settings.lifecycle.fast_path = true;
+        settings.telemetry_breaker.timeout = BREAK;
         let mut manager = SeedManager::<B>::builder(TrainingRunId::new("soak")?)
             .settings(settings)
             .gatekeepers(AllowAll)
@@ -170,16 +176,8 @@ impl Churn {
 
     fn command(&mut self) -> Result<(), Box<dyn Error>> {
         let Some((seed, _, blueprint)) = self.random.choice(&self.seeds).cloned() else { return Ok(()) };
-        let (stage, now) = (self.manager.stage(&seed).unwrap_or_default(), self.clock.unix());
-        let fossil_due = self.steps >= self.last_fossil + FOSSIL_EVERY;
-        let back_due = self.steps >= self.last_rollback + ROLLBACK_EVERY;
-        let wire = if stage == SeedStageProbationary && !fossil_due {
-            self.sender.operate(&seed, SeedOpCull, [], [], now)?
-        } else {
-            let epochs = if back_due { self.manager.epochs() } else { Vec::new() };
-            let subject = (seed, blueprint, stage);
-            commands::next(&mut self.sender, &mut self.random, &subject, &epochs, now)?
-        };
+        let Some(order) = self.choose(seed, blueprint) else { return Ok(()) };
+        let wire = self.sender.order(&order, self.clock.unix())?;
         self.counts.commands += 1;
         match self.manager.submit(&wire) {
             Ok(receipt) => {
@@ -187,9 +185,48 @@ impl Churn {
                 self.count(&receipt.transitions);
             }
             Err(error) if error.reason() == "not_durable" => return Err(error.into()),
-            Err(_) => self.counts.refused += 1,
+            Err(error) => *self.counts.refused.entry(error.reason()).or_default() += 1,
         }
         Ok(())
+    }
+
+    /// What a policy might order next: mostly the way on, now and then something else.
+    fn choose(&mut self, seed: SeedId, blueprint: BlueprintId) -> Option<Order> {
+        if self.steps >= self.last_rollback + ROLLBACK_EVERY
+            && let Some(epoch) = self.manager.epochs().first().copied()
+        {
+            return Some(Order::Rollback { epoch });
+        }
+        let state = self.manager.state();
+        if state.seeds.get(&seed).and_then(|seed| seed.stage.graft()).is_some_and(|graft| graft.paused) {
+            return Some(Order::Resume { seed });
+        }
+        let dice = self.random.u8(..100);
+        match self.manager.stage(&seed).unwrap_or_default() {
+            SeedStageDormant => {
+                let (tier, parameters, lr_scale) = (None, BTreeMap::new(), 1.0);
+                Some(Order::Germinate { seed, blueprint, tier, parameters, lr_scale })
+            }
+            SeedStageTraining => Some(match dice {
+                0..10 => Order::Pause { seed },
+                10..20 => Order::Cancel { seed },
+                20..30 => Order::Optimizer { seed, lr_scale: 0.5 },
+                30..32 => Order::Emergency { include_teacher: false },
+                _ => {
+                    let schedule = AlphaSchedule::Linear { total_steps: 3 };
+                    Order::StartGrafting { seed, blend: BlendConfig::residual(), schedule }
+                }
+            }),
+            SeedStageBlending => Some(match dice {
+                0..10 => Order::Cull { seed, blend_out_steps: 2 },
+                _ => Order::Stabilize { seed },
+            }),
+            SeedStageShadowing => Some(Order::Evaluate { seed }),
+            SeedStageProbationary if self.steps >= self.last_fossil + FOSSIL_EVERY => Some(Order::Fossilize { seed }),
+            SeedStageProbationary => Some(Order::Cull { seed, blend_out_steps: 0 }),
+            SeedStageUnknown | SeedStageGerminated | SeedStageFossilized | SeedStageCulled | SeedStageEmbargoed
+            | SeedStageResetting | SeedStageTerminated => None,
+        }
     }
 
     /// A fossil leaves the model when the next one has joined it, and a seed of another name takes its place.
@@ -233,6 +270,21 @@ impl Churn {
         &self.counts
     }
 
+    /// What has not happened that should have, in a run of so many steps.
+    pub(super) fn missing(&self) -> Option<String> {
+        let Counts { commands, accepted, moves, .. } = &self.counts;
+        if accepted * 2 < *commands {
+            return Some(format!(
+                "{accepted} of {commands} commands were accepted, less than half: {:?}",
+                self.counts.refused
+            ));
+        }
+        let of = |stage: SeedLifecycleStage| moves.get(stage.as_str_name()).copied().unwrap_or_default();
+        let least = self.steps / (4 * FOSSIL_EVERY);
+        let fossils = of(SeedStageFossilized);
+        (fossils < least).then(|| format!("{fossils} seeds were fossilized, and there should be {least} or more"))
+    }
+
     /// What the manager has in its store and in its queues.
     pub(super) fn sample(&self) -> Result<Sample, Box<dyn Error>> {
         let mut sample = Sample::default();
@@ -263,7 +315,7 @@ fn measure(directory: &Path, sample: &mut Sample) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes some hundred packets, then refuses some hundred.
+/// Takes packets, and refuses some in a row now and then.
 #[derive(Default)]
 struct Moody {
     offers: u64,
@@ -272,7 +324,7 @@ struct Moody {
 impl Sink for Moody {
     fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
         self.offers += 1;
-        if (self.offers / SPELL).is_multiple_of(2) {
+        if self.offers % SPELL < SPELL - REFUSALS {
             return Ok(());
         }
         Err(SinkError { sink: "moody", source: "it is in no mood".into() })

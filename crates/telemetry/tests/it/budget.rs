@@ -107,7 +107,7 @@ fn packets_that_were_purged_are_counted_and_settled() {
     reporter.flush(2, UnixTime::default(), &mut |_| None);
     assert_eq!(reporter.purge(), PacketBytes::default(), "what is critical stays");
     assert_eq!(reporter.held().1.packets, 1);
-    sink.take();
+    let _ = sink.take();
     reporter.flush(3, UnixTime::default(), &mut |_| None);
     let dropped =
         sink.take().into_iter().flat_map(|packet| packet.events).find(|it| it.description == "packets_dropped");
