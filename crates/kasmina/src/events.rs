@@ -348,7 +348,7 @@ pub(crate) fn path_changed(blueprint: &BlueprintId, device: &str, change: &PathC
         KernelPath::Fused => names::KERNEL_FUSED,
     };
     let event = Event::new(name)
-        .with("reason", change.reason.reason())
+        .with("reason", change.ground.reason())
         .with("blueprint", blueprint)
         .with("device", device)
         .with("took_ms", format_args!("{:.3}", change.execution.took.as_secs_f64() * 1e3));

@@ -77,7 +77,7 @@ pub struct PathChange {
     /// The new path.
     pub to: KernelPath,
     /// Why.
-    pub reason: PathReason,
+    pub ground: PathReason,
     /// The execution that decided.
     pub execution: Execution,
 }
@@ -164,8 +164,8 @@ impl CompileMonitor {
             watch.seen = if before { watch.seen.saturating_add(1) } else { self.settings.executions };
         }
         match (before, bad) {
-            (true, Some(reason)) => Some(PathChange { to: KernelPath::Plain, reason, execution }),
-            (false, None) => Some(PathChange { to: KernelPath::Fused, reason: PathReason::Agreement, execution }),
+            (true, Some(ground)) => Some(PathChange { to: KernelPath::Plain, ground, execution }),
+            (false, None) => Some(PathChange { to: KernelPath::Fused, ground: PathReason::Agreement, execution }),
             (true, None) | (false, Some(_)) => None,
         }
     }

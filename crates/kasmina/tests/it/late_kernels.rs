@@ -280,6 +280,11 @@ fn first_batch_after_a_restart_asks_for_kernels_that_are_waited_for() {
     world.restart(Settings::default(), &store);
     let step = world.manager.step();
     world.manager.model_restored(&trainee.model, step).unwrap();
-    world.live::<_, (u64, Act)>(&mut trainee, 2, &[]);
+    // A thread loads it meanwhile.
+    while world.stage("seed-1") == SeedStageGerminated {
+        let step = world.manager.step() + 1;
+        world.step(&mut trainee.model, &mut trainee.optimizer, step);
+        assert!(world.manager.kernel_loads().total.requests > 0, "the first batch asks");
+    }
     assert_eq!(world.stage("seed-1"), SeedStageTraining);
 }

@@ -53,13 +53,13 @@ fn bad_execution_moves_the_kernel_and_says_why() {
     ] {
         let (mut monitor, mlp) = (CompileMonitor::new(SETTINGS), on("mlp", "gpu"));
         assert_eq!(monitor.record(&mlp, GOOD, at(0)), None);
-        let change = PathChange { to: KernelPath::Plain, reason, execution: bad };
+        let change = PathChange { to: KernelPath::Plain, ground: reason, execution: bad };
         assert_eq!(monitor.record(&mlp, bad, at(1)), Some(change));
         assert_eq!((monitor.path(&mlp), reason.reason()), (KernelPath::Plain, name));
     }
     let mut monitor = CompileMonitor::new(SETTINGS);
     let change = monitor.record(&on("mlp", "gpu"), nan, at(0)).unwrap();
-    assert_eq!(change.reason, PathReason::Disagreement);
+    assert_eq!(change.ground, PathReason::Disagreement);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn moved_kernel_is_tried_after_the_time_out_and_comes_back() {
     assert_eq!(monitor.record(&mlp, compared(1, 0.5, 0.01), at(30)), None);
     assert_eq!((monitor.due(&mlp, at(59)), monitor.due(&mlp, at(60))), (0, 1));
     assert_eq!(monitor.path(&mlp), KernelPath::Plain);
-    let change = PathChange { to: KernelPath::Fused, reason: PathReason::Agreement, execution: GOOD };
+    let change = PathChange { to: KernelPath::Fused, ground: PathReason::Agreement, execution: GOOD };
     assert_eq!(monitor.record(&mlp, GOOD, at(60)), Some(change));
     assert_eq!((monitor.path(&mlp), monitor.due(&mlp, at(1000))), (KernelPath::Fused, 0));
 }
