@@ -83,7 +83,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let failed = |error: Box<dyn std::error::Error>| Failure::Soak(error.to_string());
 
     let (watch, progress) = (Stopwatch::start(), Progress::start("soak"));
-    let mut churn = Churn::begin(&out.join("run"), args.seed).map_err(failed)?;
+    let run = out.join("run");
+    if run.exists() {
+        fs::remove_dir_all(&run).map_err(Failure::file("remove", &run))?;
+    }
+    let mut churn = Churn::begin(&run, args.seed).map_err(failed)?;
     let mut memory = ProcessMemory::new();
     let every = (args.steps / SAMPLES).max(1);
     let mut samples = Vec::new();

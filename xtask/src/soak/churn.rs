@@ -18,6 +18,7 @@ use kasmina::{
     CommandSender, Grown, SeedManager,
     blending::{AlphaSchedule, BlendConfig},
     commands::Order,
+    engine::Stage,
     gates::doubles::AllowAll,
     kernel_load::DirectoryLibrary,
     leyline::{
@@ -53,7 +54,7 @@ const ROLLBACK_EVERY: u64 = 3_000;
 const EPOCH: u64 = 100;
 /// A sink refuses the last of so many offers, so that its breaker opens and closes again.
 const SPELL: u64 = 2_000;
-const REFUSALS: u64 = 20;
+const REFUSALS: u64 = 5;
 /// How long that breaker stays open.
 const BREAK: Duration = Duration::from_millis(200);
 
@@ -105,6 +106,8 @@ impl Churn {
         settings.rollback.checkpoint_every = 50;
         settings.lifecycle.fast_path = true;
         settings.telemetry_breaker.timeout = BREAK;
+        // A busy machine must not open the breaker of blends.
+        settings.gates.stability.max_blend_ms = 60_000;
         let mut manager = SeedManager::<B>::builder(TrainingRunId::new("soak")?)
             .settings(settings)
             .gatekeepers(AllowAll)
@@ -201,8 +204,12 @@ impl Churn {
         if state.seeds.get(&seed).and_then(|seed| seed.stage.graft()).is_some_and(|graft| graft.paused) {
             return Some(Order::Resume { seed });
         }
+        let slot = state.seeds.get(&seed).map(|seed| seed.slot.clone());
+        let is_live = |stage: &Stage| stage.graft().is_some() || stage.awaits().is_some();
+        let is_taken = state.seeds.values().any(|it| Some(&it.slot) == slot.as_ref() && is_live(&it.stage));
         let dice = self.random.u8(..100);
         match self.manager.stage(&seed).unwrap_or_default() {
+            SeedStageDormant if is_taken => None,
             SeedStageDormant => {
                 let (tier, parameters, lr_scale) = (None, BTreeMap::new(), 1.0);
                 Some(Order::Germinate { seed, blueprint, tier, parameters, lr_scale })
