@@ -3,12 +3,13 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     fmt,
+    time::Duration,
 };
 
 use kasmina_leyline::v1::{
     AdaptationCommand, BusMessageType, CommandType, FieldReport, MessagePriority, TelemetryPacket,
 };
-use kasmina_oona::{Bus, BusError, Delivery, Message, Stream, Subscription};
+use kasmina_oona::{Bus, BusError, BusSettings, Delivery, Message, Stream, Subscription};
 use prost::{DecodeError, Message as _};
 
 /// How many ids of packets and reports are remembered, to tell what comes again. Our choice: a minute of a hundred a
@@ -73,6 +74,17 @@ impl NewsReader {
     #[must_use]
     pub fn subscription(group: &str, consumer: &str) -> Subscription {
         Subscription::new(group, consumer, [Stream::Emergency, Stream::Normal, Stream::Telemetry])
+    }
+
+    /// How old news may be. A century, our choice: a packet says itself when it was made, and one that waited for a server
+    /// or a reader that was down is late and not wrong.
+    pub const ANY_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+    /// The settings of a bus that news are read from, if these are the bus's: with the contract's time to live, a reader would
+    /// never see what was published more than 15 min ago, critical or not.
+    #[must_use]
+    pub fn settings(settings: BusSettings) -> BusSettings {
+        BusSettings { time_to_live: Self::ANY_AGE, ..settings }
     }
 
     /// Reads from `bus`, which has to have the [`subscription`](Self::subscription), or another one to some of its

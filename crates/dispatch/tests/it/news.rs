@@ -1,6 +1,6 @@
 //! What a policy reads.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kasmina_dispatch::{BusSink, FieldReportSink, News, NewsReader, Read};
 use kasmina_leyline::v1::BusMessageType;
@@ -70,4 +70,13 @@ fn news_are_acknowledged_after_they_were_handled() {
     BusSink::new(local.broker.publisher()).deliver(&packet(1, &[critical()])).unwrap();
     reader.read(1_000, |_| assert_eq!(bus.status().counts.acknowledged, 0)).unwrap();
     assert_eq!(bus.status().counts.acknowledged, 1);
+}
+
+#[test]
+fn news_that_waited_for_hours_are_read() {
+    let local = Local::new(NewsReader::settings(BusSettings::default()));
+    let mut reader = NewsReader::new(local.broker.join(subscription()).unwrap());
+    BusSink::new(local.broker.publisher()).deliver(&packet(1, &[critical()])).unwrap();
+    local.clock.advance(Duration::from_secs(3 * 3_600));
+    assert_eq!(read(&mut reader).0.news, 1);
 }
