@@ -135,12 +135,16 @@ impl<B: GraftBackend> SeedManager<B> {
         let holdings = self.holdings();
         let pools = PerPool::new(|pool| {
             let (held, reserved) = (holdings[pool], governor.reserved(pool));
-            let held = Holding { bytes: held.bytes + reserved, pinned: held.pinned + reserved, ..held };
+            let held = Holding {
+                bytes: held.bytes.saturating_add(reserved),
+                pinned: held.pinned.saturating_add(reserved),
+                ..held
+            };
             PoolReport { held, budget: limits.pools[pool], expired: totals.expired[pool], purged: totals.purged[pool] }
         });
         MemoryReport {
             pools,
-            total: pools.iter().map(|(_, pool)| pool.held.bytes).sum(),
+            total: pools.iter().fold(0, |sum, (_, pool)| sum.saturating_add(pool.held.bytes)),
             budget: limits.total_bytes,
             resident: governor.resident(),
             pressure: self.memory.pressure,

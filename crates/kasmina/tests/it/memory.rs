@@ -172,3 +172,13 @@ fn gauges_say_what_each_pool_holds() {
     assert_eq!(value("kasmina.memory.budget_bytes", "total"), Some(1_000_000.0));
     assert_eq!(value("kasmina.memory.conserving", ""), Some(0.0));
 }
+
+#[test]
+fn reservation_of_all_there_is_overflows_no_report() {
+    let (mut world, mut model) =
+        world(|settings| (settings.memory.total_bytes, settings.memory.teacher_bytes) = (u64::MAX, u64::MAX));
+    let _teacher = world.manager.reserve_teacher(u64::MAX - bytes(&world.manager.memory(), Pool::Blueprints)).unwrap();
+    let report = world.manager.memory();
+    assert_eq!((report.pools[Pool::Teacher].held.bytes, report.total), (u64::MAX, u64::MAX));
+    step(&mut world, &mut model);
+}
