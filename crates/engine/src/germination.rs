@@ -72,6 +72,8 @@ impl Draft<'_> {
         self.memory_suffices(id)?;
         let request = KernelRequest { blueprint: blueprint.clone(), lr_scale };
         self.pass::<Germinate>(id, &evidence, Stage::Germinated(Germinated::Awaiting(request)))?;
+        let seed = self.seed_mut(id)?;
+        seed.lives = seed.lives.saturating_add(1);
         self.effect(Effect::Fetch { seed: id.clone(), blueprint });
         Ok(())
     }

@@ -52,8 +52,8 @@ impl Draft<'_> {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
         }
         for id in self.ids() {
-            let restored = state.seeds.get(&id).and_then(|seed| seed.stage.blueprint());
-            if restored != self.seed(&id)?.stage.blueprint() {
+            let life = |seed: &Seed| (seed.lives, seed.stage.blueprint().cloned());
+            if state.seeds.get(&id).map(life) != Some(life(self.seed(&id)?)) {
                 self.life_is_rolled_back(&id);
             }
         }

@@ -31,6 +31,9 @@ pub struct Seed {
     /// Why a gate postponed its last request in this stage, if it did and was not asked for another move since.
     #[serde(default)]
     pub postponed: Option<String>,
+    /// How often it has germinated.
+    #[serde(default)]
+    pub lives: u64,
 }
 
 /// A stage with its payload. A seed that was never registered has no record, so UNKNOWN has no variant.
@@ -488,7 +491,7 @@ impl Seed {
     /// A seed that was just registered.
     #[must_use]
     pub const fn dormant(id: SeedId, slot: SlotId) -> Self {
-        Self { id, slot, violations: 0, stage: Stage::Dormant, postponed: None }
+        Self { id, slot, violations: 0, stage: Stage::Dormant, postponed: None, lives: 0 }
     }
 
     /// When its embargo ends.

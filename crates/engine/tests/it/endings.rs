@@ -1,5 +1,7 @@
 //! What is told of a seed's life at its end.
 
+use std::time::Duration;
+
 use kasmina_engine::{
     Decision, Event, Input, LifeEnded,
     commands::Order,
@@ -152,4 +154,20 @@ fn rollback_within_a_life_does_not_end_it() {
     let state = world.checkpoints[&epoch].clone();
     let back = world.act(Input::RolledBack(epoch, Box::new(state)));
     assert!(!back.events.iter().any(|event| matches!(event, Event::LifeEnded(_))));
+}
+
+/// The kernel of the second life is that of the first, which comes back: one of the two has ended all the same.
+#[test]
+fn rollback_past_a_second_life_with_one_kernel_ends_it() {
+    let (mut world, a) = (World::new(), seed("a"));
+    world.grow(&a, SeedStageTraining);
+    world.checkpoint();
+    let epoch = world.engine.state().run.epoch;
+    assert_eq!(world.order(Order::Cull { seed: a.clone(), blend_out_steps: 0 }).answer, Ok(()));
+    world.pass_time(Duration::from_secs(60));
+    world.grow(&a, SeedStageTraining);
+    world.order(Order::Rollback { epoch });
+    let state = world.checkpoints[&epoch].clone();
+    let back = world.act(Input::RolledBack(epoch, Box::new(state)));
+    assert_eq!(told(&ended([&back])), (Neutral, "rolled_back", false));
 }
