@@ -1,7 +1,7 @@
 //! Kernels on their way.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub(crate) struct Kernels {
     run: TrainingRunId,
     clock: Arc<dyn Clock>,
     arrived: VecDeque<Arrival>,
+    /// What was asked for each seed, until it is taken.
+    sought: BTreeMap<SeedId, BlueprintId>,
     /// What was asked for ahead of time and has not arrived.
     prefetching: BTreeSet<BlueprintId>,
     latencies: Vec<Latency>,
@@ -62,7 +64,8 @@ impl Kernels {
                 KernelLoadManager::over_messages(port, reader, &settings, clock.unix())
             }
         };
-        Self { loads, run, clock, arrived: VecDeque::new(), prefetching: BTreeSet::new(), latencies: Vec::new() }
+        let (arrived, sought, prefetching) = (VecDeque::new(), BTreeMap::new(), BTreeSet::new());
+        Self { loads, run, clock, arrived, sought, prefetching, latencies: Vec::new() }
     }
 
     /// Asks for the kernel of a seed, in place of what was asked for it before, and waits for it at most `patience`.
@@ -77,13 +80,20 @@ impl Kernels {
             Requested::Ready(artifact) => return Ok(Sought::Here(artifact)),
             Requested::Pending(id) => id,
         };
+        self.sought.insert(seed.clone(), blueprint.clone());
         if patience.is_zero() || !self.loads.wait_for(id, patience) {
             return Ok(Sought::Later);
         }
         self.poll();
         let at = self.arrived.iter().position(|arrival| arrival.request == id);
-        let arrival = at.and_then(|at| self.arrived.remove(at));
-        arrival.map_or(Ok(Sought::Later), |arrival| arrival.outcome.map(Sought::Here))
+        let Some(arrival) = at.and_then(|at| self.arrived.remove(at)) else { return Ok(Sought::Later) };
+        self.sought.remove(seed);
+        arrival.outcome.map(Sought::Here)
+    }
+
+    /// Whether this kernel was asked for the seed, and neither it nor its failure has been taken.
+    pub(crate) fn is_sought(&self, seed: &SeedId, blueprint: &BlueprintId) -> bool {
+        self.sought.get(seed) == Some(blueprint)
     }
 
     /// Asks for a kernel ahead of time, unless that has been done. Returns whether it is there already.
@@ -111,8 +121,9 @@ impl Kernels {
         patience: Duration,
     ) -> bool {
         let taken = self.loads.deliver(blueprint, arrived) == Answered::Taken;
+        let began = self.clock.monotonic();
         // A token of another load ends one wait, so this looks more than once.
-        while taken && self.loads.wait(patience) {
+        while taken && self.loads.wait(patience.saturating_sub(self.clock.monotonic().since(began))) {
             self.poll();
             if self.arrived.iter().any(|arrival| arrival.blueprint == *blueprint) {
                 break;
@@ -135,17 +146,26 @@ impl Kernels {
     /// What has arrived since this was last asked.
     pub(crate) fn take_arrived(&mut self) -> Vec<Arrival> {
         self.poll();
+        for arrival in &self.arrived {
+            if let Purpose::Seed(seed) = &arrival.purpose {
+                self.sought.remove(seed);
+            }
+        }
         self.arrived.drain(..).collect()
     }
 
     /// Puts an arrival back, to be taken later.
     pub(crate) fn put_back(&mut self, arrival: Arrival) {
+        if let Purpose::Seed(seed) = &arrival.purpose {
+            self.sought.insert(seed.clone(), arrival.blueprint.clone());
+        }
         self.arrived.push_back(arrival);
     }
 
     /// Takes back what was asked for a seed.
     pub(crate) fn forget(&mut self, seed: &SeedId) {
         self.loads.cancel_seed(seed);
+        self.sought.remove(seed);
         self.arrived.retain(|arrival| arrival.purpose != Purpose::Seed(seed.clone()));
     }
 

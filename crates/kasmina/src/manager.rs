@@ -199,7 +199,8 @@ impl<B: GraftBackend> SeedManager<B> {
         self.save_first_network(model)?;
         self.rng().start(RngStream::Trainer);
         // Kernels that were asked for when another process ended are asked for again, now that their slots are known.
-        self.fetch_awaited(self.patience())
+        self.fetch_awaited(self.patience())?;
+        self.take_arrivals()
     }
 
     /// Ends an epoch: what has expired is freed every so many (`kernels.collect_every_epochs`), and the seeds grow older. The count

@@ -30,7 +30,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Takes a kernel that its library had announced as [late](kasmina_kernel_load::Fetched::Later), or the news that it will not
     /// come. Every seed that waits for it goes on through G1, or is culled. What nobody waits for is ignored. Returns the moves that were
-    /// made. A kernel whose check takes longer than `kernels.wait_ms` arrives with a later step.
+    /// made. A kernel whose check takes longer than `kernels.wait_ms` arrives with a later step; one that comes before the host
+    /// was [looked at](Self::attach_host) waits for that.
     ///
     /// # Errors
     /// [`Refusal::NotDurable`]: nothing has happened yet. The kernel is not lost: the next step or [`tick`](Self::tick) tries again.
@@ -40,11 +41,11 @@ impl<B: GraftBackend> SeedManager<B> {
         arrived: Result<Artifact, LibraryError>,
     ) -> Result<Vec<Transition>, Refusal> {
         self.act(Input::Tick);
-        if self.ask_again {
-            self.fetch_awaited(Duration::ZERO)?;
-        }
+        let asked = if self.ask_again { self.fetch_awaited(Duration::ZERO) } else { Ok(()) };
+        // Whatever the disk says, nobody will deliver it again.
         self.kernels.deliver(blueprint, arrived, self.patience());
         self.take_arrivals()?;
+        asked?;
         Ok(self.take_moved())
     }
 
@@ -114,6 +115,11 @@ impl<B: GraftBackend> SeedManager<B> {
                 Ok(artifact) => self.tensors.stage(&seed, &slot, &arrival.blueprint, artifact),
                 Err(error) => Fetched::failed(&arrival.blueprint, error.clone().into()),
             };
+            if let Fetched::Later = fetched {
+                // Its slot has not been seen.
+                self.kernels.put_back(arrival);
+                continue;
+            }
             // What the gate says is in the batch's events.
             let _ = self.kernel_came(seed, fetched, arrival.latency, &mut batch);
             taken.push(arrival);
@@ -122,17 +128,22 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(())
     }
 
-    /// Asks for every kernel that a seed waits for. May wait so long for all of them together.
+    /// Asks for every kernel that a seed waits for and that is not on its way. May wait so long for all of them together.
     pub(super) fn fetch_awaited(&mut self, patience: Duration) -> Result<(), Refusal> {
         let (mut batch, began) = (Batch::default(), self.clock.monotonic());
         for (seed, slot, blueprint) in self.awaiting() {
+            if self.kernels.is_sought(&seed, &blueprint) {
+                continue;
+            }
             let asked = self.clock.monotonic();
             let fetched = self.fetch(&seed, &slot, &blueprint, patience.saturating_sub(asked.since(began)));
             let took = self.clock.monotonic().since(asked);
             let _ = self.kernel_came(seed, fetched, took, &mut batch);
         }
-        self.conclude(batch)?;
-        self.ask_again = false;
+        let concluded = self.conclude(batch);
+        // What was not made durable, or could not be staged yet, has to be asked for again.
+        self.ask_again = self.awaiting().iter().any(|(seed, _, blueprint)| !self.kernels.is_sought(seed, blueprint));
+        concluded?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::common::{B, Mlp, World, blueprint, bytes, control_step, determined, optimizer, refused, seed, twin};
 use kasmina::{
-    SeedManagerBuilder, Settings,
+    Grown, SeedManagerBuilder, Settings,
     doubles::{Act, Act::*, Trainee, stock},
     gates::doubles::AllowAll,
     kernel_load::{
@@ -227,6 +227,51 @@ fn seed_that_waits_is_asked_for_again_after_a_restart() {
     let (third, found) = wire(library);
     assert_eq!((found.grafted, third.stage("seed-1")), (1, SeedStageTraining));
     assert_eq!(handle.requested(), [], "its weights are in the store");
+}
+
+/// What the next process finds after one that ended while seed-1 waited and seed-2 rested. Its library is late again.
+fn restarted_while_seeds_wait(store: &MemoryStore, host: &Grown<B, Mlp<B>>) -> (World, LateHandle) {
+    let (library, _) = stocked();
+    let mut first = World::build(Settings::default(), |builder| {
+        builder.kernels(library).journal(store.clone(), store.clone()).build(&Default::default()).unwrap()
+    });
+    first.attach(host);
+    first.act("seed-1", Germinate).unwrap();
+    first.act("seed-2", Germinate).unwrap();
+    first.act("seed-2", Cull).unwrap();
+    drop(first);
+    let (library, handle) = stocked();
+    let second = World::build(Settings::default(), |builder| {
+        builder.kernels(library).journal(store.clone(), store.clone()).recover(&Default::default()).unwrap().0
+    });
+    assert_eq!((second.stage("seed-1"), second.stage("seed-2")), (SeedStageGerminated, SeedStageEmbargoed));
+    (second, handle)
+}
+
+#[test]
+fn kernel_that_comes_before_the_host_waits_for_it() {
+    let (store, host) = (MemoryStore::new(), trainee().model);
+    let (mut world, handle) = restarted_while_seeds_wait(&store, &host);
+    world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp")).unwrap();
+    assert_eq!(world.stage("seed-1"), SeedStageGerminated, "nobody knows what its slot shows");
+    world.manager.tick();
+    world.go_on(&host);
+    assert_eq!(world.stage("seed-1"), SeedStageTraining);
+}
+
+#[test]
+fn kernel_that_a_restarted_disk_refuses_is_not_lost() {
+    let (store, host) = (MemoryStore::new(), trainee().model);
+    let (mut world, handle) = restarted_while_seeds_wait(&store, &host);
+    world.wait(30);
+    store.fail_next_append();
+    // The end of an embargo has to be written first.
+    let outcome = world.manager.deliver_kernel(&blueprint("mlp"), arrived(&handle, "mlp"));
+    assert_eq!(outcome.map_err(|error| error.reason()), Err("not_durable"));
+    world.wait(60);
+    world.go_on(&host);
+    world.live::<_, (u64, Act)>(&mut Trainee::new(host), 2, &[]);
+    assert_eq!(world.stage("seed-1"), SeedStageTraining, "nobody will deliver it again");
 }
 
 #[test]
