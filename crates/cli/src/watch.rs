@@ -21,9 +21,6 @@ use crate::{
 /// How long to rest when nothing has come. Our choice: nobody sees it.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// How old what is shown may be: nothing is too old to be read, whatever a bus delivers to those who act on it.
-const ANY_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// Follow the telemetry of all runs on a bus
 ///
 /// Writes one line for each event: its time, level, seed, name and attributes. A field report is an event too, `field_report`.
@@ -70,7 +67,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     // Field reports are read from telemetry: a reader that stops must not leave a backlog on the stream of commands.
     let subscription =
         Subscription::new(format!("watch-{}", args.name), args.name, [Stream::Emergency, Stream::Telemetry]);
-    let settings = BusSettings { time_to_live: ANY_AGE, ..BusSettings::default() };
+    let settings = NewsReader::settings(BusSettings::default());
     let mut reader = NewsReader::new(args.bus.start(settings, subscription)?);
     let (mut out, mut changes) = (io::stdout(), Changes::default());
     loop {

@@ -73,7 +73,7 @@ impl Inbox {
     /// nothing has arrived.
     ///
     /// An answer is final if asking the same process again could not change it, and the next process knows it:
-    /// accepted, refused or rejected, but not `not_durable`. A command that is answered so stays on the bus. The same
+    /// accepted, refused or rejected, but not `not_durable`. A command that is answered `not_durable` stays on the bus. The same
     /// process rejects it as `nonce_replayed` when it comes again; one that has taken its place with a store that works
     /// carries it out, if it is still fresh.
     ///

@@ -322,6 +322,8 @@ impl Settings {
         demand(memory.resident_bytes != Some(0), "memory.resident_bytes", &0, "must be above 0")?;
         let key = "memory.resume_below, conserve_at, purge_above";
         demand(sound, key, &shares, "must be finite, above 0 and in this order")?;
+        let executions = self.compile_monitor.executions;
+        demand(executions <= 100, "compile_monitor.executions", &executions, "must be at most 100")?;
         let every = self.rollback.checkpoint_every;
         demand(every > 0, "rollback.checkpoint_every", &every, "must be at least 1")?;
         demand(

@@ -40,6 +40,10 @@ pub use source::{ArtifactReader, DirectoryReader, KernelMessages};
 /// kernel takes.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
 
+/// How often somebody who waits for one request looks whether it has ended, in case that somebody else has taken the sign. Our choice:
+/// a hundredth of what an order may wait.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// Loads kernels without stalling its callers.
 ///
 /// A request is answered from the cache, or it joins the load of its blueprint, or it begins one: at most one load of a
@@ -159,7 +163,7 @@ impl KernelLoadManager {
     /// be; a deadline of a request does not end the wait.
     #[must_use]
     pub fn wait(&self, at_most: Duration) -> bool {
-        self.shared.landed().recv_timeout(at_most).is_ok()
+        self.shared.look(|loads| loads.has_landed()) || self.shared.landed().recv_timeout(at_most).is_ok()
     }
 
     /// Waits until a request has ended, at most `at_most`, for a caller that needs its kernel before it goes on. Does not
@@ -168,7 +172,7 @@ impl KernelLoadManager {
     #[must_use]
     pub fn wait_for(&self, request: RequestId, at_most: Duration) -> bool {
         let too_long = channel::after(at_most);
-        let slice = if self.shared.source.by_message() { LOOK_EVERY } else { Duration::MAX };
+        let slice = if self.shared.source.by_message() { LOOK_EVERY } else { LOOK_AGAIN };
         loop {
             self.receive();
             match self.shared.look(|loads| loads.standing(request)) {

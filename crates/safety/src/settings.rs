@@ -34,7 +34,7 @@ impl Default for BreakerSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CompileMonitorSettings {
-    /// How many executions of a kernel are watched. 0 switches the monitor off. Default 3, our choice: the first compiles, in the
+    /// How many executions of a kernel are watched, at most 100. 0 switches the monitor off. Default 3, our choice: the first compiles, in the
     /// second the fused code runs that the first has found, and the third shows what every later one is like.
     pub executions: u32,
     /// How long an execution may take, compilation included. Default 10 s, our choice: compiling a kernel takes a second or

@@ -66,7 +66,14 @@ pub(super) const FLOORS: [Row; 20] = [
         &["leyline"],
         "nothing else can make a `Verified`, and a ledger makes none twice of one command",
     ),
-    row(1, "memory", Plain, "caches", &["leyline"], "a cache never holds more bytes than its budget"),
+    row(
+        1,
+        "memory",
+        Plain,
+        "caches, budgets, pressure, reservations",
+        &["leyline"],
+        "a cache never holds more bytes than its budget, and what is reserved counts as held",
+    ),
     row(
         1,
         "telemetry",

@@ -201,6 +201,11 @@ impl<T> Loads<T> {
         self.requests.earliest()
     }
 
+    /// Whether something has ended that nobody has polled.
+    pub(crate) fn has_landed(&self) -> bool {
+        !self.results.is_empty()
+    }
+
     /// How a request stands.
     pub(crate) fn standing(&self, id: RequestId) -> Standing {
         let Some(blueprint) = self.requests.blueprint(id) else { return Standing::Gone };

@@ -39,6 +39,10 @@ impl<T> Results<T> {
         std::mem::take(&mut self.0)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn has(&self, asker: RequestId) -> bool {
         self.0.iter().any(|landed| landed.askers.contains(&asker))
     }
