@@ -14,7 +14,7 @@ use kasmina_oona::doubles::RedisServer;
 
 use self::{
     cast::{Cast, Part},
-    reader::Line,
+    reader::{Line, Moves},
     story::{A_MOMENT, PATIENCE, Story},
     trainer::{Outcome, Place},
 };
@@ -113,7 +113,7 @@ fn problems(expected: &Outcome, moves: &BTreeSet<(u64, String)>, outcome: &Outco
         problems
             .push(format!("the run in four processes ended as {outcome:?}, the one in one process as {expected:?}"));
     }
-    let heard_moves: BTreeSet<_> = heard
+    let heard_moves: Moves = heard
         .iter()
         .filter_map(|line| match line {
             Line::Move { step, to } => Some((*step, to.clone())),

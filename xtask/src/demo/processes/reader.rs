@@ -1,6 +1,7 @@
 //! The process that reads telemetry: Weatherlight's part. What it has read is in a file, a line each.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::File,
     io::{BufRead, BufReader, Write},
@@ -13,6 +14,9 @@ use kasmina_dispatch::{News, NewsReader};
 use serde::{Deserialize, Serialize};
 
 use super::story::{A_MOMENT, Story, join};
+
+/// The moves of a seed: the step of each, and the stage that was entered.
+pub(super) type Moves = BTreeSet<(u64, String)>;
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

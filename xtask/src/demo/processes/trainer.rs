@@ -1,6 +1,6 @@
 //! The process that trains: Tolaria's part. It goes on from the newest epoch when it is started again.
 
-use std::{collections::BTreeSet, error::Error, sync::Arc, thread};
+use std::{error::Error, sync::Arc, thread};
 
 use burn::{module::AutodiffModule, optim::AdamWConfig, tensor::backend::Backend};
 use kasmina::{
@@ -22,7 +22,7 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    reader::moves,
+    reader::{Moves, moves},
     story::{A_MOMENT, PATIENCE, Story, join, secret},
 };
 use crate::{
@@ -65,10 +65,7 @@ trait Orders {
 }
 
 /// The run in one process: orders are given on the spot, kernels are read from the directory. Returns the moves too.
-pub(super) fn alone(
-    story: &Story,
-    show: &dyn Fn(&Place),
-) -> Result<(Outcome, BTreeSet<(u64, String)>), Box<dyn Error>> {
+pub(super) fn alone(story: &Story, show: &dyn Fn(&Place)) -> Result<(Outcome, Moves), Box<dyn Error>> {
     struct OnTheSpot;
     impl Orders for OnTheSpot {
         fn take(&mut self, _: &mut SeedManager<B>) -> Result<(), Box<dyn Error>> {
