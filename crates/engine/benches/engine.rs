@@ -40,7 +40,10 @@ fn engine(seeds: u64) -> Engine {
             ending: None,
         };
         let slot = SlotId::new(format!("slot-{index}")).unwrap();
-        (name(index), Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft), postponed: None })
+        (
+            name(index),
+            Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft), postponed: None, lives: 1 },
+        )
     });
     let state =
         State { seeds: seeds.collect(), run: RunState { host_gradient_norm: Some(0.5), ..RunState::default() } };
