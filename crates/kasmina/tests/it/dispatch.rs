@@ -92,7 +92,16 @@ impl Rig {
             match record.entry {
                 Entry::Accepted { .. } => accepted += 1,
                 Entry::Moved { to, .. } => moves.push(to.as_str_name().to_owned()),
-                _ => {}
+                Entry::NonceSeen { .. }
+                | Entry::Refused { .. }
+                | Entry::Ordered { .. }
+                | Entry::Delta { .. }
+                | Entry::Snapshot { .. }
+                | Entry::Epoch { .. }
+                | Entry::EpochDropped { .. }
+                | Entry::RolledBack { .. }
+                | Entry::Telemetry { .. }
+                | Entry::WatermarkReset { .. } => {}
             }
         }
         (accepted, moves)
