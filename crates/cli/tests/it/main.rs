@@ -1,5 +1,5 @@
 //! The binary, run as an operator runs it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[cfg(feature = "bus")]
 mod bus;

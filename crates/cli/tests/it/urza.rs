@@ -122,7 +122,7 @@ fn requests_that_a_killed_library_had_taken_go_to_another() {
             asked.insert(id);
         }
         let clock = SystemClock::new();
-        while !group(&mut raw).is_some_and(|[pending, _]| pending > 0) {
+        while group(&mut raw).is_none_or(|[pending, _]| pending == 0) {
             assert!(clock.monotonic() < Monotonic::ORIGIN.after(SOON), "it takes nothing");
         }
         drop(dead);
@@ -169,9 +169,9 @@ fn told_to_stop_it_exits_with_0_after_its_last_answers() {
         assert_eq!(serving.0.wait().unwrap().code(), Some(0), "SIG{signal}");
         bus.flush(SOON).unwrap();
         let mut raw = redis::Client::open(server.address()).unwrap().get_connection().unwrap();
-        let answers: Vec<(String, Vec<(String, Vec<u8>)>)> =
+        let answers: Vec<Entry> =
             redis::cmd("XRANGE").arg("kernels.kernels.ready").arg("-").arg("+").query(&mut raw).unwrap();
-        let is_answer = |(_, fields): &(String, Vec<(String, Vec<u8>)>)| {
+        let is_answer = |(_, fields): &Entry| {
             let payload = fields.iter().find(|(name, _)| name == "payload").unwrap();
             let envelope = BusEnvelope::decode(payload.1.as_slice()).unwrap();
             envelope.message_type == i32::from(BusMessageType::KernelPrefetchReady)
@@ -181,6 +181,9 @@ fn told_to_stop_it_exits_with_0_after_its_last_answers() {
         assert_eq!(answered + pending + unread, asked, "SIG{signal}: none is answered and left, or neither");
     }
 }
+
+/// The id of an entry, and its fields.
+type Entry = (String, Vec<(String, Vec<u8>)>);
 
 /// Requests that the libraries have taken and not acknowledged, and those that they have not taken. None before there is a group.
 fn group(raw: &mut redis::Connection) -> Option<[usize; 2]> {

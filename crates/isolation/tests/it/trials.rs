@@ -28,6 +28,7 @@ fn warm(kernel: &KernelModule<B>, input: &Activation, route: &Route) -> Result<(
     prewarm(kernel, input, route, &Default::default())
 }
 
+#[expect(clippy::panic, reason = "it stands for a device that panics")]
 fn panics() -> Route {
     Route::faulty(FusedFault::default().meanwhile(|| panic::panic_any("the device is gone")))
 }

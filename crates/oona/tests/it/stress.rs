@@ -66,7 +66,7 @@ fn sixteen_threads_lose_nothing_and_repeat_nothing() {
 /// Publishes, and tries again if there is no room. One in ten is CRITICAL.
 fn publish(bus: &LocalBus, publisher: usize, number: usize) {
     let text = format!("{publisher}-{number}");
-    let priority = if number % 10 == 0 { MessagePriority::Critical } else { MessagePriority::Normal };
+    let priority = if number.is_multiple_of(10) { MessagePriority::Critical } else { MessagePriority::Normal };
     let mut message = Message::new(BusMessageType::FieldReport, text.into_bytes()).with_priority(priority);
     while let Err(refused) = bus.publish(message) {
         message = *refused.message;
