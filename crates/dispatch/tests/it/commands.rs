@@ -111,7 +111,7 @@ fn message_that_is_not_a_command_goes_without_hurry() {
 }
 
 #[test]
-fn every_run_gets_every_command_and_its_trainers_share_them() {
+fn every_run_gets_all_commands_and_its_trainers_share() {
     let mut local = local();
     let (mut one, mut two) = (local.inbox("trainer-1"), local.inbox("trainer-2"));
     let other = Inbox::subscription(&TrainingRunId::new("run-8").unwrap(), "trainer-1");

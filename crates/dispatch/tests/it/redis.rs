@@ -84,7 +84,7 @@ fn commands_survive_kill_9_of_the_server() {
 }
 
 #[test]
-fn trainer_that_died_before_it_acknowledged_repeats_nothing() {
+fn trainer_that_died_unacknowledged_repeats_nothing() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let (policy, mut manager) = (bus(&server, None), manager());
     send(&policy, 40);
@@ -107,7 +107,7 @@ fn trainer_that_died_before_it_acknowledged_repeats_nothing() {
 }
 
 #[test]
-fn critical_packets_and_reports_survive_kill_9_of_the_server() {
+fn critical_packets_and_reports_survive_a_killed_server() {
     let Some(mut server) = RedisServer::start(&DURABLE) else { return };
     let publisher = Arc::new(bus(&server, None));
     let (mut telemetry, mut reports) =

@@ -170,7 +170,7 @@ fn arrival_that_the_disk_refuses_is_not_lost() {
 }
 
 #[test]
-fn germination_that_was_not_durable_leaves_no_kernel_behind() {
+fn germination_that_was_not_durable_leaves_no_kernel() {
     let (slow, store) = (Slow::new(), MemoryStore::new());
     let library = slow.clone();
     let mut world = World::build(impatient(), |builder| {
