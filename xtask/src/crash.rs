@@ -46,6 +46,10 @@ pub(crate) struct Args {
 /// So many kills does a store live through, on average: some things only happen to old ones, some to new ones.
 const STORE_LIFE: u64 = 40;
 
+/// A process that works is killed within so many lines of its report, and so many microseconds: mostly in the middle of an operation.
+const LINES: usize = 80;
+const DELAY: u64 = 200_000;
+
 /// One thing that is wrong has others behind it: so many are printed.
 const PRINTED: usize = 20;
 
@@ -122,7 +126,7 @@ impl Trial {
             let limit = self.recovery.as_micros() as u64 * 3 / 2;
             return Moment::AfterStart(Duration::from_micros(random.u64(..=limit)));
         }
-        Moment::AfterRecovery(Duration::from_micros(20_000 + random.u64(..230_000)))
+        Moment::AfterLines(random.usize(..LINES), Duration::from_micros(random.u64(..DELAY)))
     }
 
     /// One life, one death, and what is left.

@@ -12,7 +12,7 @@ use std::{
 use super::protocol::Line;
 use crate::{failure::Failure, stopwatch::Stopwatch};
 
-/// The process must have begun by then.
+/// The process must have said its first line by then, and each later one so long after the one before it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When the process is killed.
@@ -20,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Moment {
     /// So long after it was started.
     AfterStart(Duration),
-    /// So long after it has said that it has recovered.
-    AfterRecovery(Duration),
+    /// So long after it has said that it has recovered, and so many lines more. Of a slow machine the lines are heard later, and as
+    /// much has happened.
+    AfterLines(usize, Duration),
 }
 
 /// What was heard of the process.
@@ -47,14 +48,18 @@ pub(super) fn live(directory: &Path, seed: u64, moment: Moment) -> Result<Life, 
     let mut recovery = None;
     match moment {
         Moment::AfterStart(delay) => thread::sleep(delay),
-        Moment::AfterRecovery(delay) => match heard.recv_timeout(PATIENCE) {
-            Ok(line) => {
+        Moment::AfterLines(more, delay) => {
+            for _ in 0..=more {
+                // A process that ends is found below.
+                let Ok(line) = heard.recv_timeout(PATIENCE) else { break };
+                recovery = recovery.or_else(|| Some(watch.elapsed()));
                 lines.push(line);
-                recovery = Some(watch.elapsed());
-                thread::sleep(delay);
             }
-            Err(_) => lines.push(Line::Error { what: "the process said nothing".to_owned() }),
-        },
+            if recovery.is_none() {
+                lines.push(Line::Error { what: "the process said nothing".to_owned() });
+            }
+            thread::sleep(delay);
+        }
     }
     let ended = end(&mut child).map_err(|source| Failure::Start { program: "crash-child".into(), source })?;
     // It ends with the process, which holds the other end of the pipe.
