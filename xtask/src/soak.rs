@@ -32,8 +32,7 @@ const SAMPLES: u64 = 500;
 /// The share of the samples from the start that are not looked at: caches, ledgers and the allocator fill up.
 const WARM_UP: f64 = 0.25;
 
-/// Memory may grow by so many bytes in 1,000 steps. Our choice: 16 MiB in a million steps, which covers the records of seeds that were
-/// TERMINATED (there is one a thousand steps).
+/// Memory may grow by so many bytes in 1,000 steps. Our choice: 16 MiB in a million steps.
 const MOST_GROWTH: f64 = 16.0 * 1024.0;
 
 /// Growth over the whole run that is less than this is not told from the allocator's pages.

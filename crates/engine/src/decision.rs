@@ -63,7 +63,7 @@ pub enum Effect {
     HandOver { seed: SeedId },
     /// The weights that the gate judged must be durable before the answer.
     SaveWeights { seed: SeedId },
-    /// Count the seed's packets from zero: it has entered a stage.
+    /// Count the seed's packets from zero: it has entered a stage, or is forgotten.
     CountPackets { seed: SeedId },
     /// Put the seed's kernel and optimizer back as the checkpoint of this epoch has them.
     RestoreSeed { seed: SeedId, epoch: u64 },

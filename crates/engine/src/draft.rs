@@ -41,6 +41,7 @@ impl<'a> Draft<'a> {
                 self.order(order)
             }
             Input::Register(id, slot) => self.register(id, slot),
+            Input::Forget(id) => self.forget(&id),
             Input::KernelReady(id, kernel) => self.kernel_ready(&id, kernel),
             Input::KernelFailed(id, failure) => self.kernel_failed(&id, failure),
             Input::AlphaAdvanced => self.advance_alpha(),
@@ -136,7 +137,8 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn seed(&self, id: &SeedId) -> Result<&Seed, Refusal> {
-        let found = self.delta.seeds.get(id).or_else(|| self.before.seed(id));
+        let before = || self.before.seed(id).filter(|_| !self.delta.forgotten.contains(id));
+        let found = self.delta.seeds.get(id).or_else(before);
         found.ok_or_else(|| Refusal::UnknownSeed(id.clone()))
     }
 
@@ -150,6 +152,11 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn put(&mut self, seed: Seed) {
         self.delta.seeds.insert(seed.id.clone(), seed);
+    }
+
+    pub(crate) fn forget_record(&mut self, id: &SeedId) {
+        self.delta.seeds.remove(id);
+        self.delta.forgotten.insert(id.clone());
     }
 
     /// The kernel of a seed that has one.

@@ -26,6 +26,8 @@ pub enum Input {
     Command(CommandId, Order),
     /// A new seed at a slot.
     Register(SeedId, SlotId),
+    /// A TERMINATED seed is not needed on record any more.
+    Forget(SeedId),
     /// The kernel that a seed waits for is in memory and fits its slot.
     KernelReady(SeedId, KernelFacts),
     /// The kernel that a seed waits for will not come.

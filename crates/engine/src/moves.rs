@@ -62,6 +62,30 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Removes the record of a seed of which nothing is left. From then on its name is free.
+    pub(crate) fn forget(&mut self, id: &SeedId) -> Result<(), Refusal> {
+        match self.seed(id)?.stage {
+            Stage::Terminated if self.run().fossils.contains(id) => {
+                Err(self.wrong_stage(id, "its kernel is still part of the model: settle first"))
+            }
+            Stage::Terminated => {
+                self.forget_record(id);
+                self.effect(Effect::CountPackets { seed: id.clone() });
+                Ok(())
+            }
+            Stage::Dormant
+            | Stage::Germinated(..)
+            | Stage::Training(..)
+            | Stage::Blending(..)
+            | Stage::Shadowing(..)
+            | Stage::Probationary(..)
+            | Stage::Fossilized(..)
+            | Stage::Culled
+            | Stage::Embargoed(..)
+            | Stage::Resetting => Err(self.wrong_stage(id, "only a seed that is TERMINATED can be forgotten")),
+        }
+    }
+
     /// Lets the gate of `M` judge, and moves the seed to `next` if it passes. A seed that fails is culled, if its stage can be.
     pub(crate) fn pass<M: GuardedMove>(
         &mut self,

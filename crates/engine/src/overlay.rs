@@ -48,7 +48,7 @@ impl<'a> Overlay<'a> {
     /// The record of a seed, with what was adopted so far.
     #[must_use]
     pub fn seed(&self, id: &SeedId) -> Option<&Seed> {
-        self.delta.seeds.get(id).or_else(|| self.state.seeds.get(id))
+        self.delta.seeds.get(id).or_else(|| self.state.seeds.get(id).filter(|_| !self.delta.forgotten.contains(id)))
     }
 
     pub(crate) fn run(&self) -> &RunState {
@@ -60,7 +60,7 @@ impl<'a> Overlay<'a> {
         let state = &self.state.seeds;
         let new = self.delta.seeds.iter().filter(|(id, _)| !state.contains_key(*id)).map(|(_, seed)| seed);
         // Both are in order; registering in the middle of a batch is rare.
-        let known = state.iter().map(|(id, seed)| self.delta.seeds.get(id).unwrap_or(seed));
+        let known = state.keys().filter_map(|id| self.seed(id));
         known.chain(new)
     }
 

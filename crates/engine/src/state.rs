@@ -75,6 +75,8 @@ pub struct Validation {
 pub struct Delta {
     /// Changed seeds, whole.
     pub seeds: BTreeMap<SeedId, Seed>,
+    /// Seeds whose records go. One that is in `seeds` too was registered anew since.
+    pub forgotten: BTreeSet<SeedId>,
     /// What belongs to no seed, if that changed.
     pub run: Option<RunState>,
 }
@@ -83,11 +85,15 @@ impl Delta {
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.seeds.is_empty() && self.run.is_none()
+        self.seeds.is_empty() && self.forgotten.is_empty() && self.run.is_none()
     }
 
     /// Adds what a later decision changes.
     pub fn merge(&mut self, later: Self) {
+        for seed in &later.forgotten {
+            self.seeds.remove(seed);
+        }
+        self.forgotten.extend(later.forgotten);
         self.seeds.extend(later.seeds);
         if later.run.is_some() {
             self.run = later.run;
@@ -98,6 +104,9 @@ impl Delta {
 impl State {
     /// Makes a change.
     pub fn apply(&mut self, delta: Delta) {
+        for seed in &delta.forgotten {
+            self.seeds.remove(seed);
+        }
         self.seeds.extend(delta.seeds);
         if let Some(run) = delta.run {
             self.run = run;

@@ -54,6 +54,7 @@ impl Overlay<'_> {
                 blending.map(|seed| Want::Origin(seed.id.clone())).collect()
             }
             Input::Register(..)
+            | Input::Forget(_)
             | Input::KernelReady(..)
             | Input::KernelFailed(..)
             | Input::AlphaAdvanced

@@ -241,7 +241,10 @@ impl Durable {
         let detached = self.weights.keys().filter(|seed| !has_graft(record(seed)));
         weights.extend(detached.map(|seed| (seed.clone(), None)));
         let undelivered = (batch.undelivered != self.undelivered).then(|| batch.undelivered.iter().copied().collect());
-        let owed = self.moved.iter().filter(|seed| !batch.delta.seeds.contains_key(*seed));
+        let owed = self
+            .moved
+            .iter()
+            .filter(|seed| !batch.delta.seeds.contains_key(*seed) && !batch.delta.forgotten.contains(*seed));
         let mut delta = batch.delta.clone();
         delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
         delta.run.get_or_insert_with(|| batch.state.run.clone());
@@ -274,7 +277,7 @@ impl Durable {
         entries.extend(batch.packets.into_iter().map(|packet| Entry::Telemetry { packet }));
         let places = self.keeper.append(&entries, now)?;
 
-        record.delta.seeds.keys().for_each(|seed| {
+        record.delta.seeds.keys().chain(&record.delta.forgotten).for_each(|seed| {
             self.moved.remove(seed);
             self.learned.remove(seed);
         });

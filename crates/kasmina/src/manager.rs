@@ -160,8 +160,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed at a slot, from UNKNOWN to DORMANT. Orders name it by `seed`.
     ///
-    /// A seed that was culled germinates again after its embargo, so a few names serve a run of any length. The record of a seed stays for
-    /// good, that of a TERMINATED one too: a run that registers a new name each time grows by a record each time.
+    /// A seed that was culled germinates again after its embargo, so a few names serve a run of any length. The record of a TERMINATED
+    /// seed stays until [`forget_seed`](Self::forget_seed): a run that registers a new name each time grows by a record each time.
     ///
     /// A slot can have several registered seeds; G0 lets one at a time germinate. A manager that has come back from its journal
     /// knows its seeds already: ask [`stage`](Self::stage).
@@ -170,6 +170,16 @@ impl<B: GraftBackend> SeedManager<B> {
     /// `seed_exists`; [`Refusal::NotDurable`], then it is not registered.
     pub fn register_seed(&mut self, seed: SeedId, slot: SlotId) -> Result<(), Refusal> {
         self.durably(Input::Register(seed, slot))
+    }
+
+    /// Removes the record of a TERMINATED seed. Its name is free again, and [`stage`](Self::stage) does not know it any more. A
+    /// rollback to an epoch in which it was registered brings it back as it was then.
+    ///
+    /// # Errors
+    /// `unknown_seed`; `wrong_stage` for a seed that is not TERMINATED, and for a fossil that has not left the model yet
+    /// ([`settle`](Self::settle) takes it out); [`Refusal::NotDurable`], then it stays on record.
+    pub fn forget_seed(&mut self, seed: &SeedId) -> Result<(), Refusal> {
+        self.durably(Input::Forget(seed.clone()))
     }
 
     /// Looks at the model: creates its lazy parameters, remembers which they are, and learns its slots by running `forward` once

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::error::CheckpointError;
 
 /// The version of these records. A record says its own in its first byte.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Where the weights of one seed are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -347,7 +347,7 @@ impl Reporter {
         (due, self.outlets.iter().map(settled).min().unwrap_or(due))
     }
 
-    /// The seed has entered a stage.
+    /// The seed has entered a stage, or is forgotten.
     pub fn count_packets_from_here(&mut self, seed: &SeedId) {
         let due = self.due.remove(seed).unwrap_or_default();
         for outlet in &mut self.outlets {

@@ -18,7 +18,7 @@ use kasmina::{
     CommandSender, Grown, SeedManager,
     blending::{AlphaSchedule, BlendConfig},
     commands::Order,
-    engine::Stage,
+    engine::{Seed, Stage, State},
     gates::doubles::AllowAll,
     kernel_load::DirectoryLibrary,
     leyline::{
@@ -46,7 +46,7 @@ use crate::crash::world::{self, B, Host, SEEDS};
 
 /// So short that the ledger is full within the warm-up, and the journal is compacted.
 const NONCE_TTL: Duration = Duration::from_secs(5);
-/// Steps from one fossil to the next: each of them leaves the record of a TERMINATED seed behind.
+/// Steps from one fossil to the next.
 const FOSSIL_EVERY: u64 = 1_000;
 /// Steps from one rollback to the next. If there were more of them, the run would never get far.
 const ROLLBACK_EVERY: u64 = 3_000;
@@ -71,6 +71,8 @@ pub(super) struct Counts {
     moves: BTreeMap<&'static str, u64>,
     checkpoints: u64,
     rollbacks: u64,
+    /// Records of TERMINATED seeds that were removed.
+    forgotten: u64,
 }
 
 pub(super) struct Churn {
@@ -156,6 +158,7 @@ impl Churn {
             self.command()?;
         }
         self.replace_fossils()?;
+        self.forget()?;
         let batch: Vec<f32> = (0..world::numbers()).map(|_| self.random.f32() * 2.0 - 1.0).collect();
         if self.manager.rollback_commanded().is_none() {
             let loss = |host: &Host<B>, grafts: &mut _| world::loss(host, &batch, grafts);
@@ -252,6 +255,18 @@ impl Churn {
         self.seeds = alive;
         for (_, slot, blueprint) in dead {
             self.register(slot, blueprint)?;
+        }
+        Ok(())
+    }
+
+    /// Seeds that are TERMINATED, and whose kernels have left the model, need no record. A rollback may have brought some back.
+    fn forget(&mut self) -> Result<(), Box<dyn Error>> {
+        let State { seeds, run } = self.manager.state();
+        let gone = |seed: &&Seed| matches!(seed.stage, Stage::Terminated) && !run.fossils.contains(&seed.id);
+        let gone: Vec<_> = seeds.values().filter(gone).map(|seed| seed.id.clone()).collect();
+        for seed in gone {
+            self.manager.forget_seed(&seed)?;
+            self.counts.forgotten += 1;
         }
         Ok(())
     }

@@ -2,8 +2,8 @@
 
 use kasmina_engine::{Effect, Event, Input, commands::Order, seed::Turn};
 use kasmina_leyline::v1::SeedLifecycleStage::{
-    SeedStageBlending, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary, SeedStageShadowing,
-    SeedStageTerminated, SeedStageTraining,
+    SeedStageBlending, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized, SeedStageProbationary,
+    SeedStageShadowing, SeedStageTerminated, SeedStageTraining,
 };
 
 use crate::world::{World, seed};
@@ -147,4 +147,63 @@ fn model_that_is_ahead_of_the_record_sets_the_step() {
     let mut world = World::new();
     let restored = world.act(Input::ModelRestored(7));
     assert_eq!((restored.answer, world.engine.state().run.step), (Ok(()), 7));
+}
+
+#[test]
+fn terminated_seed_is_forgotten_and_its_name_is_free() {
+    let (mut world, a) = (World::new(), seed("a"));
+    let early = world.act(Input::Forget(a.clone()));
+    assert_eq!((early.answer.unwrap_err().reason(), early.delta.is_empty()), ("wrong_stage", true));
+    assert_eq!(reason(&mut world, Order::Terminate { seed: a.clone() }), "ok");
+    let forgotten = world.act(Input::Forget(a.clone()));
+    assert_eq!((forgotten.answer, forgotten.delta.is_empty()), (Ok(()), false));
+    assert!(!world.engine.state().seeds.contains_key(&a));
+    let again = world.act(Input::Forget(a.clone()));
+    assert_eq!(again.answer.unwrap_err().reason(), "unknown_seed");
+    let registered = world.act(Input::Register(a.clone(), kasmina_leyline::SlotId::new("mid").unwrap()));
+    assert_eq!((registered.answer, world.stage(&a)), (Ok(()), SeedStageDormant));
+}
+
+#[test]
+fn fossil_in_the_model_is_not_forgotten_before_it_left() {
+    let (mut world, a) = (about_to_join(), seed("a"));
+    let _ = world.act(Input::ModelSettled { joined: vec![a.clone()], removed: Vec::new() });
+    assert_eq!(reason(&mut world, Order::Terminate { seed: a.clone() }), "ok");
+    assert_eq!(world.act(Input::Forget(a.clone())).answer.unwrap_err().reason(), "wrong_stage");
+    let _ = world.act(Input::ModelSettled { joined: Vec::new(), removed: vec![a.clone()] });
+    assert_eq!(world.act(Input::Forget(a.clone())).answer, Ok(()));
+}
+
+#[test]
+fn forgotten_seed_is_back_after_a_rollback_behind_it() {
+    let (mut world, a) = (World::new(), seed("a"));
+    let _ = world.act(Input::EpochEnded);
+    world.checkpoint();
+    let before = world.engine.state().clone();
+    assert_eq!(reason(&mut world, Order::Terminate { seed: a.clone() }), "ok");
+    assert_eq!(world.act(Input::Forget(a.clone())).answer, Ok(()));
+    assert_eq!(reason(&mut world, Order::Rollback { epoch: before.run.epoch }), "ok");
+    let back = world.act(Input::RolledBack(before.run.epoch, Box::new(before)));
+    assert_eq!((back.answer, world.stage(&a)), (Ok(()), SeedStageDormant));
+}
+
+/// What an overlay says with a seed terminated, forgotten and registered again on it, and what a state says to which its delta is applied.
+#[test]
+fn seed_forgotten_and_registered_in_one_batch_is_new() {
+    let (world, a) = (World::new(), seed("a"));
+    let (now, facts) = (kasmina_leyline::Monotonic::ORIGIN, kasmina_engine::Facts::default());
+    let mut overlay = world.engine.overlay();
+    for (input, known) in [
+        (Input::Order(Order::Terminate { seed: a.clone() }), true),
+        (Input::Forget(a.clone()), false),
+        (Input::Register(a.clone(), kasmina_leyline::SlotId::new("elsewhere").unwrap()), true),
+    ] {
+        let decision = overlay.decide(input, &facts, now);
+        assert_eq!(decision.answer, Ok(()));
+        overlay.adopt(&decision);
+        assert_eq!(overlay.seed(&a).is_some(), known);
+    }
+    let mut state = world.engine.state().clone();
+    state.apply(overlay.into_delta());
+    assert_eq!(state.seeds[&a].slot.to_string(), "elsewhere");
 }

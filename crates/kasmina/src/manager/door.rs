@@ -208,7 +208,7 @@ impl<B: GraftBackend> SeedManager<B> {
             return;
         }
         let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
-        let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()) };
+        let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()), ..Delta::default() };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
         let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});
         let (entries, packets) = (Vec::new(), encoded(draft.packets()));
