@@ -128,8 +128,7 @@ impl Flights {
 
     /// Goes on with a load that waits for an answer from outside, or will. Returns whether there is one.
     pub(crate) fn proceed(&mut self, blueprint: &BlueprintId, step: Step) -> bool {
-        let waited_for = |flight: &&mut Flight| !flight.askers.is_empty();
-        let Some(flight) = self.by_blueprint.get_mut(blueprint).filter(waited_for) else { return false };
+        let Some(flight) = self.by_blueprint.get_mut(blueprint) else { return false };
         match &mut flight.stage {
             Stage::Awaiting => {
                 flight.stage = Stage::Queued(step);
@@ -151,8 +150,9 @@ impl Flights {
         if !flight.askers.is_empty() {
             return Left::Shared;
         }
-        match &mut flight.stage {
-            Stage::Running { early, .. } => *early = None,
+        match flight.stage {
+            // Somebody may ask again before the thread is done. What was delivered early is for them.
+            Stage::Running { .. } => {}
             Stage::Queued(_) | Stage::Awaiting => {
                 self.queue.retain(|queued| queued != blueprint);
                 self.by_blueprint.remove(blueprint);

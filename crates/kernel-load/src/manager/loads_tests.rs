@@ -339,10 +339,9 @@ impl Model {
         if self.is_waited_for(blueprint) {
             return;
         }
-        match self.phases.get_mut(blueprint) {
-            Some(Phase::Working { answered, .. }) => *answered = false,
+        match self.phases.get(blueprint) {
             Some(Phase::Queued | Phase::Awaiting) => drop(self.phases.remove(blueprint)),
-            None => {}
+            Some(Phase::Working { .. }) | None => {}
         }
     }
 
@@ -360,13 +359,12 @@ impl Model {
     }
 
     fn deliver(&mut self, blueprint: &BlueprintId) -> bool {
-        let waited_for = self.is_waited_for(blueprint);
         match self.phases.get_mut(blueprint) {
             Some(Phase::Awaiting) => {
                 self.queue(blueprint);
                 true
             }
-            Some(Phase::Working { answered, .. }) => waited_for && !std::mem::replace(answered, waited_for),
+            Some(Phase::Working { answered, .. }) => !std::mem::replace(answered, true),
             Some(Phase::Queued) | None => false,
         }
     }
@@ -400,4 +398,25 @@ proptest! {
         let stats = pair.loads.stats();
         prop_assert_eq!((stats.outstanding, stats.queued, stats.running, stats.awaiting, stats.in_flight_bytes), (0, 0, 0, 0, 0));
     }
+}
+
+/// A delivery overtakes the library's answer, its asker cancels, and another asks before that answer is there.
+#[test]
+fn early_delivery_serves_whoever_asks_after_a_cancel() {
+    let mut loads = Pair::new(false).loads;
+    let ask = |loads: &mut Loads<u32>| {
+        let run = TrainingRunId::new("run").unwrap();
+        let request = LoadRequest::new(name(0), Purpose::Prefetch, run, UnixTime::default());
+        match loads.ask(request, Monotonic::ORIGIN).unwrap() {
+            Asked::Pending(id) => id,
+            Asked::Cached(_) => panic!("nothing was loaded"),
+        }
+    };
+    let first = ask(&mut loads);
+    assert_eq!(loads.effects().jobs.len(), 1, "a thread asks the library");
+    assert_eq!(loads.deliver(&name(0), step(&name(0), true)), Answered::Taken);
+    assert!(loads.cancel(first));
+    ask(&mut loads);
+    loads.finish(&name(0), Outcome::Later);
+    assert_eq!(loads.effects().jobs.len(), 1, "a thread looks at what was delivered");
 }
