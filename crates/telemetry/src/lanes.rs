@@ -59,7 +59,8 @@ pub struct PacketBytes {
 /// everything waits.
 ///
 /// A sink may take a critical packet and store it later ([`Sink::is_stored`]). Until then it counts as delivered, but its place in the
-/// journal is still among the [`places`](Self::places), so that the next process delivers it again if this one dies.
+/// journal is still among the [`places`](Self::places), so that the next process delivers it again if this one dies. A sink that has
+/// taken `capacity` critical packets and stored none of them is offered no more of them before it stores some: they wait.
 ///
 /// A lane can also have a budget in bytes and a time to live ([`with_budget`](Self::with_budget)). They are for the normal lane: what is
 /// critical is counted ([`critical`](Self::critical)), and kept.
@@ -290,9 +291,9 @@ impl Lanes {
         }
         self.overdue = self.unstored.len();
         let mut offers = Offers::new(sink, recall);
-        for lane in [&mut self.emergency, &mut self.normal] {
-            offers.drain(lane, self.probe);
-        }
+        let room = self.capacity.max(1).saturating_sub(self.unstored.len());
+        offers.drain(&mut self.emergency, self.probe, room);
+        offers.drain(&mut self.normal, self.probe, usize::MAX);
         for lane in [&mut self.emergency, &mut self.normal] {
             for waiting in lane.iter_mut() {
                 waiting.refusals += u32::from(waiting.kept.take().is_some_and(|kept| offers.blames(kept)));

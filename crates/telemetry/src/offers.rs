@@ -51,12 +51,13 @@ impl<'a> Offers<'a> {
     }
 
     /// Offers the packets of a lane in their order. If the first is refused, goes on `probe` places behind it, and comes to those that
-    /// were skipped last, so that a row of packets that a sink will not take does not hide those behind it for ever.
-    pub(crate) fn drain(&mut self, lane: &mut VecDeque<Waiting>, probe: usize) {
+    /// were skipped last, so that a row of packets that a sink will not take does not hide those behind it for ever. Stops when the sink
+    /// has taken `unstored` packets that it has not stored.
+    pub(crate) fn drain(&mut self, lane: &mut VecDeque<Waiting>, probe: usize, unstored: usize) {
         let (mut todo, mut skipped, mut kept) = (mem::take(lane), VecDeque::new(), VecDeque::new());
         let (mut first, mut rotated) = (true, false);
         self.refused_in_a_row = 0;
-        while self.refused_in_a_row < Lanes::REFUSALS_IN_A_ROW {
+        while self.refused_in_a_row < Lanes::REFUSALS_IN_A_ROW && self.unstored.len() < unstored {
             let Some(waiting) = todo.pop_front() else {
                 if skipped.is_empty() {
                     break;

@@ -74,6 +74,32 @@ fn on_the_wire(event: Event) -> TelemetryEvent {
 }
 
 #[test]
+fn sink_that_stores_nothing_is_offered_no_more_than_its_lane() {
+    let (mut sink, mut lanes) = (Late::default(), Lanes::new(3));
+    let critical = packets(&vec![Event::new(names::GATE_FAILURE); 8]);
+    let ids: Vec<_> = critical.iter().map(|packet| packet.packet_id.clone()).collect();
+    for (place, packet) in critical.iter().enumerate() {
+        lanes.push_journaled(packet.clone(), place as u64);
+    }
+    let kept: BTreeMap<u64, TelemetryPacket> =
+        critical.iter().enumerate().map(|(place, packet)| (place as u64, (*packet.packet).clone())).collect();
+    let drain = |lanes: &mut Lanes, sink: &mut Late| {
+        let drained = lanes.drain_with(sink, &mut |place| kept.get(&place).cloned());
+        assert!(!drained.down && drained.error.is_none(), "{drained:?}");
+        drained.delivered.iter().map(|packet| packet.packet_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(drain(&mut lanes, &mut sink), ids[..3]);
+    assert_eq!(drain(&mut lanes, &mut sink), [""; 0]);
+    assert_eq!((lanes.unstored(), lanes.critical().packets, lanes.waiting().0), (3, 3, 5));
+    assert_eq!(lanes.places().collect::<BTreeSet<_>>(), (0..8).collect(), "nothing is lost");
+    sink.store(&ids[0]);
+    assert_eq!(drain(&mut lanes, &mut sink), ids[3..4]);
+    ids.iter().for_each(|id| sink.store(id));
+    assert_eq!(drain(&mut lanes, &mut sink), ids[4..]);
+    assert_eq!((lanes.unstored(), lanes.waiting().0, lanes.places().count()), (0, 0, 0));
+}
+
+#[test]
 fn packet_that_is_taken_keeps_its_place_until_it_is_stored() {
     let (mut sink, mut lanes) = (Late::default(), Lanes::new(10));
     let critical = packets(&[Event::new(names::GATE_FAILURE), Event::new(names::BREAKER_OPEN)]);
