@@ -132,7 +132,8 @@ impl Urza {
             }
         }
         let until = self.clock.monotonic().after(self.settings.flush);
-        while self.clock.monotonic() < until {
+        let left = |this: &Self| until.since(this.clock.monotonic());
+        while !left(self).is_zero() {
             let served = self.round(false)?;
             if served.is_idle() {
                 break;
@@ -140,10 +141,10 @@ impl Urza {
             report(&served);
             all.add(served);
         }
-        if self.bus.flush(self.settings.flush).is_ok() {
+        if self.bus.flush(left(self)).is_ok() {
             self.acknowledge(&mut all);
             // An acknowledgement that is not stored brings its request back, to be answered a second time.
-            let _ = self.bus.flush(self.settings.flush);
+            let _ = self.bus.flush(left(self));
         }
         Ok(all)
     }
