@@ -159,6 +159,22 @@ fn nothing_may_be_ahead_of_what_was_not_begun() {
 }
 
 #[test]
+fn step_may_be_three_changes_and_a_command_one() {
+    for (kind, changes, wrong) in [
+        (Kind::Step, 3, vec![]),
+        (Kind::Step, 4, vec![Error]),
+        (Kind::Settle, 1, vec![]),
+        (Kind::Settle, 2, vec![Error]),
+    ] {
+        let mut world = World::new();
+        let entries: Vec<_> = (0..changes).map(|_| changed("by a step")).collect();
+        world.operations[2] = Operation { kind, announced: vec![], entries, answers: vec![], moves: vec![] };
+        world.records = records(world.operations.iter().flat_map(|operation| operation.entries.clone()));
+        assert_eq!(world.wrong(), wrong, "{kind:?} with {changes} changes");
+    }
+}
+
+#[test]
 fn half_a_batch_is_found() {
     let mut world = World::new();
     world.rewrite(|entries| drop(entries.drain(8..)));
