@@ -46,9 +46,14 @@ impl Paths {
         self.monitor.record(&watched, execution, now)
     }
 
+    /// Which path the kernel takes at present.
+    pub(crate) fn path(&self, blueprint: &BlueprintId) -> KernelPath {
+        self.watched(blueprint).map_or(KernelPath::Fused, |watched| self.monitor.path(&watched))
+    }
+
     /// How the kernel is run at present.
     pub(crate) fn route(&self, blueprint: &BlueprintId) -> Route {
-        let path = self.watched(blueprint).map_or(KernelPath::Fused, |watched| self.monitor.path(&watched));
+        let path = self.path(blueprint);
         match path {
             KernelPath::Plain => path.into(),
             KernelPath::Fused => self.fused(blueprint),

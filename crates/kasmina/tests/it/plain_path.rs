@@ -264,6 +264,24 @@ fn slow_or_failing_kernel_moves_to_the_plain_path() {
     }
 }
 
+/// A single execution is watched, so that a trial of the kernel wants as many as a new one.
+#[test]
+fn trial_of_a_known_kernel_is_not_its_first_execution() {
+    let mut settings = Settings::default();
+    settings.compile_monitor.executions = 1;
+    let mut run = Run::<B>::new(settings);
+    run.inject(wrong());
+    run.order(Act::Germinate);
+    let told = run.told();
+    assert_eq!(told.metrics("kasmina.kernel.first_execution_ms").len(), 1);
+    assert_eq!(told.moves(), (vec!["numeric_disagreement"], 0));
+    run.wait(3_600);
+    run.steps(1);
+    let told = run.told();
+    assert_eq!(told.metrics("kasmina.kernel.fused_difference").len(), 1, "there was a trial");
+    assert_eq!(told.metrics("kasmina.kernel.first_execution_ms").len(), 0);
+}
+
 /// Three executions when the kernel comes, the prewarm and the rehearsal of G1; from then on nothing but the passes.
 #[test]
 fn monitor_that_has_seen_enough_adds_nothing_to_a_step() {
