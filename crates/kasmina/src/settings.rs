@@ -320,6 +320,8 @@ impl Settings {
         let shares = format!("{}, {}, {}", memory.resume_below, memory.conserve_at, memory.purge_above);
         demand(memory.total_bytes > 0, "memory.total_bytes", &memory.total_bytes, "must be above 0")?;
         demand(memory.resident_bytes != Some(0), "memory.resident_bytes", &0, "must be above 0")?;
+        let (telemetry, least) = (memory.telemetry_bytes, MemorySettings::LEAST_TELEMETRY_BYTES);
+        demand(telemetry >= least, "memory.telemetry_bytes", &telemetry, "must be at least 65536, to hold a packet")?;
         let key = "memory.resume_below, conserve_at, purge_above";
         demand(sound, key, &shares, "must be finite, above 0 and in this order")?;
         let executions = self.compile_monitor.executions;

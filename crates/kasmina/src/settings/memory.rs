@@ -42,6 +42,9 @@ pub struct MemorySettings {
 }
 
 impl MemorySettings {
+    /// The least budget of packets. Our choice: a packet with one event takes some 6 kB in memory, so that this is a few of them.
+    pub const LEAST_TELEMETRY_BYTES: u64 = 64 << 10;
+
     /// What the governor must know, with the budget of cached kernels.
     pub(crate) fn governor(&self, kernel_bytes: u64) -> GovernorLimits {
         let pools = PerPool::new(|pool| match pool {

@@ -42,6 +42,7 @@ fn wrong_types_and_values_out_of_range_are_refused() {
     for (name, value, refused) in [
         ("TOTAL_BYTES", "0", "memory.total_bytes"),
         ("RESIDENT_BYTES", "0", "memory.resident_bytes"),
+        ("TELEMETRY_BYTES", "65535", "memory.telemetry_bytes"),
         ("RESUME_BELOW", "0.95", "memory.resume_below, conserve_at, purge_above"),
         ("CONSERVE_AT", "nan", "memory.resume_below, conserve_at, purge_above"),
         ("PURGE_ABOVE", "inf", "memory.resume_below, conserve_at, purge_above"),
