@@ -65,9 +65,6 @@ impl Draft<'_> {
     /// Removes the record of a seed of which nothing is left. From then on its name is free.
     pub(crate) fn forget(&mut self, id: &SeedId) -> Result<(), Refusal> {
         match self.seed(id)?.stage {
-            Stage::Terminated if self.run().fossils.contains(id) => {
-                Err(self.wrong_stage(id, "its kernel is still part of the model: settle first"))
-            }
             Stage::Terminated => {
                 self.forget_record(id);
                 self.effect(Effect::CountPackets { seed: id.clone() });

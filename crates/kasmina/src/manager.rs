@@ -176,8 +176,8 @@ impl<B: GraftBackend> SeedManager<B> {
     /// rollback to an epoch in which it was registered brings it back as it was then.
     ///
     /// # Errors
-    /// `unknown_seed`; `wrong_stage` for a seed that is not TERMINATED, and for a fossil that has not left the model yet
-    /// ([`settle`](Self::settle) takes it out); [`Refusal::NotDurable`], then it stays on record.
+    /// `unknown_seed`; `wrong_stage` for a seed that is not TERMINATED: a fossil is not before it has left the model, in the next step or in
+    /// [`settle`](Self::settle); [`Refusal::NotDurable`], then it stays on record.
     pub fn forget_seed(&mut self, seed: &SeedId) -> Result<(), Refusal> {
         self.durably(Input::Forget(seed.clone()))
     }

@@ -25,6 +25,7 @@ pub fn hold(world: &mut World, before: &State, input: &Input, decision: &Decisio
     every_life_ends_once(world, before, decision);
     nobody_germinates_while_memory_is_short(world, before, input, decision);
     nothing_moves_but_by_its_delta(world, before, decision);
+    records_go_only_if_asked(world, before, input);
 }
 
 /// A seed moves along the table, from where it stands.
@@ -152,7 +153,14 @@ fn fossils_stay(world: &World, before: &State, input: &Input) {
         let stayed: Vec<_> = before.run.fossils.iter().filter(|id| !settles || !gone.contains(id)).cloned().collect();
         assert!(state.run.fossils.starts_with(&stayed));
         let ended = before.seeds.values().filter(|seed| seed.stage.leyline() == SeedStageTerminated);
-        ended.for_each(|seed| assert_same(&state.seeds.get(&seed.id), &Some(seed), "TERMINATED is final"));
+        for seed in ended {
+            let stays = *input != Input::Forget(seed.id.clone());
+            assert_same(
+                &state.seeds.get(&seed.id),
+                &stays.then_some(seed),
+                "TERMINATED is final, and forgotten if asked",
+            );
+        }
     }
 }
 
@@ -222,6 +230,15 @@ fn nobody_germinates_while_memory_is_short(world: &World, before: &State, input:
     let told =
         decision.events.iter().any(|event| matches!(event, Event::ConservationBegan(_) | Event::ConservationEnded(_)));
     assert_eq!(told, measured != before.run.conserving, "each change is emitted once");
+}
+
+/// Nobody but a TERMINATED seed is forgotten.
+fn records_go_only_if_asked(world: &mut World, before: &State, input: &Input) {
+    let gone = before.seeds.values().filter(|seed| !world.engine.state().seeds.contains_key(&seed.id));
+    for seed in gone.collect::<Vec<_>>() {
+        assert_eq!((seed.stage.leyline(), input), (SeedStageTerminated, &Input::Forget(seed.id.clone())));
+        world.stages.remove(&seed.id);
+    }
 }
 
 /// The delta is all that changes.

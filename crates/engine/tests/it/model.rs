@@ -8,7 +8,7 @@ use kasmina_engine::{
     input::{Idle, KernelOrigin, MemoryFacts, Remains},
     state::Validation,
 };
-use kasmina_leyline::{SeedId, v1::CircuitBreakerState};
+use kasmina_leyline::{SeedId, SlotId, v1::CircuitBreakerState};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::world::{Luck, Trouble, World, germinate, graft, seed};
@@ -32,6 +32,8 @@ pub enum Happening {
     GiveUpRollback,
     Restart,
     Memory(MemoryFacts),
+    /// The record goes, and the name is given to a new seed.
+    Renewed(SeedId),
     /// The trainer has its model as it was so many steps ago.
     Restored(u64),
 }
@@ -153,6 +155,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::GiveUpRollback),
         1 => Just(Happening::Restart),
         2 => (0..4_u64).prop_map(Happening::Restored),
+        1 => seeds().prop_map(Happening::Renewed),
         1 => prop::bool::weighted(0.25).prop_flat_map(memory).prop_map(Happening::Memory),
     ]
 }
@@ -184,6 +187,13 @@ impl World {
             Happening::Checkpoint => {
                 if self.engine.state().run.rollback.is_none() {
                     self.checkpoint();
+                }
+            }
+            Happening::Renewed(seed) => {
+                if self.act(Input::Forget(seed.clone())).answer.is_ok() {
+                    let registered = self.act(Input::Register(seed, SlotId::new("mid").unwrap()));
+                    assert_eq!(registered.answer, Ok(()));
+                    self.seen.insert("renewed".to_owned());
                 }
             }
             Happening::EpochEnds => drop(self.act(Input::EpochEnded)),
@@ -244,7 +254,8 @@ fn random_histories_reach_every_kind_of_event() {
     assert!(missing.is_empty(), "{missing:?} of {seen:#?}");
 }
 
-const RARE: [&str; 36] = [
+const RARE: [&str; 37] = [
+    "renewed",
     "ConservationBegan",
     "ConservationEnded",
     "postponed memory_pressure",

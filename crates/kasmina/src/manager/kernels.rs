@@ -140,7 +140,8 @@ impl<B: GraftBackend> SeedManager<B> {
             let took = self.clock.monotonic().since(asked);
             let _ = self.kernel_came(seed, fetched, took, &mut batch);
         }
-        let concluded = self.conclude(batch);
+        // With nothing new, what is owed need not be written before the step ends.
+        let concluded = if batch.decisions() == 0 { Ok(()) } else { self.conclude(batch) };
         // What was not made durable, or could not be staged yet, has to be asked for again.
         self.ask_again = self.awaiting().iter().any(|(seed, _, blueprint)| !self.kernels.is_sought(seed, blueprint));
         concluded?;

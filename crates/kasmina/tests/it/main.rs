@@ -16,6 +16,7 @@ mod context;
 mod dispatch;
 mod dropout;
 mod durability;
+mod forgetting;
 mod full_disk;
 mod grown;
 mod growth;
