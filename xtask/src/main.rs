@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod failure;
 mod fuzz;
+mod heap;
 mod progress;
 mod soak;
 mod stopwatch;

@@ -92,6 +92,7 @@ mod grown;
 mod load;
 mod manifest;
 mod pending;
+mod prune;
 mod put;
 mod save;
 
@@ -102,3 +103,4 @@ pub use fossil::{Fossil, FossilSpec, Provenance};
 pub use grown::{Grown, HostModule};
 pub use manifest::{DIGEST_KEY, FORMAT_VERSION, MANIFEST_KEY};
 pub use pending::PendingJoins;
+pub use prune::prune_optimizer;

@@ -16,8 +16,8 @@ use crate::demo::{
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = SIZE.0 as f64 - 60.0;
 const TOP: f64 = 60.0;
-const PANEL: f64 = 210.0;
-const GAP: f64 = 60.0;
+const PANEL: f64 = 145.0;
+const GAP: f64 = 55.0;
 const TEXT: f64 = 16.0;
 
 const INK: RGBColor = RGBColor(34, 34, 34);
@@ -26,17 +26,16 @@ const LINE: RGBColor = RGBColor(0, 114, 178);
 const FIT: RGBColor = RGBColor(213, 94, 0);
 
 /// Writes the picture.
-pub(super) fn draw(samples: &[Sample], slope: &Slope, path: &Path) -> Result<(), PictureError> {
+pub(super) fn draw(samples: &[Sample], heap: &Slope, resident: &Slope, path: &Path) -> Result<(), PictureError> {
     let points = |of: fn(&Sample) -> f64| samples.iter().map(|it| (it.step as f64, of(it))).collect::<Vec<_>>();
-    let fit: Vec<_> = slope.ends.iter().map(|(at, bytes)| (at * 1e3, bytes / f64::from(1 << 20))).collect();
-    let memory = format!(
-        "resident memory, MiB: {:+.0} ± {:.0} bytes per 1,000 steps after the warm-up",
-        slope.per_unit, slope.standard_error
-    );
+    let fit = |slope: &Slope| slope.ends.map(|(at, bytes)| (at * 1e3, bytes / f64::from(1 << 20)));
+    let title = |what: &str, slope: &Slope| format!("{what}, MiB: {slope} after the warm-up");
     canvas::png(path, |canvas| {
-        panel(canvas, 0, &memory, &points(|it| mib(it.resident_bytes)), &fit)?;
-        panel(canvas, 1, "store on disk, MiB", &points(|it| mib(it.store_bytes)), &[])?;
-        panel(canvas, 2, "packets that wait for a sink", &points(|it| it.telemetry_packets as f64), &[])
+        let (allocated, taken) = (points(|it| mib(it.heap_bytes)), points(|it| mib(it.resident_bytes)));
+        panel(canvas, 0, &title("allocated and not freed", heap), &allocated, &fit(heap))?;
+        panel(canvas, 1, &title("resident memory", resident), &taken, &fit(resident))?;
+        panel(canvas, 2, "store on disk, MiB", &points(|it| mib(it.store_bytes)), &[])?;
+        panel(canvas, 3, "packets that wait for a sink", &points(|it| it.telemetry_packets as f64), &[])
     })
 }
 

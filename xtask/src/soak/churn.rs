@@ -20,6 +20,7 @@ use kasmina::{
     commands::Order,
     engine::{Seed, Stage, State},
     gates::doubles::AllowAll,
+    grown::prune_optimizer,
     kernel_load::DirectoryLibrary,
     leyline::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
@@ -264,10 +265,14 @@ impl Churn {
         let State { seeds, run } = self.manager.state();
         let gone = |seed: &&Seed| matches!(seed.stage, Stage::Terminated) && !run.fossils.contains(&seed.id);
         let gone: Vec<_> = seeds.values().filter(gone).map(|seed| seed.id.clone()).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
         for seed in gone {
             self.manager.forget_seed(&seed)?;
             self.counts.forgotten += 1;
         }
+        self.optimizer = prune_optimizer(self.optimizer.clone(), &self.model);
         Ok(())
     }
 

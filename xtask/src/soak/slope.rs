@@ -1,5 +1,7 @@
 //! A straight line through points, by least squares.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// The line, and how certain its slope is. The standard error takes the points as independent.
@@ -38,6 +40,12 @@ impl Slope {
     /// From the first point of the line to its last.
     pub(super) fn rise(&self) -> f64 {
         self.ends[1].1 - self.ends[0].1
+    }
+}
+
+impl fmt::Display for Slope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+.0} ± {:.0} bytes per 1,000 steps", self.per_unit, self.standard_error)
     }
 }
 

@@ -3,8 +3,8 @@
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::{LrScheduler, linear::LinearLrSchedulerConfig};
 use burn::module::Module;
-use burn::optim::{AdamWConfig, Optimizer, SgdConfig, momentum::MomentumConfig};
-use kasmina_grown::{Grown, clip_by_global_norm};
+use burn::optim::{AdamW, AdamWConfig, Optimizer, SgdConfig, adaptor::OptimizerAdaptor, momentum::MomentumConfig};
+use kasmina_grown::{Grown, clip_by_global_norm, prune_optimizer};
 use kasmina_isolation::gradient_norm;
 
 use crate::common::{FIRST, Host, STEM, Train, fossil, gradients, grown, step, trained, weights};
@@ -41,6 +41,21 @@ fn fossil_pushed_at_step_10_joins_the_optimizer() {
     let after = Optimizer::<Grown<Train, Host<Train>>, Train>::to_record(&optimizer).len();
     assert_eq!((before, after), (6, 12), "stem, norm and head have two tensors each; the fossil has six");
     assert_ne!(planted, weights(&network, FIRST));
+}
+
+/// The fossil that leaves takes its moments with it, and nothing else changes: the others step as they would have.
+#[test]
+fn pruned_optimizer_knows_the_module_and_steps_as_before() {
+    let mut optimizer = AdamWConfig::new().init();
+    let mut network = step(step(grown(), &mut optimizer, 1e-2, 0), &mut optimizer, 1e-2, 1);
+    let count = |optimizer: &OptimizerAdaptor<AdamW, Grown<Train, Host<Train>>, Train>| optimizer.to_record().len();
+    let (seed, all) = (network.fossils()[0].seed().clone(), count(&optimizer));
+    network.remove(&seed);
+    let mut pruned = prune_optimizer(optimizer.clone(), &network);
+    assert_eq!((count(&optimizer), count(&pruned)), (all, all - 6), "the fossil has six tensors");
+    let [kept, after] = [&mut optimizer, &mut pruned].map(|optimizer| step(network.clone(), optimizer, 1e-2, 2));
+    assert_eq!(weights(&after, STEM), weights(&kept, STEM));
+    assert_eq!(count(&prune_optimizer(pruned, &after)), all - 6);
 }
 
 #[test]
