@@ -78,6 +78,10 @@ pub(crate) fn run(bus: &str, seed: u64, out: &Path) -> Result<(), Failure> {
         }
         fs::create_dir_all(directory).map_err(Failure::file("create", directory))?;
     }
+    if bus != "redis" {
+        // Before anything is trained: is this an address?
+        drop(story::join(bus, None).map_err(demo)?);
+    }
     println!("One process");
     let story = Story::new(alone, seed).map_err(demo)?;
     story.publish().map_err(demo)?;

@@ -37,6 +37,7 @@ mod ports;
 mod prometheus;
 mod proofs;
 mod random_hosts;
+mod readme;
 mod rollback;
 mod shared_parameter;
 mod steps;

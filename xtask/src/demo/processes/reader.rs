@@ -11,9 +11,10 @@ use std::{
 
 use kasmina::leyline::v1::{SystemHealth, TelemetryPacket};
 use kasmina_dispatch::{News, NewsReader};
+use kasmina_oona::BusSettings;
 use serde::{Deserialize, Serialize};
 
-use super::story::{A_MOMENT, Story, join};
+use super::story::{A_MOMENT, Story, join_with};
 
 /// The moves of a seed: the step of each, and the stage that was entered.
 pub(super) type Moves = BTreeSet<(u64, String)>;
@@ -33,7 +34,8 @@ pub(super) fn file(story: &Story) -> PathBuf {
 
 /// Writes down what arrives. Runs until it is killed.
 pub(super) fn read(address: &str, story: &Story) -> Result<(), Box<dyn Error>> {
-    let bus = join(address, Some(NewsReader::subscription("reader", "reader")))?;
+    let settings = NewsReader::settings(BusSettings::default());
+    let bus = join_with(address, Some(NewsReader::subscription("reader", "reader")), settings)?;
     let mut reader = NewsReader::new(bus);
     let mut file = File::options().create(true).append(true).open(file(story))?;
     loop {

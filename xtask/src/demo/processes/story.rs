@@ -13,7 +13,7 @@ use kasmina::{
     safety::SystemClock,
     security::Secret,
 };
-use kasmina_oona::{EntryKeys, RedisBus, RedisSettings, Subscription};
+use kasmina_oona::{BusSettings, EntryKeys, RedisBus, RedisSettings, Subscription};
 
 use crate::demo::{
     digits::Digits,
@@ -101,8 +101,17 @@ pub(super) fn secret() -> Result<Secret, Box<dyn Error>> {
 
 /// A connection to the bus.
 pub(super) fn join(address: &str, subscription: Option<Subscription>) -> Result<Arc<RedisBus>, Box<dyn Error>> {
+    join_with(address, subscription, BusSettings::default())
+}
+
+/// The same, with settings of its own.
+pub(super) fn join_with(
+    address: &str,
+    subscription: Option<Subscription>,
+    bus: BusSettings,
+) -> Result<Arc<RedisBus>, Box<dyn Error>> {
     let mut settings = RedisSettings::new(address);
-    settings.bus.claim_after = CLAIM_AFTER;
+    settings.bus = BusSettings { claim_after: CLAIM_AFTER, ..bus };
     settings.claim_every = CLAIM_AFTER / 4;
     // A server that was killed is back after a moment.
     settings.longest_retry = Duration::from_millis(200);
