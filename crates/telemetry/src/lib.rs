@@ -3,11 +3,12 @@
 //! The events and metrics of a step go into an [`Assembler`], which makes Leyline packets of them, at most one per seed and
 //! step. The packets travel on [`Lanes`] to a [`Sink`], critical packets first. What is critical is dropped only if no journal has it
 //! and far too much of it waits, and whatever is dropped or set aside is counted in an event. Every sink shares the same
-//! [`Packet`]. Nothing here opens a file or reads a clock.
+//! [`Packet`]. Nothing here reads a clock, and only `TfEventsSink::create` opens a file.
 //!
 //! [`JsonLinesSink`] writes packets to any writer, [`TracingSink`] emits their events through `tracing`, and [`PrometheusText`]
-//! holds the text of a scrape. With the feature `http`, `MetricsEndpoint` serves that text, on a thread of its own. With the
-//! feature `doubles` there are a sink for tests (`doubles::MemorySink`) and the suite `conformance::run` for your own.
+//! holds the text of a scrape. With the feature `http`, `MetricsEndpoint` serves that text, on a thread of its own. With the feature
+//! `tensorboard`, `TfEventsSink` writes event files. With the feature `doubles` there are a sink for tests (`doubles::MemorySink`) and the
+//! suite `conformance::run` for your own. `docs/TELEMETRY.md` in the repository says which of them is for whom.
 //!
 //! [`names::EVENTS`] and [`names::METRICS`] list all names; `NAMES.md` is the same for readers. The `system_health.indicators` of a packet
 //! hold `priority` (`MESSAGE_PRIORITY_NORMAL`, `_HIGH` or `_CRITICAL`, after its gravest event), `step_index`, `training_run_id` and,
@@ -59,6 +60,8 @@ mod pending;
 mod prometheus;
 mod reporter;
 mod sink;
+#[cfg(feature = "tensorboard")]
+mod tensorboard;
 
 pub use assembler::Assembler;
 pub use bridge::TracingSink;
@@ -73,3 +76,5 @@ pub use packet::Packet;
 pub use prometheus::PrometheusText;
 pub use reporter::{Draft, Flushed, Reporter};
 pub use sink::{JsonLinesSink, NullSink, Sink, SinkError};
+#[cfg(feature = "tensorboard")]
+pub use tensorboard::{EventFileError, TfEventsSink};

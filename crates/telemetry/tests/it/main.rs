@@ -13,3 +13,4 @@ mod reporter;
 mod runbook;
 mod saturation;
 mod stored;
+mod tensorboard;
