@@ -5,6 +5,7 @@ mod aside;
 mod bridge;
 mod budget;
 mod conformance;
+mod duckdb;
 mod grafana;
 mod http;
 mod names;
