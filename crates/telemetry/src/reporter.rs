@@ -26,6 +26,8 @@ pub struct Reporter {
     step: Option<u64>,
     /// Flushes, at most one a step counted.
     flushes: u64,
+    /// Whether the last packets about the run said that critical packets wait.
+    waited: bool,
 }
 
 /// Rejected commands of one reason.
@@ -115,7 +117,8 @@ impl Reporter {
         };
         let outlets = sinks.into_iter().map(outlet).collect();
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
-        Self { assembler, outlets, due, rejections, drafts: BTreeMap::new(), journaled: true, step: None, flushes: 0 }
+        let drafts = BTreeMap::new();
+        Self { assembler, outlets, due, rejections, drafts, journaled: true, step: None, flushes: 0, waited: false }
     }
 
     /// Lets the packets that wait for one sink and are not critical have at most so many bytes, on the wire, and drops those that have
@@ -298,7 +301,8 @@ impl Reporter {
     pub fn hold(&mut self, step: u64, now: UnixTime) {
         self.emit_rejections();
         let waiting = self.outlets.iter().map(|outlet| outlet.left).max().unwrap_or_default();
-        if waiting > 0 {
+        // A gauge that nobody sets to 0 stays where it was.
+        if std::mem::replace(&mut self.waited, waiting > 0) || waiting > 0 {
             self.metric(None, Metric::new(names::EMERGENCY_WAITING, waiting as f64));
         }
         // A second flush in a step has no summary: a seed has one packet a step.

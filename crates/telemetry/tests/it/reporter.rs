@@ -71,6 +71,23 @@ fn rejections_are_one_event_for_each_reason() {
 }
 
 #[test]
+fn gauge_of_waiting_packets_goes_back_to_zero() {
+    let (mut reporter, sink) = reporter();
+    sink.set_down(true);
+    reporter.emit(None, Event::new(names::GATE_FAILURE));
+    flush(&mut reporter, &sink);
+    sink.set_down(false);
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let packets = flush(&mut reporter, &sink);
+        let metrics = packets.iter().flat_map(|packet| &packet.metrics);
+        waiting
+            .extend(metrics.filter(|metric| metric.name == names::EMERGENCY_WAITING.name).map(|metric| metric.value));
+    }
+    assert_eq!(waiting, [1.0, 0.0]);
+}
+
+#[test]
 fn packet_that_a_sink_refuses_is_due_and_not_delivered() {
     let (mut reporter, sink) = reporter();
     let seed = SeedId::new("a").unwrap();
