@@ -34,7 +34,11 @@ use crate::{
 ///
 /// A packet is one record, written in one call and flushed. A reader cannot go past a torn record, so if a write fails half way, the next
 /// delivery first writes the rest of it, whatever packet is offered. A packet that is offered twice is in the file twice, unless it is the
-/// one that was torn; TensorBoard draws the same point again.
+/// one that was torn.
+///
+/// Of several values of a tag at one step, TensorBoard shows the last. When steps run back, because the run was rolled back or restarted, it
+/// forgets those that came after them. After a disk that was full, packets can be out of order too; with `--load_fast=false`, TensorBoard
+/// shows all that is in the file.
 ///
 /// ```
 /// use kasmina_leyline::{SeedId, TrainingRunId, UnixTime};

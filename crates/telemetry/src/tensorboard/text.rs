@@ -18,7 +18,9 @@ pub(super) fn markdown(event: &TelemetryEvent) -> String {
     {
         (format!("{} → {}", stage(from), stage(to)), &[FROM, TO])
     } else if let (Some(gate), Some(reason), Some(verb)) = (gate, reason, verb(name)) {
-        (format!("{} {verb}: {}", gate_name(gate), code(reason)), &[GATE, REASON])
+        // The reason of a gate that passed is that it passed.
+        let why = if reason == verb { String::new() } else { format!(": {}", code(reason)) };
+        (format!("{} {verb}{why}", gate_name(gate)), &[GATE, REASON])
     } else {
         (code(name), &[])
     };
@@ -29,7 +31,9 @@ pub(super) fn markdown(event: &TelemetryEvent) -> String {
         TelemetryLevel::Critical => "**CRITICAL** ",
     };
     let others = event.attributes.iter().filter(|(name, _)| !used.contains(&name.as_str()));
-    others.fold(format!("{level}{said}"), |text, (name, value)| format!("{text}\n\n- {}: {}", code(name), code(value)))
+    let list: String = others.map(|(name, value)| format!("\n- {}: {}", code(name), code(value))).collect();
+    // A list begins after an empty line.
+    format!("{level}{said}{}{list}", if list.is_empty() { "" } else { "\n" })
 }
 
 /// What a gate did, in the event of this name.

@@ -31,8 +31,10 @@ fn file_is_the_one_that_tensorboard_would_write() {
     let blend = Metric::new(BLEND_ALPHA_MEAN, f64::MAX).with("mode", "CONVEX").with("source", "default");
     assembler.metric(Some(&seed), blend);
     assembler.event(Some(&seed), state("GERMINATED", "TRAINING"));
+    let passed = Event::new(GATE_EVENT).with("gate", "SEED_GATE_G1_GRADIENT_HEALTH").with("reason", "passed");
+    assembler.event(Some(&seed), passed);
     let refused = Event::new(GATE_FAILURE).with("gate", "SEED_GATE_G2_STABILITY").with("reason", "loss_rising");
-    assembler.event(Some(&seed), refused.with("ratio", 1.5));
+    assembler.event(Some(&seed), refused.with("ratio", 1.5).with("norm", 2));
     assembler.event(Some(&seed), state("TRAINING", "CULLED"));
     let mut packets = assembler.assemble(12, time(0));
     assembler.metric(Some(&seed), Metric::new(SEED_ALPHA, 0.5));

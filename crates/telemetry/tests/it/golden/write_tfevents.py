@@ -46,9 +46,10 @@ def main():
             float("inf"),
             "The mean weight of the seed in the blend; attributes `mode` and `source`.",
         ),
+        text("kasmina.event.gate_event/seed-1", "`G1_GRADIENT_HEALTH` passed"),
         text(
             "kasmina.event.gate_failure/seed-1",
-            "**CRITICAL** `G2_STABILITY` refused: `loss_rising`\n\n- `ratio`: `1.5`",
+            "**CRITICAL** `G2_STABILITY` refused: `loss_rising`\n\n- `norm`: `2`\n- `ratio`: `1.5`",
         ),
         text("kasmina.event.seed_state/seed-1", "`GERMINATED` → `TRAINING`\n\n`TRAINING` → `CULLED`"),
     ]
