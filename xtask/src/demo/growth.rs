@@ -24,7 +24,7 @@ use kasmina::{
         BlueprintId, SeedId, SlotId, TrainingRunId,
         v1::{BlueprintDescriptor, BlueprintTier, TelemetryEvent},
     },
-    telemetry::{JsonLinesSink, doubles::MemorySink},
+    telemetry::{JsonLinesSink, TfEventsSink, doubles::MemorySink},
 };
 use serde::Serialize;
 
@@ -205,6 +205,7 @@ impl World {
             .volatile()
             .sink(events.clone())
             .sink(JsonLinesSink::new(File::create(directory.join("telemetry.jsonl"))?))
+            .sink(TfEventsSink::new(File::create(directory.join("events.out.tfevents.kasmina"))?))
             .build(&Default::default())?;
         Ok(Self { manager, events, seed: SeedId::new("seed-1")?, blueprint, due: Vec::new() })
     }
