@@ -130,7 +130,12 @@ struct Readme;
 #[doc = include_str!("../../../docs/HOSTS.md")]
 struct Hosts;
 
-/// and of the page on commands.
+/// of the page on commands,
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/COMMANDS.md")]
 struct Commands;
+
+/// and of the page on telemetry.
+#[cfg(all(doctest, feature = "http", feature = "tensorboard"))]
+#[doc = include_str!("../../../docs/TELEMETRY.md")]
+struct Telemetry;

@@ -51,7 +51,7 @@ fn tensorboard_sink_conforms() {
 #[test]
 fn packet_without_content_writes_no_record() {
     let empty = Arc::new(TelemetryPacket::default());
-    let header = file_of(&[empty.clone()]);
+    let header = file_of(std::slice::from_ref(&empty));
     assert_eq!(records(&header).0.len(), 1, "the version of the file");
     assert_eq!(file_of(&[empty.clone(), empty]), header);
 }
