@@ -136,6 +136,6 @@ struct Hosts;
 struct Commands;
 
 /// and of the page on telemetry.
-#[cfg(all(doctest, feature = "http", feature = "tensorboard"))]
+#[cfg(doctest)]
 #[doc = include_str!("../../../docs/TELEMETRY.md")]
 struct Telemetry;
