@@ -68,6 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let answer = manager.submit(&sender.order(&order, clock.unix())?);
                 println!("step {step}: {}", answer.map_or_else(|error| error.to_string(), |_| "paused".to_owned()));
             }
+            // Refused if nothing is paused, which is in the telemetry as well.
             Some(held) if step % 100 == 60 => drop(manager.order(Order::Resume { seed: held.clone() })),
             Some(_) => {}
             None => seed = Some(manager.plant("mid", Blueprint::Mlp)?),

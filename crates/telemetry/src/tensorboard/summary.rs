@@ -67,11 +67,12 @@ impl Summaries {
 
     /// What the metric means, once for each tag.
     fn description(&mut self, tag: &str, metric: &MetricPoint) -> Option<String> {
+        if self.described.len() >= Self::MOST_DESCRIBED || self.described.contains(tag) {
+            return None;
+        }
         let known = METRICS.iter().find(|known| known.name == metric.name)?;
-        let new = self.described.len() < Self::MOST_DESCRIBED && self.described.insert(tag.to_owned());
-        new.then(|| {
-            if known.unit == "1" { known.meaning.to_owned() } else { format!("{} [{}]", known.meaning, known.unit) }
-        })
+        self.described.insert(tag.to_owned());
+        Some(if known.unit == "1" { known.meaning.to_owned() } else { format!("{} [{}]", known.meaning, known.unit) })
     }
 }
 
