@@ -1,7 +1,6 @@
 //! `cargo xtask demo`: networks that are too small for what they are to learn grow a seed each, beside the same networks
 //! that never had one.
 
-mod digits;
 mod growth;
 mod hosts;
 mod picture;
@@ -12,18 +11,16 @@ mod task;
 
 use std::{fs, path::PathBuf};
 
-pub(crate) use digits::DigitsError;
-pub(crate) use picture::{PictureError, canvas};
 pub(crate) use processes::{PartArgs, part};
 
 use crate::{
     demo::{
-        digits::Digits,
         growth::{Images, Run},
         hosts::{Cnn, Mlp},
         plan::{HostName, Plan, VALIDATION},
         report::{HostReport, Report},
     },
+    digits::Digits,
     failure::Failure,
     progress::Progress,
     stopwatch::Stopwatch,

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, path::PathBuf};
 
-use crate::demo::{DigitsError, PictureError};
+use crate::{canvas::PictureError, digits::DigitsError, growth::GrowthError};
 
 /// Why a command failed. Every message is one line that says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     /// The demo's training failed.
     #[error("demo: {0}")]
     Demo(String),
+    /// Growth could not be measured.
+    #[error("growth: {0}")]
+    Growth(#[from] GrowthError),
     /// A killed process has lost, doubled or spoilt something, or could not be started.
     #[error("crash: {0}")]
     Crash(String),

@@ -1,11 +1,14 @@
 //! Kasmina's tools, run as `cargo xtask <command>` from anywhere in the workspace.
 
 mod bench;
+mod canvas;
 mod codegen;
 mod crash;
 mod demo;
+mod digits;
 mod failure;
 mod fuzz;
+mod growth;
 mod heap;
 mod progress;
 mod soak;
@@ -34,6 +37,8 @@ enum Command {
     /// One of the processes of `demo --bus`
     #[command(hide = true)]
     DemoPart(demo::PartArgs),
+    /// Measure whether growing a network pays: beside the small network, the same architecture from scratch, and a wider one
+    Growth(growth::Args),
     /// Run all tests, count them, and name what was skipped and why
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::DemoPart(args) => demo::part(&args),
+        Command::Growth(args) => growth::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Floors => verify::architecture::print(),

@@ -29,12 +29,15 @@ use kasmina::{
 use serde::Serialize;
 
 use super::{
-    digits::{Split, shuffle},
     hosts::{Host, SLOT},
     plan::{BATCH, Plan},
     task::{B, accuracy, batch, bytes, loss, steps_per_epoch, whole},
 };
-use crate::{progress::Progress, stopwatch::Stopwatch};
+use crate::{
+    digits::{Split, shuffle},
+    progress::Progress,
+    stopwatch::Stopwatch,
+};
 
 /// What happened to one network.
 #[derive(Debug, Serialize)]

@@ -1,18 +1,16 @@
 //! Draws what happened to one grown network: accuracy, alpha, stages and gates on one time axis.
 
-pub(crate) mod canvas;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Display,
     path::Path,
 };
 
-use canvas::{Canvas, SIZE};
 use plotters::style::{
     RGBColor,
     text_anchor::HPos::{Center, Left, Right},
 };
+
+use crate::canvas::{self, Canvas, PictureError, SIZE};
 
 /// All that the picture shows. Times are in epochs.
 #[derive(Clone, Debug)]
@@ -56,17 +54,6 @@ pub(crate) struct VerdictMark {
     pub(crate) passed: bool,
     /// Shown if there is room.
     pub(crate) reason: String,
-}
-
-/// Why a picture could not be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("picture: {0}")]
-pub(crate) struct PictureError(String);
-
-impl PictureError {
-    fn from_cause(cause: impl Display) -> Self {
-        Self(cause.to_string())
-    }
 }
 
 const LEFT: f64 = 118.0;

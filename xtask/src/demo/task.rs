@@ -8,7 +8,8 @@ use burn::{
 };
 use kasmina::{Grafts, blending::BlendBackend};
 
-use super::{digits::Split, hosts::Host, plan::BATCH};
+use super::{hosts::Host, plan::BATCH};
+use crate::digits::Split;
 
 pub(super) type B = Autodiff<Flex>;
 

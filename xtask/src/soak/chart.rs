@@ -8,10 +8,7 @@ use plotters::style::{
 };
 
 use super::{Sample, mib, slope::Slope};
-use crate::demo::{
-    PictureError,
-    canvas::{self, Canvas, SIZE},
-};
+use crate::canvas::{self, Canvas, PictureError, SIZE};
 
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = SIZE.0 as f64 - 60.0;

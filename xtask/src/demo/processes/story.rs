@@ -15,11 +15,13 @@ use kasmina::{
 };
 use kasmina_oona::{BusSettings, EntryKeys, RedisBus, RedisSettings, Subscription};
 
-use crate::demo::{
+use crate::{
+    demo::{
+        growth::Images,
+        plan::{HostName, Plan, VALIDATION},
+        task::steps_per_epoch,
+    },
     digits::Digits,
-    growth::Images,
-    plan::{HostName, Plan, VALIDATION},
-    task::steps_per_epoch,
 };
 
 /// How long somebody waits for another process that may have been killed and is started again. Only a failing demo waits so long.

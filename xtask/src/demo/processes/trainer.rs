@@ -27,11 +27,11 @@ use super::{
 };
 use crate::{
     demo::{
-        digits::shuffle,
         hosts::{Mlp, SLOT},
         plan::BATCH,
         task::{B, accuracy, batch, bytes, loss, whole},
     },
+    digits::shuffle,
     stopwatch::Stopwatch,
 };
 

@@ -1,6 +1,6 @@
 //! Lines, areas and text in a PNG file, with a font of its own.
 
-use std::{fs::File, io::BufWriter, path::Path};
+use std::{fmt::Display, fs::File, io::BufWriter, path::Path};
 
 use plotters::{
     backend::BitMapBackend,
@@ -13,7 +13,16 @@ use plotters::{
     },
 };
 
-use super::PictureError;
+/// Why a picture could not be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("picture: {0}")]
+pub(crate) struct PictureError(pub(crate) String);
+
+impl PictureError {
+    fn from_cause(cause: impl Display) -> Self {
+        Self(cause.to_string())
+    }
+}
 
 /// The picture's size. Everything that is drawn is measured in these units.
 pub(crate) const SIZE: (u32, u32) = (1400, 900);

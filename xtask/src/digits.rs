@@ -1,4 +1,4 @@
-//! The images that the demo learns from: handwritten digits, 8x8 pixels each. data/README.md says where they come from.
+//! The images that the demo and the growth runs learn from: handwritten digits, 8x8 pixels each. data/README.md says where they come from.
 
 use std::{
     fs::File,

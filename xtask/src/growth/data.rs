@@ -1,0 +1,310 @@
+//! What the networks learn, and from where it is read.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use flate2::read::MultiGzDecoder;
+
+use super::{
+    addition,
+    examples::{Examples, Images, Sequences},
+    idx::{self, IdxError},
+    text::{self, TextError},
+};
+use crate::digits::{Digits, DigitsError, Split, shuffle};
+
+/// The largest file that is read, unpacked. MNIST's largest has 47 MB.
+const MOST_BYTES: u64 = 64 << 20;
+/// Which images of MNIST are held out depends on this number alone.
+const HOLD_OUT: u64 = 0x6d6e_6973_7421;
+
+/// What `--data` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The images of this repository, 8 x 8.
+    Digits,
+    /// A directory with the four files of MNIST, packed with gzip or not.
+    Mnist(PathBuf),
+    /// Sums that are drawn here.
+    Addition,
+    /// The next character of a text in UTF-8, packed with gzip or not.
+    Text(PathBuf),
+}
+
+/// Examples in three parts. Only the first is learned from, settings are chosen by the second, and the third is for the end.
+pub(super) struct Data {
+    pub(super) train: Examples,
+    pub(super) validation: Examples,
+    pub(super) test: Examples,
+    /// Labels, or tokens.
+    pub(super) classes: usize,
+}
+
+/// Why there is nothing to learn from.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} has more than {MOST_BYTES} bytes when it is unpacked")]
+    Large { path: PathBuf },
+    #[error("{directory} has neither {name} nor {name}.gz")]
+    Absent { directory: PathBuf, name: &'static str },
+    #[error("{directory}: {name} {error}")]
+    Idx { directory: PathBuf, name: &'static str, error: IdxError },
+    #[error("{directory}: {images} images with {labels} labels")]
+    Counts { directory: PathBuf, images: usize, labels: usize },
+    #[error("{path} {error}")]
+    Text { path: PathBuf, error: TextError },
+    #[error("data/digits.csv.gz: {0}")]
+    Digits(#[from] DigitsError),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "digits" => Ok(Self::Digits),
+            None if text == "addition" => Ok(Self::Addition),
+            Some(("mnist", path)) if !path.is_empty() => Ok(Self::Mnist(path.into())),
+            Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
+            None | Some(_) => Err("is not one of digits, mnist:DIR, addition, text:FILE".to_owned()),
+        }
+    }
+}
+
+/// The kind alone, without where it lies.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Digits => "digits",
+            Self::Mnist(_) => "mnist",
+            Self::Addition => "addition",
+            Self::Text(_) => "text",
+        })
+    }
+}
+
+impl Source {
+    pub(super) fn read(&self) -> Result<Data, DataError> {
+        match self {
+            Self::Digits => digits(),
+            Self::Mnist(directory) => mnist(directory),
+            Self::Addition => {
+                let parts = addition::parts([20_000, 1_000, 2_000]);
+                Ok(Data::of(parts.map(Examples::Sequences), addition::VOCABULARY))
+            }
+            Self::Text(path) => {
+                let bytes = read(path)?.ok_or_else(|| absent(path))?;
+                let read = text::parts(&bytes).map_err(|error| DataError::Text { path: path.clone(), error })?;
+                Ok(Data::of(read.parts.map(Examples::Sequences), read.vocabulary))
+            }
+        }
+    }
+}
+
+impl Data {
+    fn of([train, validation, test]: [Examples; 3], classes: usize) -> Self {
+        Self { train, validation, test, classes }
+    }
+
+    /// The side of an image; for sequences, 0.
+    pub(super) fn side(&self) -> usize {
+        match &self.train {
+            Examples::Images(images) => images.side,
+            Examples::Sequences(_) => 0,
+        }
+    }
+
+    /// The sequences that a network reads, if it is to read any.
+    pub(super) fn sequences(&self) -> Option<&Sequences> {
+        match &self.train {
+            Examples::Images(_) => None,
+            Examples::Sequences(sequences) => Some(sequences),
+        }
+    }
+}
+
+fn digits() -> Result<Data, DataError> {
+    const INK: f32 = 16.0;
+    let (train, test) = Digits::read()?.split();
+    let (train, validation) = train.hold_out(180);
+    let images = |split: Split| {
+        let pixels = split.images.iter().flatten().map(|grey| (grey * INK).round() as u8).collect();
+        Examples::Images(Images { side: 8, ink: INK as u8, pixels, labels: split.labels })
+    };
+    Ok(Data::of([train, validation, test].map(images), 10))
+}
+
+fn mnist(directory: &Path) -> Result<Data, DataError> {
+    let train = labelled(directory, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")?;
+    let test = labelled(directory, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?;
+    let mut order: Vec<usize> = (0..train.labels.len()).collect();
+    shuffle(&mut order, HOLD_OUT);
+    let (learned, held) = order.split_at(order.len() - order.len() / 12);
+    let part = |places: &[usize]| {
+        let size = train.side * train.side;
+        let image = |place: &usize| train.pixels.get(place * size..(place + 1) * size).unwrap_or_default();
+        let pixels = places.iter().flat_map(image).copied().collect();
+        let labels = places.iter().filter_map(|place| train.labels.get(*place)).copied().collect();
+        Examples::Images(Images { pixels, labels, ..Images { side: train.side, ink: train.ink, ..Images::default() } })
+    };
+    Ok(Data::of([part(learned), part(held), Examples::Images(test)], 10))
+}
+
+fn labelled(directory: &Path, images: &'static str, labels: &'static str) -> Result<Images, DataError> {
+    let file = |name: &'static str| {
+        let packed = directory.join(format!("{name}.gz"));
+        let found = match read(&directory.join(name))? {
+            None => read(&packed)?,
+            found => found,
+        };
+        found.ok_or(DataError::Absent { directory: directory.to_owned(), name })
+    };
+    let wrong = |name| move |error| DataError::Idx { directory: directory.to_owned(), name, error };
+    let (image_file, label_file) = (file(images)?, file(labels)?);
+    let pixels = idx::images(&image_file).map_err(wrong(images))?.to_vec();
+    let labels = idx::labels(&label_file).map_err(wrong(labels))?.to_vec();
+    let count = pixels.len() / (idx::SIDE * idx::SIDE);
+    if count != labels.len() {
+        return Err(DataError::Counts { directory: directory.to_owned(), images: count, labels: labels.len() });
+    }
+    Ok(Images { side: idx::SIDE, ink: u8::MAX, pixels, labels })
+}
+
+/// The bytes of a file, unpacked if they are gzip's; `None` if there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let bytes = bounded(file, path)?;
+    let packed = bytes.starts_with(&[0x1f, 0x8b]);
+    if packed { bounded(MultiGzDecoder::new(&bytes[..]), path).map(Some) } else { Ok(Some(bytes)) }
+}
+
+fn bounded(from: impl Read, path: &Path) -> Result<Vec<u8>, DataError> {
+    let mut bytes = Vec::new();
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    from.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MOST_BYTES { Err(DataError::Large { path: path.to_owned() }) } else { Ok(bytes) }
+}
+
+fn absent(path: &Path) -> DataError {
+    DataError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn idx_file(numbers: &[u32], data: &[u8]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_be_bytes()).chain(data.iter().copied()).collect()
+    }
+
+    /// 24 images to learn from and 2 to test with; each is filled with its number, and has that number's last digit for a label.
+    fn small_mnist(directory: &Path, labels: u32) {
+        let images = |count: u32| {
+            let pixels: Vec<u8> = (0..count).flat_map(|image| [image as u8; 784]).collect();
+            idx_file(&[0x803, count, 28, 28], &pixels)
+        };
+        let labelled =
+            |count: u32| idx_file(&[0x801, count], &(0..count).map(|it| (it % 10) as u8).collect::<Vec<_>>());
+        fs::write(directory.join("train-images-idx3-ubyte.gz"), packed(&images(24))).unwrap();
+        fs::write(directory.join("train-labels-idx1-ubyte"), labelled(labels)).unwrap();
+        fs::write(directory.join("t10k-images-idx3-ubyte"), images(2)).unwrap();
+        fs::write(directory.join("t10k-labels-idx1-ubyte.gz"), packed(&labelled(2))).unwrap();
+    }
+
+    fn message(source: &Source) -> String {
+        source.read().err().unwrap().to_string()
+    }
+
+    #[test]
+    fn names_of_data_are_read() {
+        assert_eq!("digits".parse(), Ok(Source::Digits));
+        assert_eq!("mnist:a:b".parse(), Ok(Source::Mnist("a:b".into())));
+        assert_eq!("text:x.txt".parse(), Ok(Source::Text("x.txt".into())));
+        for wrong in ["", "mnist", "mnist:", "text", "digits:x", "addition:", "cifar:x"] {
+            assert!(wrong.parse::<Source>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn mnist_is_read_packed_or_not_and_keeps_its_labels() {
+        let held = tempfile::tempdir().unwrap();
+        small_mnist(held.path(), 24);
+        let data = Source::Mnist(held.path().to_owned()).read().unwrap();
+        assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [22, 2, 2]);
+        let mut seen = Vec::new();
+        for part in [&data.train, &data.validation] {
+            let Examples::Images(images) = part else { panic!("images were asked for") };
+            for (image, label) in images.pixels.chunks_exact(784).zip(&images.labels) {
+                assert_eq!(image[0] % 10, *label);
+                seen.push(image[0]);
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..24).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn files_that_are_missing_or_wrong_are_named() {
+        let held = tempfile::tempdir().unwrap();
+        let source = Source::Mnist(held.path().to_owned());
+        let text = message(&source);
+        assert!(text.ends_with("has neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz"), "{text}");
+        small_mnist(held.path(), 23);
+        assert!(message(&source).ends_with(": 24 images with 23 labels"), "{}", message(&source));
+        small_mnist(held.path(), 24);
+        fs::write(held.path().join("t10k-images-idx3-ubyte"), b"\0\0\x08").unwrap();
+        let text = message(&source);
+        assert!(text.ends_with(": t10k-images-idx3-ubyte has 3 bytes, its header alone 16"), "{text}");
+    }
+
+    #[test]
+    fn a_gzip_file_that_is_cut_is_an_error() {
+        let held = tempfile::tempdir().unwrap();
+        let path = held.path().join("text.gz");
+        let whole = packed("the same line again and again\n".repeat(400).as_bytes());
+        for length in [2, 10, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let text = message(&Source::Text(path.clone()));
+            assert!(text.starts_with("cannot read "), "{length} bytes: {text}");
+        }
+        fs::write(&path, whole).unwrap();
+        assert!(Source::Text(path).read().is_ok());
+    }
+
+    #[test]
+    fn a_gzip_file_that_unpacks_to_too_much_is_refused() {
+        let held = tempfile::tempdir().unwrap();
+        let path = held.path().join("bomb");
+        fs::write(&path, packed(&vec![b'a'; MOST_BYTES as usize + 1])).unwrap();
+        assert!(message(&Source::Text(path)).contains("has more than 67108864 bytes"));
+    }
+
+    #[test]
+    fn the_digits_are_the_demos() {
+        let data = Source::Digits.read().unwrap();
+        assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [1257, 180, 360]);
+        assert_eq!((data.side(), data.classes), (8, 10));
+    }
+}

@@ -1,0 +1,112 @@
+//! A manager, the kernels that it can graft, and the policy that gives it orders.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use kasmina::{
+    Refusal, SeedManager, Settings, StepReport,
+    engine::{self, Observation, Policy, Stage},
+    kernel_load::{Initialisation, Manifest, doubles::MemoryLibrary},
+    leyline::{BlueprintId, SeedId, SlotId, TrainingRunId},
+};
+
+use super::{
+    GrowthError,
+    hosts::{B, Device, Network, Shape},
+    policy::{Candidate, GrowWhereItPulls, Grown},
+    training::{Run, loss},
+};
+use crate::progress::Progress;
+
+/// Limits on times would make a run depend on what else the machine does. In milliseconds.
+const NO_HURRY: u64 = 600_000;
+
+/// Grows a network.
+pub(super) struct Gardener {
+    pub(super) manager: SeedManager<B>,
+    policy: GrowWhereItPulls,
+    /// Parameters of each seed's kernel.
+    parameters: BTreeMap<SeedId, u64>,
+}
+
+impl Gardener {
+    /// A manager that knows the slots of the model, and has several seeds registered for each.
+    pub(super) fn new(
+        shape: &Shape,
+        model: &kasmina::Grown<B, Network<B>>,
+        run: &Run<'_>,
+    ) -> Result<Self, GrowthError> {
+        let library = MemoryLibrary::new();
+        let mut random = fastrand::Rng::with_seed(run.seed);
+        let mut candidates = Vec::new();
+        for number in 1..=run.recipe.growth.seeds_per_slot {
+            for site in shape.sites() {
+                let name = format!("{}-{number}", site.slot);
+                let manifest = Manifest::new(BlueprintId::new(name.clone())?, site.contract, site.layers)?;
+                library.add(&manifest, &Initialisation { seed: random.u64(..), zero_last: true })?;
+                candidates.push(Candidate {
+                    seed: SeedId::new(name)?,
+                    slot: site.slot,
+                    blueprint: manifest.blueprint_id,
+                    parameters: manifest.parameter_count,
+                });
+            }
+        }
+        let mut manager = SeedManager::<B>::builder(TrainingRunId::new(format!("growth-{}", run.seed))?)
+            .settings(settings(run.recipe.learning_rate))
+            .kernels(library)
+            .volatile()
+            .build(&Device::default())?;
+        let batch = run.data.train.batch(&[0], None);
+        manager.attach_host(model, |host, grafts| loss(host, &batch, grafts))?;
+        for candidate in &candidates {
+            manager.register_seed(candidate.seed.clone(), SlotId::new(candidate.slot)?)?;
+        }
+        let parameters = candidates.iter().map(|it| (it.seed.clone(), it.parameters)).collect();
+        let rules = run.recipe.rules(model.num_params(), run.steps());
+        Ok(Self { manager, policy: GrowWhereItPulls::new(rules, candidates), parameters })
+    }
+
+    /// Parameters of the seeds that learn in the next step.
+    pub(super) fn learning(&self) -> u64 {
+        let learns = |stage: &Stage| matches!(stage, Stage::Training(_) | Stage::Blending(..));
+        let seeds = self.manager.state().seeds.values().filter(|seed| learns(&seed.stage));
+        seeds.filter_map(|seed| self.parameters.get(&seed.id)).sum()
+    }
+
+    /// Asks the policy and carries out its orders. It is asked here and not by the manager, because an order that is given between two steps
+    /// waits for its kernel: so a run does not depend on how long that takes.
+    pub(super) fn tend(&mut self, report: &StepReport, progress: &Progress) {
+        for seed in &report.joined {
+            progress.print(format_args!("  step {:>6}  {seed} is part of the network", report.step));
+        }
+        let seen = Observation { state: self.manager.state(), host_loss: report.loss, seeds: report.seeds.as_slice() };
+        for order in self.policy.orders(&seen) {
+            match self.manager.order(order.clone()) {
+                // A gate that postpones is asked again after the next step.
+                Ok(_) | Err(Refusal::Decided(engine::Refusal::Postponed(_))) => {}
+                Err(refusal) => progress.print(format_args!("  step {:>6}  {}: {refusal}", report.step, order.name())),
+            }
+        }
+    }
+
+    /// What became of the seeds that were chosen.
+    pub(super) fn finish(mut self) -> Vec<Grown> {
+        let seen = Observation { state: self.manager.state(), host_loss: f32::NAN, seeds: &[] };
+        // It is told how its last seed ended; it is too late for orders.
+        drop(self.policy.orders(&seen));
+        self.policy.history
+    }
+}
+
+fn settings(learning_rate: f64) -> Settings {
+    let mut settings = Settings::default();
+    settings.training.learning_rate = learning_rate;
+    settings.training.probe_every = 1;
+    settings.training.sample_every = 2;
+    settings.kernels.wait_ms = NO_HURRY;
+    settings.kernels.timeout_ms = NO_HURRY;
+    settings.gates.stability.max_blend_ms = NO_HURRY;
+    settings.gates.stability.max_isolation_ms = NO_HURRY;
+    settings
+}

@@ -1,0 +1,214 @@
+//! How long and how fast the networks learn. All contenders of a host share one recipe.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{data::Source, policy::Rules};
+
+/// The kinds of networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum HostName {
+    /// A perceptron: digits
+    Mlp,
+    /// Three convolutions: digits, mnist
+    Cnn,
+    /// Two blocks: addition, text
+    Transformer,
+}
+
+/// Settings that all contenders share. They were chosen on the validation part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recipe {
+    pub(super) epochs: u64,
+    /// Examples in a batch. What does not fill one is left out of the epoch.
+    pub(super) batch: usize,
+    /// The first examples of the part to learn from; 0: all.
+    pub(super) examples: usize,
+    /// The highest rate of AdamW, for hosts and seeds.
+    pub(super) learning_rate: f64,
+    pub(super) weight_decay: f32,
+    /// Images are moved by up to so many pixels in each direction, drawn anew for each batch.
+    pub(super) shift: usize,
+    /// The most parameters of the grown network.
+    pub(super) parameters: u64,
+    pub(super) growth: Growth,
+    /// Whether the test part is looked at.
+    pub(super) test: bool,
+}
+
+/// What the policy needs, as shares of the run and in steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Growth {
+    /// The share of the steps before the first seeds germinate, and that after which none does.
+    pub(super) from: f64,
+    pub(super) until: f64,
+    pub(super) scout_steps: u64,
+    pub(super) blend_steps: u64,
+    /// Seeds that can become part of one slot.
+    pub(super) seeds_per_slot: usize,
+    pub(super) least_contribution: f64,
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Mlp => "mlp",
+            Self::Cnn => "cnn",
+            Self::Transformer => "transformer",
+        })
+    }
+}
+
+impl HostName {
+    /// The hosts for this data.
+    pub(super) const fn of(data: &Source) -> &'static [Self] {
+        match data {
+            Source::Digits => &[Self::Mlp, Self::Cnn],
+            Source::Mnist(_) => &[Self::Cnn],
+            Source::Addition | Source::Text(_) => &[Self::Transformer],
+        }
+    }
+}
+
+impl Recipe {
+    pub(super) fn of(data: &Source, host: HostName) -> Self {
+        let growth = Growth {
+            from: 0.05,
+            until: 0.5,
+            scout_steps: 10,
+            blend_steps: 40,
+            seeds_per_slot: 4,
+            least_contribution: 0.002,
+        };
+        let base = Self {
+            epochs: 10,
+            batch: 32,
+            examples: 0,
+            learning_rate: 0.004,
+            weight_decay: 0.01,
+            shift: 0,
+            parameters: 20_000,
+            growth,
+            test: true,
+        };
+        match (data, host) {
+            (Source::Digits, HostName::Mlp | HostName::Transformer) => {
+                Self { epochs: 150, shift: 1, parameters: 12_000, ..base }
+            }
+            (Source::Digits, HostName::Cnn) => Self { epochs: 80, shift: 1, parameters: 6_000, ..base },
+            (Source::Mnist(_), _) => Self { epochs: 20, batch: 64, shift: 2, parameters: 25_000, ..base },
+            (Source::Addition, _) => Self { epochs: 10, batch: 64, ..base },
+            (Source::Text(_), _) => Self { epochs: 1, batch: 32, examples: 48_000, ..base },
+        }
+    }
+
+    pub(super) fn quick(self) -> Self {
+        Self {
+            epochs: self.epochs.div_ceil(10),
+            examples: if self.examples == 0 { 2_000 } else { self.examples / 10 },
+            ..self
+        }
+    }
+
+    /// This recipe with the settings of a JSON text, which has some of the fields.
+    pub(super) fn with(&self, text: &str) -> Result<Self, serde_json::Error> {
+        let mut fields = serde_json::to_value(self)?;
+        replace(&mut fields, serde_json::from_str(text)?);
+        serde_json::from_value(fields)
+    }
+
+    /// Optimizer steps of a run that learns from `examples`.
+    pub(super) fn steps(&self, examples: usize) -> u64 {
+        self.epochs * (examples / self.batch) as u64
+    }
+
+    /// The rules of the policy for a host of `host` parameters and a run of `steps`.
+    pub(super) fn rules(&self, host: usize, steps: u64) -> Rules {
+        let Growth { from, until, scout_steps, blend_steps, least_contribution, .. } = self.growth;
+        let share = |share: f64| (share * steps as f64) as u64;
+        Rules {
+            first_step: share(from),
+            last_step: share(until),
+            scout_steps,
+            blend_steps,
+            // As many as the gates ask for.
+            shadowing_steps: 8,
+            probation_steps: 30,
+            patience: blend_steps.max(scout_steps) + 120,
+            least_contribution,
+            weak_seeds: 3,
+            budget: self.parameters.saturating_sub(host as u64),
+        }
+    }
+
+    /// The learning rate in step `step`, counted from 0, as a share of the highest: a linear warm-up over a twentieth of the steps, then half a
+    /// cosine down to a hundredth.
+    pub(super) fn rate(step: u64, steps: u64) -> f64 {
+        const LEAST: f64 = 0.01;
+        let warm_up = (steps / 20).max(1);
+        if step < warm_up {
+            return (step + 1) as f64 / warm_up as f64;
+        }
+        let share = (step - warm_up) as f64 / (steps - warm_up).max(1) as f64;
+        LEAST + (1.0 - LEAST) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+    }
+}
+
+fn replace(old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (name, value) in new {
+                replace(old.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (old, new) => *old = new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_rises_to_1_and_falls_to_a_hundredth() {
+        let rates: Vec<f64> = (0..200).map(|step| Recipe::rate(step, 200)).collect();
+        assert!(rates[..10].windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(rates[9] == 1.0 && rates[10] == 1.0);
+        assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
+        assert!((0.01..0.011).contains(&rates[199]), "{}", rates[199]);
+        assert!((0..3).all(|step| Recipe::rate(step, 1).is_finite()));
+    }
+
+    #[test]
+    fn the_budget_of_seeds_is_what_the_host_leaves() {
+        let recipe = Recipe { parameters: 5_000, ..Recipe::of(&Source::Addition, HostName::Transformer) };
+        assert_eq!(recipe.rules(4_000, 1_000).budget, 1_000);
+        assert_eq!(recipe.rules(6_000, 1_000).budget, 0);
+        assert_eq!((recipe.rules(0, 1_000).first_step, recipe.rules(0, 1_000).last_step), (50, 500));
+    }
+
+    #[test]
+    fn every_host_that_fits_has_a_recipe_that_trains() {
+        for data in [Source::Digits, Source::Mnist("x".into()), Source::Addition, Source::Text("x".into())] {
+            for host in HostName::of(&data) {
+                let recipe = Recipe::of(&data, *host);
+                assert!(recipe.steps(1_257) > 0 && recipe.quick().steps(1_257) > 0, "{data} {host}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_replaces_some_settings_and_no_unknown_ones() {
+        let base = Recipe::of(&Source::Addition, HostName::Transformer);
+        let with = base.with(r#"{"epochs": 3, "growth": {"until": 0.25}}"#).unwrap();
+        assert_eq!((with.epochs, with.growth.until, with.growth.from), (3, 0.25, base.growth.from));
+        assert_eq!(Recipe { epochs: base.epochs, growth: base.growth.clone(), ..with }, base);
+        for wrong in ["", "[]", r#"{"epoch": 3}"#, r#"{"growth": {"til": 1}}"#, r#"{"epochs": -1}"#] {
+            assert!(base.with(wrong).is_err(), "{wrong}");
+        }
+    }
+}
