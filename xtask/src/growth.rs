@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             data.test.len(),
             recipe.steps(examples)
         );
-        compare(*host, &shape(*host, &data), &recipe, args, &data, &mut kept)?;
+        compare(*host, &shape(*host, &args.data, &data), &recipe, args, &data, &mut kept)?;
     }
     println!("report    {}\n{:.0} s", kept.path().display(), stopwatch.seconds());
     Ok(())
@@ -153,13 +153,14 @@ impl Args {
 }
 
 /// The small network that is to learn the data.
-fn shape(host: HostName, data: &Data) -> Shape {
+fn shape(host: HostName, source: &Source, data: &Data) -> Shape {
     match host {
         HostName::Mlp => Shape::Mlp(MlpShape::digits()),
         HostName::Cnn => Shape::Cnn(CnnShape::of(data.side())),
         HostName::Transformer => {
             let (length, asked_from) = data.sequences().map_or((0, 0), |it| (it.length, it.asked_from));
-            Shape::Transformer(TransformerShape::new(data.classes, length, asked_from))
+            let width = if *source == Source::Addition { 12 } else { 16 };
+            Shape::Transformer(TransformerShape::new(data.classes, length, asked_from, width))
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     GrowthError,
     hosts::{B, Device, Network, Shape},
     policy::{Candidate, GrowWhereItPulls, Grown},
+    recipe::Recipe,
     training::{Run, loss},
 };
 use crate::progress::Progress;
@@ -53,7 +54,7 @@ impl Gardener {
             }
         }
         let mut manager = SeedManager::<B>::builder(TrainingRunId::new(format!("growth-{}", run.seed))?)
-            .settings(settings(run.recipe.learning_rate))
+            .settings(settings(run.recipe))
             .kernels(library)
             .volatile()
             .build(&Device::default())?;
@@ -99,9 +100,10 @@ impl Gardener {
     }
 }
 
-fn settings(learning_rate: f64) -> Settings {
+fn settings(recipe: &Recipe) -> Settings {
     let mut settings = Settings::default();
-    settings.training.learning_rate = learning_rate;
+    settings.training.learning_rate = recipe.learning_rate;
+    settings.gates.system_impact.min_probes_fossilize = recipe.growth.probes;
     settings.training.probe_every = 1;
     settings.training.sample_every = 2;
     settings.kernels.wait_ms = NO_HURRY;

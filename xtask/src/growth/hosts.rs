@@ -132,6 +132,6 @@ mod tests {
         matches(Shape::Mlp(MlpShape::digits()));
         matches(Shape::Cnn(CnnShape::of(8)));
         matches(Shape::Cnn(CnnShape::of(28)));
-        matches(Shape::Transformer(TransformerShape::new(12, 11, 7)));
+        matches(Shape::Transformer(TransformerShape::new(12, 11, 7, 12)));
     }
 }

@@ -29,7 +29,8 @@ pub(super) struct Rules {
     pub(super) last_step: u64,
     /// Steps for which seeds are compared before one of them is grafted.
     pub(super) scout_steps: u64,
-    /// Steps from alpha 0 to alpha 1.
+    /// Steps from alpha 0 to alpha 1, and all steps of BLENDING: after the rise of alpha, a seed learns what it is to do at full strength.
+    pub(super) alpha_steps: u64,
     pub(super) blend_steps: u64,
     /// Steps in SHADOWING and in PROBATIONARY before their gate is asked.
     pub(super) shadowing_steps: u64,
@@ -158,7 +159,7 @@ impl GrowWhereItPulls {
     }
 
     fn graft(&self, seed: SeedId) -> Order {
-        let schedule = AlphaSchedule::Linear { total_steps: self.rules.blend_steps };
+        let schedule = AlphaSchedule::Linear { total_steps: self.rules.alpha_steps };
         Order::StartGrafting { seed, blend: BlendConfig::residual(), schedule }
     }
 
@@ -180,7 +181,10 @@ impl GrowWhereItPulls {
         }
         match stage? {
             Stage::Training(_) => Some(self.graft(seed)),
-            Stage::Blending(_, blend) => blend.is_complete().then_some(Order::Stabilize { seed }),
+            Stage::Blending(_, blend) => {
+                let due = blend.is_complete() && vitals.steps >= rules.blend_steps;
+                due.then_some(Order::Stabilize { seed })
+            }
             Stage::Shadowing(..) => (vitals.steps >= rules.shadowing_steps).then_some(Order::Evaluate { seed }),
             Stage::Probationary(_, trial, probation) => {
                 let contribution = trial.contribution.mean() / trial.contribution.baseline();

@@ -11,7 +11,8 @@ const RULES: Rules = Rules {
     first_step: 10,
     last_step: 100,
     scout_steps: 5,
-    blend_steps: 4,
+    alpha_steps: 4,
+    blend_steps: 7,
     shadowing_steps: 3,
     probation_steps: 6,
     patience: 50,
@@ -141,7 +142,9 @@ fn a_chosen_seed_is_put_before_each_gate_in_time() {
     // The gate postponed.
     expect(Stage::Training(graft(6, Some(1.0))), &["start_grafting a-1"]);
     expect(Stage::Blending(graft(1, None), blend(3)), &[]);
-    expect(Stage::Blending(graft(2, None), blend(4)), &["stabilize a-1"]);
+    expect(Stage::Blending(graft(6, None), blend(4)), &[]);
+    expect(Stage::Blending(graft(7, None), blend(3)), &[]);
+    expect(Stage::Blending(graft(7, None), blend(4)), &["stabilize a-1"]);
     expect(Stage::Shadowing(graft(2, None), trial(1.0, 0.9)), &[]);
     expect(Stage::Shadowing(graft(3, None), trial(1.0, 0.9)), &["evaluate a-1"]);
     expect(Stage::Probationary(graft(5, None), trial(1.0, 0.9), Probation::OnTrial), &[]);

@@ -47,7 +47,11 @@ pub(super) struct Growth {
     pub(super) from: f64,
     pub(super) until: f64,
     pub(super) scout_steps: u64,
+    /// Steps from alpha 0 to alpha 1, and all steps of BLENDING.
+    pub(super) alpha_steps: u64,
     pub(super) blend_steps: u64,
+    /// Probes before G4 lets a seed become part of the network, one a step. The fewer, the less the host changes meanwhile.
+    pub(super) probes: u64,
     /// Seeds that can become part of one slot.
     pub(super) seeds_per_slot: usize,
     pub(super) least_contribution: f64,
@@ -78,10 +82,12 @@ impl Recipe {
     pub(super) fn of(data: &Source, host: HostName) -> Self {
         let growth = Growth {
             from: 0.05,
-            until: 0.5,
+            until: 0.4,
             scout_steps: 10,
-            blend_steps: 40,
-            seeds_per_slot: 4,
+            alpha_steps: 20,
+            blend_steps: 100,
+            probes: 12,
+            seeds_per_slot: 6,
             least_contribution: 0.002,
         };
         let base = Self {
@@ -95,14 +101,21 @@ impl Recipe {
             growth,
             test: true,
         };
+        let growth = base.growth.clone();
         match (data, host) {
             (Source::Digits, HostName::Mlp | HostName::Transformer) => {
-                Self { epochs: 150, shift: 1, parameters: 12_000, ..base }
+                Self { epochs: 120, learning_rate: 0.001, weight_decay: 0.05, parameters: 30_000, growth, ..base }
             }
             (Source::Digits, HostName::Cnn) => Self { epochs: 80, shift: 1, parameters: 6_000, ..base },
             (Source::Mnist(_), _) => Self { epochs: 20, batch: 64, shift: 2, parameters: 25_000, ..base },
-            (Source::Addition, _) => Self { epochs: 10, batch: 64, ..base },
-            (Source::Text(_), _) => Self { epochs: 1, batch: 32, examples: 48_000, ..base },
+            (Source::Addition, _) => Self { epochs: 5, ..base },
+            (Source::Text(_), _) => Self {
+                epochs: 1,
+                examples: 96_000,
+                learning_rate: 0.005,
+                growth: Growth { least_contribution: 0.0005, ..growth },
+                ..base
+            },
         }
     }
 
@@ -128,16 +141,17 @@ impl Recipe {
 
     /// The rules of the policy for a host of `host` parameters and a run of `steps`.
     pub(super) fn rules(&self, host: usize, steps: u64) -> Rules {
-        let Growth { from, until, scout_steps, blend_steps, least_contribution, .. } = self.growth;
+        let Growth { from, until, scout_steps, alpha_steps, blend_steps, probes, least_contribution, .. } = self.growth;
         let share = |share: f64| (share * steps as f64) as u64;
         Rules {
             first_step: share(from),
             last_step: share(until),
             scout_steps,
+            alpha_steps,
             blend_steps,
-            // As many as the gates ask for.
+            // As many as the gate asks for.
             shadowing_steps: 8,
-            probation_steps: 30,
+            probation_steps: probes,
             patience: blend_steps.max(scout_steps) + 120,
             least_contribution,
             weak_seeds: 3,

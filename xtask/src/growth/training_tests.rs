@@ -60,7 +60,7 @@ fn every_host_has_its_slots_and_kernels_that_fit() {
     let sums = Source::Addition.read().unwrap();
     let asked = sums.sequences().unwrap();
     starts_as_its_host(
-        &Shape::Transformer(TransformerShape::new(sums.classes, asked.length, asked.asked_from)),
+        &Shape::Transformer(TransformerShape::new(sums.classes, asked.length, asked.asked_from, 12)),
         &sums.train.batch(&[0, 1], None),
     );
 }

@@ -59,8 +59,7 @@ struct Block<B: Backend> {
 }
 
 impl TransformerShape {
-    pub(crate) const fn new(vocabulary: usize, length: usize, asked_from: usize) -> Self {
-        let width = 16;
+    pub(crate) const fn new(vocabulary: usize, length: usize, asked_from: usize, width: usize) -> Self {
         Self { vocabulary, length, asked_from, width, inner: 2 * width }
     }
 }
@@ -153,7 +152,7 @@ mod tests {
 
     #[test]
     fn no_token_sees_those_that_come_after_it() {
-        let network = TransformerShape::new(9, 6, 2).init(&Device::default());
+        let network = TransformerShape::new(9, 6, 2, 8).init(&Device::default());
         let logits = |last: u8| -> Vec<f32> {
             let tokens = vec![1, 2, 3, 4, 5, last, 0];
             let sequences = Sequences { length: 6, asked_from: 2, tokens };
