@@ -1,4 +1,4 @@
-//! A whole comparison, on sums and for one seed, as a user calls it.
+//! A whole comparison, short and from one seed, as a user calls it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::{path::Path, process::Command};
@@ -13,13 +13,13 @@ fn growth(out: &Path, arguments: &[&str]) -> (bool, String) {
 }
 
 fn report(out: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(out.join("addition.json")).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(out.join("digits.json")).unwrap()).unwrap()
 }
 
 #[test]
 fn four_contenders_are_compared_and_not_run_twice() {
     let held = tempfile::tempdir().unwrap();
-    let short = ["--data", "addition", "--seeds", "1", "--epochs", "1", "--examples", "19200"];
+    let short = ["--data", "digits", "--hosts", "mlp", "--seeds", "1", "--epochs", "12"];
     let (success, said) = growth(held.path(), &short);
     assert!(success, "{said}");
     let first = report(held.path());
@@ -33,7 +33,7 @@ fn four_contenders_are_compared_and_not_run_twice() {
     assert!(number(wide, "parameters") >= number(grown, "parameters"));
     assert!(number(grown, "parameter_steps") < number(same, "parameter_steps"));
     assert!(records.iter().all(|record| number(&record["validation"], "loss").is_finite()), "{said}");
-    assert!(held.path().join("addition-transformer.png").is_file());
+    assert!(held.path().join("digits-mlp.png").is_file());
 
     let (success, said) = growth(held.path(), &short);
     assert!(success && said.matches("is in the report").count() == 4, "{said}");
@@ -48,7 +48,7 @@ fn what_cannot_be_learned_is_said() {
         assert!(!success && said.contains(message), "{said}");
     };
     refused(&["--data", "addition", "--hosts", "cnn"], "growth: cnn cannot learn addition");
-    refused(&["--data", "addition", "--examples", "5"], "5 examples do not fill a batch of 64");
+    refused(&["--data", "addition", "--examples", "5"], "5 examples do not fill a batch of 32");
     refused(&["--data", "mnist:/absent"], "/absent has neither train-images-idx3-ubyte");
     refused(&["--data", "cifar"], "is not one of digits, mnist:DIR, addition, text:FILE");
 }
