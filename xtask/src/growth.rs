@@ -228,3 +228,10 @@ fn said(record: &Record) -> String {
         100.0 * score.accuracy
     )
 }
+
+/// The backend's random numbers belong to the process: tests that draw parameters take turns.
+#[cfg(test)]
+fn take_turns() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

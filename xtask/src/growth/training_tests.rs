@@ -14,6 +14,7 @@ use crate::growth::{
     data::Source,
     hosts::{CnnShape, MlpShape, TransformerShape},
     recipe::HostName,
+    take_turns,
 };
 
 /// The shapes of all parameters, in the order in which a module visits them.
@@ -53,6 +54,7 @@ fn starts_as_its_host(shape: &Shape, batch: &Batch) {
 
 #[test]
 fn every_host_has_its_slots_and_kernels_that_fit() {
+    let _turn = take_turns();
     let digits = Source::Digits.read().unwrap();
     let batch = digits.train.batch(&[0, 1, 2], None);
     starts_as_its_host(&Shape::Mlp(MlpShape::digits()), &batch);
@@ -67,6 +69,7 @@ fn every_host_has_its_slots_and_kernels_that_fit() {
 
 #[test]
 fn a_grown_network_from_scratch_has_its_exact_shapes() {
+    let _turn = take_turns();
     let data = Source::Digits.read().unwrap();
     let recipe = Recipe { epochs: 12, ..Recipe::of(&Source::Digits, HostName::Mlp) };
     let progress = Progress::start("test");
@@ -91,6 +94,7 @@ fn a_grown_network_from_scratch_has_its_exact_shapes() {
 
 #[test]
 fn a_run_that_is_repeated_grows_the_same_network() {
+    let _turn = take_turns();
     let data = Source::Digits.read().unwrap();
     let recipe = Recipe { epochs: 5, ..Recipe::of(&Source::Digits, HostName::Mlp) };
     let progress = Progress::start("test");

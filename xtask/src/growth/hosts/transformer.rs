@@ -148,10 +148,14 @@ impl<B: Backend> Block<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::growth::examples::{Examples, Sequences};
+    use crate::growth::{
+        examples::{Examples, Sequences},
+        take_turns,
+    };
 
     #[test]
     fn no_token_sees_those_that_come_after_it() {
+        let _turn = take_turns();
         let network = TransformerShape::new(9, 6, 2, 8).init(&Device::default());
         let logits = |last: u8| -> Vec<f32> {
             let tokens = vec![1, 2, 3, 4, 5, last, 0];
