@@ -104,7 +104,6 @@ pub(crate) enum GrowthError {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
-    let mut data = args.data.read().map_err(GrowthError::from)?;
     fs::create_dir_all(&args.out).map_err(Failure::file("create", &args.out))?;
     let mut kept = Kept::open(args.out.join(format!("{}.json", args.data)), &args.data.to_string())?;
     let able = HostName::of(&args.data);
@@ -113,6 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             return Err(GrowthError::Host { host: *host, data: args.data.clone() }.into());
         }
         let recipe = args.recipe(*host)?;
+        let mut data = args.data.read().map_err(GrowthError::from)?;
         if recipe.examples > 0 {
             data.train.truncate(recipe.examples);
         }
