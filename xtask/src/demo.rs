@@ -13,6 +13,8 @@ use std::{fs, path::PathBuf};
 
 pub(crate) use processes::{PartArgs, part};
 
+use kasmina_watch::{Follower, Server};
+
 use crate::{
     demo::{
         growth::{Images, Run},
@@ -44,9 +46,25 @@ pub(crate) struct Args {
     /// a server of its own (redis-server has to be installed); an address, redis://HOST:PORT, uses that one
     #[arg(long, value_name = "redis|ADDRESS", conflicts_with_all = ["quick", "hosts"])]
     bus: Option<String>,
+    /// Show it on a page in the browser while it happens, and afterwards until Ctrl-C; the address is printed
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    if !args.watch {
+        return grow_all(args);
+    }
+    let server = Server::start(Follower::new(&args.out), 0)?;
+    let address = server.address();
+    println!("watch it at http://{address}/\n");
+    grow_all(args)?;
+    println!("\nhttp://{address}/ shows it until Ctrl-C");
+    server.wait();
+    Ok(())
+}
+
+fn grow_all(args: &Args) -> Result<(), Failure> {
     if let Some(bus) = &args.bus {
         return processes::run(bus, args.seed, &args.out);
     }

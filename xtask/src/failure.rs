@@ -2,6 +2,8 @@
 
 use std::{io, path::Path, path::PathBuf};
 
+use kasmina_watch::ServerError;
+
 use crate::{canvas::PictureError, digits::DigitsError, growth::GrowthError};
 
 /// Why a command failed. Every message is one line that says what to look at.
@@ -43,6 +45,9 @@ pub(crate) enum Failure {
     /// A picture could not be drawn.
     #[error(transparent)]
     Picture(#[from] PictureError),
+    /// The page of a run cannot be served.
+    #[error(transparent)]
+    Watch(#[from] ServerError),
     /// The demo's training failed.
     #[error("demo: {0}")]
     Demo(String),

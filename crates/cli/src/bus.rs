@@ -13,26 +13,45 @@ pub(crate) struct BusArgs {
     /// The Redis server: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`
     #[arg(long, value_name = "ADDRESS")]
     bus: String,
+    #[command(flatten)]
+    options: BusOptions,
+}
+
+/// How to use it.
+#[derive(clap::Args)]
+pub(crate) struct BusOptions {
     /// What the names of its streams begin with
-    #[arg(long, value_name = "NAME", default_value = "oona")]
+    #[arg(long, value_name = "NAME", default_value = "oona", requires = "bus")]
     prefix: String,
     /// Read the shared secret from this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "bus")]
     secret_file: Option<PathBuf>,
     /// Sign nothing and accept everything: whoever can write to the server decides what is read here
-    #[arg(long, conflicts_with = "secret_file")]
+    #[arg(long, conflicts_with = "secret_file", requires = "bus")]
     unsigned: bool,
 }
 
 impl BusArgs {
     /// A bus with this subscription.
     pub(crate) fn start(self, bus: BusSettings, subscription: Subscription) -> Result<RedisBus, Failure> {
+        self.options.start(self.bus, bus, subscription)
+    }
+}
+
+impl BusOptions {
+    /// The bus at this address, with this subscription.
+    pub(crate) fn start(
+        self,
+        address: String,
+        bus: BusSettings,
+        subscription: Subscription,
+    ) -> Result<RedisBus, Failure> {
         let keys = if self.unsigned {
             EntryKeys::default()
         } else {
             EntryKeys::of_key(KEY, secret(self.secret_file.as_deref())?.secret.key())
         };
-        start(self.bus, &self.prefix, keys, bus, Some(subscription))
+        start(address, &self.prefix, keys, bus, Some(subscription))
     }
 }
 

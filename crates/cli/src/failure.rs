@@ -6,6 +6,7 @@ use kasmina_blending::BlendRefusal;
 use kasmina_commands::{SecretError, SendError};
 use kasmina_leyline::InvalidId;
 use kasmina_rollback::StoreError;
+use kasmina_watch::ServerError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -29,6 +30,8 @@ pub(crate) enum Failure {
     Terminal,
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: io::Error },
+    #[error("{0}; or use another --port")]
+    Server(#[from] ServerError),
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("{name} is not a reason that Kasmina gives; {}", suggestion(.nearest))]
@@ -92,7 +95,12 @@ impl Failure {
             Self::Bus(_) | Self::Refused(_) | Self::NotStored { .. } => 1,
             #[cfg(feature = "urza")]
             Self::Signals(_) => 1,
-            Self::Secret(_) | Self::SecretFile { .. } | Self::Terminal | Self::Write { .. } | Self::Store(_) => 1,
+            Self::Secret(_)
+            | Self::SecretFile { .. }
+            | Self::Terminal
+            | Self::Write { .. }
+            | Self::Server(_)
+            | Self::Store(_) => 1,
         }
     }
 }

@@ -6,6 +6,8 @@ mod explain;
 mod failure;
 #[cfg(feature = "kernels")]
 mod kernels;
+#[cfg(feature = "bus")]
+mod news;
 mod order;
 mod reasons;
 mod secret;
@@ -15,14 +17,13 @@ mod stop;
 mod store;
 #[cfg(feature = "urza")]
 mod urza;
-#[cfg(feature = "bus")]
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Sign commands for a seed manager, check and repair its store, and explain its reasons
+/// Sign commands for a seed manager, look at its runs, check and repair its store, and explain its reasons
 #[derive(Parser)]
 #[command(name = "kasmina", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 struct Cli {
@@ -38,7 +39,6 @@ enum Command {
     Send(send::Args),
     Store(store::Args),
     Explain(explain::Args),
-    #[cfg(feature = "bus")]
     Watch(watch::Args),
     #[cfg(feature = "kernels")]
     Kernels(kernels::Args),
@@ -51,7 +51,6 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Store(args) => store::run(args),
         Command::Explain(args) => explain::run(&args),
-        #[cfg(feature = "bus")]
         Command::Watch(args) => watch::run(args),
         #[cfg(feature = "kernels")]
         Command::Kernels(args) => kernels::run(args),

@@ -1,123 +1,62 @@
-//! `kasmina watch`: telemetry and field reports, as they come over a bus.
+//! `kasmina watch`: a page for the runs of a directory, or the telemetry that comes over a bus.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::path::PathBuf;
 
-use clap::ValueEnum;
-use kasmina_dispatch::{News, NewsReader};
-use kasmina_leyline::v1::{TelemetryEvent, TelemetryLevel, TelemetryPacket};
-use kasmina_oona::{BusSettings, Stream, Subscription};
-use kasmina_telemetry::{JsonLinesSink, Sink};
+use kasmina_watch::{Follower, Server};
 
-use crate::{
-    bus::{BusArgs, Changes, Condition},
-    failure::Failure,
-};
+use crate::failure::Failure;
+#[cfg(feature = "bus")]
+use crate::news;
 
-/// How long to rest when nothing has come. Our choice: nobody sees it.
-const IDLE: Duration = Duration::from_millis(20);
-
-/// Follow the telemetry of all runs on a bus
+/// Look at runs while they go: on a page in your browser, or over a bus
 ///
-/// Writes one line for each event: its time, level, seed, name and attributes. A field report is an event too, `field_report`.
-///
-/// Runs until it is stopped (Ctrl-C). It first shows what the streams still hold, and goes on later where it was stopped, if it is
-/// started with the same --name. How the bus is goes to standard error.
-///
-/// The secret that entries are signed with is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or of the
-/// file that ESPER_LEYLINE_SECRET_FILE names.
+/// With a directory, a page on 127.0.0.1 shows its runs: loss, seeds, gates, health and events. A run is a file `*.jsonl` that a
+/// JsonLinesSink writes, in the directory or below it; the page follows it while it grows. Runs until it is stopped (Ctrl-C).
+#[cfg_attr(
+    feature = "bus",
+    doc = "",
+    doc = "With --bus, one line for each event of all runs on a Redis server is written: its time, level, seed, name and attributes. It first \
+           shows what the streams still hold, and goes on later where it was stopped, if it is started with the same --name. The secret that \
+           entries are signed with is the content of --secret-file or, without it, of the variable ESPER_LEYLINE_SECRET, or of the file \
+           that ESPER_LEYLINE_SECRET_FILE names."
+)]
 #[derive(clap::Args)]
+#[cfg_attr(feature = "bus", command(override_usage = USAGE))]
 pub(crate) struct Args {
+    /// Show the runs in this directory; it need not be there yet
+    #[cfg_attr(feature = "bus", arg(required_unless_present = "bus", conflicts_with = "bus"))]
+    #[cfg_attr(not(feature = "bus"), arg(required = true))]
+    run_dir: Option<PathBuf>,
+    /// Serve the page on this port of 127.0.0.1; on a free one by default
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true, requires = "run_dir")]
+    #[cfg_attr(feature = "bus", arg(conflicts_with = "bus"))]
+    port: u16,
+    #[cfg(feature = "bus")]
     #[command(flatten)]
-    bus: BusArgs,
-    /// The name of this reader: two of one name at the same time share what comes
-    #[arg(long, value_name = "NAME", default_value = "watch")]
-    name: String,
-    /// Leave out events below this level
-    #[arg(long, value_enum, default_value = "info")]
-    level: Level,
-    /// Write whole packets as JSON, one a line: events and metrics, with the names of the contract. --level is that of a packet's
-    /// gravest event
-    #[arg(long)]
-    json: bool,
+    news: news::Args,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
-    Info,
-    Warning,
-    Critical,
-}
-
-impl Level {
-    const fn least(self) -> i32 {
-        match self {
-            Self::Info => TelemetryLevel::Unspecified as i32,
-            Self::Warning => TelemetryLevel::Warning as i32,
-            Self::Critical => TelemetryLevel::Error as i32,
-        }
-    }
-}
+#[cfg(feature = "bus")]
+const USAGE: &str = "kasmina watch [--port <PORT>] <RUN_DIR>\n       kasmina watch --bus <ADDRESS> [OPTIONS]";
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    // Field reports are read from telemetry: a reader that stops must not leave a backlog on the stream of commands.
-    let subscription =
-        Subscription::new(format!("watch-{}", args.name), args.name, [Stream::Emergency, Stream::Telemetry]);
-    let settings = NewsReader::settings(BusSettings::default());
-    let mut reader = NewsReader::new(args.bus.start(settings, subscription)?);
-    let (mut out, mut changes) = (io::stdout(), Changes::default());
-    loop {
-        changes.tell(format!("bus: {}", Condition(&reader.bus().status())));
-        let mut written = Ok(());
-        let read = reader.read(1, |news| {
-            if let News::Telemetry(packet) = news {
-                written = write(&mut out, packet, args.level.least(), args.json);
-            }
-        })?;
-        written.map_err(|source| Failure::Write { path: "-".into(), source })?;
-        if read.malformed > 0 {
-            eprintln!("warning: a message cannot be read");
-        }
-        if read == Default::default() {
-            thread::sleep(IDLE);
-        }
+    #[cfg(feature = "bus")]
+    let mut args = args;
+    #[cfg(feature = "bus")]
+    if let Some(address) = args.news.bus.take() {
+        return news::run(address, args.news);
     }
+    args.run_dir.map_or(Ok(()), |directory| serve(directory, args.port))
 }
 
-fn write(out: &mut impl Write, packet: TelemetryPacket, least: i32, json: bool) -> io::Result<()> {
-    if json {
-        if packet.level < least {
-            return Ok(());
-        }
-        let mut lines = Vec::new();
-        JsonLinesSink::new(&mut lines).deliver(&Arc::new(packet)).map_err(io::Error::other)?;
-        return out.write_all(&lines).and_then(|()| out.flush());
+fn serve(directory: PathBuf, port: u16) -> Result<(), Failure> {
+    let follower = Follower::new(directory);
+    let (directory, is_there) = (follower.directory().to_owned(), follower.runs().is_there);
+    let server = Server::start(follower, port)?;
+    println!("http://{}/ shows the runs in {}", server.address(), directory.display());
+    if !is_there {
+        eprintln!("warning: there is no directory {} yet: the page waits for it", directory.display());
     }
-    let shown = packet.events.iter().filter(|event| event.level >= least);
-    shown.map(|event| line(&packet, event)).try_for_each(|line| out.write_all(line.as_bytes()))?;
-    out.flush()
-}
-
-/// Time, level, seed, name, attributes.
-fn line(packet: &TelemetryPacket, event: &TelemetryEvent) -> String {
-    let time = packet.timestamp.map_or_else(|| "-".to_owned(), |at| at.to_string());
-    let level = event.level().as_str_name();
-    let level = level.strip_prefix("TELEMETRY_LEVEL_").unwrap_or(level);
-    let indicator = |name| packet.system_health.as_ref()?.indicators.get(name).map(String::as_str);
-    let seed = indicator("seed_id").or_else(|| event.attributes.get("seed_id").map(String::as_str)).unwrap_or("-");
-    let run = indicator("training_run_id").unwrap_or("-");
-    let told = ["seed_id", "training_run_id"];
-    let attributes = event.attributes.iter().filter(|(name, _)| !told.contains(&name.as_str()));
-    let attributes: String = attributes.map(|(name, value)| format!(" {}={}", plain(name), plain(value))).collect();
-    format!("{time} {level:<8} {} {} {}{attributes}\n", plain(run), plain(seed), plain(&event.description))
-}
-
-/// Text as it is, or in quotes if it is empty or would not be one word on one line: it came over a network.
-fn plain(text: &str) -> String {
-    let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '"';
-    if text.is_empty() || text.contains(odd) { format!("{text:?}") } else { text.to_owned() }
+    server.wait();
+    Ok(())
 }

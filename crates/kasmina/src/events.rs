@@ -360,9 +360,9 @@ pub(crate) fn path_changed(blueprint: &BlueprintId, device: &str, change: &PathC
     }
 }
 
-/// Parameters are registered as the host's, or as a seed's.
-pub(crate) fn registered(parameters: u64) -> Event {
-    Event::new(names::PARAMETER_REGISTRATION).with("parameters", parameters)
+/// So many parameter tensors are registered as the host's, or as a seed's; `values` numbers are in all tensors of that module.
+pub(crate) fn registered(parameters: u64, values: usize) -> Event {
+    Event::new(names::PARAMETER_REGISTRATION).with("parameters", parameters).with("values", values)
 }
 
 /// A parameter belongs to another.

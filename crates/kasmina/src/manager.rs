@@ -20,7 +20,7 @@ mod submit;
 use std::{collections::BTreeMap, sync::Arc};
 
 use burn::{
-    module::AutodiffModule,
+    module::{AutodiffModule, Module},
     tensor::{Distribution, Tensor},
 };
 use kasmina_blending::{Alpha, GraftBackend};
@@ -200,7 +200,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.reporter.emit(
             None,
             match &attached {
-                Ok(()) => events::registered(parameter_ids(model).len() as u64),
+                Ok(()) => events::registered(parameter_ids(model).len() as u64, model.num_params()),
                 Err(error) => events::not_registered(error),
             },
         );

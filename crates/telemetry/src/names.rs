@@ -120,7 +120,7 @@ events! {
     JOURNAL_FAILED: "journal_failed", Critical, "A write to the journal or to the checkpoint store failed. Nothing of it was acknowledged.";
     RECOVERED: "recovered", Warning, "The manager came back from its journal.";
     DEGRADED_INPUTS: "degraded_inputs", Warning, "A command reports that its sender decided on incomplete inputs, or its context cannot be read.";
-    PARAMETER_REGISTRATION: "parameter_registration", Info, "Parameters were registered as the host's or a seed's, and how many.";
+    PARAMETER_REGISTRATION: "parameter_registration", Info, "Parameters were registered as the host's or a seed's: how many tensors, and how many numbers are in them.";
     PARAMETER_VIOLATION: "parameter_violation", Critical, "A parameter would have been registered or updated by another than its owner, and why it was not.";
     NONCE_LEDGER_TRUNCATED: "nonce_ledger_truncated", Warning, "The nonce ledger was full and forgot nonces early, and how many. Older commands are stale from now on.";
     SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it; others wait up to a bound.";

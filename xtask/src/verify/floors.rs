@@ -17,10 +17,12 @@ pub(super) struct Row {
 pub(super) enum Links {
     /// No Burn, tokio or hyper, however far down.
     Plain,
+    /// No Burn: a server, or what starts one.
+    Server,
     Anything,
 }
 
-use Links::{Anything, Plain};
+use Links::{Anything, Plain, Server};
 
 const fn row(
     floor: u8,
@@ -33,7 +35,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 20] = [
+pub(super) const FLOORS: [Row; 21] = [
     row(
         0,
         "leyline",
@@ -125,6 +127,14 @@ pub(super) const FLOORS: [Row; 20] = [
         "no publisher waits for a server, and nothing that was taken is dropped uncounted",
     ),
     row(
+        2,
+        "watch",
+        Server,
+        "a page that shows a run while it goes, from the telemetry that it writes",
+        &["telemetry"],
+        "a run is read and never touched, and nothing outside of its directory is shown",
+    ),
+    row(
         3,
         "engine",
         Plain,
@@ -191,8 +201,8 @@ pub(super) const FLOORS: [Row; 20] = [
     row(
         6,
         "cli",
-        Plain,
-        "the binary `kasmina`: signs commands, explains reasons, looks after stores; with features, after buses and kernels",
+        Server,
+        "the binary `kasmina`: signs commands, explains reasons, looks after stores, shows runs; with features, buses and kernels",
         &[
             "blending",
             "commands",
@@ -204,6 +214,7 @@ pub(super) const FLOORS: [Row; 20] = [
             "safety",
             "telemetry",
             "urza",
+            "watch",
         ],
         "an order that no receiver would read as it was meant is not signed",
     ),

@@ -11,6 +11,7 @@ mod source;
 mod store;
 #[cfg(feature = "urza")]
 mod urza;
+mod watch;
 
 use std::process::{Command, Output};
 
@@ -30,7 +31,7 @@ fn failure(output: &Output) -> (Option<i32>, String) {
 fn help_names_commands_and_exit_codes() {
     let output = kasmina(&["--help"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    for word in ["send", "store", "explain", "Exit codes:", "wrong arguments"] {
+    for word in ["send", "store", "explain", "watch", "Exit codes:", "wrong arguments"] {
         assert!(said.contains(word), "{word}: {said}");
     }
     let output = kasmina(&["sned"]).output().unwrap();

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
+use burn::module::Module;
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Decision, Delta, Effect, Event, Input, Seed};
 use kasmina_leyline::{SeedId, UnixTime, v1::TelemetryPacket};
@@ -284,7 +285,8 @@ impl<B: GraftBackend> SeedManager<B> {
             }
             if let Effect::Attach { seed } | Effect::RestoreSeed { seed, .. } = effect {
                 let registered = self.tensors.ownership(seed).registered;
-                self.reporter.emit(Some(seed), events::registered(registered));
+                let values = self.tensors.kernel_ref(seed).map_or(0, Module::num_params);
+                self.reporter.emit(Some(seed), events::registered(registered, values));
             }
         }
     }

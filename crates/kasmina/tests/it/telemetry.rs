@@ -55,7 +55,9 @@ fn every_packet_says_which_run_it_is_about() {
     }
     // The host's, and the kernel's.
     let registered = named(&packets, "parameter_registration");
-    assert_eq!(registered.iter().map(|event| event.attributes["parameters"].as_str()).collect::<Vec<_>>(), ["4", "4"]);
+    let written = |name: &str| registered.iter().map(|event| event.attributes[name].clone()).collect::<Vec<_>>();
+    // 16-6-1, and 16-24-6.
+    assert_eq!((written("parameters"), written("values")), (vec!["4".into(); 2], vec!["109".into(), "558".into()]));
     for name in ["size", "bytes", "evictions", "ttl_seconds"] {
         assert!(!values(&packets, &format!("kasmina.cache.{name}")).is_empty(), "{name}");
     }

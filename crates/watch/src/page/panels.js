@@ -1,0 +1,128 @@
+// What stands above and below the plots: state of the feed, key numbers, what is at a step, parameters, all numbers.
+
+import { mean } from "./series.js";
+import { byId, html, say, svg } from "./svg.js";
+import { sample } from "./marks.js";
+import { GATES, HEALTH, MARKS, STAGES, bytes, count, short } from "./words.js";
+
+const FEED = {
+  "live": ["●", "live: showing what the run writes"],
+  "quiet": ["◌", "nothing new for some seconds"],
+  "reading": ["…", "reading what the run has written so far"],
+  "waiting": ["◌", "waiting for a run"],
+  "gone": ["✕", "the file is gone"],
+  "no server": ["✕", "no connection"],
+};
+
+export function showFeed(state, run) {
+  const [sign, text] = FEED[state.word];
+  const share = state.word === "reading" ? `: ${Math.floor(100 * state.share)} %` : "";
+  say(byId("feed"), `${sign} ${text}${share}`);
+  byId("feed").dataset.state = state.word;
+  const notes = [];
+  if (state.detail) notes.push(state.detail);
+  if (state.unfinished > 0) notes.push(`The last line is not finished (${bytes(state.unfinished)}); it is read once it is.`);
+  const { lines, oversized, example } = run.bad;
+  if (lines > 0) notes.push(`${count(lines)} ${lines === 1 ? "line is" : "lines are"} not telemetry and left out${example ? `; the last one begins: ${example}` : ""}`);
+  if (oversized > 0) notes.push(`${count(oversized)} too long ${oversized === 1 ? "line is" : "lines are"} left out.`);
+  if (run.untold > 0) notes.push("The run has more seeds than this page shows.");
+  say(byId("notes"), notes.join("\n"));
+  byId("notes").hidden = notes.length === 0;
+}
+
+export function showTiles(run) {
+  say(byId("tile-step"), run.last === null ? "no data" : count(run.last));
+  const loss = run.loss.latest;
+  say(byId("tile-loss"), loss ? short(loss.value) : "no data");
+  say(byId("tile-loss-note"), loss && loss.step < run.last ? `as of step ${count(loss.step)}` : "of the network on its last batch");
+  const stages = [...run.seeds.values()].map((seed) => seed.stage);
+  const gone = stages.filter((stage) => ["CULLED", "EMBARGOED", "RESETTING", "TERMINATED"].includes(stage)).length;
+  const fossils = stages.filter((stage) => stage === "FOSSILIZED").length;
+  say(byId("tile-seeds"), count(run.seeds.size));
+  say(byId("tile-seeds-note"), run.seeds.size === 0 ? "none yet" : `${fossils} accepted, ${gone} taken out, ${run.seeds.size - fossils - gone} on their way`);
+  const health = run.health.at(-1);
+  const about = HEALTH[health?.status] ?? HEALTH.UNKNOWN;
+  say(byId("tile-health"), `${about.sign} ${about.word}`);
+  byId("tile-health").dataset.status = health?.status ?? "UNKNOWN";
+  say(byId("tile-health-note"), health?.summary || about.text);
+  say(byId("tile-alarms"), `${count(run.counts.critical)} / ${count(run.counts.warning)}`);
+  say(byId("run-name"), run.id ?? "");
+}
+
+// What is known of one step, in words.
+export function showStep(run, step) {
+  if (run.last === null) {
+    say(byId("at-step"), "There is no data yet.");
+    return;
+  }
+  const at = step ?? run.last;
+  const number = (bucket) => (bucket === null ? "no data" : bucket.n === 0 ? "not a number" : bucket.n > 1 ? `about ${short(mean(bucket))}` : short(mean(bucket)));
+  const seeds = [...run.seeds.values()].filter((seed) => seed.seen <= at).slice(0, 8).map((seed) => {
+    const stage = seed.stageAt(at) ?? "stage unknown";
+    const alpha = seed.alpha.at(at);
+    return `${seed.id}: ${stage.toLowerCase()}${alpha ? `, alpha ${number(alpha)}` : ""}`;
+  });
+  const text = [`${step === null ? "Newest step" : "Step"} ${count(at)}`, `loss ${number(run.loss.at(at))}`, ...seeds].join("  ·  ");
+  say(byId("at-step"), text);
+}
+
+export function showParameters(run) {
+  const rows = [["network when the run began", run.tensors, run.parameters, ""]];
+  for (const seed of run.seeds.values()) rows.push([seed.id, seed.tensors, seed.parameters, (seed.stage ?? "").toLowerCase()]);
+  const grown = [...run.seeds.values()].filter((seed) => seed.stage === "FOSSILIZED");
+  const sum = (of) => grown.reduce((total, seed) => total + (of(seed) ?? NaN), of(run) ?? NaN);
+  rows.push(["network with the accepted seeds", sum((it) => it.tensors), sum((it) => it.parameters), `${grown.length} accepted`]);
+  const known = (value) => (Number.isFinite(value) ? count(value) : "not written");
+  const cells = rows.map(([name, tensors, parameters, stage]) => [name, known(parameters), known(tensors), stage]);
+  fillTable(byId("parameters"), cells);
+}
+
+export function showNumbers(run, names) {
+  if (!byId("numbers-box").open) return;
+  const all = [...run.values.values()].sort((a, b) => a.name.localeCompare(b.name) || a.seed.localeCompare(b.seed) || a.told.localeCompare(b.told));
+  const cells = all.map(({ name, seed, told, step, value }) => [name, [seed, told].filter(Boolean).join(" "), `${short(value)}${unit(names[name]?.unit)}`, count(step), names[name]?.meaning ?? ""]);
+  fillTable(byId("numbers"), cells);
+}
+
+function unit(unit) {
+  return !unit || unit === "1" ? "" : ` ${unit === "By" ? "bytes" : unit}`;
+}
+
+// Writes only the cells that are different.
+function fillTable(body, rows) {
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((cells, index) => {
+    const row = body.rows[index] ?? body.insertRow();
+    cells.forEach((text, column) => say(row.cells[column] ?? row.insertCell(), text));
+  });
+}
+
+export function showRuns(answer, chosen, pinned) {
+  const select = byId("runs");
+  const options = [["", "the one that is being written"], ...answer.runs.map((run) => [run.name, `${run.name} (${bytes(run.bytes)})`])];
+  const value = pinned ? chosen : "";
+  if (pinned && !answer.runs.some((run) => run.name === chosen)) options.push([chosen, `${chosen} (gone)`]);
+  options.forEach(([name, text], index) => {
+    const option = select.options[index] ?? select.appendChild(html("option"));
+    if (option.value !== name || !option.hasAttribute("value")) option.setAttribute("value", name);
+    say(option, text);
+  });
+  while (select.options.length > options.length) select.options[options.length].remove();
+  if (select.value !== value) select.value = value;
+  say(byId("directory"), `${chosen ?? ""}${chosen ? " in " : ""}${answer.directory}${answer.has_more ? " (there may be more files than are listed)" : ""}`);
+}
+
+// What stages, gates and marks look like and mean. It does not change.
+export function showLegend() {
+  for (const [stage, text] of Object.entries(STAGES)) {
+    const size = { width: 34, height: 18 };
+    const picture = svg("svg", { ...size, "aria-hidden": true }, svg("rect", { class: `band ${stage}`, ...size }), svg("rect", { class: "weave", ...size, fill: `url(#weave-${stage})` }));
+    byId("legend-stages").append(html("li", {}, picture, html("span", {}, text)));
+  }
+  for (const [gate, text] of Object.entries(GATES)) byId("legend-gates").append(html("li", {}, html("b", {}, gate), html("span", {}, text)));
+  for (const [kind, text] of Object.entries(MARKS)) byId("legend-marks").append(html("li", {}, sample(kind), html("span", {}, text)));
+}
+
+export function eventAt(run, number) {
+  return run.told().find((event) => event.number === number) ?? null;
+}

@@ -1,0 +1,75 @@
+// What is known of one seed.
+
+import { Series } from "./series.js";
+
+const MOST_BUCKETS = 2048;
+const MOST_MARKS = 2000;
+const MOST_STAGES = 2000;
+
+export class Seed {
+  constructor(id, step) {
+    this.id = id;
+    this.seen = step;
+    this.last = step;
+    // When each stage was entered. The first is known only from the move out of it.
+    this.stages = [];
+    this.marks = [];
+    this.dropped = 0;
+    this.loss = new Series(MOST_BUCKETS);
+    this.alpha = new Series(MOST_BUCKETS);
+    this.values = new Map();
+    this.tensors = null;
+    this.parameters = null;
+    this.blueprint = null;
+  }
+
+  get stage() {
+    return this.stages.at(-1)?.stage ?? null;
+  }
+
+  enter(step, from, to) {
+    if (this.stages.length === 0 && from) this.stages.push({ step: this.seen, stage: from, isOpen: true });
+    this.stages.push({ step, stage: to });
+    if (this.stages.length > MOST_STAGES) this.stages.shift();
+  }
+
+  mark(mark) {
+    this.marks.push(mark);
+    if (this.marks.length > MOST_MARKS) {
+      this.marks.shift();
+      this.dropped += 1;
+    }
+  }
+
+  measure(step, name, value) {
+    if (name === "kasmina.seed.loss") this.loss.add(step, value);
+    else if (name === "kasmina.seed.alpha") this.alpha.add(step, value);
+    this.values.set(name, value);
+  }
+
+  // The run went back to `step`.
+  cut(step) {
+    this.loss.cut(step);
+    this.alpha.cut(step);
+    this.stages = this.stages.filter((entered) => entered.step <= step);
+    this.last = Math.min(this.last, step);
+  }
+
+  // The stage at a step, or null if it is not known.
+  stageAt(step) {
+    let found = null;
+    for (const entered of this.stages) if (entered.step <= step) found = entered.stage;
+    return found;
+  }
+
+  // Bands to draw: a stage from its step to the next one's, the last as far as the run has come.
+  bands(end) {
+    if (this.stages.length === 0) return [{ from: this.seen, to: end, stage: null }];
+    return this.stages.map((entered, index) => ({
+      from: entered.step,
+      to: this.stages[index + 1]?.step ?? end,
+      stage: entered.stage,
+      isOpen: entered.isOpen ?? false,
+    }));
+  }
+}
