@@ -48,13 +48,12 @@ export class Events {
     this.#fill(found.slice(0, this.most));
   }
 
-  select(event, takeFocus) {
+  select(event) {
     this.chosen = event?.number ?? null;
     for (const button of this.list.querySelectorAll("button")) {
       const isIt = Number(button.dataset.number) === this.chosen;
       button.setAttribute("aria-pressed", String(isIt));
-      if (isIt && takeFocus) button.focus();
-      if (isIt) button.scrollIntoView({ block: "nearest" });
+      if (isIt) this.#show(button);
     }
     this.detail(event);
   }
@@ -72,10 +71,17 @@ export class Events {
       html("p", { class: "hint" }, `step ${count(event.step)}, ${event.seed ?? "the run"}, ${event.time ?? "no time"}`),
       html("dl", {}, ...rows),
     ];
-    if (event.attributes.reason) {
+    if (event.attributes.reason && event.name !== "gate_event") {
       parts.push(html("p", { class: "hint" }, "What the reason means and what to do: ", html("code", {}, `kasmina explain ${event.attributes.reason}`)));
     }
     box.replaceChildren(...parts);
+  }
+
+  // Scrolls the list, and not the page.
+  #show(button) {
+    const [list, item] = [this.list.getBoundingClientRect(), button.getBoundingClientRect()];
+    if (item.top < list.top) this.list.scrollTop -= list.top - item.top + 4;
+    if (item.bottom > list.bottom) this.list.scrollTop += item.bottom - list.bottom + 4;
   }
 
   // Buttons that are there stay, so that the focus does.

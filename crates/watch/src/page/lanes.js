@@ -67,7 +67,14 @@ export class Lanes {
     const { view } = this;
     plot.setAttribute("viewBox", `0 0 ${view.width} ${HEIGHT}`);
     const parts = [];
-    for (const band of seed.bands(end)) this.#band(band, parts);
+    let drawn = -Infinity;
+    for (const band of seed.bands(end)) {
+      // Of bands that are narrower than a pixel, one a pixel.
+      const right = view.x(band.to);
+      if (right - drawn < 0.75 && band.to < end) continue;
+      drawn = right;
+      this.#band(band, parts);
+    }
     parts.push(svg("line", { class: "alpha-zero", x1: 0, x2: view.width, y1: ALPHA.bottom, y2: ALPHA.bottom }));
     const y = (alpha) => ALPHA.bottom - Math.min(Math.max(alpha, 0), 1) * (ALPHA.bottom - ALPHA.top);
     const points = seed.alpha.columns(view.from, view.to, Math.max(Math.floor(view.width / 2), 50));
@@ -77,7 +84,7 @@ export class Lanes {
       parts.push(svg("text", { class: "alpha-scale", x: view.width - 3, y, "text-anchor": "end" }, text));
     }
     parts.push(...drawMissing(this.missing, view, BAND.bottom));
-    parts.push(...drawMarks(seed.marks, view, MARKS_AT, 50, this.pick));
+    parts.push(...drawMarks(seed.marks, view, MARKS_AT, 58, this.pick));
     plot.replaceChildren(...parts);
   }
 

@@ -7,8 +7,10 @@ import { short } from "./words.js";
 const HEIGHT = 240;
 const TOP = 12;
 const BOTTOM = 8;
-// Neighbouring columns on each side that a line is smoothed over.
+// A line is smoothed over so many columns on each side.
 const SMOOTH = 5;
+// Curves of seeds; more could not be told apart.
+const MOST_CURVES = 24;
 
 export class LossPlot {
   constructor(view) {
@@ -24,7 +26,9 @@ export class LossPlot {
     this.plot.setAttribute("viewBox", `0 0 ${view.width} ${HEIGHT}`);
     const columns = Math.max(Math.floor(view.width / 2), 50);
     const curves = [{ name: "network", series: run.loss, number: 0 }];
-    [...run.seeds.values()].forEach((seed, index) => curves.push({ name: seed.id, series: seed.loss, number: 1 + (index % 6) }));
+    const all = [...run.seeds.values()].map((seed, index) => ({ name: seed.id, series: seed.loss, number: 1 + (index % 6), last: seed.last }));
+    const seen = all.filter(({ series }) => series.count > 0).sort((a, b) => b.last - a.last);
+    curves.push(...seen.slice(0, MOST_CURVES));
     for (const curve of curves) curve.points = curve.series.columns(view.from, view.to, columns);
     const gone = run.abandoned.map((series) => series.columns(view.from, view.to, columns));
     const scale = this.#scale([...curves.map((curve) => curve.points), ...gone].flat());
@@ -51,7 +55,8 @@ export class LossPlot {
     this.plot.replaceChildren(...parts);
     const per = (view.to - view.from) / columns;
     const steps = Math.max(1, Math.round(per * (2 * SMOOTH + 1)));
-    say(byId("smoothing"), `The lines are means over about ${steps} steps; the pale band reaches from the lowest to the highest loss of the network. The line of a seed is the loss of the pass in which it learns or is measured.`);
+    const lines = steps > 1 ? `The lines are means over about ${steps} steps` : "The lines join the losses of single steps";
+    say(byId("smoothing"), `${lines}; the pale band reaches from the lowest to the highest loss of the network. The line of a seed is the loss of the pass in which it learns or is measured.${seen.length > MOST_CURVES ? ` Only the newest ${MOST_CURVES} seeds have one.` : ""}`);
     return missing;
   }
 
@@ -148,7 +153,8 @@ function lonely(points) {
 
 export function line(points, view, y, smooth = SMOOTH) {
   const path = (segment) => segment.map((point, index) => {
-    const near = segment.slice(Math.max(index - smooth, 0), index + smooth + 1);
+    const close = segment.slice(Math.max(index - smooth, 0), index + smooth + 1);
+    const near = close.filter((other) => Math.abs(other.column - point.column) <= smooth);
     const [sum, n] = near.reduce(([sum, n], other) => [sum + other.sum, n + other.n], [0, 0]);
     return `${index === 0 ? "M" : "L"}${view.x(middle(point)).toFixed(1)} ${y(sum / n).toFixed(1)}`;
   });

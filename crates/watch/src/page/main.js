@@ -110,7 +110,7 @@ function pickEvent(event) {
     return;
   }
   view.look(event.step);
-  events.select(event, false);
+  events.select(event);
 }
 
 // The events of a seed, or of all if it was chosen before.

@@ -67,11 +67,12 @@ export function showStep(run, step) {
 }
 
 export function showParameters(run) {
-  const rows = [["network when the run began", run.tensors, run.parameters, ""]];
+  const rows = [["network when it was attached", run.tensors, run.parameters, ""]];
   for (const seed of run.seeds.values()) rows.push([seed.id, seed.tensors, seed.parameters, (seed.stage ?? "").toLowerCase()]);
-  const grown = [...run.seeds.values()].filter((seed) => seed.stage === "FOSSILIZED");
+  // A network that is attached again has the seeds of before in it.
+  const grown = [...run.seeds.values()].filter((seed) => seed.accepted !== null && seed.accepted > (run.registered ?? -1));
   const sum = (of) => grown.reduce((total, seed) => total + (of(seed) ?? NaN), of(run) ?? NaN);
-  rows.push(["network with the accepted seeds", sum((it) => it.tensors), sum((it) => it.parameters), `${grown.length} accepted`]);
+  rows.push(["network with the seeds accepted since", sum((it) => it.tensors), sum((it) => it.parameters), `${grown.length} accepted`]);
   const known = (value) => (Number.isFinite(value) ? count(value) : "not written");
   const cells = rows.map(([name, tensors, parameters, stage]) => [name, known(parameters), known(tensors), stage]);
   fillTable(byId("parameters"), cells);

@@ -55,6 +55,7 @@ export class Run {
     this.time = null;
     this.tensors = null;
     this.parameters = null;
+    this.registered = null;
     this.untold = 0;
     this.ids = new Set();
     this.number = 0;
@@ -156,11 +157,12 @@ export class Run {
     const list = severity === "critical" ? this.critical : this.events;
     list.push(told);
     if (list.length > (severity === "critical" ? MOST_CRITICAL : MOST_EVENTS)) list.shift();
-    if (seed && name === "seed_state") seed.enter(step, plain(attributes.from), plain(attributes.to));
+    if (seed && name === "seed_state") seed.enter(step, plain(attributes.from), plain(attributes.to), told.number);
     if (name === "parameter_registration") {
       const about = seed ?? this;
       about.tensors = Number(attributes.parameters ?? NaN);
       about.parameters = attributes.values === undefined ? null : Number(attributes.values);
+      about.registered = told.number;
     }
     if (seed && attributes.blueprint_id) seed.blueprint = attributes.blueprint_id;
     const kind = MARKS[name];

@@ -23,13 +23,20 @@ export class Seed {
     this.blueprint = null;
   }
 
+  // When it became part of the network, if it is one.
+  get accepted() {
+    const last = this.stages.at(-1);
+    return last?.stage === "FOSSILIZED" ? last.number : null;
+  }
+
   get stage() {
     return this.stages.at(-1)?.stage ?? null;
   }
 
-  enter(step, from, to) {
+  // `number` says when, among all events of the run.
+  enter(step, from, to, number) {
     if (this.stages.length === 0 && from) this.stages.push({ step: this.seen, stage: from, isOpen: true });
-    this.stages.push({ step, stage: to });
+    this.stages.push({ step, stage: to, number });
     if (this.stages.length > MOST_STAGES) this.stages.shift();
   }
 

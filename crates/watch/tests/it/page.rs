@@ -276,6 +276,35 @@ fn names_of_a_run_are_text_and_never_markup() {
     assert_eq!(rig.browser.complaints(true), [""; 0]);
 }
 
+#[test]
+fn the_run_that_is_written_is_followed_until_one_is_chosen() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(3);
+    rig.browser.until_text("#tile-step", "3");
+    // The first run is quiet from here on.
+    let later = rig.step(9, 0.5);
+    fs::write(rig.directory.path().join("runs/later.jsonl"), &later).unwrap();
+    rig.browser.until_text("#tile-step", "9");
+    rig.browser.until_text("#directory", "later.jsonl in ");
+    let choose = "(() => { const runs = document.getElementById('runs'); runs.value = 'telemetry.jsonl'; \
+                  runs.dispatchEvent(new Event('change')); })()";
+    rig.browser.value(choose);
+    rig.browser.until_text("#tile-step", "3");
+    let more = rig.step(10, 0.5);
+    OpenOptions::new()
+        .append(true)
+        .open(rig.directory.path().join("runs/later.jsonl"))
+        .unwrap()
+        .write_all(&more)
+        .unwrap();
+    let more = rig.step(4, 0.5);
+    rig.append(&more);
+    rig.browser.until_text("#tile-step", "4");
+    rig.browser.until_text("#feed", "nothing new");
+    assert_eq!(rig.browser.text("#tile-step"), "4");
+    assert_eq!(rig.browser.complaints(true), [""; 0]);
+}
+
 /// What docs/WATCH.md says of a long run is what this prints.
 #[test]
 fn a_run_of_100_000_steps_stays_quick() {
