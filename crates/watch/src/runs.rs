@@ -93,11 +93,12 @@ impl Follower {
     /// # Errors
     /// [`FollowError`]; the cursor stays good, for when the file can be read again.
     pub fn read(&self, name: &str, cursor: Cursor) -> Result<Chunk, FollowError> {
-        let path = self.path(name).ok_or_else(|| FollowError::NoSuchRun { name: name.to_owned() })?;
+        let missing = || FollowError::NoSuchRun { name: name.to_owned() };
+        let path = self.path(name).ok_or_else(missing)?;
         let read = File::open(path).and_then(|file| follow::read(file, cursor, Self::MOST_BYTES));
-        read.map_err(|source| match source.kind() {
-            ErrorKind::NotFound => FollowError::NoSuchRun { name: name.to_owned() },
-            _other => FollowError::Read { name: name.to_owned(), source },
+        read.map_err(|source| {
+            let is_gone = source.kind() == ErrorKind::NotFound;
+            if is_gone { missing() } else { FollowError::Read { name: name.to_owned(), source } }
         })
     }
 
