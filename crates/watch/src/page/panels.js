@@ -38,14 +38,15 @@ export function showTiles(run) {
   const stages = [...run.seeds.values()].map((seed) => seed.stage);
   const gone = stages.filter((stage) => ["CULLED", "EMBARGOED", "RESETTING", "TERMINATED"].includes(stage)).length;
   const fossils = stages.filter((stage) => stage === "FOSSILIZED").length;
-  say(byId("tile-seeds"), count(run.seeds.size));
+  const isEmpty = run.packets === 0;
+  say(byId("tile-seeds"), isEmpty ? "no data" : count(run.seeds.size));
   say(byId("tile-seeds-note"), run.seeds.size === 0 ? "none yet" : `${fossils} accepted, ${gone} taken out, ${run.seeds.size - fossils - gone} on their way`);
   const health = run.health.at(-1);
   const about = HEALTH[health?.status] ?? HEALTH.UNKNOWN;
   say(byId("tile-health"), `${about.sign} ${about.word}`);
   byId("tile-health").dataset.status = health?.status ?? "UNKNOWN";
   say(byId("tile-health-note"), health?.summary || about.text);
-  say(byId("tile-alarms"), `${count(run.counts.critical)} / ${count(run.counts.warning)}`);
+  say(byId("tile-alarms"), isEmpty ? "no data" : `${count(run.counts.critical)} / ${count(run.counts.warning)}`);
   say(byId("run-name"), run.id ?? "");
 }
 
