@@ -23,7 +23,8 @@ export class Feed {
   choose(name) {
     this.pinned = name !== null;
     this.turn = 0;
-    if (name !== null) this.#take(name);
+    const next = name ?? this.runs?.runs[0]?.name;
+    if (next !== undefined) this.#take(next);
   }
 
   async follow() {

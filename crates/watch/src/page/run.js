@@ -70,21 +70,17 @@ export class Run {
     } catch {
       packet = null;
     }
-    if (!isPacket(packet)) {
-      this.bad.lines += 1;
-      this.bad.example = text.slice(0, 160);
+    if (isPacket(packet)) {
+      this.packet(packet);
       return;
     }
-    this.packet(packet);
+    this.bad.lines += 1;
+    this.bad.example = text.slice(0, 160);
   }
 
   packet(packet) {
-    const indicators = packet.system_health?.indicators ?? {};
+    const { indicators } = packet.system_health;
     const step = Number(indicators.step_index);
-    if (!Number.isFinite(step)) {
-      this.bad.lines += 1;
-      return;
-    }
     this.packets += 1;
     this.id ??= indicators.training_run_id ?? null;
     this.time = packet.timestamp ?? this.time;
@@ -190,6 +186,13 @@ export class Run {
   }
 }
 
+// Whether it has the form of a packet, so that nothing else has to ask.
 function isPacket(packet) {
-  return packet !== null && typeof packet === "object" && Array.isArray(packet.events) && Array.isArray(packet.metrics);
+  const isRecord = (it) => it !== null && typeof it === "object";
+  const isNamed = (it, name) => isRecord(it) && typeof it[name] === "string" && isRecord(it.attributes ?? {});
+  const indicators = isRecord(packet) && isRecord(packet.system_health) ? packet.system_health.indicators : null;
+  if (!isRecord(indicators) || !/^\d{1,15}$/.test(indicators.step_index)) return false;
+  const { events, metrics } = packet;
+  if (!Array.isArray(events) || !Array.isArray(metrics)) return false;
+  return events.every((event) => isNamed(event, "description")) && metrics.every((metric) => isNamed(metric, "name"));
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -37,7 +37,7 @@ impl Rig {
 
     fn append(&self, bytes: &[u8]) {
         fs::create_dir_all(self.directory.path().join("runs")).unwrap();
-        OpenOptions::new().create(true).append(true).open(self.path()).unwrap().write_all(bytes).unwrap();
+        append(&self.path(), bytes);
     }
 
     /// The packets of a step with this loss, as lines.
@@ -85,6 +85,10 @@ impl Rig {
     }
 }
 
+fn append(path: &Path, bytes: &[u8]) {
+    OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
+}
+
 fn lines(packets: &[Arc<TelemetryPacket>]) -> Vec<u8> {
     let mut lines = Vec::new();
     let mut sink = JsonLinesSink::new(&mut lines);
@@ -122,8 +126,14 @@ fn bad_lines_are_counted_and_an_unfinished_one_waits() {
     let first = rig.step(1, 0.5);
     rig.append(&first);
     rig.append(b"{\"packet_id\":\"torn\n[1, 2]\n\"text\"\n\n");
+    // Whole, and yet no packets.
+    for (right, wrong) in [("\"step_index\":\"1\"", "\"step_index\":\"x\""), ("\"name\":", "\"nom\":")] {
+        rig.append(String::from_utf8_lossy(&first).lines().next().unwrap().replace(right, wrong).as_bytes());
+        rig.append(b"\n");
+    }
+    rig.append(b"{\"events\":[null],\"metrics\":[5],\"system_health\":{\"indicators\":{\"step_index\":\"1\"}}}\n");
     rig.append(&whole[..whole.len() / 3]);
-    rig.browser.until_text("#notes", "3 lines are not telemetry");
+    rig.browser.until_text("#notes", "6 lines are not telemetry");
     rig.browser.until_text("#notes", "The last line is not finished");
     assert_eq!(rig.browser.text("#tile-step"), "1");
     rig.append(&whole[whole.len() / 3..]);
@@ -291,17 +301,16 @@ fn the_run_that_is_written_is_followed_until_one_is_chosen() {
     rig.browser.value(choose);
     rig.browser.until_text("#tile-step", "3");
     let more = rig.step(10, 0.5);
-    OpenOptions::new()
-        .append(true)
-        .open(rig.directory.path().join("runs/later.jsonl"))
-        .unwrap()
-        .write_all(&more)
-        .unwrap();
+    append(&rig.directory.path().join("runs/later.jsonl"), &more);
     let more = rig.step(4, 0.5);
     rig.append(&more);
     rig.browser.until_text("#tile-step", "4");
     rig.browser.until_text("#feed", "nothing new");
     assert_eq!(rig.browser.text("#tile-step"), "4");
+    rig.browser.value(&choose.replace("telemetry.jsonl", ""));
+    let more = rig.step(11, 0.5);
+    append(&rig.directory.path().join("runs/later.jsonl"), &more);
+    rig.browser.until_text("#tile-step", "11");
     assert_eq!(rig.browser.complaints(true), [""; 0]);
 }
 
