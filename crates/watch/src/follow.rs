@@ -69,6 +69,7 @@ impl FromStr for Cursor {
 
 /// What is new in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Chunk {
     /// Whole lines, each with its line feed; up to [`Follower::MOST_BYTES`]. Bytes that are not UTF-8 are replaced by U+FFFD.
     pub lines: String,

@@ -20,6 +20,7 @@ pub struct Follower {
 
 /// A file of telemetry.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Run {
     /// Its path from the directory, with `/` between the parts, on every platform.
     pub name: String,
@@ -31,6 +32,7 @@ pub struct Run {
 
 /// What is in the directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Runs {
     /// The last written one first.
     pub found: Vec<Run>,

@@ -100,7 +100,7 @@ export class Lanes {
     group.append(svg("rect", { class: "weave", x: left, y, width, height, fill: `url(#weave-${stage ?? "unknown"})` }));
     group.append(svg("line", { class: "edge", x1: left, x2: left, y1: y, y2: BAND.bottom }));
     const [shownFrom, room] = [Math.max(left, 0), Math.min(right, this.view.width) - Math.max(left, 0)];
-    const label = [name, name.slice(0, 4) + "."].find((text) => text.length * 7.4 + 10 < room);
+    const label = [name, name.slice(0, 4) + ".", name.slice(0, 2), name.slice(0, 1)].find((text) => text.length * 7.4 + 8 < room);
     if (label) {
       group.append(svg("rect", { class: "label-ground", x: shownFrom + 3, y: 5, width: label.length * 7.4 + 4, height: 15, rx: 2 }));
       group.append(svg("text", { class: "band-label", x: shownFrom + 5, y: 16.5, textLength: label.length * 7.4 }, label));
