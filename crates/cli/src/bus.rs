@@ -7,17 +7,7 @@ use kasmina_safety::SystemClock;
 
 use crate::{failure::Failure, secret::secret};
 
-/// Which bus.
-#[derive(clap::Args)]
-pub(crate) struct BusArgs {
-    /// The Redis server: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`
-    #[arg(long, value_name = "ADDRESS")]
-    bus: String,
-    #[command(flatten)]
-    options: BusOptions,
-}
-
-/// How to use it.
+/// How to use a bus, beside its address: the argument `bus`.
 #[derive(clap::Args)]
 pub(crate) struct BusOptions {
     /// What the names of its streams begin with
@@ -29,13 +19,6 @@ pub(crate) struct BusOptions {
     /// Sign nothing and accept everything: whoever can write to the server decides what is read here
     #[arg(long, conflicts_with = "secret_file", requires = "bus")]
     unsigned: bool,
-}
-
-impl BusArgs {
-    /// A bus with this subscription.
-    pub(crate) fn start(self, bus: BusSettings, subscription: Subscription) -> Result<RedisBus, Failure> {
-        self.options.start(self.bus, bus, subscription)
-    }
 }
 
 impl BusOptions {

@@ -9,7 +9,7 @@ use kasmina_safety::SystemClock;
 use kasmina_urza::{OnDevice, Served, Urza, UrzaSettings};
 
 use crate::{
-    bus::{BusArgs, Changes, Condition},
+    bus::{BusOptions, Changes, Condition},
     failure::Failure,
     stop::Stop,
 };
@@ -38,8 +38,11 @@ enum Action {
 struct ServeArgs {
     /// The directory, which `kasmina kernels build` makes
     dir: PathBuf,
+    /// The Redis server: `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`
+    #[arg(long, value_name = "ADDRESS")]
+    bus: String,
     #[command(flatten)]
-    bus: BusArgs,
+    options: BusOptions,
     /// The name of this process among those that serve the same streams
     #[arg(long, value_name = "NAME", default_value = "urza")]
     consumer: String,
@@ -53,7 +56,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 fn serve(args: ServeArgs) -> Result<(), Failure> {
     let stop = Stop::on_signals()?;
-    let bus = Arc::new(args.bus.start(BusSettings::default(), Urza::subscription(&args.consumer))?);
+    let bus = args.options.start(args.bus, BusSettings::default(), Urza::subscription(&args.consumer))?;
+    let bus = Arc::new(bus);
     let prewarm = Box::new(OnDevice::<Flex>::new(Default::default()));
     let mut urza = Urza::open(Arc::clone(&bus), args.dir, Some(prewarm), UrzaSettings::default(), SystemClock::new())?;
     let (mut news, mut health) = (Changes::default(), Changes::default());
