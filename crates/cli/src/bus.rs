@@ -7,17 +7,17 @@ use kasmina_safety::SystemClock;
 
 use crate::{failure::Failure, secret::secret};
 
-/// How to use a bus, beside its address: the argument `bus`.
+/// How to use a bus.
 #[derive(clap::Args)]
 pub(crate) struct BusOptions {
     /// What the names of its streams begin with
-    #[arg(long, value_name = "NAME", default_value = "oona", requires = "bus")]
+    #[arg(long, value_name = "NAME", default_value = "oona")]
     prefix: String,
     /// Read the shared secret from this file
-    #[arg(long, value_name = "FILE", requires = "bus")]
+    #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// Sign nothing and accept everything: whoever can write to the server decides what is read here
-    #[arg(long, conflicts_with = "secret_file", requires = "bus")]
+    #[arg(long, conflicts_with = "secret_file")]
     unsigned: bool,
 }
 

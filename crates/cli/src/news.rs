@@ -35,14 +35,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     options: BusOptions,
     /// The name of this reader: two of one name at the same time share what comes
-    #[arg(long, value_name = "NAME", default_value = "watch", requires = "bus")]
+    #[arg(long, value_name = "NAME", default_value = "watch")]
     name: String,
     /// Leave out events below this level
-    #[arg(long, value_enum, default_value = "info", requires = "bus")]
+    #[arg(long, value_enum, default_value = "info")]
     level: Level,
     /// Write whole packets as JSON, one a line: events and metrics, with the names of the contract. --level is that of a packet's
     /// gravest event
-    #[arg(long, requires = "bus")]
+    #[arg(long)]
     json: bool,
 }
 

@@ -24,17 +24,21 @@ use crate::news;
 #[cfg_attr(feature = "bus", command(override_usage = USAGE))]
 pub(crate) struct Args {
     /// Show the runs in this directory; it need not be there yet
-    #[cfg_attr(feature = "bus", arg(required_unless_present = "bus", conflicts_with = "bus"))]
+    #[cfg_attr(feature = "bus", arg(required_unless_present = "bus", conflicts_with_all = OVER_A_BUS))]
     #[cfg_attr(not(feature = "bus"), arg(required = true))]
     run_dir: Option<PathBuf>,
     /// Serve the page on this port of 127.0.0.1; on a free one by default
-    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true, requires = "run_dir")]
+    #[arg(long, value_name = "PORT", default_value_t = 0, hide_default_value = true)]
     #[cfg_attr(feature = "bus", arg(conflicts_with = "bus"))]
     port: u16,
     #[cfg(feature = "bus")]
     #[command(flatten)]
     news: news::Args,
 }
+
+/// What goes with a bus only.
+#[cfg(feature = "bus")]
+const OVER_A_BUS: [&str; 7] = ["bus", "json", "level", "name", "prefix", "secret_file", "unsigned"];
 
 #[cfg(feature = "bus")]
 const USAGE: &str = "kasmina watch [--port <PORT>] <RUN_DIR>\n       kasmina watch --bus <ADDRESS> [OPTIONS]";
