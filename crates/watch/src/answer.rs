@@ -36,9 +36,9 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) fn answer(request: &Parts, address: SocketAddr, follower: &Follower) -> Response<String> {
     let mut response = if !is_for(request, address) {
         // A page of another site can make its own name mean 127.0.0.1, but it cannot change the name that its browser sends.
-        refuse(StatusCode::FORBIDDEN, format!("open http://{address}/: this server answers under no other name"))
+        decline(StatusCode::FORBIDDEN, format!("open http://{address}/: this server answers under no other name"))
     } else if request.method != Method::GET {
-        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET".to_owned());
+        let mut response = decline(StatusCode::METHOD_NOT_ALLOWED, "only GET".to_owned());
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         response
     } else {
@@ -48,7 +48,7 @@ pub(crate) fn answer(request: &Parts, address: SocketAddr, follower: &Follower) 
             "/lines" => lines(request.uri.query().unwrap_or_default(), follower),
             path => match ASSETS.iter().find(|asset| asset.path == path) {
                 Some(asset) => ok(asset.content_type, asset.body.to_owned()),
-                None => refuse(StatusCode::NOT_FOUND, "there is nothing at this path".to_owned()),
+                None => decline(StatusCode::NOT_FOUND, "there is nothing at this path".to_owned()),
             },
         }
     };
@@ -109,15 +109,15 @@ fn lines(query: &str, follower: &Follower) -> Response<String> {
             _other => {}
         }
     }
-    let Some(run) = run else { return refuse(StatusCode::BAD_REQUEST, "run= is missing".to_owned()) };
+    let Some(run) = run else { return decline(StatusCode::BAD_REQUEST, "run= is missing".to_owned()) };
     let cursor = match from.map_or(Ok(Cursor::default()), |from| from.parse()) {
         Ok(cursor) => cursor,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, format!("from=: {error}")),
+        Err(error) => return decline(StatusCode::BAD_REQUEST, format!("from=: {error}")),
     };
     let chunk = match follower.read(&run, cursor) {
         Ok(chunk) => chunk,
-        Err(error @ FollowError::NoSuchRun { .. }) => return refuse(StatusCode::NOT_FOUND, error.to_string()),
-        Err(error @ FollowError::Read { .. }) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error @ FollowError::NoSuchRun { .. }) => return decline(StatusCode::NOT_FOUND, error.to_string()),
+        Err(error @ FollowError::Read { .. }) => return decline(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
     let about = [
         ("kasmina-next", chunk.next.to_string()),
@@ -140,7 +140,7 @@ fn ok(content_type: &'static str, body: String) -> Response<String> {
     response
 }
 
-fn refuse(status: StatusCode, why: String) -> Response<String> {
+fn decline(status: StatusCode, why: String) -> Response<String> {
     let mut response = ok(TEXT, why + "\n");
     *response.status_mut() = status;
     response
