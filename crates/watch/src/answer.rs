@@ -140,8 +140,8 @@ fn ok(content_type: &'static str, body: String) -> Response<String> {
     response
 }
 
-fn decline(status: StatusCode, why: String) -> Response<String> {
-    let mut response = ok(TEXT, why + "\n");
+fn decline(status: StatusCode, text: String) -> Response<String> {
+    let mut response = ok(TEXT, text + "\n");
     *response.status_mut() = status;
     response
 }

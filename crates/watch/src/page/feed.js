@@ -54,14 +54,12 @@ export class Feed {
     const answer = await fetch("/runs");
     if (!answer.ok) throw new Error(`runs: ${answer.status}`);
     const runs = await answer.json();
-    const before = this.runs;
     this.runs = runs;
     if (!this.pinned && runs.runs.length > 0) {
       const isThere = runs.runs.some((run) => run.name === this.chosen);
       const newest = runs.runs[0].name;
-      const grows = before?.runs.find((run) => run.name === newest)?.bytes !== runs.runs[0].bytes;
-      // Another run is being written, and this one is not.
-      if (!isThere || (newest !== this.chosen && grows && this.quiet >= QUIET_TURNS)) this.#take(newest);
+      // Another run was written last, and this one is not being written.
+      if (!isThere || this.quiet >= QUIET_TURNS) this.#take(newest);
     }
     this.on.runs(runs, this.chosen);
   }
