@@ -209,7 +209,8 @@ impl<'a, 'b> Panels<'a, 'b> {
             self.canvas.text(&curve.label, (x + 38.0, y), NORMAL, INK, Left)?;
             x += 68.0 + self.canvas.width(&curve.label, NORMAL);
         }
-        self.canvas.text("line: mean of the runs, band: lowest to highest", (x, y), SMALL, FAINT_INK, Left)
+        let note = "line: mean of the runs, band: lowest to highest; in SHADOWING the seed is out of the network and only measured";
+        self.canvas.text(note, (x, y), SMALL, FAINT_INK, Left)
     }
 
     /// The axis, and in the panels its grid and the stages' colours.

@@ -12,3 +12,5 @@ mod plain;
 mod settings;
 #[cfg(feature = "flex")]
 mod stats;
+#[cfg(feature = "vulkan")]
+mod vulkan;
