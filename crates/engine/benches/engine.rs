@@ -42,7 +42,15 @@ fn engine(seeds: u64) -> Engine {
         let slot = SlotId::new(format!("slot-{index}")).unwrap();
         (
             name(index),
-            Seed { id: name(index), slot, violations: 0, stage: Stage::Training(graft), postponed: None, lives: 1 },
+            Seed {
+                id: name(index),
+                slot,
+                violations: 0,
+                stage: Stage::Training(graft),
+                postponed: None,
+                lives: 1,
+                registered: 0,
+            },
         )
     });
     let state =

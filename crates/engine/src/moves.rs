@@ -57,7 +57,7 @@ impl Draft<'_> {
             return Err(Refusal::SeedExists(id));
         }
         let registered = Lifecycle::new(id.clone(), Duration::ZERO).advance(SeedStageDormant, self.now)?;
-        self.put(Seed::dormant(id, slot));
+        self.put(Seed { registered: self.run().forgotten, ..Seed::dormant(id, slot) });
         self.moved(registered);
         Ok(())
     }
@@ -67,6 +67,7 @@ impl Draft<'_> {
         match self.seed(id)?.stage {
             Stage::Terminated => {
                 self.forget_record(id);
+                self.run_mut().forgotten += 1;
                 self.effect(Effect::CountPackets { seed: id.clone() });
                 Ok(())
             }

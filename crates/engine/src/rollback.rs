@@ -52,13 +52,15 @@ impl Draft<'_> {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
         }
         for id in self.ids() {
-            let life = |seed: &Seed| (seed.lives, seed.stage.blueprint().cloned());
+            let life = |seed: &Seed| (seed.registered, seed.lives, seed.stage.blueprint().cloned());
             if state.seeds.get(&id).map(life) != Some(life(self.seed(&id)?)) {
                 self.life_is_rolled_back(&id);
             }
         }
         let newer = self.seeds_before().filter(|seed| !state.seeds.contains_key(&seed.id));
-        let newer: Vec<_> = newer.map(|seed| Seed::dormant(seed.id.clone(), seed.slot.clone())).collect();
+        let newer: Vec<_> = newer
+            .map(|seed| Seed { registered: seed.registered, ..Seed::dormant(seed.id.clone(), seed.slot.clone()) })
+            .collect();
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));
         let (breakers, conserving) = (self.run().breakers.clone(), self.run().conserving);
         *self.run_mut() = RunState { breakers, conserving, rollback: None, ..state.run };

@@ -34,6 +34,9 @@ pub struct Seed {
     /// How often it has germinated.
     #[serde(default)]
     pub lives: u64,
+    /// How many seeds had been forgotten when it was registered: what tells it from one of the same name that was forgotten.
+    #[serde(default)]
+    pub registered: u64,
 }
 
 /// A stage with its payload. A seed that was never registered has no record, so UNKNOWN has no variant.
@@ -488,10 +491,10 @@ impl Stage {
 }
 
 impl Seed {
-    /// A seed that was just registered.
+    /// A seed that was just registered, in a run that has forgotten none.
     #[must_use]
     pub const fn dormant(id: SeedId, slot: SlotId) -> Self {
-        Self { id, slot, violations: 0, stage: Stage::Dormant, postponed: None, lives: 0 }
+        Self { id, slot, violations: 0, stage: Stage::Dormant, postponed: None, lives: 0, registered: 0 }
     }
 
     /// When its embargo ends.

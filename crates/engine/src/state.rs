@@ -52,6 +52,9 @@ pub struct RunState {
     /// Whether memory is short, so that no seed germinates. Another process measures it anew.
     #[serde(skip)]
     pub conserving: bool,
+    /// Seeds that were forgotten.
+    #[serde(default)]
+    pub forgotten: u64,
     /// The seeds in the blend at the last learning pass.
     #[serde(default)]
     pub blended: BTreeSet<SeedId>,

@@ -207,3 +207,25 @@ fn seed_forgotten_and_registered_in_one_batch_is_new() {
     state.apply(overlay.into_delta());
     assert_eq!(state.seeds[&a].slot.to_string(), "elsewhere");
 }
+
+/// A seed of the old name, blueprint and count of lives is another seed all the same: its life ends with the rollback.
+#[test]
+fn new_seed_of_a_forgotten_name_is_rolled_back() {
+    let (mut world, a) = (World::new(), seed("a"));
+    world.grow(&a, SeedStageTraining);
+    let _ = world.act(Input::EpochEnded);
+    world.checkpoint();
+    let before = world.engine.state().clone();
+    assert_eq!(reason(&mut world, Order::Terminate { seed: a.clone() }), "ok");
+    assert_eq!(world.act(Input::Forget(a.clone())).answer, Ok(()));
+    let slot = kasmina_leyline::SlotId::new("mid").unwrap();
+    assert_eq!(world.act(Input::Register(a.clone(), slot)).answer, Ok(()));
+    world.grow(&a, SeedStageTraining);
+    assert_eq!(world.engine.state().seeds[&a].lives, before.seeds[&a].lives);
+    assert_eq!(reason(&mut world, Order::Rollback { epoch: before.run.epoch }), "ok");
+    let grafted = before.seeds.values().filter(|seed| seed.stage.graft().is_some()).map(|seed| seed.id.clone());
+    world.attached = grafted.collect();
+    let back = world.act(Input::RolledBack(before.run.epoch, Box::new(before)));
+    let ended = |event: &&Event| matches!(event, Event::LifeEnded(ended) if ended.reason == "rolled_back");
+    assert_eq!(back.events.iter().filter(ended).count(), 1, "{:?}", back.events);
+}
