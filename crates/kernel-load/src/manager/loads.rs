@@ -163,7 +163,7 @@ impl<T> Loads<T> {
 
     /// The same for whatever load of the blueprint waits.
     pub(crate) fn deliver(&mut self, blueprint: &BlueprintId, step: Step) -> Answered {
-        if !self.flights.proceed(blueprint, step) {
+        if self.closed || !self.flights.proceed(blueprint, step) {
             self.told.counts.late_answers += 1;
             return Answered::Late;
         }
