@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "redis|ADDRESS", conflicts_with_all = ["quick", "hosts"])]
     bus: Option<String>,
     /// Show it on a page in the browser while it happens, and afterwards until Ctrl-C; the address is printed
-    #[arg(long)]
+    #[arg(long, conflicts_with = "bus")]
     watch: bool,
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Secret(#[source] SecretError),
     #[error("--secret-file {path}: {detail}")]
     SecretFile { path: PathBuf, detail: String },
+    #[error("{path} is a file: name the directory that it is in", path = path.display())]
+    NotADirectory { path: PathBuf },
     #[error("--issued-by: {0}")]
     Sender(#[source] InvalidId),
     #[error("{flag} goes with --{goes_with} only")]
@@ -82,6 +84,7 @@ impl Failure {
             | Self::Mismatch { .. }
             | Self::Contradiction { .. }
             | Self::Signature
+            | Self::NotADirectory { .. }
             | Self::UnknownReason { .. }
             | Self::Blend(_)
             | Self::Send(_) => 2,

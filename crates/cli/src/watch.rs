@@ -54,6 +54,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn serve(directory: PathBuf, port: u16) -> Result<(), Failure> {
+    if directory.is_file() {
+        return Err(Failure::NotADirectory { path: directory });
+    }
     let follower = Follower::new(directory);
     let (directory, is_there) = (follower.directory().to_owned(), follower.runs().is_there);
     let server = Server::start(follower, port)?;

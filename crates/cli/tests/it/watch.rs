@@ -97,3 +97,11 @@ fn a_directory_and_a_bus_exclude_each_other() {
         assert!(said.contains(words), "{words}: {said}");
     }
 }
+
+#[test]
+fn file_in_the_place_of_a_directory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (code, said) = failure(&kasmina(&["watch", file.path().to_str().unwrap()]).output().unwrap());
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("is a file: name the directory that it is in"), "{said}");
+}
