@@ -64,7 +64,11 @@ fn is_for(request: &Parts, address: SocketAddr) -> bool {
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
     let port = address.port();
     let names = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-    let is_known = |host: &str| names.iter().any(|name| name.eq_ignore_ascii_case(host));
+    // A browser leaves out the port of its scheme.
+    let bare: &[&str] = if port == 80 { &["127.0.0.1", "localhost"] } else { &[] };
+    let is_known = |host: &str| {
+        names.iter().map(String::as_str).chain(bare.iter().copied()).any(|name| name.eq_ignore_ascii_case(host))
+    };
     // An absolute URI wins over the header, for whoever routes by it; here both have to be right.
     let in_uri = request.uri.authority().is_none_or(|authority| is_known(authority.as_str()));
     in_uri && host.to_str().is_ok_and(is_known)
@@ -144,4 +148,27 @@ fn decline(status: StatusCode, text: String) -> Response<String> {
     let mut response = ok(TEXT, text + "\n");
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn names(host: &str, port: u16) -> bool {
+        let request = Request::builder().uri("/runs").header(header::HOST, host).body(());
+        request.is_ok_and(|request| is_for(&request.into_parts().0, SocketAddr::from(([127, 0, 0, 1], port))))
+    }
+
+    #[test]
+    fn a_host_without_a_port_is_that_of_port_80_alone() {
+        for host in ["127.0.0.1", "localhost", "LOCALHOST", "127.0.0.1:80", "localhost:80"] {
+            assert!(names(host, 80), "{host}");
+        }
+        assert!(!names("127.0.0.1", 8000) && !names("localhost", 8000));
+        for host in ["evil.example", "evil.example:80", "127.0.0.1:8000", "127.0.0.1:", ""] {
+            assert!(!names(host, 80), "{host}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ export class Events {
     this.pick = pick;
     this.list = byId("event-list");
     this.seeds = byId("event-seed");
-    this.names = {};
+    this.names = { __proto__: null };
     this.shown = "";
     this.most = SHOWN;
     this.chosen = null;
@@ -122,7 +122,7 @@ export class Events {
   }
 
   #key(key) {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[key.key];
+    const by = { __proto__: null, ArrowDown: 1, ArrowUp: -1 }[key.key];
     if (!by) return;
     const buttons = [...this.list.querySelectorAll("button")];
     const next = buttons[buttons.indexOf(document.activeElement) + by];

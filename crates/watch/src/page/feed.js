@@ -3,6 +3,8 @@
 const REST = 500;
 const RUNS_EVERY = 4;
 const QUIET_TURNS = 4;
+// Another run is gone over to if it was written so much later than this one. Our choice: a slow run writes more often than that.
+const LATER_BY_MS = 30000;
 
 export class Feed {
   // `on.restart()`, `on.lines(text, oversized)`, `on.runs(answer, chosen)`, `on.state(state)`.
@@ -14,6 +16,8 @@ export class Feed {
     this.cursor = null;
     this.total = 0;
     this.quiet = 0;
+    // When the chosen file was last written, as far as is known.
+    this.written = null;
     this.turn = 0;
     this.stopped = false;
     this.epoch = 0;
@@ -56,10 +60,13 @@ export class Feed {
     const runs = await answer.json();
     this.runs = runs;
     if (!this.pinned && runs.runs.length > 0) {
-      const isThere = runs.runs.some((run) => run.name === this.chosen);
-      const newest = runs.runs[0].name;
-      // Another run was written last, and this one is not being written.
-      if (!isThere || this.quiet >= QUIET_TURNS) this.#take(newest);
+      const here = runs.runs.find((run) => run.name === this.chosen);
+      const newest = runs.runs[0];
+      // A file that was removed keeps the time of before.
+      this.written = here?.modified_ms ?? this.written;
+      const isDone = here === undefined || this.quiet >= QUIET_TURNS;
+      const isLater = this.written !== null && newest.modified_ms - this.written >= LATER_BY_MS;
+      if (this.chosen === null || (isDone && isLater)) this.#take(newest.name);
     }
     this.on.runs(runs, this.chosen);
   }
@@ -71,6 +78,7 @@ export class Feed {
     this.cursor = null;
     this.total = 0;
     this.quiet = 0;
+    this.written = this.runs?.runs.find((run) => run.name === name)?.modified_ms ?? null;
     this.on.restart();
   }
 

@@ -15,7 +15,7 @@ const NEWEST = 1000;
 
 let run = new Run();
 let state = { word: "waiting" };
-let names = { events: {}, metrics: {} };
+let names = { events: { __proto__: null }, metrics: { __proto__: null } };
 let drawn = 0;
 let isDue = false;
 // The step under the pointer.
@@ -58,6 +58,16 @@ function due() {
 function draw() {
   isDue = false;
   drawn = performance.now();
+  try {
+    drawAll();
+  } catch (error) {
+    // What comes next may be drawn again.
+    say(byId("notes"), `A part of this page could not be drawn, and may be old. (${error.message})`);
+    byId("notes").hidden = false;
+  }
+}
+
+function drawAll() {
   view.width = Math.max(byId("loss-plot").clientWidth, 100);
   view.extend(run.first, run.last);
   showFeed(state, run);
@@ -120,15 +130,17 @@ function chooseSeed(id) {
   due();
 }
 
-// To the next event that has a mark, forwards or backwards.
+// To the next event that has a mark, forwards or backwards. Those that a rollback undid are passed over.
 function jump(by) {
-  const marks = [...run.marks, ...[...run.seeds.values()].flatMap((seed) => seed.marks)].sort((a, b) => a.step - b.step);
+  const all = [...run.marks, ...[...run.seeds.values()].flatMap((seed) => seed.marks)];
+  const marks = all.filter((mark) => !mark.isGone).sort((a, b) => a.step - b.step);
   const from = view.step ?? (by > 0 ? -Infinity : Infinity);
   const next = by > 0 ? marks.find((mark) => mark.step > from) : marks.findLast((mark) => mark.step < from);
   if (next) pickMark(next);
 }
 
 const KEYS = {
+  __proto__: null,
   ArrowRight: (key) => view.move(key.shiftKey ? 0.1 : 0.01),
   ArrowLeft: (key) => view.move(key.shiftKey ? -0.1 : -0.01),
   ".": () => view.look((view.step ?? view.from) + 1),
@@ -191,7 +203,9 @@ function listen() {
 
 async function learnNames() {
   const answer = await fetch("/names");
-  if (answer.ok) names = await answer.json();
+  if (!answer.ok) return;
+  names = await answer.json();
+  for (const table of Object.values(names)) Object.setPrototypeOf(table, null);
   events.names = names.events;
 }
 

@@ -4,6 +4,7 @@ import { svg } from "./svg.js";
 import { GRAVITY, MARKS, plain, spaced } from "./words.js";
 
 const SHAPES = {
+  __proto__: null,
   passed: "M0 -6 L6 5 L-6 5 Z",
   refused: "M-6 -6 H6 V6 H-6 Z M-3 -3 L3 3 M3 -3 L-3 3",
   postponed: "M0 -6 L6 0 L0 6 L-6 0 Z",
@@ -29,8 +30,9 @@ export function sample(kind) {
 export function said(mark) {
   const reason = mark.attributes.reason ? `: ${spaced(mark.attributes.reason)}` : "";
   const gate = mark.attributes.gate ? `${plain(mark.attributes.gate)} ` : "";
-  const what = gate ? { passed: "passed", refused: "refused", postponed: "not yet" }[mark.kind] : MARKS[mark.kind].split(":")[0];
-  return `step ${mark.step}: ${gate}${what}${reason}`;
+  const verdict = gate ? { passed: "passed", refused: "refused", postponed: "not yet" }[mark.kind] : undefined;
+  const undone = mark.isGone ? " (undone: the run went back)" : "";
+  return `step ${mark.step}: ${gate}${verdict ?? MARKS[mark.kind].split(":")[0]}${reason}${undone}`;
 }
 
 // Draws marks on a line. Those that would lie over each other become one with a count, in the shape of the gravest.
@@ -40,13 +42,13 @@ export function drawMarks(marks, view, y, apart, pick) {
     const x = view.x(mark.step);
     if (x < -8 || x > view.width + 8) continue;
     const open = groups.at(-1);
-    if (open && x - open.x < apart && x >= open.x) open.marks.push(mark);
+    if (open && open.marks[0].isGone === mark.isGone && x - open.x < apart && x >= open.x) open.marks.push(mark);
     else groups.push({ x, marks: [mark] });
   }
   return groups.map(({ x, marks: close }) => {
     const gravest = close.reduce((a, b) => (GRAVITY.indexOf(b.kind) > GRAVITY.indexOf(a.kind) ? b : a));
     const inside = Math.min(Math.max(x, 8), view.width - 8);
-    const group = svg("g", { class: "marks", onclick: () => pick(gravest) });
+    const group = svg("g", { class: close[0].isGone ? "marks abandoned" : "marks", onclick: () => pick(gravest) });
     group.append(svg("title", {}, close.slice(0, 12).map(said).join("\n") + (close.length > 12 ? `\nand ${close.length - 12} more` : "")));
     group.append(svg("rect", { class: "touch", x: inside - 9, y: y - 10, width: 18, height: 20 }));
     group.append(shape(gravest.kind, inside, y));

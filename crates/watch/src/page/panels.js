@@ -5,7 +5,16 @@ import { byId, html, say, svg } from "./svg.js";
 import { sample } from "./marks.js";
 import { GATES, HEALTH, MARKS, STAGES, bytes, count, short } from "./words.js";
 
+// Seeds in the line of what is at a step.
+const MOST_IN_LINE = 8;
+// Rows of the table of all numbers.
+const MOST_ROWS = 2000;
+
+// Stages of seeds that are not in the network any more.
+const GONE = ["CULLED", "EMBARGOED", "RESETTING", "TERMINATED"];
+
 const FEED = {
+  __proto__: null,
   "live": ["●", "live: showing what the run writes"],
   "quiet": ["◌", "nothing new for some seconds"],
   "reading": ["…", "reading what the run has written so far"],
@@ -25,7 +34,7 @@ export function showFeed(state, run) {
   const { lines, oversized, example } = run.bad;
   if (lines > 0) notes.push(`${count(lines)} ${lines === 1 ? "line is" : "lines are"} not telemetry and left out${example ? `; the last one begins: ${example}` : ""}`);
   if (oversized > 0) notes.push(`${count(oversized)} too long ${oversized === 1 ? "line is" : "lines are"} left out.`);
-  if (run.untold > 0) notes.push("The run has more seeds than this page shows.");
+  if (run.untold > 0) notes.push(`The run has more seeds than this page shows: ${count(run.untold)} packets of others are left out.`);
   say(byId("notes"), notes.join("\n"));
   byId("notes").hidden = notes.length === 0;
 }
@@ -36,7 +45,7 @@ export function showTiles(run) {
   say(byId("tile-loss"), loss ? short(loss.value) : "no data");
   say(byId("tile-loss-note"), loss && loss.step < run.last ? `as of step ${count(loss.step)}` : "of the network on its last batch");
   const stages = [...run.seeds.values()].map((seed) => seed.stage);
-  const gone = stages.filter((stage) => ["CULLED", "EMBARGOED", "RESETTING", "TERMINATED"].includes(stage)).length;
+  const gone = stages.filter((stage) => GONE.includes(stage)).length;
   const fossils = stages.filter((stage) => stage === "FOSSILIZED").length;
   const isEmpty = run.packets === 0;
   say(byId("tile-seeds"), isEmpty ? "no data" : count(run.seeds.size));
@@ -58,13 +67,24 @@ export function showStep(run, step) {
   }
   const at = step ?? run.last;
   const number = (bucket) => (bucket === null ? "no data" : bucket.n === 0 ? "not a number" : bucket.n > 1 ? `about ${short(mean(bucket))}` : short(mean(bucket)));
-  const seeds = [...run.seeds.values()].filter((seed) => seed.seen <= at).slice(0, 8).map((seed) => {
+  const there = [...run.seeds.values()].filter((seed) => seed.seen !== null && seed.seen <= at);
+  const seeds = worthiest(there, at).map((seed) => {
     const stage = seed.stageAt(at) ?? "stage unknown";
     const alpha = seed.alpha.at(at);
     return `${seed.id}: ${stage.toLowerCase()}${alpha ? `, alpha ${number(alpha)}` : ""}`;
   });
+  if (there.length > MOST_IN_LINE) seeds.push(`and ${count(there.length - MOST_IN_LINE)} more seeds`);
   const text = [`${step === null ? "Newest step" : "Step"} ${count(at)}`, `loss ${number(run.loss.at(at))}`, ...seeds].join("  ·  ");
   say(byId("at-step"), text);
+}
+
+// Those on their way at that step, and then the newest.
+function worthiest(seeds, at) {
+  if (seeds.length <= MOST_IN_LINE) return seeds;
+  const isActive = (seed) => !["FOSSILIZED", ...GONE].includes(seed.stageAt(at));
+  const [active, others] = [seeds.filter(isActive), seeds.filter((seed) => !isActive(seed))];
+  const byAge = (a, b) => b.seen - a.seen;
+  return [...active.reverse().sort(byAge), ...others.reverse().sort(byAge)].slice(0, MOST_IN_LINE);
 }
 
 export function showParameters(run) {
@@ -81,7 +101,16 @@ export function showParameters(run) {
 
 export function showNumbers(run, names) {
   if (!byId("numbers-box").open) return;
-  const all = [...run.values.values()].sort((a, b) => a.name.localeCompare(b.name) || a.seed.localeCompare(b.seed) || a.told.localeCompare(b.told));
+  const found = run.numbers();
+  // Too many: those that were written last.
+  const shown = found.length > MOST_ROWS ? found.sort((a, b) => b.step - a.step).slice(0, MOST_ROWS) : found;
+  const untold = [run, ...run.seeds.values()].filter((it) => it.values.untold > 0).map((it) => (it === run ? "the run" : it.id));
+  const notes = [];
+  if (found.length > MOST_ROWS) notes.push(`The ${count(MOST_ROWS)} of ${count(found.length)} that were written last.`);
+  if (untold.length > 0) notes.push(`More metrics than are kept: ${untold.slice(0, 8).join(", ")}${untold.length > 8 ? ` and ${count(untold.length - 8)} more` : ""}.`);
+  say(byId("numbers-note"), notes.join(" "));
+  byId("numbers-note").hidden = notes.length === 0;
+  const all = shown.sort((a, b) => a.name.localeCompare(b.name) || a.seed.localeCompare(b.seed) || a.told.localeCompare(b.told));
   const cells = all.map(({ name, seed, told, step, value }) => [name, [seed, told].filter(Boolean).join(" "), `${short(value)}${unit(names[name]?.unit)}`, count(step), names[name]?.meaning ?? ""]);
   fillTable(byId("numbers"), cells);
 }

@@ -1,5 +1,6 @@
 // What is known of a run, from the packets that it has written.
 
+import { Numbers } from "./numbers.js";
 import { Seed } from "./seed.js";
 import { Series } from "./series.js";
 import { plain } from "./words.js";
@@ -10,9 +11,9 @@ const MOST_CRITICAL = 1000;
 const MOST_SEEDS = 512;
 const MOST_BANDS = 2000;
 const MOST_IDS = 2000;
-const MOST_VALUES = 500;
 
 const SEVERITY = {
+  __proto__: null,
   TELEMETRY_LEVEL_CRITICAL: "critical",
   TELEMETRY_LEVEL_ERROR: "critical",
   TELEMETRY_LEVEL_WARNING: "warning",
@@ -20,6 +21,7 @@ const SEVERITY = {
 
 // Events that are marks in the lane of their seed, or of the run.
 const MARKS = {
+  __proto__: null,
   gate_event: "passed",
   gate_failure: "refused",
   gate_postponed: "postponed",
@@ -46,7 +48,7 @@ export class Run {
     this.events = [];
     this.critical = [];
     this.counts = { info: 0, warning: 0, critical: 0 };
-    this.values = new Map();
+    this.values = new Numbers();
     this.abandoned = [];
     this.packets = 0;
     this.bad = { lines: 0, oversized: 0, example: null };
@@ -64,15 +66,14 @@ export class Run {
   // Takes a line in; a line that is no packet is counted.
   line(text) {
     if (text.trim() === "") return;
-    let packet = null;
     try {
-      packet = JSON.parse(text);
+      const packet = JSON.parse(text);
+      if (isPacket(packet)) {
+        this.packet(packet);
+        return;
+      }
     } catch {
-      packet = null;
-    }
-    if (isPacket(packet)) {
-      this.packet(packet);
-      return;
+      // Counted below. The lines after it are read.
     }
     this.bad.lines += 1;
     this.bad.example = text.slice(0, 160);
@@ -84,13 +85,14 @@ export class Run {
     this.packets += 1;
     this.id ??= indicators.training_run_id ?? null;
     this.time = packet.timestamp ?? this.time;
-    const id = typeof indicators.seed_id === "string" && indicators.seed_id !== "" ? indicators.seed_id : null;
+    const id = indicators.seed_id || null;
     // A packet that was offered twice. Only events would count twice.
     const isNew = packet.events.length === 0 || this.#isNew(packet.packet_id);
     if (isNew) packet.events.forEach((event) => this.#back(event, id, step));
     this.first = this.first === null ? step : Math.min(this.first, step);
     this.last = this.last === null ? step : Math.max(this.last, step);
     const seed = id === null ? null : this.#seed(id, step);
+    if (id !== null && seed === null) return;
     for (const metric of packet.metrics) this.#measure(seed, step, metric);
     if (isNew) for (const event of packet.events) this.#event(seed, id, step, packet.timestamp, event);
     if (id === null) this.#feel(step, packet.system_health);
@@ -100,12 +102,14 @@ export class Run {
   #back(event, id, step) {
     const isRollback = event.description === "rolled_back" && id === null;
     if (!(isRollback || event.description === "recovered")) return;
-    const target = Number(event.attributes?.step ?? step);
+    const told = event.attributes?.step;
+    const target = isStep(told) ? Number(told) : step;
     if (this.last === null || !(target < this.last)) return;
     const gone = this.loss.cut(target);
     if (gone.buckets.length > 0) this.abandoned.push(gone);
     if (this.abandoned.length > 8) this.abandoned.shift();
     for (const seed of this.seeds.values()) seed.cut(target);
+    for (const mark of this.marks) mark.isGone ||= mark.step > target;
     this.health = this.health.filter((band) => band.step <= target);
     this.last = Math.max(target, this.first ?? target);
   }
@@ -118,6 +122,7 @@ export class Run {
     return true;
   }
 
+  // The seed of this name, or null if there are too many.
   #seed(id, step) {
     let seed = this.seeds.get(id);
     if (!seed) {
@@ -128,7 +133,7 @@ export class Run {
       seed = new Seed(id, step);
       this.seeds.set(id, seed);
     }
-    seed.last = Math.max(seed.last, step);
+    seed.see(step);
     return seed;
   }
 
@@ -137,11 +142,7 @@ export class Run {
     if (attributes.statistic !== undefined) return;
     if (seed) seed.measure(step, metric.name, metric.value);
     else if (metric.name === "kasmina.host.loss") this.loss.add(step, metric.value);
-    const told = Object.values(attributes).join(", ");
-    const key = `${seed?.id ?? ""}\n${metric.name}\n${told}`;
-    if (this.values.size < MOST_VALUES || this.values.has(key)) {
-      this.values.set(key, { seed: seed?.id ?? "", name: metric.name, told, step, value: metric.value });
-    }
+    (seed ?? this).values.keep(seed?.id ?? "", step, metric, Object.values(attributes).join(", "));
   }
 
   #event(seed, id, step, time, event) {
@@ -164,7 +165,7 @@ export class Run {
     const kind = MARKS[name];
     if (!kind) return;
     const label = attributes.gate ? plain(attributes.gate).slice(0, 2) : "";
-    const mark = { step, kind, label, severity, number: told.number, name, attributes };
+    const mark = { step, kind, label, severity, number: told.number, name, attributes, isGone: false };
     if (seed) seed.mark(mark);
     else this.marks.push(mark);
     if (this.marks.length > MOST_BANDS) this.marks.shift();
@@ -180,6 +181,11 @@ export class Run {
     if (this.health.length > MOST_BANDS) this.health.shift();
   }
 
+  // The last value of each metric, of the run and of each seed.
+  numbers() {
+    return [this, ...this.seeds.values()].flatMap((it) => it.values.told());
+  }
+
   // All events that are kept, the newest first.
   told() {
     return [...this.events, ...this.critical].sort((a, b) => b.number - a.number);
@@ -188,11 +194,28 @@ export class Run {
 
 // Whether it has the form of a packet, so that nothing else has to ask.
 function isPacket(packet) {
-  const isRecord = (it) => it !== null && typeof it === "object";
-  const isNamed = (it, name) => isRecord(it) && typeof it[name] === "string" && isRecord(it.attributes ?? {});
-  const indicators = isRecord(packet) && isRecord(packet.system_health) ? packet.system_health.indicators : null;
-  if (!isRecord(indicators) || !/^\d{1,15}$/.test(indicators.step_index)) return false;
-  const { events, metrics } = packet;
-  if (!Array.isArray(events) || !Array.isArray(metrics)) return false;
-  return events.every((event) => isNamed(event, "description")) && metrics.every((metric) => isNamed(metric, "name"));
+  if (!isRecord(packet) || !isRecord(packet.system_health) || !isRecord(packet.system_health.indicators)) return false;
+  const { timestamp, packet_id, events, metrics, system_health: { status, summary, indicators } } = packet;
+  if (!isStep(indicators.step_index) || !Array.isArray(events) || !Array.isArray(metrics)) return false;
+  if (![timestamp, packet_id, status, summary, indicators.training_run_id, indicators.seed_id].every(isTextOrAbsent)) return false;
+  const isEvent = (it) => isRecord(it) && typeof it.description === "string" && isTextOrAbsent(it.level) && hasTexts(it.attributes);
+  const isMetric = (it) => isRecord(it) && typeof it.name === "string" && ["number", "string"].includes(typeof it.value) && hasTexts(it.attributes);
+  return events.every(isEvent) && metrics.every(isMetric);
+}
+
+function isRecord(it) {
+  return it !== null && typeof it === "object";
+}
+
+function isTextOrAbsent(it) {
+  return it === undefined || it === null || typeof it === "string";
+}
+
+function hasTexts(attributes) {
+  return isRecord(attributes ?? {}) && Object.values(attributes ?? {}).every((it) => typeof it === "string");
+}
+
+// A whole number that a double holds exactly.
+function isStep(it) {
+  return typeof it === "string" && /^\d{1,15}$/.test(it);
 }

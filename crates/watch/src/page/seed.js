@@ -1,5 +1,6 @@
 // What is known of one seed.
 
+import { Numbers } from "./numbers.js";
 import { Series } from "./series.js";
 
 const MOST_BUCKETS = 2048;
@@ -9,6 +10,7 @@ const MOST_STAGES = 2000;
 export class Seed {
   constructor(id, step) {
     this.id = id;
+    // Its first step, or null while a rollback to before it is all that is known.
     this.seen = step;
     this.last = step;
     // When each stage was entered. The first is known only from the move out of it.
@@ -17,7 +19,7 @@ export class Seed {
     this.dropped = 0;
     this.loss = new Series(MOST_BUCKETS);
     this.alpha = new Series(MOST_BUCKETS);
-    this.values = new Map();
+    this.values = new Numbers();
     this.tensors = null;
     this.parameters = null;
     this.blueprint = null;
@@ -31,6 +33,12 @@ export class Seed {
 
   get stage() {
     return this.stages.at(-1)?.stage ?? null;
+  }
+
+  // A packet of it came.
+  see(step) {
+    this.seen ??= step;
+    this.last = Math.max(this.last, step);
   }
 
   // `number` says when, among all events of the run.
@@ -51,14 +59,15 @@ export class Seed {
   measure(step, name, value) {
     if (name === "kasmina.seed.loss") this.loss.add(step, value);
     else if (name === "kasmina.seed.alpha") this.alpha.add(step, value);
-    this.values.set(name, value);
   }
 
-  // The run went back to `step`.
+  // The run went back to `step`. No event says which stage the seed has then: it is that of `step`, if it was known there.
   cut(step) {
     this.loss.cut(step);
     this.alpha.cut(step);
     this.stages = this.stages.filter((entered) => entered.step <= step);
+    for (const mark of this.marks) mark.isGone ||= mark.step > step;
+    if (this.seen !== null && this.seen > step) this.seen = null;
     this.last = Math.min(this.last, step);
   }
 
@@ -71,6 +80,7 @@ export class Seed {
 
   // Bands to draw: a stage from its step to the next one's, the last as far as the run has come.
   bands(end) {
+    if (this.seen === null) return [];
     if (this.stages.length === 0) return [{ from: this.seen, to: end, stage: null }];
     return this.stages.map((entered, index) => ({
       from: entered.step,

@@ -29,14 +29,22 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// Round numbers between two, at most so many.
+// Round numbers between two, about so many. Between numbers that lie too close or too far apart for that, the lower one.
 export function ticks(from, to, most) {
   const span = to - from;
-  if (!(span > 0)) return [from];
+  if (!(span > 0 && span < Infinity)) return [from];
   const rough = span / Math.max(most, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((digit) => digit * power).find((candidate) => candidate >= rough) ?? 10 * power;
+  if (!(step > 0)) return [from];
+  const first = Math.ceil(from / step);
   const found = [];
-  for (let at = Math.ceil(from / step) * step; at <= to + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
+  // Counted: next to a large number, a small step changes nothing.
+  for (let index = 0; index < most + 2; index += 1) {
+    const at = (first + index) * step;
+    if (at > to + step * 1e-9) break;
+    const tick = Number(at.toPrecision(12));
+    if (tick !== found.at(-1)) found.push(tick);
+  }
   return found;
 }

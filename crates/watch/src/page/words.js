@@ -1,6 +1,9 @@
 // Plain words for what the contract has names for.
+//
+// Tables that are asked for names out of a file have no prototype: "constructor" and "toString" are not in them.
 
 export const STAGES = {
+  __proto__: null,
   DORMANT: "Dormant: the seed has a place in the network, and nothing in it yet.",
   GERMINATED: "Germinated: its module was asked for, and is being fetched and checked.",
   TRAINING: "Training: the seed learns beside the network. The network does not notice it.",
@@ -15,6 +18,7 @@ export const STAGES = {
 };
 
 export const GATES = {
+  __proto__: null,
   G0: "may this module be tried here?",
   G1: "does the module run, and does it get a gradient to learn from?",
   G2: "does it learn steadily?",
@@ -25,6 +29,7 @@ export const GATES = {
 
 // Shapes differ too, so that nothing is told by colour alone.
 export const MARKS = {
+  __proto__: null,
   passed: "gate passed",
   refused: "gate refused: the seed is taken out",
   postponed: "gate cannot judge yet",
@@ -42,6 +47,7 @@ export const MARKS = {
 export const GRAVITY = ["resume", "pause", "postponed", "passed", "restart", "rollback", "culled", "fault", "refused", "breaker", "violation"];
 
 export const HEALTH = {
+  __proto__: null,
   HEALTHY: { word: "healthy", sign: "✓", text: "Nothing is wrong." },
   DEGRADED: { word: "degraded", sign: "!", text: "Something deserves a look." },
   UNHEALTHY: { word: "unhealthy", sign: "✕", text: "Something is wrong." },

@@ -5,5 +5,11 @@
 mod chromium;
 mod follower;
 #[cfg(unix)]
+mod odd;
+#[cfg(unix)]
 mod page;
+#[cfg(unix)]
+mod rig;
+#[cfg(unix)]
+mod scripts;
 mod server;

@@ -1,100 +1,15 @@
 //! The page in a real browser.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use kasmina_leyline::{SeedId, TrainingRunId, UnixTime, v1::TelemetryPacket};
-use kasmina_telemetry::{Assembler, Event, JsonLinesSink, Metric, Sink, names};
+use kasmina_leyline::{TrainingRunId, UnixTime};
+use kasmina_telemetry::{Assembler, Event, Metric, names};
 use kasmina_watch::{Follower, Server};
 
-use crate::chromium::Browser;
-
-/// A run that a test writes, a server for it, and a browser that looks at it.
-struct Rig {
-    directory: tempfile::TempDir,
-    server: Option<Server>,
-    browser: Browser,
-    assembler: Assembler,
-    seed: SeedId,
-}
-
-impl Rig {
-    fn open() -> Option<Self> {
-        let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(Follower::new(directory.path().join("runs")), 0).unwrap();
-        let browser = Browser::open(&format!("http://{}/", server.address()))?;
-        let assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
-        Some(Self { directory, server: Some(server), browser, assembler, seed: SeedId::new("seed-1").unwrap() })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("runs/telemetry.jsonl")
-    }
-
-    fn append(&self, bytes: &[u8]) {
-        fs::create_dir_all(self.directory.path().join("runs")).unwrap();
-        append(&self.path(), bytes);
-    }
-
-    /// The packets of a step with this loss, as lines.
-    fn step(&mut self, step: u64, loss: f64) -> Vec<u8> {
-        self.assembler.metric(None, Metric::new(names::HOST_LOSS, loss));
-        self.assembler.metric(Some(&self.seed), Metric::new(names::SEED_ALPHA, step as f64 / 100.0));
-        self.packets(step)
-    }
-
-    fn packets(&mut self, step: u64) -> Vec<u8> {
-        lines(
-            &self
-                .assembler
-                .assemble(step, UnixTime::from_millis(1_700_000_000_000))
-                .into_iter()
-                .map(|it| it.packet)
-                .collect::<Vec<_>>(),
-        )
-    }
-
-    fn event(&mut self, event: Event) {
-        self.assembler.event(Some(&self.seed), event);
-    }
-
-    /// Steps of an ordinary run, with a seed that has passed a gate at step 40.
-    fn run_to(&mut self, last: u64) {
-        for step in 1..=last {
-            if step == 40 {
-                self.event(
-                    Event::new(names::GATE_EVENT).with("gate", "SEED_GATE_G2_STABILITY").with("reason", "stable"),
-                );
-                self.moved("SEED_STAGE_TRAINING", "SEED_STAGE_BLENDING");
-            }
-            let lines = self.step(step, 2.0 / step as f64);
-            self.append(&lines);
-        }
-    }
-
-    fn moved(&mut self, from: &str, to: &str) {
-        self.event(Event::new(names::SEED_STATE).with("from", from).with("to", to));
-    }
-
-    fn packets_read(&mut self) -> u64 {
-        self.browser.value("Number(document.body.dataset.packets)").as_f64().unwrap() as u64
-    }
-}
-
-fn append(path: &Path, bytes: &[u8]) {
-    OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes).unwrap();
-}
-
-fn lines(packets: &[Arc<TelemetryPacket>]) -> Vec<u8> {
-    let mut lines = Vec::new();
-    let mut sink = JsonLinesSink::new(&mut lines);
-    packets.iter().for_each(|packet| sink.deliver(packet).unwrap());
-    lines
-}
+use crate::rig::{Rig, append, lines};
 
 #[test]
 fn the_page_fills_while_a_run_is_written() {
@@ -293,7 +208,7 @@ fn the_run_that_is_written_is_followed_until_one_is_chosen() {
     rig.browser.until_text("#tile-step", "3");
     // The first run is quiet from here on.
     let later = rig.step(9, 0.5);
-    fs::write(rig.directory.path().join("runs/later.jsonl"), &later).unwrap();
+    rig.other("later.jsonl", &later, 60);
     rig.browser.until_text("#tile-step", "9");
     rig.browser.until_text("#directory", "later.jsonl in ");
     let choose = "(() => { const runs = document.getElementById('runs'); runs.value = 'telemetry.jsonl'; \
@@ -309,7 +224,7 @@ fn the_run_that_is_written_is_followed_until_one_is_chosen() {
     assert_eq!(rig.browser.text("#tile-step"), "4");
     rig.browser.value(&choose.replace("telemetry.jsonl", ""));
     let more = rig.step(11, 0.5);
-    append(&rig.directory.path().join("runs/later.jsonl"), &more);
+    rig.other("later.jsonl", &more, 60);
     rig.browser.until_text("#tile-step", "11");
     assert_eq!(rig.browser.complaints(true), [""; 0]);
 }

@@ -1,0 +1,131 @@
+//! The page with runs that are not as they should be, or that come and go, in a real browser.
+
+use std::fs;
+
+use kasmina_telemetry::{Event, names};
+
+use crate::rig::Rig;
+
+#[test]
+fn the_page_stays_with_one_of_two_runs_written_in_turns() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(3);
+    rig.browser.until_text("#tile-step", "3");
+    let other = rig.step(9, 0.5);
+    rig.other("other.jsonl", &other, 20);
+    rig.browser.until_text("#feed", "nothing new");
+    rig.until_looked(2);
+    assert_eq!(rig.browser.text("#tile-step"), "3");
+    assert!(rig.browser.text("#directory").starts_with("telemetry.jsonl in "));
+}
+
+#[test]
+fn a_removed_run_stays_beside_an_older_one() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(3);
+    rig.browser.until_text("#tile-step", "3");
+    let other = rig.step(9, 0.5);
+    rig.other("older.jsonl", &other, -600);
+    fs::remove_file(rig.path()).unwrap();
+    rig.browser.until_text("#feed", "the file is gone");
+    rig.until_looked(2);
+    assert_eq!(rig.browser.text("#tile-step"), "3");
+    rig.browser.until_text("#feed", "the file is gone");
+    // A run that was written clearly later is gone over to.
+    rig.other("later.jsonl", &other, 60);
+    rig.browser.until_text("#tile-step", "9");
+}
+
+#[test]
+fn names_that_every_object_has_are_ordinary_text() {
+    let Some(mut rig) = Rig::open() else { return };
+    let first = String::from_utf8(rig.step(1, 0.5)).unwrap();
+    rig.event(Event::new(names::GRAFT_FAULT));
+    rig.event(Event::new(names::SEED_STATE).with("from", "toString").with("to", "constructor"));
+    let lines = String::from_utf8(rig.step(2, 0.25)).unwrap();
+    rig.append(first.as_bytes());
+    for name in ["constructor", "toString", "__proto__"] {
+        let level = format!("\"level\":\"{name}\",\"unused\":");
+        let lines = lines.replace("graft_fault", name).replace("\"level\":", &level).replace("packet_id", "other_id");
+        rig.append(lines.replace("\"status\":", &format!("\"status\":\"{name}\",\"unused\":")).as_bytes());
+    }
+    rig.browser.until_text("#tile-step", "2");
+    rig.browser.until_text("#event-count", "6 of 6");
+    rig.browser.value("document.querySelector('#event-list li:nth-child(2) button').click()");
+    rig.browser.until_text("#event-detail", "__proto__");
+    for text in ["native code", "[object Object]", "undefined"] {
+        assert!(rig.browser.value(&format!("!document.body.innerHTML.includes({text:?})")) == true, "{text}");
+    }
+    assert_eq!(rig.browser.value("document.querySelectorAll('#lanes .mark').length"), 0);
+    assert_eq!(rig.browser.complaints(true), [""; 0]);
+}
+
+#[test]
+fn a_page_that_cannot_be_drawn_says_so() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.browser.value("document.getElementById('tile-step').remove()");
+    rig.run_to(3);
+    rig.browser.until_text("#notes", "could not be drawn");
+    rig.browser.until("!document.getElementById('notes').hidden");
+}
+
+#[test]
+fn a_line_that_no_text_can_be_made_of_loses_no_other() {
+    let Some(mut rig) = Rig::open() else { return };
+    let first = String::from_utf8(rig.step(1, 0.5)).unwrap();
+    let odd = "{\"toString\":0,\"valueOf\":0}";
+    let mut all = first.replace("\"step_index\":\"1\"", &format!("\"step_index\":{odd}"));
+    all += &first.replace("\"value\":0.5", &format!("\"value\":{odd}"));
+    all += &first;
+    rig.append(all.as_bytes());
+    rig.browser.until_text("#tile-step", "1");
+    rig.browser.until_text("#notes", "lines are not telemetry");
+    assert_eq!(rig.browser.complaints(true), [""; 0]);
+}
+
+#[test]
+fn the_line_of_a_step_has_the_active_seeds() {
+    let Some(mut rig) = Rig::open() else { return };
+    let first = String::from_utf8(rig.step(1, 0.5)).unwrap();
+    for seed in 10..30 {
+        rig.append(first.replace("seed-1", &format!("seed-{seed}")).as_bytes());
+    }
+    // All but the oldest have left the network.
+    for seed in 11..30 {
+        rig.moved("SEED_STAGE_CULLED", "SEED_STAGE_TERMINATED");
+        let lines = String::from_utf8(rig.step(2, 0.5)).unwrap();
+        rig.append(lines.replace("seed-1", &format!("seed-{seed}")).as_bytes());
+    }
+    rig.browser.until_text("#tile-step", "2");
+    rig.browser.until_text("#event-count", "19 of 19");
+    rig.browser.until_text("#at-step", "seed-10: stage unknown");
+    rig.browser.until_text("#at-step", "seed-29: terminated");
+    let text = rig.browser.text("#at-step");
+    assert!(!text.contains("seed-11:") && text.contains("and 12 more seeds"), "{text}");
+}
+
+#[test]
+fn keys_pass_over_marks_that_a_rollback_undid() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(60);
+    rig.assembler.event(None, Event::new(names::ROLLED_BACK).with("epoch", 1).with("path", "full"));
+    let back = rig.packets(20);
+    rig.append(&back);
+    let on = rig.step(50, 0.5);
+    rig.append(&on);
+    rig.browser.until_text("#tile-step", "50");
+    rig.browser.until("document.querySelector('#lanes .marks.abandoned .passed')");
+    let now = "Number(document.getElementById('plot').getAttribute('aria-valuenow'))";
+    rig.browser.value("document.getElementById('plot').focus()");
+    rig.browser.press("Home");
+    rig.browser.until(&format!("{now} === 1"));
+    rig.browser.press("n");
+    rig.browser.until(&format!("{now} === 20"));
+    rig.browser.press("n");
+    rig.browser.press(".");
+    rig.browser.until(&format!("{now} === 21"));
+    rig.browser.press("End");
+    rig.browser.until(&format!("{now} === 50"));
+    rig.browser.press("p");
+    rig.browser.until(&format!("{now} === 20"));
+}
