@@ -6,6 +6,7 @@ mod examples;
 mod gardener;
 mod hosts;
 mod idx;
+mod labels;
 mod picture;
 mod policy;
 mod recipe;
@@ -26,9 +27,9 @@ use kasmina::{
 use crate::{failure::Failure, progress::Progress, stopwatch::Stopwatch};
 use data::{Data, DataError, Source};
 use hosts::{CnnShape, MlpShape, Shape, TransformerShape, widest};
-use recipe::{HostName, Recipe};
+use recipe::{HostName, Recipe, RecipeError};
 use record::{Contender, Record};
-use report::Kept;
+use report::{Conditions, HostReport, Kept, OtherRuns};
 use training::Run;
 
 #[derive(clap::Args)]
@@ -42,15 +43,19 @@ pub(crate) struct Args {
     /// The first random seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
-    /// Where the report and the pictures go. Runs that are in the report with the same settings are not done again
+    /// Where the report and the pictures go. Runs that are in the report are not done again; a report of other settings or other data is
+    /// left alone, and the command fails
     #[arg(long, value_name = "DIR", default_value = "out/growth")]
     out: PathBuf,
     /// Which networks; all that can learn the data if absent
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     hosts: Vec<HostName>,
-    /// A tenth of the training: for a first look
+    /// At most some 400 steps, for a first look: a seed can just grow. Fewer epochs, and fewer examples if one epoch has more steps
     #[arg(long)]
     quick: bool,
+    /// Draw the pictures of the report in --out again, and train nothing
+    #[arg(long)]
+    redraw: bool,
     /// A JSON file with some of the settings that a report shows as `recipe`, in place of the built-in ones
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
@@ -79,6 +84,14 @@ pub(crate) enum GrowthError {
     #[error("{examples} examples do not fill a batch of {batch}")]
     Batch { examples: usize, batch: usize },
     #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error("{path}: {error}")]
+    RecipeFile { path: PathBuf, error: RecipeError },
+    #[error(transparent)]
+    OtherRuns(#[from] OtherRuns),
+    #[error("{path} has no runs to draw")]
+    Nothing { path: PathBuf },
+    #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -102,53 +115,96 @@ pub(crate) enum GrowthError {
     Name(#[from] InvalidId),
 }
 
+/// What is asked for of one host.
+struct Task {
+    host: HostName,
+    shape: Shape,
+    conditions: Conditions,
+    data: Data,
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stopwatch = Stopwatch::start();
     fs::create_dir_all(&args.out).map_err(Failure::file("create", &args.out))?;
     let mut kept = Kept::open(args.out.join(format!("{}.json", args.data)), &args.data.to_string())?;
+    if args.redraw {
+        return redraw(args, &kept);
+    }
     let able = HostName::of(&args.data);
-    for host in if args.hosts.is_empty() { able } else { &args.hosts } {
-        if !able.contains(host) {
-            return Err(GrowthError::Host { host: *host, data: args.data.clone() }.into());
-        }
-        let recipe = args.recipe(*host)?;
-        let mut data = args.data.read().map_err(GrowthError::from)?;
-        if recipe.examples > 0 {
-            data.train.truncate(recipe.examples);
-        }
-        let (examples, batch) = (data.train.len(), recipe.batch);
-        if examples < batch {
-            return Err(GrowthError::Batch { examples, batch }.into());
-        }
+    let hosts = if args.hosts.is_empty() { able } else { &args.hosts };
+    // All that can be refused is refused before anything is trained.
+    let tasks = hosts.iter().map(|host| args.task(*host)).collect::<Result<Vec<_>, _>>()?;
+    for task in &tasks {
+        kept.host(&task.host.to_string(), &task.conditions).map_err(GrowthError::from)?;
+    }
+    for task in &tasks {
         println!(
-            "{examples} examples to learn from, {} to validate on, {} to test with; {} steps",
-            data.validation.len(),
-            data.test.len(),
-            recipe.steps(examples)
+            "{} examples to learn from, {} to validate on, {} to test with; {} steps",
+            task.data.train.len(),
+            task.data.validation.len(),
+            task.data.test.len(),
+            task.conditions.recipe.steps(task.data.train.len())
         );
-        compare(*host, &shape(*host, &args.data, &data), &recipe, args, &data, &mut kept)?;
+        compare(task, args, &mut kept)?;
     }
     println!("report    {}\n{:.0} s", kept.path().display(), stopwatch.seconds());
     Ok(())
 }
 
+fn redraw(args: &Args, kept: &Kept) -> Result<(), Failure> {
+    let hosts: Vec<&HostReport> = kept.report.hosts.iter().filter(|host| !host.records.is_empty()).collect();
+    for host in &hosts {
+        println!("picture   {}", args.draw(host)?.display());
+    }
+    if hosts.is_empty() { Err(GrowthError::Nothing { path: kept.path().to_owned() }.into()) } else { Ok(()) }
+}
+
 impl Args {
-    fn recipe(&self, host: HostName) -> Result<Recipe, Failure> {
+    fn task(&self, host: HostName) -> Result<Task, GrowthError> {
+        if !HostName::of(&self.data).contains(&host) {
+            return Err(GrowthError::Host { host, data: self.data.clone() });
+        }
+        let mut data = self.data.read()?;
+        let digest = data.digest();
+        let recipe = self.recipe(host, data.train.len())?;
+        if recipe.examples > 0 {
+            data.train.truncate(recipe.examples);
+        }
+        let (examples, batch) = (data.train.len(), recipe.batch);
+        if examples < batch {
+            return Err(GrowthError::Batch { examples, batch });
+        }
+        let shape = shape(host, &self.data, &data);
+        Ok(Task { host, shape, conditions: Conditions { recipe, data: digest, network: shape.describe() }, data })
+    }
+
+    /// The settings for data that has so many examples to learn from.
+    fn recipe(&self, host: HostName, examples: usize) -> Result<Recipe, GrowthError> {
         let recipe = Recipe::of(&self.data, host);
-        let recipe = if self.quick { recipe.quick() } else { recipe };
         let recipe = self.recipe.as_ref().map_or(Ok(recipe.clone()), |path| {
-            let text = fs::read_to_string(path).map_err(Failure::file("read", path))?;
-            let what = path.display().to_string();
-            recipe.with(&text).map_err(|source| Failure::Json { what, source })
+            let failed = |error| GrowthError::RecipeFile { path: path.clone(), error };
+            let text = fs::read_to_string(path).map_err(|error| failed(RecipeError::Read(error)))?;
+            recipe.with(&text).map_err(failed)
         })?;
-        Ok(Recipe {
+        let recipe = Recipe {
             epochs: self.epochs.unwrap_or(recipe.epochs),
             examples: self.examples.unwrap_or(recipe.examples),
             learning_rate: self.learning_rate.unwrap_or(recipe.learning_rate),
             parameters: self.parameters.unwrap_or(recipe.parameters),
             test: !self.no_test,
             ..recipe
-        })
+        }
+        .checked()?;
+        Ok(if self.quick { recipe.quick(examples) } else { recipe })
+    }
+
+    /// Draws the contenders of one host, and says where.
+    fn draw(&self, report: &HostReport) -> Result<PathBuf, Failure> {
+        let path = self.out.join(format!("{}-{}.png", self.data, report.host));
+        let title = format!("{}: {}", self.data, report.network());
+        let images = matches!(self.data, Source::Digits | Source::Mnist(_));
+        picture::draw(&title, report, images, &path)?;
+        Ok(path)
     }
 }
 
@@ -166,36 +222,28 @@ fn shape(host: HostName, source: &Source, data: &Data) -> Shape {
 }
 
 /// Runs the four contenders from each seed, and writes the report after each of them.
-fn compare(
-    host: HostName,
-    shape: &Shape,
-    recipe: &Recipe,
-    args: &Args,
-    data: &Data,
-    kept: &mut Kept,
-) -> Result<(), Failure> {
-    println!("\n{} with {} parameters", shape.describe(), shape.parameters());
+fn compare(task: &Task, args: &Args, kept: &mut Kept) -> Result<(), Failure> {
+    let Task { host, shape, conditions, data } = task;
+    println!("\n{} with {} parameters", conditions.network, shape.parameters());
     let name = host.to_string();
     for seed in args.seed..args.seed.saturating_add(args.seeds) {
         for contender in Contender::ALL {
-            let done = kept.host(&name, recipe);
+            let done = kept.host(&name, conditions).map_err(GrowthError::from)?;
             if done.find(contender, seed).is_some() {
                 println!("{contender:<14} seed {seed}: is in the report");
                 continue;
             }
             let grown = done.find(Contender::Grown, seed).cloned();
             let progress = Progress::start(format_args!("{contender} from seed {seed}"));
-            let record = Run { data, recipe, seed, progress: &progress }.contend(contender, shape, grown.as_ref())?;
+            let run = Run { data, recipe: &conditions.recipe, seed, progress: &progress };
+            let record = run.contend(contender, shape, grown.as_ref())?;
             progress.print(said(&record));
-            kept.host(&name, recipe).add(record);
+            kept.host(&name, conditions).map_err(GrowthError::from)?.add(record);
             kept.write()?;
         }
     }
-    let report = kept.host(&name, recipe);
-    let path = args.out.join(format!("{}-{host}.png", args.data));
-    let title = format!("{}: {}", args.data, shape.describe());
-    picture::draw(&title, report, data.sequences().is_none(), &path)?;
-    println!("\n{}picture   {}", report.table(), path.display());
+    let report = kept.host(&name, conditions).map_err(GrowthError::from)?;
+    println!("\n{}picture   {}", report.table(), args.draw(report)?.display());
     Ok(())
 }
 
@@ -218,14 +266,14 @@ impl Run<'_> {
 /// One line on a run.
 fn said(record: &Record) -> String {
     let Record { contender, seed, parameters, seconds, parameter_steps, validation, test, fossils, .. } = record;
-    let (part, score) = test.map_or(("validation", *validation), |test| ("test", test));
     let millions = *parameter_steps as f64 / 1e6;
+    let end = match test.map(|test| ("test", test)).or_else(|| validation.map(|score| ("validation", score))) {
+        Some((part, score)) => format!("{part} loss {:.4}, accuracy {:.2} %", score.loss, 100.0 * score.accuracy),
+        None => format!("diverged after {} steps", record.steps),
+    };
     format!(
-        "{contender:<14} seed {seed}: {parameters} parameters, {} fossils, {millions:.2} M parameter-steps, {seconds:.1} s, {part} loss {:.4}, \
-         accuracy {:.2} %",
+        "{contender:<14} seed {seed}: {parameters} parameters, {} fossils, {millions:.2} M parameter-steps, {seconds:.1} s, {end}",
         fossils.len(),
-        score.loss,
-        100.0 * score.accuracy
     )
 }
 

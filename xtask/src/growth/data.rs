@@ -9,6 +9,7 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use kasmina::kernel_load::Digest;
 
 use super::{
     addition,
@@ -111,6 +112,12 @@ impl Source {
 impl Data {
     fn of([train, validation, test]: [Examples; 3], classes: usize) -> Self {
         Self { train, validation, test, classes }
+    }
+
+    /// SHA-256 of all three parts: of what networks read, not of the files.
+    pub(super) fn digest(&self) -> Digest {
+        let [train, validation, test] = [&self.train, &self.validation, &self.test].map(Examples::fingerprint);
+        Digest::of(format!("{}\n{train}\n{validation}\n{test}", self.classes).as_bytes())
     }
 
     /// The side of an image; for sequences, 0.

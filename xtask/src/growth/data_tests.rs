@@ -101,3 +101,23 @@ fn the_digits_are_the_demos() {
     assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [1257, 180, 360]);
     assert_eq!((data.side(), data.classes), (8, 10));
 }
+
+#[test]
+fn a_digest_tells_data_apart_that_differs_by_a_byte() {
+    let held = tempfile::tempdir().unwrap();
+    let path = held.path().join("text");
+    let digest = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Source::Text(path.clone()).read().unwrap().digest()
+    };
+    let text = "the same line again and again\n".repeat(400);
+    let other = text.replacen("again", "AGAIN", 1);
+    assert_eq!(digest(&text), digest(&text));
+    assert_ne!(digest(&text), digest(&other));
+    let mut digits = Source::Digits.read().unwrap();
+    let whole = digits.digest();
+    if let Examples::Images(images) = &mut digits.test {
+        images.labels[0] ^= 1;
+    }
+    assert_ne!(digits.digest(), whole);
+}

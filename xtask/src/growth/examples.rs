@@ -1,6 +1,7 @@
 //! Examples, and batches of them.
 
 use burn::tensor::TensorData;
+use kasmina::kernel_load::Digest;
 
 /// What a network learns from, or is judged by.
 #[derive(Debug)]
@@ -69,6 +70,18 @@ impl Examples {
         let all: Vec<usize> = (0..self.len()).collect();
         let starts = (0..self.len()).step_by(most.max(1));
         starts.map(move |start| self.batch(all.get(start..(start + most).min(all.len())).unwrap_or_default(), None))
+    }
+
+    /// Says what is in them. Two that differ in a pixel, a label or a token have different texts.
+    pub(super) fn fingerprint(&self) -> String {
+        match self {
+            Self::Images(Images { side, ink, pixels, labels }) => {
+                format!("images {side} {ink} {} {}", Digest::of(pixels), Digest::of(labels))
+            }
+            Self::Sequences(Sequences { length, asked_from, tokens }) => {
+                format!("sequences {length} {asked_from} {}", Digest::of(tokens))
+            }
+        }
     }
 
     /// The first `count`, or all if there are not so many.

@@ -8,6 +8,7 @@ use plotters::style::{
 };
 
 use super::{
+    labels::{Area, Labelled, place},
     record::Contender,
     report::{HostReport, Spread, Summary},
 };
@@ -35,6 +36,16 @@ struct Measure {
     unit: &'static str,
     of: fn(&Summary) -> Option<Spread>,
     factor: f64,
+    /// The largest value there can be. The least is 0.
+    most: f64,
+}
+
+/// A mean and the ends of its bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bar {
+    mean: f64,
+    low: f64,
+    high: f64,
 }
 
 /// From values to places.
@@ -46,17 +57,17 @@ struct Axis {
 
 /// Writes the picture: accuracies of images, losses of sequences, on the test part if all runs have looked at it.
 pub(super) fn draw(title: &str, report: &HostReport, images: bool, path: &Path) -> Result<(), PictureError> {
-    let tested = report.summary.iter().all(|row| row.test_accuracy.is_some());
+    let tested = report.summary.iter().all(|row| row.test_accuracy.is_some() || row.diverged == row.runs);
     let (of, name): (fn(&Summary) -> Option<Spread>, _) = match (images, tested) {
         (true, true) => (|row| row.test_accuracy, "test accuracy, %"),
-        (true, false) => (|row| Some(row.validation_accuracy), "validation accuracy, %"),
+        (true, false) => (|row| row.validation_accuracy, "validation accuracy, %"),
         (false, true) => (|row| row.test_loss, "test loss, nats per character"),
-        (false, false) => (|row| Some(row.validation_loss), "validation loss, nats per character"),
+        (false, false) => (|row| row.validation_loss, "validation loss, nats per character"),
     };
     let measure = if images {
-        Measure { name, unit: " %", of, factor: 100.0 }
+        Measure { name, unit: " %", of, factor: 100.0, most: 100.0 }
     } else {
-        Measure { name, unit: "", of, factor: 1.0 }
+        Measure { name, unit: "", of, factor: 1.0, most: f64::INFINITY }
     };
     if report.summary.is_empty() {
         return Err(PictureError("there are no runs to draw".to_owned()));
@@ -79,9 +90,18 @@ fn legend(canvas: &Canvas<'_>, rows: &[Summary]) -> Result<(), PictureError> {
         canvas.text(&label, (x + 3.0 * MARK, 80.0), NORMAL, INK, Left)?;
         x += 7.0 * MARK + canvas.width(&label, NORMAL);
     }
-    let runs = rows.iter().map(|row| row.runs).max().unwrap_or(0);
-    let text = format!("bars: one standard deviation over {runs} runs");
-    canvas.text(&text, (x, 80.0), SMALL, INK, Left)
+    canvas.text(&bars(rows), (x, 80.0), SMALL, INK, Left)
+}
+
+/// What the bars are.
+fn bars(rows: &[Summary]) -> String {
+    let runs = || rows.iter().map(|row| row.runs - row.diverged).filter(|runs| *runs > 0);
+    match (runs().min(), runs().max()) {
+        (None, _) | (_, None) => "all runs diverged".to_owned(),
+        (_, Some(1)) => "one run of each".to_owned(),
+        (Some(least), Some(most)) if least == most => format!("bars: one standard deviation over {most} runs"),
+        (Some(least), Some(most)) => format!("bars: one standard deviation over {least} to {most} runs"),
+    }
 }
 
 fn panel(
@@ -93,11 +113,12 @@ fn panel(
     factor: f64,
     of: fn(&Summary) -> Spread,
 ) -> Result<(), PictureError> {
-    let scaled = |spread: Spread, by: f64| (spread.mean * by, spread.deviation * by);
-    let points: Vec<_> = rows
+    let points: Vec<(&Summary, Bar, Bar)> = rows
         .iter()
-        .filter_map(|row| Some((row, scaled(of(row), factor), scaled((measure.of)(row)?, measure.factor))))
-        .filter(|(_, x, y)| x.0.is_finite() && y.0.is_finite() && y.1.is_finite())
+        .filter_map(|row| {
+            let bar = Bar::of((measure.of)(row)?, measure.factor, measure.most)?;
+            Some((row, Bar::of(of(row), factor, f64::INFINITY)?, bar))
+        })
         .collect();
     let across = Axis::around(points.iter().map(|(_, x, _)| *x), (left, right));
     let up = Axis::around(points.iter().map(|(_, _, y)| *y), (BOTTOM, TOP));
@@ -114,24 +135,25 @@ fn panel(
     canvas.line(&[(left, TOP), (left, BOTTOM), (right, BOTTOM)], 1.0, FRAME)?;
     canvas.text(name, ((left + right) / 2.0, BOTTOM + 46.0), NORMAL, INK, Center)?;
     canvas.text(measure.name, (left - 60.0, TOP - 18.0), SMALL, INK, Left)?;
-    let mut written: Vec<f64> = Vec::new();
-    for (row, (x, x_deviation), (y, y_deviation)) in points {
-        let place = (across.place(x), up.place(y));
-        let colour = colour(row.contender);
-        let bar = |from: (f64, f64), to: (f64, f64)| canvas.line(&[from, to], 2.0, colour);
-        bar((place.0, up.place(y - y_deviation)), (place.0, up.place(y + y_deviation)))?;
-        bar((across.place(x - x_deviation), place.1), (across.place(x + x_deviation), place.1))?;
-        mark(canvas, row.contender, place)?;
-        // Labels of points that are near each other stand below each other.
-        let mut at = place.1 - 16.0;
-        while written.iter().any(|other| (other - at).abs() < SMALL + 2.0) {
-            at += SMALL + 3.0;
-        }
-        written.push(at);
-        let text = format!("{} {y:.2}{}", row.contender, measure.unit);
-        let side = if place.0 > (left + right) / 2.0 { Right } else { Left };
-        let beside = if place.0 > (left + right) / 2.0 { -14.0 } else { 14.0 };
-        canvas.text(&text, (place.0 + beside, at), SMALL, INK, side)?;
+    let text = |row: &Summary, y: &Bar| format!("{} {:.2}{}", row.contender, y.mean, measure.unit);
+    let labelled = |(row, x, y): &(&Summary, Bar, Bar)| {
+        let mark = (across.place(x.mean), up.place(y.mean));
+        let level = Area { left: across.place(x.low), right: across.place(x.high), ..Area::around(mark, 0.0, 1.0) };
+        let upright = Area { top: up.place(y.high), bottom: up.place(y.low), ..Area::around(mark, 1.0, 0.0) };
+        Labelled { mark, bars: [level, upright], width: canvas.width(&text(row, y), SMALL) }
+    };
+    let marks: Vec<Labelled> = points.iter().map(labelled).collect();
+    for ((row, ..), Labelled { mark, bars: [level, upright], .. }) in points.iter().zip(&marks) {
+        canvas.line(&[(mark.0, upright.top), (mark.0, upright.bottom)], 2.0, colour(row.contender))?;
+        canvas.line(&[(level.left, mark.1), (level.right, mark.1)], 2.0, colour(row.contender))?;
+    }
+    for ((row, ..), it) in points.iter().zip(&marks) {
+        mark(canvas, row.contender, it.mark)?;
+    }
+    let room = Area { left, right, top: TOP, bottom: BOTTOM };
+    for ((row, _, y), area) in points.iter().zip(place(&marks, &room)) {
+        let at = (area.left, f64::midpoint(area.top, area.bottom));
+        canvas.text(&text(row, y), at, SMALL, colour(row.contender), Left)?;
     }
     Ok(())
 }
@@ -164,12 +186,20 @@ const fn colour(contender: Contender) -> RGBColor {
     }
 }
 
+impl Bar {
+    /// From 0 to `most` at the furthest. `None` of a number that is not finite.
+    fn of(spread: Spread, factor: f64, most: f64) -> Option<Self> {
+        let Spread { mean, deviation } = Spread { mean: spread.mean * factor, deviation: spread.deviation * factor };
+        let finite = mean.is_finite() && deviation.is_finite();
+        finite.then_some(Self { mean, low: (mean - deviation).max(0.0), high: (mean + deviation).min(most) })
+    }
+}
+
 impl Axis {
-    /// An axis on which all values with their deviations have room.
-    fn around(values: impl Iterator<Item = (f64, f64)>, places: (f64, f64)) -> Self {
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (mean, deviation)| {
-            (low.min(mean - deviation), high.max(mean + deviation))
-        });
+    /// An axis on which all bars have room.
+    fn around(bars: impl Iterator<Item = Bar>, places: (f64, f64)) -> Self {
+        let (low, high) =
+            bars.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), bar| (low.min(bar.low), high.max(bar.high)));
         let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
         let margin = (MARGIN * (high - low)).max(1e-6 * high.abs()).max(1e-9);
         Self { low: low - margin, high: high + margin, places }
@@ -213,17 +243,39 @@ mod tests {
         let row = |(contender, accuracy): (Contender, f64)| Summary {
             contender,
             runs: 5,
+            diverged: 0,
             parameters: Spread { mean: 1_000.0 + 3e4 * accuracy, deviation: 90.0 },
             parameter_steps: spread(2e6 / accuracy),
             seconds: spread(3.0),
-            validation_loss: spread(0.1),
-            validation_accuracy: spread(accuracy),
+            validation_loss: Some(spread(0.1)),
+            validation_accuracy: Some(spread(accuracy)),
             test_loss: Some(spread(0.1)),
             test_accuracy: Some(spread(accuracy)),
         };
         let summary = Contender::ALL.into_iter().zip(accuracies).map(row).collect();
         let recipe = Recipe::of(&Source::Digits, HostName::Mlp);
-        HostReport { host: "mlp".to_owned(), recipe, summary, records: Vec::new() }
+        HostReport { host: "mlp".to_owned(), recipe, data: None, network: None, summary, records: Vec::new() }
+    }
+
+    #[test]
+    fn bars_end_where_no_value_can_be() {
+        let bar = |mean, deviation, factor, most| Bar::of(Spread { mean, deviation }, factor, most);
+        let loss = bar(0.5, 0.75, 1.0, f64::INFINITY);
+        assert_eq!(loss, Some(Bar { mean: 0.5, low: 0.0, high: 1.25 }));
+        assert_eq!(bar(0.875, 0.25, 100.0, 100.0), Some(Bar { mean: 87.5, low: 62.5, high: 100.0 }));
+        assert_eq!(bar(f64::NAN, 0.0, 1.0, 1.0), None);
+    }
+
+    #[test]
+    fn a_single_run_has_no_deviation() {
+        let rows = |runs: [usize; 4]| {
+            let summary = report([0.5; 4]).summary.into_iter().zip(runs);
+            summary.map(|(row, diverged)| Summary { runs: 3, diverged, ..row }).collect::<Vec<_>>()
+        };
+        assert_eq!(bars(&rows([2; 4])), "one run of each");
+        assert_eq!(bars(&rows([0; 4])), "bars: one standard deviation over 3 runs");
+        assert_eq!(bars(&rows([0, 3, 1, 0])), "bars: one standard deviation over 2 to 3 runs");
+        assert_eq!(bars(&rows([3; 4])), "all runs diverged");
     }
 
     /// `KASMINA_PICTURES=DIR` keeps the picture for whoever wants to look.

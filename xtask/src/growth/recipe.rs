@@ -18,6 +18,20 @@ pub(crate) enum HostName {
     Transformer,
 }
 
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecipeError {
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("{name} is {value} and must be {rule}")]
+    Setting { name: &'static str, value: f64, rule: &'static str },
+}
+
+/// Steps of a quick run. The first seed needs some 150, and it must come before the last germination, at 40 %.
+const QUICK_STEPS: usize = 400;
+
 /// Settings that all contenders share. They were chosen on the validation part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -119,24 +133,45 @@ impl Recipe {
         }
     }
 
-    pub(super) fn quick(self) -> Self {
-        Self {
-            epochs: self.epochs.div_ceil(10),
-            examples: if self.examples == 0 { 2_000 } else { self.examples / 10 },
-            ..self
-        }
+    /// This recipe with as few epochs as have `QUICK_STEPS` steps, of data that has so many `examples`. If the first epoch has more steps, it
+    /// is cut to the examples of so many.
+    pub(super) fn quick(self, examples: usize) -> Self {
+        let examples = if self.examples == 0 { examples } else { self.examples.min(examples) };
+        let batches = (examples / self.batch.max(1)).max(1);
+        let epochs = (QUICK_STEPS.div_ceil(batches) as u64).min(self.epochs);
+        let examples = if batches > QUICK_STEPS { QUICK_STEPS.saturating_mul(self.batch) } else { self.examples };
+        Self { epochs, examples, ..self }
     }
 
     /// This recipe with the settings of a JSON text, which has some of the fields.
-    pub(super) fn with(&self, text: &str) -> Result<Self, serde_json::Error> {
+    pub(super) fn with(&self, text: &str) -> Result<Self, RecipeError> {
         let mut fields = serde_json::to_value(self)?;
         replace(&mut fields, serde_json::from_str(text)?);
-        serde_json::from_value(fields)
+        serde_json::from_value::<Self>(fields)?.checked()
+    }
+
+    /// This recipe if a network can be trained by it.
+    pub(super) fn checked(self) -> Result<Self, RecipeError> {
+        let Growth { from, until, least_contribution, .. } = self.growth;
+        let count = |name, value: u64| (name, value as f64, value >= 1, "1 or more");
+        let share = |name, value: f64| (name, value, (0.0..=1.0).contains(&value), "a share from 0 to 1");
+        let (rate, decay) = (self.learning_rate, f64::from(self.weight_decay));
+        let checks = [
+            count("epochs", self.epochs),
+            count("batch", self.batch as u64),
+            ("learning_rate", rate, rate.is_finite() && rate > 0.0, "finite and above 0"),
+            ("weight_decay", decay, decay.is_finite() && decay >= 0.0, "finite and 0 or more"),
+            share("growth.from", from),
+            share("growth.until", until),
+            share("growth.least_contribution", least_contribution),
+        ];
+        let wrong = checks.into_iter().find(|(_, _, right, _)| !right);
+        wrong.map_or(Ok(self), |(name, value, _, rule)| Err(RecipeError::Setting { name, value, rule }))
     }
 
     /// Optimizer steps of a run that learns from `examples`.
     pub(super) fn steps(&self, examples: usize) -> u64 {
-        self.epochs * (examples / self.batch) as u64
+        self.epochs.saturating_mul((examples / self.batch.max(1)) as u64)
     }
 
     /// The rules of the policy for a host of `host` parameters and a run of `steps`.
@@ -152,7 +187,7 @@ impl Recipe {
             // As many as the gate asks for.
             shadowing_steps: 8,
             probation_steps: probes,
-            patience: blend_steps.max(scout_steps) + 120,
+            patience: blend_steps.max(scout_steps).saturating_add(120),
             least_contribution,
             weak_seeds: 3,
             budget: self.parameters.saturating_sub(host as u64),
@@ -211,9 +246,55 @@ mod tests {
         for data in [Source::Digits, Source::Mnist("x".into()), Source::Addition, Source::Text("x".into())] {
             for host in HostName::of(&data) {
                 let recipe = Recipe::of(&data, *host);
-                assert!(recipe.steps(1_257) > 0 && recipe.quick().steps(1_257) > 0, "{data} {host}");
+                assert!(recipe.steps(1_257) > 0, "{data} {host}");
+                assert_eq!(recipe.clone().checked().unwrap(), recipe);
             }
         }
+    }
+
+    #[test]
+    fn a_quick_run_is_long_enough_for_a_seed_to_finish() {
+        for (data, count) in [
+            (Source::Digits, 1_257),
+            (Source::Mnist("x".into()), 55_000),
+            (Source::Addition, 20_000),
+            (Source::Text("x".into()), 100_000),
+        ] {
+            for host in HostName::of(&data) {
+                let quick = Recipe::of(&data, *host).quick(count);
+                let used = if quick.examples == 0 { count } else { quick.examples };
+                let (steps, growth) = (quick.steps(used), &quick.growth);
+                assert!((400..440).contains(&steps), "{data} {host}: {steps} steps");
+                let rules = quick.rules(0, steps);
+                let fossil = rules.first_step + growth.scout_steps + growth.blend_steps + 8 + growth.probes;
+                assert!(fossil < steps / 2 && rules.last_step > rules.first_step, "{data} {host}: {fossil} of {steps}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quick_run_is_never_longer_than_the_whole_one() {
+        let recipe = Recipe { epochs: 2, examples: 96, ..Recipe::of(&Source::Addition, HostName::Transformer) };
+        assert_eq!(recipe.clone().quick(20_000), recipe);
+    }
+
+    #[test]
+    fn settings_that_cannot_train_are_named() {
+        let base = Recipe::of(&Source::Addition, HostName::Transformer);
+        for (text, said) in [
+            (r#"{"batch": 0}"#, "batch is 0 and must be 1 or more"),
+            (r#"{"epochs": 0}"#, "epochs is 0 and must be 1 or more"),
+            (r#"{"learning_rate": 0}"#, "learning_rate is 0 and must be finite and above 0"),
+            (r#"{"learning_rate": -0.5}"#, "learning_rate is -0.5 and must be finite and above 0"),
+            (r#"{"weight_decay": -1}"#, "weight_decay is -1 and must be finite and 0 or more"),
+            (r#"{"weight_decay": 1e300}"#, "weight_decay is inf and must be finite and 0 or more"),
+            (r#"{"growth": {"from": -0.1}}"#, "growth.from is -0.1 and must be a share from 0 to 1"),
+            (r#"{"growth": {"until": 1.5}}"#, "growth.until is 1.5 and must be a share from 0 to 1"),
+        ] {
+            assert_eq!(base.with(text).unwrap_err().to_string(), said);
+        }
+        let rate = Recipe { learning_rate: f64::NAN, ..base };
+        assert!(rate.checked().is_err());
     }
 
     #[test]

@@ -30,12 +30,18 @@ pub(super) struct Record {
     pub(super) network: String,
     /// At the end.
     pub(super) parameters: u64,
+    /// Those that were done: fewer than the recipe's for a run that diverged.
     pub(super) steps: u64,
     /// The sum over the steps of the parameters that were trained: those of the network and of all seeds that learned.
     pub(super) parameter_steps: u64,
     /// Of the training steps, without evaluations.
     pub(super) seconds: f64,
-    pub(super) validation: Score,
+    /// Whether a loss was NaN or infinite. Such a run stops there and has no scores.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) diverged: bool,
+    /// Absent if the run diverged.
+    pub(super) validation: Option<Score>,
+    /// Absent if the run diverged, or if the recipe leaves the test part alone.
     pub(super) test: Option<Score>,
     /// Seeds that were chosen, in this order.
     #[serde(default)]
@@ -52,6 +58,17 @@ pub(super) struct Score {
     pub(super) loss: f64,
     /// The share of right labels, 0 to 1.
     pub(super) accuracy: f64,
+}
+
+impl Score {
+    pub(super) fn is_finite(self) -> bool {
+        self.loss.is_finite() && self.accuracy.is_finite()
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Contender {

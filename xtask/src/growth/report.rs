@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kasmina::kernel_load::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -25,20 +26,59 @@ pub(super) struct Report {
 pub(super) struct HostReport {
     pub(super) host: String,
     pub(super) recipe: Recipe,
+    /// SHA-256 of the data, see `Data::digest`. Older reports do not have it, and no runs can be added to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<Digest>,
+    /// The widths of the small network. Older reports have them in their records alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<String>,
     pub(super) summary: Vec<Summary>,
     pub(super) records: Vec<Record>,
 }
 
-/// One contender over its runs.
+/// What all runs of a host in one report share.
+#[derive(Clone, Debug)]
+pub(super) struct Conditions {
+    pub(super) recipe: Recipe,
+    pub(super) data: Digest,
+    pub(super) network: String,
+}
+
+/// A report has runs that new ones cannot be compared with.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path} has runs of {host} {difference}: give another --out")]
+pub(crate) struct OtherRuns {
+    path: PathBuf,
+    host: String,
+    difference: Difference,
+}
+
+/// How runs in a report differ from those that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Difference {
+    #[error("with other settings")]
+    Settings,
+    #[error("on other data")]
+    Data,
+    #[error("on data of which it has no digest")]
+    UnknownData,
+    #[error("with another network")]
+    Network,
+}
+
+/// One contender over its runs. Means leave out the runs that diverged, unless all did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Summary {
     pub(super) contender: Contender,
+    /// With those that diverged.
     pub(super) runs: usize,
+    #[serde(default)]
+    pub(super) diverged: usize,
     pub(super) parameters: Spread,
     pub(super) parameter_steps: Spread,
     pub(super) seconds: Spread,
-    pub(super) validation_loss: Spread,
-    pub(super) validation_accuracy: Spread,
+    pub(super) validation_loss: Option<Spread>,
+    pub(super) validation_accuracy: Option<Spread>,
     pub(super) test_loss: Option<Spread>,
     pub(super) test_accuracy: Option<Spread>,
 }
@@ -73,16 +113,21 @@ impl Kept {
         Ok(Self { report, path })
     }
 
-    /// The records of a host. Those of another recipe are dropped.
-    pub(super) fn host(&mut self, host: &str, recipe: &Recipe) -> &mut HostReport {
+    /// The records of a host. Those of other conditions stay as they are, and no others can be added to them.
+    pub(super) fn host(&mut self, host: &str, conditions: &Conditions) -> Result<&mut HostReport, OtherRuns> {
         let hosts = &mut self.report.hosts;
-        hosts.retain(|it| it.host != host || it.recipe == *recipe);
         let place = hosts.iter().position(|it| it.host == host).unwrap_or_else(|| {
-            let (summary, records) = (Vec::new(), Vec::new());
-            hosts.push(HostReport { host: host.to_owned(), recipe: recipe.clone(), summary, records });
+            hosts.push(HostReport::begin(host, conditions));
             hosts.len() - 1
         });
-        &mut hosts[place]
+        let kept = &mut hosts[place];
+        if kept.records.is_empty() {
+            *kept = HostReport::begin(host, conditions);
+        }
+        match kept.difference(conditions) {
+            Some(difference) => Err(OtherRuns { path: self.path.clone(), host: host.to_owned(), difference }),
+            None => Ok(kept),
+        }
     }
 
     /// Writes the report. Whoever is killed meanwhile leaves the one from before.
@@ -100,6 +145,35 @@ impl Kept {
 }
 
 impl HostReport {
+    fn begin(host: &str, Conditions { recipe, data, network }: &Conditions) -> Self {
+        Self {
+            host: host.to_owned(),
+            recipe: recipe.clone(),
+            data: Some(*data),
+            network: Some(network.clone()),
+            summary: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    fn difference(&self, conditions: &Conditions) -> Option<Difference> {
+        if self.recipe != conditions.recipe {
+            Some(Difference::Settings)
+        } else if self.data.is_none() {
+            Some(Difference::UnknownData)
+        } else if self.data != Some(conditions.data) {
+            Some(Difference::Data)
+        } else {
+            (self.network.as_ref() != Some(&conditions.network)).then_some(Difference::Network)
+        }
+    }
+
+    /// The widths of the small network.
+    pub(super) fn network(&self) -> &str {
+        let control = || self.records.iter().find(|record| record.contender == Contender::Control);
+        self.network.as_deref().or_else(|| control().map(|record| record.network.as_str())).unwrap_or(&self.host)
+    }
+
     pub(super) fn find(&self, contender: Contender, seed: u64) -> Option<&Record> {
         self.records.iter().find(|record| (record.contender, record.seed) == (contender, seed))
     }
@@ -135,11 +209,14 @@ impl HostReport {
                 row.parameters.mean,
                 row.parameter_steps.mean / 1e6,
                 row.seconds.mean,
-                loss(Some(row.validation_loss)),
-                accuracy(Some(row.validation_accuracy)),
+                loss(row.validation_loss),
+                accuracy(row.validation_accuracy),
                 loss(row.test_loss),
                 accuracy(row.test_accuracy),
             );
+            if row.diverged > 0 {
+                text += &format!("{:<14}{:>5} of them diverged and are not in the means\n", "", row.diverged);
+            }
         }
         text
     }
@@ -149,19 +226,25 @@ impl Summary {
     /// `None` if there are no runs of this contender.
     fn of(contender: Contender, records: &[Record]) -> Option<Self> {
         let runs: Vec<&Record> = records.iter().filter(|record| record.contender == contender).collect();
-        let spread = |of: &dyn Fn(&Record) -> f64| Spread::of(runs.iter().map(|record| of(record)));
-        let tested: Option<Vec<Score>> = runs.iter().map(|record| record.test).collect();
-        let test = |of: fn(&Score) -> f64| Spread::of(tested.as_ref()?.iter().map(of));
+        let finished: Vec<&Record> = runs.iter().copied().filter(|record| !record.diverged).collect();
+        let counted = if finished.is_empty() { &runs } else { &finished };
+        let spread = |of: &dyn Fn(&Record) -> f64| Spread::of(counted.iter().map(|record| of(record)));
+        let scores = |part: fn(&Record) -> Option<Score>, of: fn(&Score) -> f64| {
+            let scores: Option<Vec<Score>> = finished.iter().map(|record| part(record)).collect();
+            Spread::of(scores?.iter().map(of))
+        };
+        let (loss, accuracy): (fn(&Score) -> f64, fn(&Score) -> f64) = (|score| score.loss, |score| score.accuracy);
         Some(Self {
             contender,
             runs: runs.len(),
+            diverged: runs.len() - finished.len(),
             parameters: spread(&|record| record.parameters as f64)?,
             parameter_steps: spread(&|record| record.parameter_steps as f64)?,
             seconds: spread(&|record| record.seconds)?,
-            validation_loss: spread(&|record| record.validation.loss)?,
-            validation_accuracy: spread(&|record| record.validation.accuracy)?,
-            test_loss: test(|score| score.loss),
-            test_accuracy: test(|score| score.accuracy),
+            validation_loss: scores(|record| record.validation, loss),
+            validation_accuracy: scores(|record| record.validation, accuracy),
+            test_loss: scores(|record| record.test, loss),
+            test_accuracy: scores(|record| record.test, accuracy),
         })
     }
 }
@@ -187,86 +270,5 @@ impl Spread {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::growth::{data::Source, recipe::HostName};
-
-    fn recipe() -> Recipe {
-        Recipe::of(&Source::Addition, HostName::Transformer)
-    }
-
-    fn record(contender: Contender, seed: u64, accuracy: f64, test: Option<f64>) -> Record {
-        let score = |accuracy| Score { loss: 1.0 - accuracy, accuracy };
-        Record {
-            contender,
-            seed,
-            network: String::new(),
-            parameters: 100 + 10 * seed,
-            steps: 50,
-            parameter_steps: 5_000 + 1_000 * seed,
-            seconds: 2.0,
-            validation: score(accuracy),
-            test: test.map(score),
-            growth: Vec::new(),
-            fossils: Vec::new(),
-        }
-    }
-
-    fn close(spread: Spread, mean: f64, deviation: f64) -> bool {
-        (spread.mean - mean).abs() < 1e-12 && (spread.deviation - deviation).abs() < 1e-12
-    }
-
-    #[test]
-    fn a_summary_has_means_and_deviations_of_its_runs_alone() {
-        let mut kept = Kept { report: Report::default(), path: PathBuf::new() };
-        let host = kept.host("x", &recipe());
-        host.add(record(Contender::Grown, 0, 0.5, Some(0.25)));
-        host.add(record(Contender::Control, 0, 0.1, None));
-        host.add(record(Contender::Grown, 2, 0.7, Some(0.75)));
-        let [control, grown] = &host.summary[..] else { panic!("{:?}", host.summary) };
-        assert_eq!((control.contender, control.runs, control.test_accuracy), (Contender::Control, 1, None));
-        assert!(close(control.validation_accuracy, 0.1, 0.0));
-        assert_eq!(grown.runs, 2);
-        assert!(close(grown.parameters, 110.0, 200.0_f64.sqrt()));
-        assert!(close(grown.parameter_steps, 6_000.0, 2e6_f64.sqrt()));
-        assert!(close(grown.validation_accuracy, 0.6, 0.02_f64.sqrt()));
-        assert!(close(grown.test_loss.unwrap(), 0.5, 0.125_f64.sqrt()));
-        assert!(host.table().contains("60.00 ± 14.14 %"), "{}", host.table());
-    }
-
-    #[test]
-    fn a_report_that_is_read_again_is_the_same() {
-        let held = tempfile::tempdir().unwrap();
-        let path = held.path().join("report.json");
-        let mut kept = Kept::open(path.clone(), "addition").unwrap();
-        kept.host("x", &recipe()).add(record(Contender::Control, 3, 1.0 / 3.0, Some(0.1)));
-        kept.write().unwrap();
-        let mut again = Kept::open(path, "addition").unwrap();
-        assert_eq!(again.report, kept.report);
-        assert!(again.host("x", &recipe()).find(Contender::Control, 3).is_some());
-        assert!(again.host("x", &recipe()).find(Contender::Control, 4).is_none());
-    }
-
-    #[test]
-    fn records_of_other_settings_are_dropped() {
-        let mut kept = Kept { report: Report::default(), path: PathBuf::new() };
-        for host in ["x", "y"] {
-            kept.host(host, &recipe()).add(record(Contender::Control, 0, 0.5, None));
-        }
-        let other = Recipe { epochs: 7, ..recipe() };
-        assert_eq!(kept.host("x", &other).records, []);
-        assert_eq!(kept.host("y", &recipe()).records.len(), 1);
-    }
-
-    #[test]
-    fn a_damaged_report_is_named_and_left_alone() {
-        let held = tempfile::tempdir().unwrap();
-        let path = held.path().join("report.json");
-        for damage in ["", "{\"data\":\"x\",\"hosts\":[{", "null"] {
-            fs::write(&path, damage).unwrap();
-            let failure = Kept::open(path.clone(), "x").err().unwrap().to_string();
-            assert!(failure.contains("report.json"), "{failure}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), damage);
-        }
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

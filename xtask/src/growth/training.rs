@@ -7,7 +7,7 @@ use burn::{
     tensor::{Int, Tensor, backend::Backend},
 };
 use kasmina::{
-    Grafts, Grown,
+    Grafts, Grown, StepError,
     blending::BlendBackend,
     grown::{Fossil, FossilSpec},
     kernel_load::{ArtifactLimits, Digests, Initialisation, initialise, verify},
@@ -40,8 +40,11 @@ pub(super) struct Run<'a> {
 /// A run that ended.
 struct Trained {
     model: Grown<B, Network<B>>,
+    steps: u64,
     parameter_steps: u64,
     seconds: f64,
+    /// A loss was NaN or infinite.
+    diverged: bool,
 }
 
 impl Run<'_> {
@@ -59,16 +62,22 @@ impl Run<'_> {
         let mut model = assemble(shape, kernels, self.seed)?;
         let mut optimizer = AdamWConfig::new().with_weight_decay(self.recipe.weight_decay).init();
         let (steps, parameters) = (self.steps(), model.num_params() as u64);
-        let mut seconds = 0.0;
+        let (mut seconds, mut done, mut diverged) = (0.0, 0, false);
         for (step, batch) in self.batches() {
             let timer = Stopwatch::start();
             let loss = model.forward(|host, grafts| loss(host, &batch, grafts))?;
-            let gradients = GradientsParams::from_grads(loss.clone().backward(), &model);
+            let value = loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
+            if !value.is_finite() {
+                diverged = true;
+                break;
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(self.recipe.learning_rate * Recipe::rate(step, steps), model, gradients);
             seconds += timer.seconds();
-            self.show(contender, step, &loss);
+            done += 1;
+            self.show(contender, step, value);
         }
-        let trained = Trained { model, parameter_steps: steps * parameters, seconds };
+        let trained = Trained { model, steps: done, parameter_steps: done * parameters, seconds, diverged };
         self.record(contender, shape, trained)
     }
 
@@ -78,27 +87,34 @@ impl Run<'_> {
         let mut optimizer = AdamWConfig::new().with_weight_decay(self.recipe.weight_decay).init();
         let steps = self.steps();
         let mut gardener = Gardener::new(shape, &model, self)?;
-        let (mut seconds, mut parameter_steps) = (0.0, 0);
+        let (mut seconds, mut parameter_steps, mut done, mut diverged) = (0.0, 0, 0, false);
         for (step, batch) in self.batches() {
             let timer = Stopwatch::start();
-            parameter_steps += model.num_params() as u64 + gardener.learning();
+            let parameters = model.num_params() as u64 + gardener.learning();
             let rate = Recipe::rate(step, steps);
             gardener.manager.scale_learning_rates(rate)?;
-            let report = gardener.manager.train_batch(
-                &mut model,
-                &mut optimizer,
-                self.recipe.learning_rate * rate,
-                |host, grafts| loss(host, &batch, grafts),
-            )?;
+            let learning_rate = self.recipe.learning_rate * rate;
+            let trained = gardener
+                .manager
+                .train_batch(&mut model, &mut optimizer, learning_rate, |host, grafts| loss(host, &batch, grafts));
+            let report = match trained {
+                Err(StepError::NonFiniteLoss { .. }) => {
+                    diverged = true;
+                    break;
+                }
+                trained => trained?,
+            };
             gardener.tend(&report, self.progress);
             seconds += timer.seconds();
+            parameter_steps += parameters;
+            done += 1;
             if step.is_multiple_of(20) {
                 self.progress.show(format_args!("step {step}/{steps}  loss {:.3}", report.loss));
             }
         }
         // What was answered FOSSILIZE in the last step is part of the network, too.
         gardener.manager.settle(&mut model)?;
-        let trained = Trained { model, parameter_steps, seconds };
+        let trained = Trained { model, steps: done, parameter_steps, seconds, diverged };
         Ok(Record { growth: gardener.finish(), ..self.record(Contender::Grown, shape, trained)? })
     }
 
@@ -118,29 +134,37 @@ impl Run<'_> {
         })
     }
 
-    fn show(&self, contender: Contender, step: u64, loss: &Tensor<B, 1>) {
+    fn show(&self, contender: Contender, step: u64, loss: f32) {
         if step.is_multiple_of(20) {
-            let loss = loss.clone().into_data().iter::<f32>().next().unwrap_or(f32::NAN);
             self.progress.show(format_args!("{contender}  step {step}/{}  loss {loss:.3}", self.steps()));
         }
     }
 
     fn record(&self, contender: Contender, shape: &Shape, trained: Trained) -> Result<Record, GrowthError> {
-        let Trained { model, parameter_steps, seconds } = trained;
+        let Trained { model, steps, parameter_steps, seconds, diverged } = trained;
         let judge = |examples: &Examples| {
             let model = model.valid();
             score(examples, |batch| model.forward(|host, grafts| host.logits(batch, grafts)).map_err(Into::into))
+        };
+        let scores = if diverged {
+            None
+        } else {
+            let test = self.recipe.test.then(|| judge(&self.data.test)).transpose()?;
+            // The last step can be the one that breaks the network.
+            Some((judge(&self.data.validation)?, test))
+                .filter(|(validation, test)| validation.is_finite() && test.is_none_or(Score::is_finite))
         };
         Ok(Record {
             contender,
             seed: self.seed,
             network: shape.describe(),
             parameters: model.num_params() as u64,
-            steps: self.steps(),
+            steps,
             parameter_steps,
             seconds,
-            validation: judge(&self.data.validation)?,
-            test: self.recipe.test.then(|| judge(&self.data.test)).transpose()?,
+            diverged: scores.is_none(),
+            validation: scores.map(|(validation, _)| validation),
+            test: scores.and_then(|(_, test)| test),
             growth: Vec::new(),
             fossils: model.fossils().iter().map(|fossil| fossil.spec().clone()).collect(),
         })

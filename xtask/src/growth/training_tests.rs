@@ -134,3 +134,20 @@ fn a_score_weighs_every_label_once() {
     let expected = (9.0 + std::f64::consts::E).ln() - threes;
     assert!((score.loss - expected).abs() < 1e-5, "{score:?} {expected}");
 }
+
+#[test]
+fn runs_that_diverge_are_recorded_as_such() {
+    let _turn = take_turns();
+    let data = Source::Digits.read().unwrap();
+    let recipe = Recipe { epochs: 1, learning_rate: 1e30, ..Recipe::of(&Source::Digits, HostName::Mlp) };
+    let progress = Progress::start("test");
+    let run = Run { data: &data, recipe: &recipe, seed: 2, progress: &progress };
+    let shape = Shape::Mlp(MlpShape::digits());
+    for record in [run.alone(Contender::Control, &shape, &[]).unwrap(), run.grown(&shape).unwrap()] {
+        assert!(record.diverged && record.validation.is_none() && record.test.is_none(), "{record:?}");
+        assert!(record.steps < recipe.steps(data.train.len()), "{record:?}");
+        assert_eq!(record.parameter_steps, record.steps * record.parameters);
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+}
