@@ -129,3 +129,20 @@ fn keys_pass_over_marks_that_a_rollback_undid() {
     rig.browser.press("p");
     rig.browser.until(&format!("{now} === 20"));
 }
+
+#[test]
+fn what_is_left_out_of_a_large_run_is_told() {
+    let Some(mut rig) = Rig::open() else { return };
+    let first = String::from_utf8(rig.step(1, 0.5)).unwrap();
+    for seed in 0..520 {
+        rig.append(first.replace("seed-1", &format!("seed-{seed}")).as_bytes());
+    }
+    for metric in 0..250 {
+        rig.append(first.replace("kasmina.host.loss", &format!("metric-{metric}")).as_bytes());
+    }
+    rig.browser.value("document.getElementById('numbers-box').open = true");
+    rig.browser.until_text("#notes", "more seeds than this page shows: 8 packets of others are left out");
+    rig.browser.until_text("#numbers-note", "More metrics than are kept: the run.");
+    rig.browser.until("!document.getElementById('numbers-note').hidden");
+    assert_eq!(rig.browser.complaints(true), [""; 0]);
+}
