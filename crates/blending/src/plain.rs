@@ -57,8 +57,8 @@ pub(crate) fn gradients<B: Backend, F: PlainFunction>(
         Ok(Err(panic)) => resume_unwind(panic),
         Err(gone) => resume_unwind(Box::new(gone)),
     };
-    let of_input = primitive(joint.clone().slice([0..count]));
-    [B::float_reshape(of_input, shape), primitive(joint.slice([count..all]))]
+    let of_input = primitive(joint.clone().slice(0..count));
+    [B::float_reshape(of_input, shape), primitive(joint.slice(count..all))]
 }
 
 /// Sends the gradient of both arguments, one after the other in a tensor of rank 1. Returns whether the result depends on them.
@@ -76,8 +76,8 @@ fn backward<B: Backend, F: PlainFunction>(
         OpsKind::UnTracked(prep) => prep.finish(leaf.primitive.clone()),
     };
     let joint = tensor::<Autodiff<B>>(delivering);
-    let input = Autodiff::<B>::float_reshape(primitive(joint.clone().slice([0..count])), shape);
-    let result = function.run::<Autodiff<B>>(input, primitive(joint.slice([count..all])));
+    let input = Autodiff::<B>::float_reshape(primitive(joint.clone().slice(0..count)), shape);
+    let result = function.run::<Autodiff<B>>(input, primitive(joint.slice(count..all)));
     if !result.is_tracked() {
         return false;
     }
@@ -141,8 +141,8 @@ mod tests {
         fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
             let gradient = grads.consume::<Flex>(&ops.node);
             let gradients = gradients::<Flex, Product>(&Product, ops.state, gradient);
-            for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-                grads.register::<Flex>(parent.unwrap().id, gradient);
+            for (parent, gradient) in ops.parents.into_iter().flatten().zip(gradients) {
+                grads.register::<Flex>(parent.id, gradient);
             }
         }
     }
