@@ -233,7 +233,8 @@ impl Summary {
             let scores: Option<Vec<Score>> = finished.iter().map(|record| part(record)).collect();
             Spread::of(scores?.iter().map(of))
         };
-        let (loss, accuracy): (fn(&Score) -> f64, fn(&Score) -> f64) = (|score| score.loss, |score| score.accuracy);
+        let loss = |score: &Score| score.loss;
+        let accuracy = |score: &Score| score.accuracy;
         Some(Self {
             contender,
             runs: runs.len(),
