@@ -115,7 +115,8 @@ fn kernels_are_where_the_effects_put_them(world: &World) {
 
 /// A seed that has, or waits for, a kernel of its own lives; the end of each life is told in the decision that ends it, and no other.
 fn every_life_ends_once(world: &World, before: &State, decision: &Decision) {
-    let lives = |seed: Option<&Seed>| seed.and_then(|seed| Some((seed.lives, seed.stage.blueprint().cloned()?)));
+    let life = |seed: &Seed| Some((seed.registered, seed.lives, seed.stage.blueprint().cloned()?));
+    let lives = |seed: Option<&Seed>| seed.and_then(life);
     for (id, seed) in &world.engine.state().seeds {
         let told =
             decision.events.iter().filter(|event| matches!(event, Event::LifeEnded(ended) if ended.seed.id == *id));
