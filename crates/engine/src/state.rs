@@ -78,7 +78,7 @@ pub struct Validation {
 pub struct Delta {
     /// Changed seeds, whole.
     pub seeds: BTreeMap<SeedId, Seed>,
-    /// Seeds whose records go. One that is in `seeds` too was registered anew since.
+    /// Seeds whose records go. One that is in `seeds` too was registered again since.
     pub forgotten: BTreeSet<SeedId>,
     /// What belongs to no seed, if that changed.
     pub run: Option<RunState>,

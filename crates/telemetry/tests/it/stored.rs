@@ -74,7 +74,7 @@ fn on_the_wire(event: Event) -> TelemetryEvent {
 }
 
 #[test]
-fn sink_that_stores_nothing_is_offered_no_more_than_its_lane() {
+fn sink_that_stores_nothing_is_offered_a_lane_at_most() {
     let (mut sink, mut lanes) = (Late::default(), Lanes::new(3));
     let critical = packets(&vec![Event::new(names::GATE_FAILURE); 8]);
     let ids: Vec<_> = critical.iter().map(|packet| packet.packet_id.clone()).collect();
