@@ -10,7 +10,7 @@ use std::{
 
 use crate::Follower;
 
-/// Where a reader is in a file. The default is the start.
+/// The place of a reader in a file. The default is the start.
 ///
 /// As text, for a reader that is another program: the offset, how the file began, and whether the offset is inside of a line that is
 /// left out.
@@ -75,7 +75,7 @@ pub struct Chunk {
     pub lines: String,
     /// From where to go on reading.
     pub next: Cursor,
-    /// How many bytes of the file are behind `next`. If that is 0, or what is there is no whole line, come back later.
+    /// The bytes of the file after `next`. If there are none, or not a whole line, ask again later.
     pub behind: u64,
     /// The file is not the one that was read before, or was cut: what was read of it does not hold any more, and `lines` are its first.
     pub restarted: bool,

@@ -12,7 +12,7 @@
 //! | it has a line of more than [`Follower::MOST_BYTES`] | the other lines, and [`Chunk::oversized`] |
 //! | it is not there, or its directory is not | [`FollowError::NoSuchRun`], and the lines once it is there |
 //!
-//! Lines are not parsed here: what is no telemetry is the page's to count and show.
+//! Lines are not parsed here: the page counts and shows those that are not telemetry.
 //!
 //! ```
 //! use std::{

@@ -104,7 +104,7 @@ impl Follower {
         })
     }
 
-    /// Where the run of this name is: plain names under the directory, none of them a link.
+    /// The path of the run of this name: plain names under the directory, none of them a link.
     fn path(&self, name: &str) -> Option<PathBuf> {
         let parts: Vec<&str> = name.split('/').collect();
         let is_plain = |part: &str| {

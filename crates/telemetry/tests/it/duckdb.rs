@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use kasmina_leyline::v1::{CommandType, FieldReportOutcome, SeedLifecycleGate, SeedLifecycleStage, TelemetryLevel};
 use kasmina_telemetry::names::*;
 
-/// Words that the views say themselves, and the format that DuckDB is told.
+/// Words that the views define, and the format that they name to DuckDB.
 const OWN: [&str; 6] = ["passed", "refused", "postponed", "accepted", "rejected", "newline_delimited"];
 
 #[test]
