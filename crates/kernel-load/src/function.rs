@@ -50,7 +50,12 @@ impl<B: Backend> KernelModule<B> {
             flat.0.push(Tensor::zeros([1], (&x.device(), dtype.dtype())));
         }
         let function = KernelFunction { layers: self.layers().specs(), dtype };
-        Ok(run(function, x, Tensor::cat(flat.0, 0)))
+        // Burn drops what it concatenates before the result is in the graph. Without these clones, a backward pass that ends on another
+        // thread at that moment would free the nodes, and the parameters would get no gradients.
+        let held = flat.0.clone();
+        let parameters = Tensor::cat(flat.0, 0);
+        drop(held);
+        Ok(run(function, x, parameters))
     }
 }
 

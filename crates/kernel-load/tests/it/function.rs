@@ -1,5 +1,8 @@
 //! A kernel as a function of its input and one tensor of parameters: the same bits, and the same gradients.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use burn::backend::{Autodiff, Flex};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
@@ -67,6 +70,15 @@ fn outcome<const D: usize>(kernel: &KernelModule<B>, x: &Tensor<B, D>, out: Tens
 
 fn compare<const D: usize>(kernel: &KernelModule<B>, dims: [usize; D]) {
     let x = input(dims);
+/// Gradients, and of how many parameters there is one.
+struct Found(<B as burn::tensor::backend::AutodiffBackend>::Gradients, usize);
+
+impl ModuleVisitor<B> for Found {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        self.1 += usize::from(param.val().grad(&self.0).is_some());
+    }
+}
+
     let expected = outcome(kernel, &x, kernel.forward(x.clone()).unwrap());
     let apart = kernel.forward_as_function(x.clone(), |function, x, parameters| function.forward(x, parameters));
     assert_eq!(outcome(kernel, &x, apart.unwrap()), expected);
@@ -88,6 +100,32 @@ fn function_gives_the_bits_and_gradients_of_the_module() {
 
 #[test]
 fn frozen_kernel_gives_gradients_to_its_input_alone() {
+/// The end of a backward pass frees the nodes of every graph that no tensor holds, on whatever thread that graph is being built.
+#[test]
+fn gradients_arrive_while_other_threads_end_backward_passes() {
+    let kernel = verified(&artifact(&kernels()[0], 3)).build::<B>(&Default::default());
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    input([1]).sum().backward();
+                }
+            });
+        }
+        let lost = (0..500).filter(|_| {
+            let x = input([10, 6]);
+            let apart = kernel.forward_as_function(x, |function, x, parameters| function.forward(x, parameters));
+            let mut found = Found(apart.unwrap().sum().backward(), 0);
+            kernel.visit(&mut found);
+            found.1 < burn::module::list_param_ids(&kernel).len()
+        });
+        let lost = lost.count();
+        ended.store(true, Ordering::Relaxed);
+        assert_eq!(lost, 0, "of 500 passes");
+    });
+}
+
     let kernel = verified(&artifact(&kernels()[0], 3)).build::<B>(&Default::default()).no_grad();
     let x = input([10, 6]);
     let out = kernel.forward_as_function(x.clone(), |function, x, parameters| {
