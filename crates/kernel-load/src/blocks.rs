@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, LayerNorm, LayerNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::activation::{gelu, relu, sigmoid, silu, softmax};
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
 
 use crate::LayerSpec;
 use crate::layer::{Activation, NORM_EPSILON};
@@ -53,6 +53,7 @@ pub(crate) struct Attention<B: Backend> {
     pub(crate) value: Linear<B>,
     pub(crate) output: Linear<B>,
     pub(crate) heads: usize,
+    pub(crate) causal: bool,
 }
 
 /// `(x D) U`.
@@ -123,7 +124,12 @@ impl<B: Backend> Attention<B> {
             let x: Tensor<B, 3> = linear.forward(x.clone());
             x.reshape([batch, tokens, self.heads, width]).swap_dims(1, 2)
         };
-        let scores = split(&self.query).matmul(split(&self.key).transpose()) / (width as f64).sqrt();
+        let mut scores = split(&self.query).matmul(split(&self.key).transpose()) / (width as f64).sqrt();
+        if self.causal {
+            // True for the tokens behind.
+            let hidden = Tensor::<B, 4, Bool>::tril_mask([1, 1, tokens, tokens], 0, &x.device());
+            scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
+        }
         let mixed = softmax(scores, 3).matmul(split(&self.value));
         self.output.forward(mixed.swap_dims(1, 2).reshape([batch, tokens, channels]))
     }
@@ -205,12 +211,13 @@ impl<B: Backend> Weights<'_, B> {
                 reduce: self.linear(*channels, *hidden, true),
                 expand: self.linear(*hidden, *channels, true),
             }),
-            LayerSpec::Attention { channels, heads } => Layer::Attention(Attention {
+            LayerSpec::Attention { channels, heads, causal } => Layer::Attention(Attention {
                 query: self.linear(*channels, *channels, true),
                 key: self.linear(*channels, *channels, true),
                 value: self.linear(*channels, *channels, true),
                 output: self.linear(*channels, *channels, true),
                 heads: *heads,
+                causal: *causal,
             }),
             LayerSpec::LowRank { channels_in, channels_out, rank } => Layer::LowRank(LowRank {
                 down: self.linear(*channels_in, *rank, false),

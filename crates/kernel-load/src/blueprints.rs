@@ -10,9 +10,13 @@
 //! | `squeeze-excite` | 2, 3, 4 | each channel times a gate of C / 4, then a scale | C² / 2 + 9 C / 4 |
 //! | `conv-residual` | 4 | `norm`, 3x3, ReLU, 3x3 to O | 18 C² + 4 C |
 //! | `attention` | 3 | `norm`, self-attention of heads of 32 to 64 channels | 4 C² + 6 C |
+//! | `causal-attention` | 3 | the same, each token sees itself and those before it | 4 C² + 6 C |
+//!
+//! In a network that predicts the next token, `attention` and, on rank 3, `squeeze-excite` must not be grafted: through them a token sees what
+//! follows, and nothing can find that out, because the loss falls. `causal-attention` is for such networks.
 //!
 //! `norm` is a layer norm on ranks 2 and 3 and a group norm of at most 32 groups on rank 4. On rank 4, `to` is a 1x1 convolution. If O is
-//! not C, `norm`, `squeeze-excite` and `attention` are followed by a map from C to O. The widths are our choice: those of residual adapters
+//! not C, `norm`, `squeeze-excite` and the two of attention are followed by a map from C to O. The widths are our choice: those of residual adapters
 //! and squeeze-excite (a quarter), transformers (four times), low-rank adapters (8).
 //!
 //! # At first
@@ -67,6 +71,7 @@ pub enum Blueprint {
     SqueezeExcite,
     ConvResidual,
     Attention,
+    CausalAttention,
 }
 
 /// What a new kernel returns.
@@ -108,7 +113,7 @@ impl Unfit {
 
 impl Blueprint {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Norm,
         Self::Bottleneck,
         Self::Mlp,
@@ -117,6 +122,7 @@ impl Blueprint {
         Self::SqueezeExcite,
         Self::ConvResidual,
         Self::Attention,
+        Self::CausalAttention,
     ];
 
     /// The blueprint's name, with which the ids of its manifests begin.
@@ -131,6 +137,7 @@ impl Blueprint {
             Self::SqueezeExcite => "squeeze-excite",
             Self::ConvResidual => "conv-residual",
             Self::Attention => "attention",
+            Self::CausalAttention => "causal-attention",
         }
     }
 
@@ -140,7 +147,7 @@ impl Blueprint {
         match self {
             Self::Norm | Self::Bottleneck | Self::Mlp | Self::LowRank | Self::SqueezeExcite => &[2, 3, 4],
             Self::DepthwiseSeparable | Self::ConvResidual => &[4],
-            Self::Attention => &[3],
+            Self::Attention | Self::CausalAttention => &[3],
         }
     }
 
@@ -155,6 +162,15 @@ impl Blueprint {
     /// # Errors
     /// [`Unfit`].
     pub fn for_slot(self, slot: SlotContract, start: Start) -> Result<Manifest, Unfit> {
+        self.drawn(slot, start, 1)
+    }
+
+    /// Like [`for_slot`](Self::for_slot), but with weights of another draw: the second, third and so on. From the second on, the id ends in
+    /// it (`bottleneck-r2-c64-w2`). Seeds of one blueprint that are not to learn the same need this. Draw 0 is the first too.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    pub fn drawn(self, slot: SlotContract, start: Start, draw: u32) -> Result<Manifest, Unfit> {
         let SlotContract { rank, channels_in, channels_out, dtype: _ } = slot;
         if !self.ranks().contains(&rank) {
             return Err(Unfit::Rank { blueprint: self, expected: self.ranks(), got: rank });
@@ -164,7 +180,7 @@ impl Blueprint {
         }
         let layers = layers::of(self, slot, start);
         let refused = |error| Unfit::Manifest { blueprint: self, error };
-        Manifest::new(id::write(self, slot, start).map_err(refused)?, slot, layers).map_err(refused)
+        Manifest::new(id::write(self, slot, start, draw).map_err(refused)?, slot, layers).map_err(refused)
     }
 
     /// The description of its kernel for a slot: tier SAFE, no parameters to set, risk 0.1, or 0.2 from 4 C² parameters on (our choice: as
@@ -178,7 +194,7 @@ impl Blueprint {
             Start::Identity => "returns its input",
             Start::Zero => "returns zeros",
         };
-        let large = matches!(self, Self::Mlp | Self::ConvResidual | Self::Attention);
+        let large = matches!(self, Self::Mlp | Self::ConvResidual | Self::Attention | Self::CausalAttention);
         Ok(BlueprintDescriptor {
             blueprint_id: manifest.blueprint_id.as_str().to_owned(),
             name: self.name().to_owned(),

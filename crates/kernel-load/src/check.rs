@@ -157,7 +157,7 @@ impl Walk<'_> {
                 within(at, "hidden", *hidden, 1, MAX_CHANNELS)?;
                 takes(*channels)
             }
-            LayerSpec::Attention { channels, heads } => {
+            LayerSpec::Attention { channels, heads, .. } => {
                 self.takes_rank(layer, at, &[3])?;
                 divides("heads", *heads, *channels)?;
                 takes(*channels)

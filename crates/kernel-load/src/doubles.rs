@@ -41,7 +41,7 @@ pub fn sample_mlp(blueprint: BlueprintId, channels: usize) -> Result<Manifest, M
 pub fn sample_attention(blueprint: BlueprintId, channels: usize) -> Result<Manifest, ManifestError> {
     let layers = vec![
         LayerSpec::LayerNorm { channels },
-        LayerSpec::Attention { channels, heads: 1 },
+        LayerSpec::Attention { channels, heads: 1, causal: false },
         LayerSpec::LowRank { channels_in: channels, channels_out: channels, rank: 1 },
     ];
     Manifest::new(blueprint, SlotContract::f32(3, channels, channels), layers)

@@ -108,7 +108,8 @@ impl<B: Backend> Layer<B> {
                 LayerSpec::SqueezeExcite { channels, hidden }
             }
             Self::Attention(layer) => {
-                LayerSpec::Attention { channels: layer.query.weight.dims()[0], heads: layer.heads }
+                let channels = layer.query.weight.dims()[0];
+                LayerSpec::Attention { channels, heads: layer.heads, causal: layer.causal }
             }
             Self::LowRank(layer) => {
                 let ([channels_in, rank], [_, channels_out]) = (layer.down.weight.dims(), layer.up.weight.dims());

@@ -56,12 +56,15 @@ pub enum LayerSpec {
         /// Width of the bottleneck.
         hidden: usize,
     },
-    /// Multi-head self-attention over `[batch, tokens, channels]`, no mask, no dropout, scores scaled by
+    /// Multi-head self-attention over `[batch, tokens, channels]`, no dropout, scores scaled by
     /// `1 / sqrt(channels / heads)`. Tensors: those of the linear layers `query`, `key`, `value` and `output`.
     Attention {
         channels: usize,
         /// Heads; divides the channels.
         heads: usize,
+        /// Whether a token sees itself and those before it alone, as in a network that predicts the next token. Default false.
+        #[serde(default, skip_serializing_if = "is_false")]
+        causal: bool,
     },
     /// `y = (x D) U`, a linear map of low rank on ranks 2 and 3. Tensors: the weights of the linear layers `down`
     /// (`[channels_in, rank]`) and `up` (`[rank, channels_out]`); no bias.
@@ -76,6 +79,11 @@ pub enum LayerSpec {
     Scale { channels: usize },
     /// `y = x`, any rank. No tensors.
     Identity {},
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// An elementwise function.

@@ -78,7 +78,8 @@ fn commands() {
 }
 
 fn artifacts() {
-    let inner = vec![LayerSpec::Attention { channels: 2, heads: 2 }, LayerSpec::Activation(Activation::Tanh)];
+    let inner =
+        vec![LayerSpec::Attention { channels: 2, heads: 2, causal: false }, LayerSpec::Activation(Activation::Tanh)];
     let low_rank = LayerSpec::LowRank { channels_in: 2, channels_out: 3, rank: 1 };
     let squeeze = LayerSpec::SqueezeExcite { channels: 2, hidden: 1 };
     let kernels = [

@@ -48,7 +48,7 @@ fn layer(choices: &mut Choices<'_>, rank: usize, channels: &mut usize, depth: us
             LayerSpec::Residual { layers: vec![layer(choices, rank, &mut inner, depth + 1)?] }
         }
         (3, _) => LayerSpec::SqueezeExcite { channels: channels_in, hidden: width },
-        (4, 3) => LayerSpec::Attention { channels: channels_in, heads: 1 },
+        (4, 3) => LayerSpec::Attention { channels: channels_in, heads: 1, causal: choices.flag() },
         (4, 2) => {
             *channels = width;
             LayerSpec::LowRank { channels_in, channels_out: width, rank: 1 + choices.below(2) }

@@ -35,10 +35,11 @@ fn change(blueprint: Blueprint, slot: SlotContract) -> Vec<LayerSpec> {
             let relu = LayerSpec::Activation(Activation::Relu);
             vec![norm(rank, c), conv(c, c), relu, conv(c, o)]
         }
-        Blueprint::Attention => vec![norm(rank, c), LayerSpec::Attention { channels: c, heads: heads(c) }],
+        Blueprint::Attention => vec![norm(rank, c), attention(c, false)],
+        Blueprint::CausalAttention => vec![norm(rank, c), attention(c, true)],
     };
-    let keeps_channels = matches!(blueprint, Blueprint::Norm | Blueprint::SqueezeExcite | Blueprint::Attention);
-    if keeps_channels && c != o {
+    let keeps_channels = [Blueprint::Norm, Blueprint::SqueezeExcite, Blueprint::Attention, Blueprint::CausalAttention];
+    if keeps_channels.contains(&blueprint) && c != o {
         layers.push(map(rank, c, o));
     }
     layers
@@ -96,7 +97,8 @@ fn groups(channels: usize) -> usize {
     [32, 16, 8, 4, 2].into_iter().find(|groups| channels.is_multiple_of(*groups) && channels / groups >= 4).unwrap_or(1)
 }
 
-/// Heads of 64 channels, as in most transformers, or of 32; one head for anything else.
-fn heads(channels: usize) -> usize {
-    [64, 32].into_iter().find(|width| channels.is_multiple_of(*width)).map_or(1, |width| (channels / width).max(1))
+/// With heads of 64 channels, as in most transformers, or of 32; one head for anything else.
+fn attention(channels: usize, causal: bool) -> LayerSpec {
+    let width = [64, 32].into_iter().find(|width| channels.is_multiple_of(*width));
+    LayerSpec::Attention { channels, heads: width.map_or(1, |width| (channels / width).max(1)), causal }
 }

@@ -47,13 +47,13 @@ fn blueprint_fits_its_ranks_and_no_others() {
     let common = ["norm", "bottleneck", "mlp", "low-rank"];
     let names: [Vec<_>; 3] = [on(2), on(3), on(4)];
     assert_eq!(names[0], [&common[..], &["squeeze-excite"]].concat());
-    assert_eq!(names[1], [&common[..], &["squeeze-excite", "attention"]].concat());
+    assert_eq!(names[1], [&common[..], &["squeeze-excite", "attention", "causal-attention"]].concat());
     assert_eq!(names[2], [&common[..], &["depthwise-separable", "squeeze-excite", "conv-residual"]].concat());
 }
 
 #[test]
 fn parameter_counts_are_those_of_the_table() {
-    let counts: [fn(u64) -> u64; 8] = [
+    let counts: [fn(u64) -> u64; 9] = [
         |c| 2 * c,
         |c| c * c / 2 + 5 * c / 4,
         |c| 8 * c * c + 7 * c,
@@ -61,6 +61,7 @@ fn parameter_counts_are_those_of_the_table() {
         |c| c * c + 13 * c,
         |c| c * c / 2 + 9 * c / 4,
         |c| 18 * c * c + 4 * c,
+        |c| 4 * c * c + 6 * c,
         |c| 4 * c * c + 6 * c,
     ];
     for (blueprint, count) in Blueprint::ALL.into_iter().zip(counts) {
@@ -190,6 +191,10 @@ fn ids_in_another_spelling_are_unknown() {
         "bottleneck-r2-c64-zero-zero",
         "bottleneck-r2-c64-f32",
         "bottleneck-r2-c64-zero-bf16",
+        "bottleneck-r2-c64-w1",
+        "bottleneck-r2-c64-w02",
+        "bottleneck-r2-c64-w2-zero",
+        "bottleneck-r2-c64-w4294967296",
         "bottleneck",
         "mlp-r2-c65536",
         "mlp-r2-c18446744073709551615",
@@ -209,6 +214,8 @@ fn weights_depend_on_seed_and_id_alone() {
     assert_eq!(fetch(1, "mlp-r2-c8"), fetch(1, "mlp-r2-c8"));
     assert_ne!(fetch(1, "mlp-r2-c8"), fetch(2, "mlp-r2-c8"));
     assert_ne!(data(fetch(1, "mlp-r2-c8")), data(fetch(1, "mlp-r3-c8")));
+    assert_ne!(data(fetch(1, "mlp-r2-c8-w2")), data(fetch(1, "mlp-r2-c8")));
+    assert_ne!(data(fetch(1, "mlp-r2-c8-w2")), data(fetch(1, "mlp-r2-c8-w3")));
 }
 
 #[test]
@@ -231,10 +238,11 @@ proptest! {
         channels_out in 1..200_usize,
         dtype in prop::sample::select(KernelDtype::ALL.to_vec()),
         zero: bool,
+        draw in 0..4_u32,
     ) {
         let start = if zero { Start::Zero } else { Start::Identity };
         let slot = SlotContract::f32(rank, channels_in, if zero { channels_out } else { channels_in }).with_dtype(dtype);
-        let Ok(manifest) = blueprint.for_slot(slot, start) else {
+        let Ok(manifest) = blueprint.drawn(slot, start, draw) else {
             prop_assert!(!blueprint.ranks().contains(&rank));
             return Ok(());
         };

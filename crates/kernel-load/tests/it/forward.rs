@@ -75,8 +75,8 @@ fn squeeze_excite_on_every_rank_matches_the_reference() {
 
 #[test]
 fn attention_matches_the_reference() {
-    for heads in [1, 2, 4] {
-        agrees::<3>([2, 5, 8], 8, vec![LayerSpec::Attention { channels: 8, heads }]);
+    for (heads, causal) in [(1, false), (2, false), (4, false), (1, true), (4, true)] {
+        agrees::<3>([2, 5, 8], 8, vec![LayerSpec::Attention { channels: 8, heads, causal }]);
     }
 }
 

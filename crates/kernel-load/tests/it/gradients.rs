@@ -2,7 +2,7 @@
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
-use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
+use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig, generate_autoregressive_mask};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::GradientsParams;
@@ -67,6 +67,18 @@ fn attention_has_the_gradients_of_plain_burn() {
     let plain = Attention::<Train> { norm: LayerNormConfig::new(64).init(&device), attention };
     agrees(Blueprint::Attention, [2, 5, 64], plain, |plain, x| {
         x.clone() + plain.attention.forward(MhaInput::self_attn(plain.norm.forward(x))).context
+    });
+}
+
+#[test]
+fn causal_attention_has_the_gradients_of_plain_burn() {
+    let device = Default::default();
+    let attention = MultiHeadAttentionConfig::new(64, 1).with_dropout(0.0).init(&device);
+    let plain = Attention::<Train> { norm: LayerNormConfig::new(64).init(&device), attention };
+    agrees(Blueprint::CausalAttention, [2, 5, 64], plain, |plain, x| {
+        let input = MhaInput::self_attn(plain.norm.forward(x.clone()));
+        let mask = generate_autoregressive_mask(2, 5, &x.device());
+        x + plain.attention.forward(input.mask_attn(mask)).context
     });
 }
 

@@ -113,7 +113,8 @@ fn zero_last_kernel_outputs_zero_and_still_learns() {
         let learned = SgdConfig::new().init().step(0.1, kernel.clone(), gradients);
         assert_ne!(values(&learned.valid()), values(&kernel.valid()), "{manifest:?}");
     }
-    let layers = vec![LayerSpec::Residual { layers: vec![LayerSpec::Attention { channels: 6, heads: 2 }] }];
+    let layers =
+        vec![LayerSpec::Residual { layers: vec![LayerSpec::Attention { channels: 6, heads: 2, causal: false }] }];
     let attention = manifest(SlotContract::f32(3, 6, 6), layers);
     let bytes = initialise(&attention, &Initialisation { seed: 5, zero_last: true }).unwrap();
     let x = Tensor::<Flex, 3>::from_data(TensorData::new(numbers(1, 36), [2, 3, 6]), &Default::default());
@@ -147,7 +148,7 @@ fn everything_2() -> Manifest {
 }
 
 fn everything_3() -> Manifest {
-    let layers = vec![LayerSpec::Attention { channels: 8, heads: 2 }, LayerSpec::linear(8, 4)];
+    let layers = vec![LayerSpec::Attention { channels: 8, heads: 2, causal: false }, LayerSpec::linear(8, 4)];
     manifest(SlotContract::f32(3, 8, 4), layers)
 }
 

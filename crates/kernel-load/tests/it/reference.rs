@@ -88,7 +88,7 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
                 x.data.iter().enumerate().map(|(i, v)| v * gate[i / per_sample * channels + channel(i)]).collect();
             Reference { data: scaled, shape: x.shape }
         }
-        LayerSpec::Attention { channels, heads } => {
+        LayerSpec::Attention { channels, heads, causal } => {
             let [b, t, _] = x.shape[..] else { panic!("rank 3") };
             let width = channels / heads;
             let [q, k, v] = ["query", "key", "value"].map(|part| rows(&x, &format!("Attention.{part}")).data);
@@ -96,7 +96,8 @@ fn layer(spec: &LayerSpec, at: &str, weights: &Weights, x: Reference) -> Referen
             for (n, head, i, _) in grid([b, *heads, t, 1]) {
                 let at = |token: usize| (n * t + token) * channels + head * width;
                 let dot = |j: usize| (0..width).map(|c| q[at(i) + c] * k[at(j) + c]).sum::<f64>();
-                let scores: Vec<f64> = (0..t).map(|j| (dot(j) / (width as f64).sqrt()).exp()).collect();
+                let seen = if *causal { i + 1 } else { t };
+                let scores: Vec<f64> = (0..seen).map(|j| (dot(j) / (width as f64).sqrt()).exp()).collect();
                 let total: f64 = scores.iter().sum();
                 for (c, (j, score)) in (0..width).flat_map(|c| scores.iter().enumerate().map(move |s| (c, s))) {
                     mixed[at(i) + c] += score / total * v[at(j) + c];
