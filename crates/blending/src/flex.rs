@@ -1,9 +1,13 @@
-//! One pass on the CPU.
+//! One pass on the CPU, into the memory of an argument if nobody else holds it.
+
+mod real;
 
 use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
-use burn::tensor::{DType, TensorData};
+use burn::backend::flex::{FlexTensor, Layout};
+use burn::tensor::{Bytes, DType};
+use half::{bf16, f16};
 use rayon::prelude::*;
+use real::Real;
 
 use crate::backend::plain_mix;
 use crate::{BlendBackend, Weights};
@@ -14,34 +18,46 @@ const BLOCK: usize = 64;
 /// From this many elements on, several threads are faster than one. Measured on 2 cores under other load: 2^18 elements take one
 /// thread 45 us and two threads 69 us; 2^20 elements take 246 us and 226 us.
 const PARALLEL_FROM: usize = 1 << 19;
-/// The minimum work of a thread, in blocks: 64 KiB of each tensor.
+/// The minimum work of a thread, in blocks: 64 KiB of each tensor of f32.
 const BLOCKS_PER_TASK: usize = 256;
 
 impl BlendBackend for Flex {
+    /// The arithmetic is in f32, and the result is rounded once, for 16-bit floats too.
     fn mix(host: FlexTensor, seed: FlexTensor, weights: Weights<Self>) -> FlexTensor {
-        let floats = host.dtype() == DType::F32 && seed.dtype() == DType::F32;
-        match weights {
-            Weights::Convex(alpha) if floats && alpha > 0.0 && alpha < 1.0 => {
-                let rest = 1.0 - alpha;
-                one_pass(host, seed, move |_, host, seed, out| {
-                    zip(host, seed, out, |host, seed| host * rest + seed * alpha);
+        match (host.dtype(), seed.dtype()) {
+            (DType::F32, DType::F32) => mix::<f32>(host, seed, weights),
+            (DType::F16, DType::F16) => mix::<f16>(host, seed, weights),
+            (DType::BF16, DType::BF16) => mix::<bf16>(host, seed, weights),
+            _ => plain_mix::<Self>(host, seed, weights),
+        }
+    }
+}
+
+fn mix<T: Real>(host: FlexTensor, seed: FlexTensor, weights: Weights<Flex>) -> FlexTensor {
+    match weights {
+        Weights::Convex(alpha) if alpha > 0.0 && alpha < 1.0 => {
+            let (rest, [host, seed]) = (1.0 - alpha, alike([host, seed]));
+            one_pass::<T>(host, seed, move |_, host, seed, out| {
+                zip(host, seed, out, |host, seed| host * rest + seed * alpha);
+            })
+        }
+        Weights::Residual(alpha) if alpha > 0.0 => {
+            let [host, seed] = alike([host, seed]);
+            one_pass::<T>(host, seed, move |_, host, seed, out| {
+                zip(host, seed, out, |host, seed| host + seed * alpha);
+            })
+        }
+        Weights::Each(weight) => match run_length(weight.layout().shape(), host.layout().shape()) {
+            Some(inner) if weight.dtype() == host.dtype() => {
+                let weight = contiguous(weight);
+                let values = T::widened(elements(&weight));
+                one_pass::<T>(contiguous(host), contiguous(seed), |offset, host, seed, out| {
+                    weighted(&values, inner, offset, host, seed, out);
                 })
             }
-            Weights::Residual(alpha) if floats && alpha > 0.0 => one_pass(host, seed, move |_, host, seed, out| {
-                zip(host, seed, out, |host, seed| host + seed * alpha);
-            }),
-            Weights::Each(weight) => match run_length(weight.layout().shape(), host.layout().shape()) {
-                Some(inner) if floats && weight.dtype() == DType::F32 => {
-                    let weight = contiguous(weight);
-                    let values = elements(&weight);
-                    one_pass(host, seed, move |offset, host, seed, out| {
-                        weighted(values, inner, offset, host, seed, out);
-                    })
-                }
-                _ => plain_mix::<Self>(host, seed, Weights::Each(weight)),
-            },
-            Weights::Convex(_) | Weights::Residual(_) => plain_mix::<Self>(host, seed, weights),
-        }
+            _ => plain_mix::<Flex>(host, seed, Weights::Each(weight)),
+        },
+        Weights::Convex(_) | Weights::Residual(_) => plain_mix::<Flex>(host, seed, weights),
     }
 }
 
@@ -93,14 +109,61 @@ fn zip(host: &[f32], seed: &[f32], out: &mut [f32], blend: impl Fn(f32, f32) -> 
     }
 }
 
-/// Fills a fresh tensor block by block: `fill(offset, host, seed, out)`.
-fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync) -> FlexTensor {
-    let (host, seed) = (contiguous(host), contiguous(seed));
+/// Blends block by block: `fill(offset, host, seed, out)`. Both tensors are dense, with the same strides.
+///
+/// Fresh memory costs more than the arithmetic: the system clears each page when it is first touched.
+fn one_pass<T: Real>(
+    mut host: FlexTensor,
+    mut seed: FlexTensor,
+    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
+) -> FlexTensor {
+    if overwrite::<T>(&mut seed, elements(&host), |offset, seed, host, out| fill(offset, host, seed, out)) {
+        seed
+    } else if overwrite::<T>(&mut host, elements(&seed), &fill) {
+        host
+    } else {
+        fresh::<T>(&host, &seed, fill)
+    }
+}
+
+/// Puts the blend in place of `own`, if nobody else holds it: `fill(offset, own, other, out)`.
+fn overwrite<T: Real>(
+    own: &mut FlexTensor,
+    other: &[T],
+    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
+) -> bool {
+    let start = own.layout().start_offset();
+    let Some(own) = own.try_storage_mut::<T>() else { return false };
+    let own = &mut own[start..start + other.len()];
+    let task = |first: usize, own: &mut [T], other: &[T]| {
+        for (index, (own, other)) in own.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).enumerate() {
+            let mut before = [T::default(); BLOCK];
+            let before = &mut before[..own.len()];
+            before.copy_from_slice(own);
+            T::blend(before, other, own, |before, other, out| fill(first + index * BLOCK, before, other, out));
+        }
+    };
+    if own.len() < PARALLEL_FROM {
+        task(0, own, other);
+    } else {
+        const TASK: usize = BLOCK * BLOCKS_PER_TASK;
+        let tasks = own.par_chunks_mut(TASK).zip(other.par_chunks(TASK)).enumerate();
+        tasks.for_each(|(index, (own, other))| task(index * TASK, own, other));
+    }
+    true
+}
+
+/// Puts the blend into memory of its own.
+fn fresh<T: Real>(
+    host: &FlexTensor,
+    seed: &FlexTensor,
+    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
+) -> FlexTensor {
     let ((host_blocks, host_rest), (seed_blocks, seed_rest)) =
-        (elements(&host).as_chunks::<BLOCK>(), elements(&seed).as_chunks::<BLOCK>());
-    let block = |index: usize, host: &[f32; BLOCK], seed: &[f32; BLOCK]| {
-        let mut out = [0.0; BLOCK];
-        fill(index * BLOCK, host, seed, &mut out);
+        (elements::<T>(host).as_chunks::<BLOCK>(), elements::<T>(seed).as_chunks::<BLOCK>());
+    let block = |index: usize, host: &[T; BLOCK], seed: &[T; BLOCK]| {
+        let mut out = [T::default(); BLOCK];
+        T::blend(host, seed, &mut out, |host, seed, out| fill(index * BLOCK, host, seed, out));
         out
     };
     // Collecting whole blocks writes fresh memory once; filling a zeroed vector would write it twice. One block more leaves room
@@ -114,18 +177,37 @@ fn one_pass(host: FlexTensor, seed: FlexTensor, fill: impl Fn(usize, &[f32], &[f
         pairs.map(|(index, (host, seed))| block(index, host, seed)).collect_into_vec(&mut blocks);
     }
     let mut values = blocks.into_flattened();
-    let mut rest = [0.0; BLOCK];
+    let mut rest = [T::default(); BLOCK];
     let rest = &mut rest[..host_rest.len()];
-    fill(values.len(), host_rest, seed_rest, rest);
+    T::blend(host_rest, seed_rest, rest, |host, seed, out| fill(values.len(), host, seed, out));
     values.extend_from_slice(rest);
-    FlexTensor::from_data(TensorData::new(values, host.layout().shape().clone()))
+    let layout = Layout::new(host.layout().shape().clone(), host.layout().strides().to_vec(), 0);
+    FlexTensor::new(Bytes::from_elems(values), layout, host.dtype())
+}
+
+/// Two tensors whose elements lie in the same order without gaps: as they are, if they do, otherwise copies.
+fn alike([host, seed]: [FlexTensor; 2]) -> [FlexTensor; 2] {
+    if host.layout().strides() == seed.layout().strides() && is_dense(host.layout()) {
+        [host, seed]
+    } else {
+        [contiguous(host), contiguous(seed)]
+    }
+}
+
+/// Whether the elements lie one after the other, in whatever order of axes.
+fn is_dense(layout: &Layout) -> bool {
+    let mut axes: Vec<_> = layout.strides().iter().zip(layout.shape().iter()).filter(|(_, size)| **size != 1).collect();
+    axes.sort_unstable();
+    let run = axes.into_iter().try_fold(1, |run, (&stride, &size)| (stride == run).then_some(run * size as isize));
+    run.is_some()
 }
 
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
 }
 
-/// The elements of a contiguous `f32` tensor.
-fn elements(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice::<f32>().unwrap_or_default()
+/// The elements of a dense tensor, in the order in which they lie.
+fn elements<T: Real>(tensor: &FlexTensor) -> &[T] {
+    let layout = tensor.layout();
+    &tensor.storage::<T>()[layout.start_offset()..layout.start_offset() + layout.num_elements()]
 }

@@ -87,8 +87,68 @@ fn blend_leaves_its_inputs_unchanged() {
     assert_eq!((bits(&host), bits(&seed)), (host_before, seed_before));
 }
 
+/// An input that nobody else holds is overwritten, which must give the bits of the blend that leaves both alone.
 #[test]
-fn other_element_types_use_plain_operations() {
+fn blend_of_inputs_that_nobody_else_holds_has_the_same_bits() {
+    fn check<const D: usize>(view: impl Fn(Tensor<Flex, D>) -> Tensor<Flex, D>, shape: [usize; D], dtype: DType) {
+        let alpha = Alpha::new(ALPHA).unwrap();
+        let given = |seed| view(tensor::<Flex, D>(shape, seed).cast(dtype));
+        let channels = given(1).dims()[channel_axis(D).unwrap()];
+        let channel = BlendConfig::channel(noise(channels, 3).iter().map(|it| it.abs() / 2.0).collect()).unwrap();
+        for config in [BlendConfig::convex(), BlendConfig::residual(), channel] {
+            let (host, seed) = (given(1), given(2));
+            let kept = barrier_blend(host.clone(), seed.clone(), &config, alpha, None).unwrap().into_data();
+            for (host, seed) in [(host.clone(), given(2)), (given(1), seed.clone()), (given(1), given(2))] {
+                let got = barrier_blend(host, seed, &config, alpha, None).unwrap();
+                assert_eq!(got.dims(), given(1).dims());
+                assert_eq!(got.into_data(), kept, "{config:?} on {shape:?} of {dtype:?}");
+            }
+            assert_eq!(host.into_data(), given(1).into_data(), "the host that was held");
+            assert_eq!(seed.into_data(), given(2).into_data(), "the seed that was held");
+        }
+    }
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        check(|it| it, [3, 50, 4, 5], dtype);
+        check(|it| it, [1, 64, 5, 2], dtype);
+        check(|it| it.permute([0, 2, 3, 1]), [3, 5, 6, 7], dtype);
+        check(|it| it.narrow(0, 1, 2), [4, 5, 6, 7], dtype);
+        check(|it| it.swap_dims(1, 2).narrow(0, 1, 1), [4, 5, 6], dtype);
+        check(|it| it.flip([1]), [4, 5], dtype);
+    }
+    for size in [524_287, 524_288, 540_673] {
+        check(|it| it, [1, size], DType::F32);
+    }
+}
+
+#[test]
+fn input_that_nobody_else_holds_gives_its_memory() {
+    let alpha = Alpha::new(ALPHA).unwrap();
+    let place = |it: &Tensor<Flex, 2>| it.clone().into_primitive().tensor().bytes().as_ptr();
+    let (host, seed) = (tensor::<Flex, 2>([30, 70], 1), tensor::<Flex, 2>([30, 70], 2));
+    let (held, given) = (host.clone(), place(&seed));
+    let out = barrier_blend(host, seed, &BlendConfig::residual(), alpha, None).unwrap();
+    assert_eq!(place(&out), given, "the seed's");
+    let seed = tensor::<Flex, 2>([30, 70], 2);
+    let (held_too, given) = (seed.clone(), place(&held));
+    let out = barrier_blend(held, seed, &BlendConfig::residual(), alpha, None).unwrap();
+    assert_eq!(place(&out), given, "the host's");
+    assert_ne!(place(&held_too), given);
+}
+
+/// `a h + b s` in f32, rounded once.
+#[test]
+fn sixteen_bits_are_rounded_once() {
+    let alpha = Alpha::new(ALPHA).unwrap();
+    for dtype in [DType::F16, DType::BF16] {
+        let [host, seed] = [1, 2].map(|number| tensor::<Flex, 2>([40, 33], number).cast(dtype));
+        let got = barrier_blend(host.clone(), seed.clone(), &BlendConfig::convex(), alpha, None).unwrap();
+        let want = host.cast(DType::F32) * (1.0 - ALPHA) + seed.cast(DType::F32) * ALPHA;
+        assert_eq!(got.into_data(), want.cast(dtype).into_data());
+    }
+}
+
+#[test]
+fn other_element_types_match_plain_operations() {
     let (host, seed) = (tensor::<Flex, 4>([2, 3, 4, 5], 1), tensor::<Flex, 4>([2, 3, 4, 5], 2));
     for dtype in [DType::F64, DType::F16, DType::BF16] {
         let (host, seed) = (host.clone().cast(dtype), seed.clone().cast(dtype));
