@@ -15,6 +15,10 @@ use crate::{
 /// A policy looks and does not touch: its orders go through the same door as signed commands, are judged by the same gates and are
 /// written to the same journal. An order out of turn is refused and changes nothing, and a gate that needs more evidence postpones, so it
 /// costs a policy nothing to ask again. A gate that refuses culls its seed.
+///
+/// An order that needs a kernel does not wait for it, because it would hold up the step: the seed has it some steps later, depending on how
+/// long the library takes. Seeds must be registered by whoever owns the manager. For growth that is the same in every run, give the
+/// policy's orders between steps instead.
 pub trait Policy {
     /// The orders that follow from this step, in the order in which they are to be carried out.
     fn orders(&mut self, seen: &Observation<'_>) -> Vec<Order>;
@@ -52,6 +56,9 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
 pub struct StepPolicy {
     /// Steps of TRAINING before START_GRAFTING.
     pub training_steps: u64,
+    /// Steps of BLENDING before STABILIZE, which waits for the end of the schedule too. The steps after that end are those in which a seed
+    /// learns at full strength; from SHADOWING on it does not learn.
+    pub blending_steps: u64,
     /// Steps of SHADOWING before EVALUATE.
     pub shadowing_steps: u64,
     /// Steps of PROBATIONARY before FOSSILIZE.
@@ -76,7 +83,9 @@ impl StepPolicy {
             Stage::Training(_) if steps >= self.training_steps => {
                 Some(Order::StartGrafting { seed, blend: self.blend.clone(), schedule: self.schedule })
             }
-            Stage::Blending(_, blend) if blend.is_complete() => Some(Order::Stabilize { seed }),
+            Stage::Blending(_, blend) if blend.is_complete() && steps >= self.blending_steps => {
+                Some(Order::Stabilize { seed })
+            }
             Stage::Shadowing(..) if steps >= self.shadowing_steps => Some(Order::Evaluate { seed }),
             Stage::Probationary(_, _, Probation::OnTrial) if steps >= self.probationary_steps => {
                 Some(Order::Fossilize { seed })

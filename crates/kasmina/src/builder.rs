@@ -270,16 +270,17 @@ impl Settings {
     fn policy(&self) -> Box<dyn Policy + Send> {
         match self.lifecycle.advance {
             Advance::Manual => Box::new(NoPolicy),
-            Advance::Automatic { training_steps, shadowing_steps, probationary_steps } => Box::new(StepPolicy {
-                training_steps,
-                shadowing_steps,
-                probationary_steps,
-                blend: self.blending.mode(),
-                schedule: AlphaSchedule::Sigmoid {
-                    total_steps: self.blending.total_steps,
-                    temperature: AlphaSchedule::DEFAULT_TEMPERATURE,
-                },
-            }),
+            Advance::Automatic { training_steps, blending_steps, shadowing_steps, probationary_steps } => {
+                let (total_steps, temperature) = (self.blending.total_steps, AlphaSchedule::DEFAULT_TEMPERATURE);
+                Box::new(StepPolicy {
+                    training_steps,
+                    blending_steps,
+                    shadowing_steps,
+                    probationary_steps,
+                    blend: self.blending.mode(),
+                    schedule: AlphaSchedule::Sigmoid { total_steps, temperature },
+                })
+            }
         }
     }
 }

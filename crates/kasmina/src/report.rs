@@ -20,7 +20,7 @@ pub struct StepReport {
     /// The seeds whose kernels became part of the model in the step. A trainer with checkpoints of its own takes one now: an older one is
     /// of a model without them.
     pub joined: Vec<SeedId>,
-    /// The moves that became durable in the step.
+    /// The moves that became durable in the step: those of time and of a policy. Moves that a command or an order makes are in its answer.
     pub transitions: Vec<Transition>,
     /// Gradients found where they must not be. The updates that they came with were discarded.
     pub violations: Vec<Violation>,

@@ -81,8 +81,17 @@ pub enum Advance {
     Manual,
     /// After this number of steps in a stage, the seed is put before the next gate, as if ordered. Other orders are still carried
     /// out.
-    #[allow(missing_docs, reason = "the names say it")]
-    Automatic { training_steps: u64, shadowing_steps: u64, probationary_steps: u64 },
+    Automatic {
+        /// Steps of TRAINING.
+        training_steps: u64,
+        /// Steps of BLENDING. If `blending.total_steps` is more, the seed stays until alpha is 1. Default 0, so no step beyond that.
+        #[serde(default)]
+        blending_steps: u64,
+        /// Steps of SHADOWING.
+        shadowing_steps: u64,
+        /// Steps of PROBATIONARY.
+        probationary_steps: u64,
+    },
 }
 
 /// Commands.
@@ -236,15 +245,19 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// The defaults, with seeds that move on by themselves: RESIDUAL over 200 batches after 100 of TRAINING, then 100 of SHADOWING and 100
-    /// of PROBATIONARY before each of their gates is asked for the first time. Our choice: the gates' statistics have their minimum of
-    /// probes by then.
+    /// The defaults, with seeds that move on by themselves: 100 batches of TRAINING, 200 of BLENDING (RESIDUAL, alpha is 1 after 100), 100 of
+    /// SHADOWING and 100 of PROBATIONARY before each of their gates is asked for the first time. Our choice: a seed does not learn from
+    /// SHADOWING on, so it learns at full strength first, and the gates' statistics have their minimum of probes by then.
     #[must_use]
     pub fn automatic() -> Self {
         let mut settings = Self::default();
-        let (training_steps, shadowing_steps, probationary_steps) = (100, 100, 100);
-        settings.lifecycle.advance = Advance::Automatic { training_steps, shadowing_steps, probationary_steps };
-        (settings.blending.total_steps, settings.blending.mode) = (200, AutomaticMode::Residual);
+        settings.lifecycle.advance = Advance::Automatic {
+            training_steps: 100,
+            blending_steps: 200,
+            shadowing_steps: 100,
+            probationary_steps: 100,
+        };
+        (settings.blending.total_steps, settings.blending.mode) = (100, AutomaticMode::Residual);
         settings
     }
 

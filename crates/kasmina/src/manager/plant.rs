@@ -31,7 +31,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed with a name of its own (`seed-1`, `seed-2` and so on) at a slot, and lets it germinate from a built-in blueprint
     /// that is fitted to the slot. It changes nothing at first, in the blend that [`Advance::Automatic`](crate::Advance::Automatic) uses
-    /// (`blending.mode`). The manager's library must have the blueprint, as that of [`local`](Self::local) does.
+    /// (`blending.mode`). Each seed's weights are drawn anew. The manager's library must have the blueprint, as that of [`local`](Self::local) does.
     ///
     /// # Errors
     /// [`PlantError`]: the host has not shown the slot yet, the blueprint does not fit it, or the order is refused, for example because
@@ -47,8 +47,8 @@ impl<B: GraftBackend> SeedManager<B> {
             BlendMode::Residual => Start::Zero,
             BlendMode::Convex | BlendMode::Channel | BlendMode::Confidence => Start::Identity,
         };
-        let manifest = blueprint.for_slot(contract, start)?;
-        let seed = self.unused_name()?;
+        let (number, seed) = self.unused_name()?;
+        let manifest = blueprint.drawn(contract, start, number)?;
         self.register_seed(seed.clone(), slot_id)?;
         let (tier, parameters, lr_scale) = (None, std::collections::BTreeMap::new(), 1.0);
         let blueprint = manifest.blueprint_id;
@@ -56,14 +56,15 @@ impl<B: GraftBackend> SeedManager<B> {
         Ok(seed)
     }
 
-    fn unused_name(&self) -> Result<SeedId, PlantError> {
-        let mut number = self.state().seeds.len() + 1;
+    /// The number in it, and the name.
+    fn unused_name(&self) -> Result<(u32, SeedId), PlantError> {
+        let mut number = u32::try_from(self.state().seeds.len()).unwrap_or(u32::MAX).saturating_add(1);
         loop {
             let name = SeedId::new(format!("seed-{number}"))?;
             if !self.state().seeds.contains_key(&name) {
-                return Ok(name);
+                return Ok((number, name));
             }
-            number += 1;
+            number = number.wrapping_add(1);
         }
     }
 }

@@ -59,10 +59,11 @@ fn environment_reaches_every_depth() {
     assert_eq!(settings.telemetry.source, "kasmina-7");
     let settings = overlay(
         "KASMINA_SET_LIFECYCLE__ADVANCE",
-        "{ mode = 'automatic', training_steps = 1, shadowing_steps = 2, probationary_steps = 3 }",
+        "{ mode = 'automatic', training_steps = 1, blending_steps = 4, shadowing_steps = 2, probationary_steps = 3 }",
     )
     .unwrap();
-    let expected = Advance::Automatic { training_steps: 1, shadowing_steps: 2, probationary_steps: 3 };
+    let expected =
+        Advance::Automatic { training_steps: 1, blending_steps: 4, shadowing_steps: 2, probationary_steps: 3 };
     assert_eq!(settings.lifecycle.advance, expected);
     assert_eq!(overlay("PATH", "x").unwrap(), Settings::default());
 }

@@ -220,7 +220,8 @@ fn kind(entry: &Entry) -> &'static str {
 fn a_policy_moves_no_seed_forward_that_the_journal_does_not_take() {
     let store = MemoryStore::new();
     let mut settings = settings();
-    settings.lifecycle.advance = Advance::Automatic { training_steps: 5, shadowing_steps: 8, probationary_steps: 8 };
+    settings.lifecycle.advance =
+        Advance::Automatic { training_steps: 5, blending_steps: 0, shadowing_steps: 8, probationary_steps: 8 };
     settings.gates.stability.min_losses = 4;
     settings.blending.total_steps = 5;
     let (mut host, mut optimizer) = (model_of(Mlp::<B>::init()), optimizer());

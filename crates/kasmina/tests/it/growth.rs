@@ -114,7 +114,8 @@ fn seeds_at_different_slots_do_not_disturb_each_other() {
 #[test]
 fn automatic_advance_fossilizes_a_seed() {
     let mut settings = lenient();
-    settings.lifecycle.advance = Advance::Automatic { training_steps: 10, shadowing_steps: 8, probationary_steps: 8 };
+    settings.lifecycle.advance =
+        Advance::Automatic { training_steps: 10, blending_steps: 0, shadowing_steps: 8, probationary_steps: 8 };
     settings.blending.total_steps = 15;
     settings.blending.mode = AutomaticMode::Residual;
     let (mut host, mut optimizer, mut at) = (model_of(Mlp::<B>::init()), optimizer(), 0);
