@@ -6,7 +6,10 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use kasmina_blending::BlendConfig;
-use kasmina_kernel_load::{ArtifactError, ArtifactLimits, Digest, KernelModule, Manifest, write_artifact};
+use kasmina_kernel_load::{
+    ArtifactError, ArtifactLimits, Digest, Digests, Initialisation, KernelModule, Manifest, initialise, verify,
+    write_artifact,
+};
 use kasmina_leyline::{SeedId, SlotId, TrainingRunId};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +82,16 @@ impl<B: Backend> Fossil<B> {
         if !same {
             return Err(GrownError::KernelMismatch { seed: spec.seed, blueprint: spec.manifest.blueprint_id });
         }
+        Ok(Self { kernel, spec: Arc::new(spec) })
+    }
+
+    /// A fossil of this kind with new weights: a network of another's architecture, to be trained from the start.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] if the manifest is invalid or exceeds the default limits.
+    pub fn fresh(spec: FossilSpec, weights: &Initialisation, device: &B::Device) -> Result<Self, ArtifactError> {
+        let (bytes, limits) = (initialise(&spec.manifest, weights)?, ArtifactLimits::default());
+        let kernel = verify(&bytes, &Digests::of(&bytes, &limits)?, &limits)?.build(device);
         Ok(Self { kernel, spec: Arc::new(spec) })
     }
 

@@ -10,7 +10,7 @@ use kasmina::{
     Grafts, Grown, StepError,
     blending::BlendBackend,
     grown::{Fossil, FossilSpec},
-    kernel_load::{ArtifactLimits, Digests, Initialisation, initialise, verify},
+    kernel_load::Initialisation,
 };
 
 use super::{
@@ -180,10 +180,8 @@ pub(super) fn assemble(shape: &Shape, kernels: &[FossilSpec], seed: u64) -> Resu
     model.num_params();
     let mut random = fastrand::Rng::with_seed(seed ^ SCRATCH);
     for spec in kernels {
-        let bytes = initialise(&spec.manifest, &Initialisation { seed: random.u64(..), zero_last: true })?;
-        let limits = ArtifactLimits::default();
-        let artifact = verify(&bytes, &Digests::of(&bytes, &limits)?, &limits)?;
-        model.push(Fossil::new(spec.clone(), artifact.build(&device))?)?;
+        let weights = Initialisation { seed: random.u64(..), zero_last: true };
+        model.push(Fossil::fresh(spec.clone(), &weights, &device)?)?;
     }
     Ok(model)
 }

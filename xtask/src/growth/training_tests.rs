@@ -81,7 +81,14 @@ fn a_grown_network_from_scratch_has_its_exact_shapes() {
     assert_eq!(scratch.num_params() as u64, grown.parameters);
     let mut expected = shapes(&shape.init(&Device::default()));
     for fossil in &grown.fossils {
-        expected.extend(fossil.manifest.tensors(&ArtifactLimits::default()).unwrap().into_iter().map(|it| it.shape));
+        expected.extend(
+            fossil
+                .manifest
+                .tensors(&kasmina::kernel_load::ArtifactLimits::default())
+                .unwrap()
+                .into_iter()
+                .map(|it| it.shape),
+        );
     }
     assert_eq!(shapes(&scratch), expected);
     // What was trained is at least the host in every step, and less than the whole in every step.

@@ -12,9 +12,7 @@ use burn::tensor::{Distribution, Tensor};
 use kasmina_blending::{BlendBackend, BlendConfig};
 use kasmina_grown::{Fossil, FossilSpec, Grown, Provenance};
 use kasmina_isolation::Grafts;
-use kasmina_kernel_load::{
-    Activation, ArtifactLimits, Digests, Initialisation, LayerSpec, Manifest, SlotContract, initialise, verify,
-};
+use kasmina_kernel_load::{Activation, Initialisation, LayerSpec, Manifest, SlotContract};
 use kasmina_leyline::{BlueprintId, SeedId, SlotId};
 
 /// The backend of the training.
@@ -64,11 +62,7 @@ pub(crate) fn train() -> Result<Grown<Train, Host<Train>>, Box<dyn Error>> {
 fn fossil<B: Backend>(device: &B::Device) -> Result<Fossil<B>, Box<dyn Error>> {
     let layers = vec![LayerSpec::linear(8, 4), LayerSpec::Activation(Activation::Gelu), LayerSpec::linear(4, 8)];
     let manifest = Manifest::new(BlueprintId::new("bottleneck-8")?, SlotContract::f32(2, 8, 8), layers)?;
-    let (artifact, limits) =
-        (initialise(&manifest, &Initialisation { seed: 7, zero_last: true })?, ArtifactLimits::default());
-    let digests = Digests::of(&artifact, &limits)?;
-    let kernel = verify(&artifact, &digests, &limits)?.build(device);
     let (seed, slot, blend) = (SeedId::new("seed-1")?, SlotId::new("mid")?, BlendConfig::residual());
-    let provenance = Provenance { artifact: Some(digests.checksum), ..Provenance::default() };
-    Ok(Fossil::new(FossilSpec { seed, slot, blend, manifest, provenance }, kernel)?)
+    let spec = FossilSpec { seed, slot, blend, manifest, provenance: Provenance::default() };
+    Ok(Fossil::fresh(spec, &Initialisation { seed: 7, zero_last: true }, device)?)
 }

@@ -3,7 +3,8 @@
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, Module};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
-use kasmina_grown::Grown;
+use kasmina_grown::{Fossil, Grown};
+use kasmina_kernel_load::Initialisation;
 
 use crate::common::{Host, Train, answers, fossil, grown, spec, trained};
 
@@ -58,6 +59,22 @@ fn second_fossil_of_a_seed_is_refused() {
     let error = network.push(fossil("seed-1", "late")).unwrap_err();
     assert_eq!(error.reason(), "seed_twice");
     is_complete(&network);
+}
+
+#[test]
+fn fresh_fossil_has_the_spec_of_another_and_weights_of_its_own() {
+    let weights = |fossil: &Fossil<Flex>| fossil.to_artifact().unwrap();
+    let fresh = |seed| {
+        let initialisation = Initialisation { seed, zero_last: false };
+        Fossil::<Flex>::fresh(spec("seed-1", "mid"), &initialisation, &Default::default()).unwrap()
+    };
+    assert_eq!(fresh(1).spec(), fossil::<Flex>("seed-1", "mid").spec());
+    assert_eq!(weights(&fresh(6)), weights(&fossil("seed-1", "mid")), "drawn with the same number");
+    assert_ne!(weights(&fresh(1)), weights(&fresh(2)));
+    let mut broken = spec("seed-1", "mid");
+    broken.manifest.parameter_count += 1;
+    let weights = Initialisation { seed: 1, zero_last: false };
+    assert!(Fossil::<Flex>::fresh(broken, &weights, &Default::default()).is_err());
 }
 
 #[test]
