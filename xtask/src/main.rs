@@ -8,6 +8,7 @@ mod demo;
 mod digits;
 mod failure;
 mod fuzz;
+mod gpu_check;
 mod growth;
 mod heap;
 mod progress;
@@ -54,6 +55,8 @@ enum Command {
     Soak(soak::Args),
     /// Measure what has a budget and print it beside that budget
     Bench(bench::Args),
+    /// Check that a device computes what the CPU computes: blends, kernels, growth, bit identity
+    GpuCheck(gpu_check::Args),
     /// Fuzz the parsers of bytes from outside; needs nightly Rust and cargo-fuzz
     Fuzz(fuzz::Args),
     /// Verify recorded commands of other implementations
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Command::CrashChild(args) => crash::child(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::GpuCheck(args) => gpu_check::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Vectors(args) => vectors::run(&args),
         Command::Codegen(args) => codegen::run(&args),

@@ -8,7 +8,11 @@ use burn::{
         conv::{Conv2d, Conv2dConfig},
     },
     optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
-    tensor::{Tensor, TensorData, activation::relu, backend::Backend},
+    tensor::{
+        Tensor, TensorData,
+        activation::relu,
+        backend::{AutodiffBackend, Backend},
+    },
 };
 use kasmina_blending::BlendBackend;
 use kasmina_grown::Grown;
@@ -200,9 +204,9 @@ impl<B: BlendBackend> Host<B> for Stack<B> {
 
 /// The module with weights that are the same in every run, whatever other tests draw at the same time.
 #[must_use]
-pub fn determined<M: Module<B>>(module: M) -> M {
+pub fn determined<C: AutodiffBackend, M: Module<C>>(module: M) -> M {
     struct Determined(u64);
-    impl ModuleMapper<B> for Determined {
+    impl<B: AutodiffBackend> ModuleMapper<B> for Determined {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
             let dims = param.val().dims();
             let mut next = || {

@@ -1,0 +1,97 @@
+//! How many kernels the device launches. CubeCL logs each launch if it is asked to by its environment, so this runs itself once more.
+
+use std::{env, fs, process::Command};
+
+use burn::tensor::backend::Backend;
+use kasmina::{
+    GraftBackend, Grafts,
+    blending::{Alpha, BlendBackend, BlendConfig, barrier_blend},
+    doubles::{Act, Mlp, loss, stock},
+};
+
+use crate::{
+    device::Device,
+    failure::{Failure, ensure, refused},
+    growth::Run,
+    numbers::random,
+    report::Checked,
+};
+
+/// Times that something is run before it counts: until all is compiled and tuned.
+const WARM: usize = 6;
+/// How often it is run in one process, and in the other.
+const TIMES: [usize; 2] = [8, 24];
+/// The most launches of a step with one seed in BLENDING beside the same step without one. A MLP of two layers has few of its own.
+const MOST_PER_STEP: f64 = 400.0;
+
+/// The blend of two tensors is one kernel.
+pub(crate) fn blend(device: Device) -> Result<Checked, Failure> {
+    let launches = per_run(device, "blend")?;
+    ensure(launches <= 1.0, || format!("a blend is {launches} kernels"))?;
+    Ok(Checked { cases: 1, worst: launches, tolerance: 1.0 })
+}
+
+/// A step of a small host with a seed in BLENDING.
+pub(crate) fn step(device: Device) -> Result<Checked, Failure> {
+    let launches = per_run(device, "step")?;
+    ensure(launches <= MOST_PER_STEP, || format!("a step is {launches} kernels"))?;
+    Ok(Checked { cases: 1, worst: launches, tolerance: MOST_PER_STEP })
+}
+
+/// What [`blend`] and [`step`] count.
+pub(crate) fn launch<B: GraftBackend>(what: &str, times: &str) -> Result<(), Failure> {
+    let times: usize = times.parse().map_err(refused("the number of times"))?;
+    match what {
+        "blend" => blends::<B::InnerBackend>(times),
+        "step" => steps::<B>(times),
+        _ => Err(Failure::Broken(format!("nothing is called {what:?}"))),
+    }
+}
+
+fn blends<B: BlendBackend>(times: usize) -> Result<(), Failure> {
+    let mut draw = fastrand::Rng::with_seed(1);
+    let (host, seed) = (random::<B, 2>(&mut draw, [64, 64]), random::<B, 2>(&mut draw, [64, 64]));
+    let alpha = Alpha::new(0.3).map_err(refused("alpha"))?;
+    for _ in 0..WARM + times {
+        let blended = barrier_blend(host.clone(), seed.clone(), &BlendConfig::convex(), alpha, None);
+        drop(blended.map_err(refused("the blend"))?.into_data());
+    }
+    wait::<B>()
+}
+
+fn steps<B: GraftBackend>(times: usize) -> Result<(), Failure> {
+    let forward = |host: &Mlp<B>, step, grafts: &mut Grafts<B>| loss(host, step, grafts);
+    let mut run = Run::new(Mlp::<B>::init(), stock(), &forward)?;
+    run.order(Act::Germinate)?;
+    run.step(&forward)?;
+    run.order(Act::Graft(1 << 20))?;
+    (0..WARM + times).try_for_each(|_| run.step(&forward))?;
+    wait::<B>()
+}
+
+fn wait<B: Backend>() -> Result<(), Failure> {
+    B::sync(&Default::default()).map_err(|error| Failure::Broken(format!("the device: {error:?}")))
+}
+
+/// The difference of two processes, one of which runs it more often.
+fn per_run(device: Device, what: &'static str) -> Result<f64, Failure> {
+    let [few, many] = TIMES.map(|times| launched(device, what, times));
+    let (few, many) = (few?, many?);
+    ensure(few > 0, || "CubeCL logged no launch".to_owned())?;
+    Ok((many as f64 - few as f64) / (TIMES[1] - TIMES[0]) as f64)
+}
+
+fn launched(device: Device, what: &'static str, times: usize) -> Result<usize, Failure> {
+    let directory = tempfile::tempdir().map_err(refused("a directory"))?;
+    let log = directory.path().join("launches.log");
+    let program = env::current_exe().map_err(refused("this program"))?;
+    let output = Command::new(program)
+        .args(["--device", &device.to_string(), "--launch", what, &times.to_string()])
+        .env("CUBECL_DEBUG_LOG", &log)
+        .env("CUBECL_DEBUG_OPTION", "profile")
+        .output()
+        .map_err(refused("this program"))?;
+    ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let text = fs::read(&log).map_err(|source| Failure::File { path: log.clone(), source })?;
+    Ok(String::from_utf8_lossy(&text).lines().filter(|line| line.contains("Executing ")).count())
+}

@@ -1,0 +1,90 @@
+//! Whether a device computes what the CPU computes: blends, kernels, whole growth runs, the plain path, and how many kernels a blend
+//! and a step launch. `cargo xtask gpu-check` builds this with the device's feature and runs it.
+
+mod blends;
+mod device;
+mod failure;
+mod growth;
+mod kernels;
+mod launches;
+mod numbers;
+mod plain_path;
+mod report;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use burn::backend::{Autodiff, Flex};
+use clap::Parser;
+use device::Device;
+use failure::Failure;
+use kasmina::GraftBackend;
+use report::Report;
+
+/// What the device is compared with.
+type Reference = Autodiff<Flex>;
+
+/// Check that a device computes what the CPU computes. Exits with 0 if it does, 1 if not or if there is no such device.
+#[derive(Parser)]
+struct Args {
+    /// The device; it must have been compiled in, by the feature of its name
+    #[arg(long, value_enum, default_value_t = Device::default())]
+    device: Device,
+    /// Random shapes for each kind of operation
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    cases: usize,
+    /// The random seed of shapes and numbers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Only the checks whose name has this in it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Write the results to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run something so many times, for whoever counts what is launched
+    #[arg(long, hide = true, num_args = 2, value_names = ["WHAT", "TIMES"])]
+    launch: Vec<String>,
+}
+
+/// What every check gets.
+#[derive(Clone, Copy)]
+struct Cases {
+    count: usize,
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.device {
+        Device::Flex => run::<Autodiff<Flex>>(&args),
+        #[cfg(feature = "vulkan")]
+        Device::Vulkan => device::there(|| run::<Autodiff<burn::backend::Vulkan>>(&args)),
+        #[cfg(feature = "cuda")]
+        Device::Cuda => device::there(|| run::<Autodiff<burn::backend::Cuda>>(&args)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run<B: GraftBackend>(args: &Args) -> Result<(), Failure> {
+    if let [what, times] = &args.launch[..] {
+        return launches::launch::<B>(what, times);
+    }
+    let cases = Cases { count: args.cases, seed: args.seed };
+    let mut report = Report::new(args.device, cases, &args.filter);
+    report.check("blends", || blends::check::<B>(cases));
+    report.check("kernels", || kernels::check::<B>(cases));
+    report.check("growth: host with and without a seed", || growth::bit_identity::<B>(cases));
+    report.check("growth: a life on both devices", || growth::agreement::<B>());
+    report.check("plain path", || plain_path::check::<B>());
+    if B::is_fused() {
+        report.check("launches of a blend", || launches::blend(args.device));
+        report.check("launches of a step", || launches::step(args.device));
+    }
+    report.finish(args.json.as_deref())
+}
