@@ -116,6 +116,12 @@ impl State {
         }
     }
 
+    /// Whether a seed holds a kernel. While none does, a pass over a batch says nothing of any seed.
+    #[must_use]
+    pub fn holds_kernels(&self) -> bool {
+        self.seeds.values().any(|seed| seed.stage.graft().is_some())
+    }
+
     /// The stage of a seed; `None` for one that was never registered.
     #[must_use]
     pub fn stage(&self, seed: &SeedId) -> Option<SeedLifecycleStage> {

@@ -22,15 +22,20 @@ impl<B: AutodiffBackend> Statistics<B> {
     /// The running statistics of the module now. (Frozen parameters, which look the same, are listed too.)
     #[must_use]
     pub fn of<M: AutodiffModule<B>>(module: &M) -> Self {
-        settle(module);
         let mut all = Self(BTreeMap::new());
-        module.visit(&mut all);
+        if has_untrained(module) {
+            settle(module);
+            module.visit(&mut all);
+        }
         all
     }
 
     /// Gives the module's running statistics these values, in place: all clones of the module have them too. Its parameters stay
     /// as they are.
     pub fn restore<M: AutodiffModule<B>>(&self, module: &M) {
+        if self.0.is_empty() {
+            return;
+        }
         write(module, |id, _| self.0.get(&id).cloned());
     }
 
@@ -41,6 +46,19 @@ impl<B: AutodiffBackend> Statistics<B> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ParamId, &FloatTensor<B>)> {
         self.0.iter().map(|(id, value)| (*id, value))
     }
+}
+
+/// Whether the module has a number that learns nothing, as running statistics are. Most modules have none.
+fn has_untrained<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M) -> bool {
+    struct Untrained(bool);
+    impl<B: Backend> ModuleVisitor<B> for Untrained {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0 |= !param.is_require_grad();
+        }
+    }
+    let mut untrained = Untrained(false);
+    module.visit(&mut untrained);
+    untrained.0
 }
 
 impl<B: Backend> ModuleVisitor<B> for Statistics<B> {

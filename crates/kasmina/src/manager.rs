@@ -244,6 +244,9 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Hands what has been reported since the last step to the sinks. Every step does this at its end.
     pub fn flush_telemetry(&mut self) {
+        if self.reporter.is_silent() {
+            return;
+        }
         self.write_memory_gauges();
         let state = self.engine.state();
         let (loads, ledger) = (self.kernels.stats(), self.verifier.gauges());

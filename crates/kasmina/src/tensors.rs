@@ -104,8 +104,13 @@ impl<B: GraftBackend> Tensors<B> {
         &self.slots
     }
 
-    pub(crate) fn learn_slots(&mut self, shapes: BTreeMap<SlotId, SlotShape>) {
-        self.slots.extend(shapes);
+    /// Slots that a pass has shown. Nearly always they are those that the pass before has shown.
+    pub(crate) fn learn_slots(&mut self, shapes: &BTreeMap<SlotId, SlotShape>) {
+        for (slot, shape) in shapes {
+            if self.slots.get(slot) != Some(shape) {
+                self.slots.insert(slot.clone(), shape.clone());
+            }
+        }
     }
 
     /// Looks at a host through one pass without effect on it.
@@ -115,7 +120,7 @@ impl<B: GraftBackend> Tensors<B> {
         forward: impl FnOnce(&H, &mut Grafts<B>) -> R,
     ) -> Result<(), RegistryError> {
         self.registry.register_host(parameter_ids(host))?;
-        self.learn_slots(attach(host, forward));
+        self.learn_slots(&attach(host, forward));
         Ok(())
     }
 

@@ -10,7 +10,8 @@ use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacke
 
 use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, PacketBytes, Sink, assembler::Drafted, names};
 
-/// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument.
+/// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument. Without a sink it
+/// collects nothing and costs nothing.
 pub struct Reporter {
     assembler: Assembler,
     outlets: Vec<Outlet>,
@@ -81,7 +82,8 @@ pub struct Flushed {
 
 /// Telemetry with the events of decisions that are not committed. Dropping it emits nothing.
 pub struct Draft {
-    additions: Assembler,
+    /// Nothing if there is no sink.
+    additions: Option<Assembler>,
     drafts: Vec<Drafted>,
     packets: Vec<Arc<TelemetryPacket>>,
 }
@@ -119,6 +121,12 @@ impl Reporter {
         let (due, rejections) = (BTreeMap::new(), BTreeMap::new());
         let drafts = BTreeMap::new();
         Self { assembler, outlets, due, rejections, drafts, journaled: true, step: None, flushes: 0, waited: false }
+    }
+
+    /// Whether there is no sink, so that nothing that is written goes anywhere.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        self.outlets.is_empty()
     }
 
     /// Lets the packets that wait for one sink and are not critical have at most so many bytes, on the wire, and drops those that have
@@ -183,22 +191,27 @@ impl Reporter {
 
     /// Adds an event to the next packet about the seed, or about the run.
     pub fn emit(&mut self, seed: Option<&SeedId>, event: Event) {
-        self.assembler.event(seed, event);
+        self.write(|to| to.event(seed, event));
     }
 
     /// Adds a metric to the next packet about the seed, or about the run.
     pub fn metric(&mut self, seed: Option<&SeedId>, metric: Metric) {
-        self.assembler.metric(seed, metric);
+        self.write(|to| to.metric(seed, metric));
     }
 
-    /// Writes several events and metrics.
+    /// Writes several events and metrics. It is not called if nobody would read them.
     pub fn write(&mut self, write: impl FnOnce(&mut Assembler)) {
-        write(&mut self.assembler);
+        if !self.is_silent() {
+            write(&mut self.assembler);
+        }
     }
 
     /// A command was rejected. Anybody can cause that, with or without the key: rejections are counted by reason, and each reason
     /// is one event of the next flush, with up to [`Reporter::EXAMPLES`] ids. So a flood fills no memory and no journal.
     pub fn rejected(&mut self, reason: &'static str, id: Option<&CommandId>) {
+        if self.is_silent() {
+            return;
+        }
         let rejections = self.rejections.entry(reason).or_default();
         rejections.count += 1;
         if let Some(id) =
@@ -216,18 +229,20 @@ impl Reporter {
     /// takes to come.
     #[must_use]
     pub fn draft(&mut self, step: u64, now: UnixTime, write: impl FnOnce(&mut Assembler)) -> Draft {
+        if self.is_silent() {
+            return Draft { additions: None, drafts: Vec::new(), packets: Vec::new() };
+        }
         let mut additions = self.assembler.scratch();
         write(&mut additions);
-        let wanted = self.journaled && !self.outlets.is_empty();
-        let drafts = if wanted { self.assembler.draft(&additions, step, now) } else { Vec::new() };
+        let drafts = if self.journaled { self.assembler.draft(&additions, step, now) } else { Vec::new() };
         let packets = drafts.iter().map(|draft| Arc::clone(&draft.packet.packet)).collect();
-        Draft { additions, drafts, packets }
+        Draft { additions: Some(additions), drafts, packets }
     }
 
     /// Emits what was drafted. Its packets are at these places of the journal; if they are not all there, their events wait for the
     /// flush with the rest. Between the draft and this nothing may be written: it could be lost.
     pub fn adopt(&mut self, draft: Draft, places: Vec<u64>) {
-        let Draft { additions, drafts, packets } = draft;
+        let Draft { additions: Some(additions), drafts, packets } = draft else { return };
         if places.len() != packets.len() || drafts.is_empty() {
             self.assembler.absorb(additions);
             return;
@@ -299,6 +314,9 @@ impl Reporter {
 
     /// Makes the packets of the step and lets them wait, offering nothing to any sink: for a breaker that is open.
     pub fn hold(&mut self, step: u64, now: UnixTime) {
+        if self.is_silent() {
+            return;
+        }
         self.emit_rejections();
         let waiting = self.outlets.iter().map(|outlet| outlet.left).max().unwrap_or_default();
         // A gauge that nobody sets to 0 stays where it was.

@@ -64,14 +64,16 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         report.timing.host += pass.pass_time;
         report.timing.verify += pass.verify_time;
-        self.tensors.learn_slots(pass.trace.shapes.clone());
+        self.tensors.learn_slots(&pass.trace.shapes);
         let facts = HostPassFacts {
             faults: pass.trace.faults.iter().map(fault).collect(),
             violations: first_of_the_step(&pass.violations, report),
             idle: idle(&pass.idle, learned),
         };
         report.violations.extend(pass.violations.iter().cloned());
-        self.act(Input::HostPass(facts));
+        if self.state().holds_kernels() || !facts.faults.is_empty() {
+            self.act(Input::HostPass(facts));
+        }
         Ok(pass)
     }
 

@@ -66,7 +66,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// One more batch in a blend: alpha rises for seeds in BLENDING and falls for those that leave, which are culled at 0. A [`Step`] does
     /// this in its first run. It is for a trainer that runs [passes](kasmina_isolation) of its own instead of steps.
     pub fn advance_alpha(&mut self) {
-        self.act(Input::AlphaAdvanced);
+        if self.state().holds_kernels() {
+            self.act(Input::AlphaAdvanced);
+        }
     }
 
     fn begin<H: HostModule<B>>(

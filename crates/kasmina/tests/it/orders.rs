@@ -245,16 +245,16 @@ fn refused_orders_of_a_policy_disturb_nothing() {
 fn automatic_advance_equals_a_step_policy() {
     let mut automatic = lenient();
     automatic.lifecycle.advance =
-        Advance::Automatic { training_steps: 10, blending_steps: 20, shadowing_steps: 8, probationary_steps: 8 };
-    automatic.blending.total_steps = 15;
+        Advance::Automatic { training_steps: 10, blending_steps: 15, shadowing_steps: 8, probationary_steps: 8 };
+    automatic.blending.total_steps = 8;
     automatic.blending.mode = AutomaticMode::Residual;
     let policy = StepPolicy {
         training_steps: 10,
-        blending_steps: 20,
+        blending_steps: 15,
         shadowing_steps: 8,
         probationary_steps: 8,
         blend: BlendConfig::residual(),
-        schedule: AlphaSchedule::Sigmoid { total_steps: 15, temperature: AlphaSchedule::DEFAULT_TEMPERATURE },
+        schedule: AlphaSchedule::Sigmoid { total_steps: 8, temperature: AlphaSchedule::DEFAULT_TEMPERATURE },
     };
     let by_settings = World::new(automatic);
     let by_hand =
@@ -262,7 +262,7 @@ fn automatic_advance_equals_a_step_policy() {
     let life = |mut world: World| {
         let mut trainee = trainee();
         world.attach(&trainee.model);
-        let reports = world.live(&mut trainee, 80, &[(1, Germinate)]);
+        let reports = world.live(&mut trainee, 60, &[(1, Germinate)]);
         assert_eq!(world.stage("seed-1"), SeedStageFossilized);
         let said = |report: &StepReport| (report.loss.to_bits(), report.seeds.clone(), report.transitions.clone());
         (reports.iter().map(said).collect::<Vec<_>>(), bytes(&trainee.model))
