@@ -1,7 +1,6 @@
 //! Kasmina's tools, run as `cargo xtask <command>` from anywhere in the workspace.
 
 mod bench;
-mod canvas;
 mod codegen;
 mod crash;
 mod demo;
@@ -10,6 +9,7 @@ mod failure;
 mod fuzz;
 mod growth;
 mod heap;
+mod machine;
 mod progress;
 mod soak;
 mod stopwatch;

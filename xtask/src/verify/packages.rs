@@ -83,6 +83,11 @@ mod tests {
         let (published, kept) = published(&metadata);
         let names = |packages: Vec<&Package>| packages.iter().map(|it| it.name.to_string()).collect::<BTreeSet<_>>();
         assert!(names(published).is_superset(&["kasmina", "kasmina-cli", "kasmina-leyline"].map(str::to_owned).into()));
-        assert_eq!(names(kept), ["fuzz-properties", "xtask", "xtask-codegen"].map(str::to_owned).into());
+        assert_eq!(
+            names(kept),
+            ["fuzz-properties", "kasmina-bench", "kasmina-canvas", "kasmina-measure", "xtask", "xtask-codegen"]
+                .map(str::to_owned)
+                .into()
+        );
     }
 }
