@@ -13,6 +13,7 @@ mod devices;
 mod failure;
 mod hosts;
 mod picture;
+mod progress;
 mod run;
 mod scale;
 mod setting;

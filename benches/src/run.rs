@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use kasmina::safety::{Clock, SystemClock};
 use kasmina_measure::{Change, Effort, Meter, Report, table};
 use serde::{Serialize, de::DeserializeOwned};
@@ -12,7 +11,9 @@ use crate::{
     cli::{Cli, Command, TableArgs},
     devices,
     failure::Failure,
-    picture, scale, telemetry,
+    picture,
+    progress::Progress,
+    scale, telemetry,
 };
 
 pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
@@ -26,7 +27,8 @@ fn measure(args: &TableArgs) -> Result<(), Failure> {
     let cases: Vec<Case> = devices::cases(args)?.into_iter().filter(|case| wanted(case, &args.filter)).collect();
     if args.list {
         for row in cases.iter().flat_map(|case| &case.rows) {
-            println!("{:<44} {}", row.id, row.title);
+            let beside = row.yardstick.as_ref().map(|it| format!(", beside {it}")).unwrap_or_default();
+            println!("{:<44} {}{beside}", row.id, row.title);
         }
         return Ok(());
     }
@@ -37,16 +39,15 @@ fn measure(args: &TableArgs) -> Result<(), Failure> {
     let baseline: Option<Report> = args.baseline.as_deref().map(read).transpose()?;
     let clock = SystemClock::new();
     let machine = devices::machine(args.device, clock.unix());
-    eprintln!("{}", machine.text());
+    println!("{}\n", machine.text());
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
-    let progress = progress(cases.len());
+    let mut progress = Progress::of(cases.len());
     let mut rows = Vec::new();
     for case in cases {
-        progress.set_message(case.rows.first().map(|row| row.id.clone()).unwrap_or_default());
+        progress.next(case.rows.first().map_or("", |row| &row.id));
         rows.extend(case.measure(Meter::new(&clock, effort)));
-        progress.inc(1);
     }
-    progress.finish_and_clear();
+    progress.end();
     let report = Report { machine, quick: args.quick, options: args.options(), rows };
     println!("{}", table(&report.rows));
     if let Some(path) = &args.json {
@@ -77,15 +78,6 @@ fn say(changes: &[Change], baseline: Option<&Path>) {
     if changes.is_empty() {
         println!("  nothing has changed beyond the noise");
     }
-}
-
-pub(crate) fn progress(cases: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{pos}/{len} {elapsed} {msg}");
-    let bar = ProgressBar::new(cases as u64);
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    bar
 }
 
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {

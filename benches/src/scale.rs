@@ -3,7 +3,6 @@
 mod chart;
 mod shapes;
 
-use indicatif::ProgressBar;
 use kasmina::safety::{Clock, SystemClock};
 use kasmina_measure::{Curve, Effort, Machine, Meter, Point, Side, median};
 use serde::Serialize;
@@ -12,6 +11,7 @@ use crate::{
     cli::{Device, ScaleArgs},
     devices,
     failure::Failure,
+    progress::Progress,
     run,
 };
 
@@ -34,7 +34,7 @@ struct Report {
 pub(crate) fn measure(args: &ScaleArgs) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let machine = devices::machine(Device::Flex, clock.unix());
-    eprintln!("{}", machine.text());
+    println!("{}\n", machine.text());
     let mut shapes = shapes::all(args.quick);
     let is_wanted = |id: &str| args.filter.is_empty() || args.filter.iter().any(|text| id.contains(text.as_str()));
     shapes.retain(|shape| is_wanted(&shape.curve.id));
@@ -42,10 +42,13 @@ pub(crate) fn measure(args: &ScaleArgs) -> Result<(), Failure> {
         return Err(Failure::Options(format!("no curve has {} in its id", args.filter.join(" or "))));
     }
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
-    let progress = run::progress(shapes.len());
-    let curves: Vec<_> =
-        shapes.into_iter().map(|shape| shape.measure(Meter::new(&clock, effort).slow(), &progress)).collect();
-    progress.finish_and_clear();
+    let mut progress = Progress::of(shapes.len());
+    let measured = shapes.into_iter().map(|shape| {
+        progress.next(&shape.curve.id);
+        shape.measure(Meter::new(&clock, effort).slow())
+    });
+    let curves: Vec<_> = measured.collect();
+    progress.end();
     for curve in &curves {
         println!("{}", line(curve));
     }
@@ -61,9 +64,8 @@ pub(crate) fn measure(args: &ScaleArgs) -> Result<(), Failure> {
 
 impl Shape {
     /// All sizes in turns, so that a machine that slows down bends no curve.
-    fn measure(self, meter: Meter<'_>, progress: &ProgressBar) -> Curve {
+    fn measure(self, meter: Meter<'_>) -> Curve {
         let Self { mut curve, build, sizes } = self;
-        progress.set_message(curve.id.clone());
         let mut sides: Vec<_> = sizes.iter().map(|size| build(*size)).collect();
         let samples = meter.turns(&mut sides);
         for (size, mut samples) in sizes.into_iter().zip(samples) {
@@ -71,7 +73,6 @@ impl Shape {
             let nanoseconds = median(&samples).unwrap_or_default();
             curve.points.push(Point { size: size as f64, nanoseconds });
         }
-        progress.inc(1);
         curve
     }
 }

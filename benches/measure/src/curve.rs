@@ -58,10 +58,12 @@ impl Growth {
 }
 
 impl Curve {
-    /// The exponent of the line through the points on logarithmic axes; `None` with fewer than two sizes.
+    /// The exponent of the line through the three largest points on logarithmic axes; `None` with fewer than two sizes. At the smaller ones a cost
+    /// that does not depend on the size hides what does.
     #[must_use]
     pub fn exponent(&self) -> Option<f64> {
-        let logarithms = self.points.iter().map(|point| (point.size.ln(), point.nanoseconds.max(1e-3).ln()));
+        let logarithms =
+            self.points.iter().rev().take(3).map(|point| (point.size.ln(), point.nanoseconds.max(1e-3).ln()));
         let logarithms: Vec<_> = logarithms.filter(|(size, _)| size.is_finite()).collect();
         let count = logarithms.len() as f64;
         let mean = |pick: fn(&(f64, f64)) -> f64| logarithms.iter().map(pick).sum::<f64>() / count;
@@ -101,6 +103,7 @@ mod tests {
         assert!(!curve(Growth::Flat, |size| 100.0 + size).is_kept());
         assert!(curve(Growth::Linear, |size| size).is_kept());
         assert!(!curve(Growth::Linear, |size| size * size).is_kept());
+        assert!(!curve(Growth::Linear, |size| 1e3 + size * size).is_kept(), "a large constant hides no square");
         let one = Curve { points: vec![Point { size: 1.0, nanoseconds: 1.0 }], ..curve(Growth::Flat, |_| 1.0) };
         assert!(!one.is_kept(), "one point says nothing");
     }

@@ -37,8 +37,8 @@ fn time(nanoseconds: f64) -> String {
 
 pub(crate) fn three_digits(number: f64) -> String {
     let decimals = match number.abs() {
-        small if small < 10.0 => 2,
-        small if small < 100.0 => 1,
+        0.0 => 0,
+        small if small < 100.0 => (2 - small.log10().floor() as i32).clamp(0, 6) as usize,
         _ => 0,
     };
     let text = format!("{number:.decimals$}");
@@ -55,7 +55,8 @@ mod tests {
             [0.5, 9.996, 12.0, 12.34, 999.4, 1_500.0, 8e6, 2.5e9].map(|it| write(it, Unit::Nanoseconds)),
             ["0.5 ns", "10 ns", "12 ns", "12.3 ns", "999 ns", "1.5 us", "8 ms", "2.5 s"]
         );
-        assert_eq!([0.00123, 1.05, 1.35].map(share), ["0.12 %", "105 %", "135 %"]);
+        assert_eq!([0.00123, 0.0, 1.05, 1.35].map(share), ["0.123 %", "0 %", "105 %", "135 %"]);
+        assert_eq!([0.002_87, 0.0999, 1e-9].map(three_digits), ["0.00287", "0.0999", "0"]);
         assert_eq!([0.0, 12.0].map(|it| write(it, Unit::Count)), ["0", "12"]);
     }
 }
