@@ -2,9 +2,10 @@
 
 use std::{io, path::Path, path::PathBuf};
 
+use kasmina_canvas::PictureError;
 use kasmina_watch::ServerError;
 
-use crate::{canvas::PictureError, digits::DigitsError, growth::GrowthError};
+use crate::{digits::DigitsError, growth::GrowthError};
 
 /// Why a command failed. Every message is one line that says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +34,6 @@ pub(crate) enum Failure {
     /// Checks of `verify` failed.
     #[error("{} of {of} checks failed: {}", .names.len(), .names.join(", "))]
     Checks { names: Vec<&'static str>, of: usize },
-    /// Measurements are over budget or missing.
-    #[error("{0}")]
-    Budget(String),
     /// A fuzz target found something, or cannot be run.
     #[error("{0}")]
     Fuzz(String),

@@ -1,7 +1,6 @@
 //! Kasmina's tools, run as `cargo xtask <command>` from anywhere in the workspace.
 
 mod bench;
-mod canvas;
 mod codegen;
 mod crash;
 mod demo;
@@ -11,6 +10,7 @@ mod fuzz;
 mod gpu_check;
 mod growth;
 mod heap;
+mod machine;
 mod progress;
 mod soak;
 mod stopwatch;

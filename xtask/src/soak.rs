@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 use kasmina::{ProcessMemory, memory::ResidentProbe};
 use serde::Serialize;
 
-use crate::{bench::Machine, failure::Failure, heap::live_bytes, progress::Progress, stopwatch::Stopwatch};
+use crate::{failure::Failure, heap::live_bytes, machine::Machine, progress::Progress, stopwatch::Stopwatch};
 use churn::{Churn, Counts};
 use slope::Slope;
 

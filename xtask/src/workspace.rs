@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
 };
 
-use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId, TargetKind};
+use cargo_metadata::{CargoOpt, Metadata, MetadataCommand, Package, PackageId};
 
 use crate::failure::Failure;
 
@@ -56,11 +56,6 @@ pub(crate) fn features(packages: &[&Package]) -> String {
     }
     all.sort();
     all.join(",")
-}
-
-/// The names of a package's `[[bench]]` targets.
-pub(crate) fn benches(package: &Package) -> impl Iterator<Item = &str> {
-    package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Bench)).map(|target| target.name.as_str())
 }
 
 /// The features of each package whose name begins with `prefix`, as cargo has resolved them.

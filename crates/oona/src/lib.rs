@@ -46,7 +46,7 @@
 //!
 //! # What it costs
 //!
-//! Thousands of messages a second at 300 bytes (`cargo bench -p kasmina-oona --bench bus`), with Redis 7.0.15 on the same two
+//! Thousands of messages a second at 300 bytes (`cargo xtask bench --filter bus`), with Redis 7.0.15 on the same two
 //! cores of a virtual machine whose other work had to give way. That signing seems to make publishing faster is noise.
 //!
 //! | | publish | consume and acknowledge | both at once |

@@ -15,7 +15,7 @@
 //! if it is about a seed, `seed_id`. Its status is the worse of that event's and the lasting [`Health`].
 //!
 //! A [`Reporter`] does all that for a manager. A flush costs one packet for each seed with news and one delivery to each sink (building
-//! the reference packet is the bench row `packet/reference`), every hundredth a summary of the samples, four refused offers for a sink
+//! the reference packet is the bench row `telemetry/reference_packet`), every hundredth a summary of the samples, four refused offers for a sink
 //! that is down, and nothing for rejected commands but one event for each reason. Between two flushes, a rejection costs a count.
 //!
 //! ```

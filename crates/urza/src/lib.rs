@@ -10,7 +10,7 @@
 //! # What it costs
 //!
 //! 300 requests, six at once, for kernels of 37 kB, which a library answers after 40 ms ± 8 ms (39.2 ms drawn on average, 51.8 ms at the
-//! 95th percentile): `cargo bench -p kasmina-urza --bench prefetch` on two cores of a virtual machine whose other work had to give way.
+//! 95th percentile): `cargo xtask bench --filter prefetch` on two cores of a virtual machine whose other work had to give way.
 //!
 //! | | latency, mean | 95th percentile | beyond what the library took |
 //! |---|---|---|---|

@@ -5,12 +5,11 @@ use std::{
     path::Path,
 };
 
-use plotters::style::{
-    RGBColor,
-    text_anchor::HPos::{Center, Left, Right},
+use kasmina_canvas::{
+    Canvas,
+    HPos::{Center, Left, Right},
+    PictureError, RGBColor, SIZE, png,
 };
-
-use crate::canvas::{self, Canvas, PictureError, SIZE};
 
 /// All that the picture shows. Times are in epochs.
 #[derive(Clone, Debug)]
@@ -106,7 +105,7 @@ pub(crate) fn draw(story: &Story, path: &Path) -> Result<(), PictureError> {
             return Err(PictureError(format!("the curve {:?} has no points, or points without a number", curve.label)));
         }
     }
-    canvas::png(path, |canvas| Panels::plan(story, canvas).draw())
+    png(path, |canvas| Panels::plan(story, canvas).draw())
 }
 
 /// A story with a place for everything.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use plotters::style::{
-    RGBColor,
-    text_anchor::HPos::{Center, Left, Right},
+use kasmina_canvas::{
+    Canvas,
+    HPos::{Center, Left, Right},
+    PictureError, RGBColor, SIZE, png,
 };
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     record::Contender,
     report::{HostReport, Spread, Summary},
 };
-use crate::canvas::{self, Canvas, PictureError, SIZE};
 
 const TOP: f64 = 130.0;
 const BOTTOM: f64 = SIZE.1 as f64 - 90.0;
@@ -72,7 +72,7 @@ pub(super) fn draw(title: &str, report: &HostReport, images: bool, path: &Path) 
     if report.summary.is_empty() {
         return Err(PictureError("there are no runs to draw".to_owned()));
     }
-    canvas::png(path, |canvas| {
+    png(path, |canvas| {
         canvas.text(title, (PANELS[0].0, 36.0), TITLE, INK, Left)?;
         legend(canvas, &report.summary)?;
         panel(canvas, &report.summary, &measure, PANELS[0], "parameters", 1.0, |row| row.parameters)?;

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use plotters::style::{
-    RGBColor,
-    text_anchor::HPos::{Left, Right},
+use kasmina_canvas::{
+    Canvas,
+    HPos::{Left, Right},
+    PictureError, RGBColor, SIZE, png,
 };
 
 use super::{Sample, mib, slope::Slope};
-use crate::canvas::{self, Canvas, PictureError, SIZE};
 
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = SIZE.0 as f64 - 60.0;
@@ -27,7 +27,7 @@ pub(super) fn draw(samples: &[Sample], heap: &Slope, resident: &Slope, path: &Pa
     let points = |of: fn(&Sample) -> f64| samples.iter().map(|it| (it.step as f64, of(it))).collect::<Vec<_>>();
     let fit = |slope: &Slope| slope.ends.map(|(at, bytes)| (at * 1e3, bytes / f64::from(1 << 20)));
     let title = |what: &str, slope: &Slope| format!("{what}, MiB: {slope} after the warm-up");
-    canvas::png(path, |canvas| {
+    png(path, |canvas| {
         let (allocated, taken) = (points(|it| mib(it.heap_bytes)), points(|it| mib(it.resident_bytes)));
         panel(canvas, 0, &title("allocated and not freed", heap), &allocated, &fit(heap))?;
         panel(canvas, 1, &title("resident memory", resident), &taken, &fit(resident))?;

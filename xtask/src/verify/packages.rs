@@ -85,7 +85,17 @@ mod tests {
         assert!(names(published).is_superset(&["kasmina", "kasmina-cli", "kasmina-leyline"].map(str::to_owned).into()));
         assert_eq!(
             names(kept),
-            ["fuzz-properties", "xtask", "xtask-codegen", "xtask-gpu-check"].map(str::to_owned).into()
+            [
+                "fuzz-properties",
+                "kasmina-bench",
+                "kasmina-canvas",
+                "kasmina-measure",
+                "xtask",
+                "xtask-codegen",
+                "xtask-gpu-check"
+            ]
+            .map(str::to_owned)
+            .into()
         );
     }
 }
