@@ -1,6 +1,9 @@
 //! `cargo xtask gpu-check`: builds the check of a device and runs it there.
 
-use std::path::PathBuf;
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     failure::Failure,
@@ -15,7 +18,7 @@ pub(crate) struct Args {
     /// Build the program and say where it is, to run it on another machine
     #[arg(long)]
     build: bool,
-    /// Options of the check: --cases N, --seed N, --filter TEXT, --json FILE
+    /// Options of the check: --cases N, --seed N, --filter TEXT, --json FILE; --help lists them
     #[arg(last = true)]
     check: Vec<String>,
 }
@@ -39,6 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Device::Cuda => command.args(["--features", "cuda"]),
         Device::Flex => &mut command,
     };
+    // Files that the arguments name are where the caller is.
+    let here = env::current_dir().map_err(Failure::file("find", Path::new(".")))?;
+    command.arg("--manifest-path").arg(workspace::root().join("Cargo.toml")).current_dir(here);
     if args.build {
         stream(&mut command)?;
         println!("{}", directory.join("gpu-check").join("xtask-gpu-check").display());

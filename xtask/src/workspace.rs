@@ -22,14 +22,14 @@ pub(crate) const SPECIAL_FEATURES: [(&str, &str); 9] = [
     (
         "cuda",
         "needs an NVIDIA GPU and compiles Burn a second time; `cargo xtask verify` compiles it, \
-         `cargo test --features cuda -p kasmina` runs it",
+         `cargo xtask gpu-check --device cuda` runs it",
     ),
     ("cube", "is what the features of GPUs share, and nothing by itself"),
     ("gcp", "links an HTTP client with TLS, which compiles C"),
     ("metal", "needs an Apple GPU and compiles Burn a second time"),
     ("rocm", "needs an AMD GPU and compiles Burn a second time"),
     ("tch", "needs libtorch and compiles Burn a second time"),
-    ("vulkan", "needs a Vulkan driver and compiles Burn a second time"),
+    ("vulkan", "needs a Vulkan driver and compiles Burn a second time; `cargo xtask gpu-check` runs it"),
 ];
 
 /// The workspace's root directory.

@@ -77,6 +77,10 @@ fn run_length(weight: &[usize], full: &[usize]) -> Option<usize> {
 /// for `inner` elements.
 #[inline]
 fn weighted(values: &[f32], inner: usize, offset: usize, host: &[f32], seed: &[f32], out: &mut [f32]) {
+    if out.is_empty() {
+        // An empty axis may be what `inner` counts.
+        return;
+    }
     // A division takes as long as the blend of some dozen elements, so there are two for a block and none for a run.
     let (mut which, mut done) = (offset / inner % values.len(), offset % inner);
     let mut start = 0;

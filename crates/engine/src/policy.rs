@@ -56,8 +56,8 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
 pub struct StepPolicy {
     /// Steps of TRAINING before START_GRAFTING.
     pub training_steps: u64,
-    /// Steps of BLENDING before STABILIZE, which waits for the end of the schedule too. The steps after that end are those in which a seed
-    /// learns at full strength; from SHADOWING on it does not learn.
+    /// Steps of BLENDING before STABILIZE, which waits for the end of the schedule too. In the steps after that end a seed
+    /// learns at full strength; in SHADOWING and PROBATIONARY it does not learn, unless FINE_TUNE lets it.
     pub blending_steps: u64,
     /// Steps of SHADOWING before EVALUATE.
     pub shadowing_steps: u64,

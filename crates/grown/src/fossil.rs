@@ -85,14 +85,15 @@ impl<B: Backend> Fossil<B> {
         Ok(Self { kernel, spec: Arc::new(spec) })
     }
 
-    /// A fossil of this kind with new weights: a network of another's architecture, to be trained from the start.
+    /// A fossil with this slot, blend and kernel, but new weights: for a network of another's architecture that is trained from the start. It
+    /// came from no seed that proved itself, so it has no provenance.
     ///
     /// # Errors
     /// [`ArtifactError`] if the manifest is invalid or exceeds the default limits.
     pub fn fresh(spec: FossilSpec, weights: &Initialisation, device: &B::Device) -> Result<Self, ArtifactError> {
         let (bytes, limits) = (initialise(&spec.manifest, weights)?, ArtifactLimits::default());
         let kernel = verify(&bytes, &Digests::of(&bytes, &limits)?, &limits)?.build(device);
-        Ok(Self { kernel, spec: Arc::new(spec) })
+        Ok(Self { kernel, spec: Arc::new(FossilSpec { provenance: Provenance::default(), ..spec }) })
     }
 
     /// All of it but its weights.

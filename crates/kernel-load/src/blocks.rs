@@ -126,7 +126,7 @@ impl<B: Backend> Attention<B> {
         };
         let mut scores = split(&self.query).matmul(split(&self.key).transpose()) / (width as f64).sqrt();
         if self.causal {
-            // True for the tokens behind.
+            // True where a token would see one that comes after it.
             let hidden = Tensor::<B, 4, Bool>::tril_mask([1, 1, tokens, tokens], 0, &x.device());
             scores = scores.mask_fill(hidden, f32::NEG_INFINITY);
         }

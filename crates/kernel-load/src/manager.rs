@@ -55,11 +55,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// other than its state's lock, which is never held while a file is read or a kernel is freed. All take `&self`, on any thread. Time is an argument;
 /// where a thread needs it, the latest that was told is used.
 ///
-/// On two cores of a virtual machine whose other work had to give way (`cargo bench --bench loads`), a cached kernel is handed over in
+/// On two cores of a virtual machine whose other work had to give way (`cargo xtask bench --filter load`), a cached kernel is handed over in
 /// 0.07 µs and a poll that finds nothing takes 0.09 µs. Beside reading and hashing its file, a cold load takes 3 times as long for
 /// 0.1 MB (0.28 ms, mostly two threads that wake), 1.6 times for 1 MB (1.3 ms), 1.4 times for 10 MB (11 ms) and 1.8 times for 100 MB
 /// (0.3 s). Its threads have a lower priority than the trainer's on Linux: with 100 loads of 10 MB in flight, a training step takes 1.0 to
-/// 1.1 times as long (`--bench step`). Over a bus see `kasmina-urza`.
+/// 1.1 times as long (`load/step_beside_100`). Over a bus see `kasmina-urza`.
 ///
 /// ```
 /// use std::time::Duration;

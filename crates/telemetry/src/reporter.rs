@@ -11,7 +11,7 @@ use kasmina_leyline::{CommandId, Monotonic, SeedId, UnixTime, v1::TelemetryPacke
 use crate::{Assembler, Drained, Event, Health, Lanes, Metric, Packet, PacketBytes, Sink, assembler::Drafted, names};
 
 /// Collects events and metrics of a step, makes packets of them, and hands those to the sinks. Time is an argument. Without a sink it
-/// collects nothing and costs nothing.
+/// collects nothing.
 pub struct Reporter {
     assembler: Assembler,
     outlets: Vec<Outlet>,

@@ -36,8 +36,9 @@ impl fmt::Display for Device {
     }
 }
 
-/// Burn panics if it finds no device. The first thing that is run finds that out.
+/// Burn panics if it finds no device.
 #[cfg(any(feature = "vulkan", feature = "cuda"))]
-pub(crate) fn there(run: impl FnOnce() -> Result<(), crate::failure::Failure>) -> Result<(), crate::failure::Failure> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(Err(crate::failure::Failure::NoDevice))
+pub(crate) fn find<B: burn::tensor::backend::Backend>() -> Result<(), crate::failure::Failure> {
+    let first = || burn::tensor::Tensor::<B, 1>::zeros([1], &Default::default()).into_data();
+    std::panic::catch_unwind(first).map(drop).map_err(|_| crate::failure::Failure::NoDevice)
 }

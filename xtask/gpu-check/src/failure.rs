@@ -13,8 +13,10 @@ pub(crate) enum Failure {
     Broken(String),
     #[error("{what}: {detail}")]
     Refused { what: &'static str, detail: String },
+    #[error("it panicked; the lines above say why")]
+    Panicked,
     #[error(
-        "the device panicked: is there a driver? For Vulkan on the CPU: apt-get install mesa-vulkan-drivers libvulkan1"
+        "there is no such device, or no driver for it. For Vulkan on the CPU: apt-get install mesa-vulkan-drivers libvulkan1"
     )]
     #[cfg_attr(not(any(feature = "vulkan", feature = "cuda")), expect(dead_code, reason = "there is always a CPU"))]
     NoDevice,

@@ -1,15 +1,11 @@
 //! Whole lives of seeds: does the host stay what it is without them, and does a seed learn what it learns on the CPU?
 
-use burn::{
-    module::{AutodiffModule, ModuleDisplay},
-    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
-    tensor::Tensor,
-};
+use burn::optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor};
 use kasmina::{
     GraftBackend, Grafts, SeedManager, Settings,
-    doubles::{Act, Cnn, FusedFault, Host, Mlp, RATE, Stack, blueprint, determined, loss, seed, stock},
+    doubles::{Act, Cnn, FusedFault, Host, Mlp, RATE, Stack, blueprint, determined, seed, stock},
     gates::doubles::AllowAll,
-    grown::{Grown, HostModule},
+    grown::Grown,
     kernel_load::{Initialisation, Manifest, doubles::MemoryLibrary},
     leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage},
     safety::doubles::ManualClock,
@@ -19,8 +15,9 @@ use kasmina::{
 use crate::{
     Cases, Reference,
     failure::{Failure, ensure, refused},
-    numbers::{compare, parameters, random},
+    numbers::{Numbers, compare, parameters},
     report::Checked,
+    subject::{Loss, Subject, of_stack, of_stock},
 };
 
 /// Of 40 steps of AdamW, which divides by the size of a gradient, so that rounding counts most where a gradient is nearly zero.
@@ -28,29 +25,27 @@ const LIFE_TOLERANCE: f64 = 1e-2;
 const SEED: &str = "seed-1";
 /// Before which step what happens to the seed. It is part of the host after the last.
 const LIFE: [(u64, Act); 5] =
-    [(1, Act::Germinate), (8, Act::Graft(8)), (20, Act::Stabilize), (26, Act::Evaluate), (34, Act::Fossilize)];
+    [(1, Act::Germinate), (8, Act::Graft(8)), (20, Act::Stabilize), (26, Act::Evaluate), (FOSSILIZED, Act::Fossilize)];
+const FOSSILIZED: u64 = 34;
 const STEPS: u64 = 40;
 
 /// A run on any backend, with one seed. Every gate is open, and no clock runs.
-pub(crate) struct Run<B: GraftBackend, H: Host<B> + HostModule<B>> {
-    pub(crate) manager: SeedManager<B>,
-    pub(crate) model: Grown<B, H>,
+pub(crate) struct Run<B: GraftBackend> {
+    manager: SeedManager<B>,
+    model: Grown<B, Subject<B>>,
     pub(crate) clock: ManualClock,
-    pub(crate) sink: MemorySink,
-    optimizer: OptimizerAdaptor<AdamW, Grown<B, H>, B>,
+    sink: MemorySink,
+    optimizer: OptimizerAdaptor<AdamW, Grown<B, Subject<B>>, B>,
+    loss: Loss<B>,
     kernel: String,
     step: u64,
 }
 
-impl<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDisplay> Run<B, H> {
-    pub(crate) fn new(
-        host: H,
-        kernels: Vec<Manifest>,
-        forward: &impl Fn(&H, u64, &mut Grafts<B>) -> Tensor<B, 1>,
-    ) -> Result<Self, Failure> {
+impl<B: GraftBackend> Run<B> {
+    pub(crate) fn new(host: Subject<B>, kernels: &[Manifest], loss: Loss<B>) -> Result<Self, Failure> {
         let (clock, sink, library) = (ManualClock::default(), MemorySink::default(), MemoryLibrary::new());
         for manifest in kernels {
-            library.add(&manifest, &Initialisation { seed: 3, zero_last: false }).map_err(refused("a kernel"))?;
+            library.add(manifest, &Initialisation { seed: 3, zero_last: false }).map_err(refused("a kernel"))?;
         }
         let builder = SeedManager::<B>::builder(TrainingRunId::new("gpu-check").map_err(refused("an id"))?)
             .settings(Settings::default())
@@ -61,14 +56,15 @@ impl<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDis
             .volatile();
         let mut manager = builder.build(&Default::default()).map_err(refused("a manager"))?;
         manager.declare_fused();
-        let (_, slot, kernel) =
-            host.seats().into_iter().next().ok_or(Failure::Broken("a host without slots".into()))?;
+        let seat = Host::<B>::seats(&host).into_iter().next();
+        let (_, slot, kernel) = seat.ok_or_else(|| Failure::Broken("a host without slots".to_owned()))?;
         let model = Grown::new(determined(host));
-        manager.attach_host(&model, |host, grafts| forward(host, 0, grafts)).map_err(refused("the host"))?;
-        manager
-            .register_seed(seed(SEED), SlotId::new(slot).map_err(refused("a slot"))?)
-            .map_err(refused("the seed"))?;
-        Ok(Self { manager, model, clock, sink, optimizer: AdamWConfig::new().init(), kernel, step: 0 })
+        let first = |host: &Subject<B>, grafts: &mut Grafts<B>| loss(host, 0, grafts);
+        manager.attach_host(&model, first).map_err(refused("the host"))?;
+        let slot = SlotId::new(slot).map_err(refused("a slot"))?;
+        manager.register_seed(seed(SEED), slot).map_err(refused("the seed"))?;
+        let optimizer = AdamWConfig::new().init();
+        Ok(Self { manager, model, clock, sink, optimizer, loss, kernel, step: 0 })
     }
 
     pub(crate) fn order(&mut self, act: Act) -> Result<(), Failure> {
@@ -76,16 +72,34 @@ impl<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDis
         self.manager.order(order).map(drop).map_err(refused("an order"))
     }
 
-    pub(crate) fn step(&mut self, forward: &impl Fn(&H, u64, &mut Grafts<B>) -> Tensor<B, 1>) -> Result<(), Failure> {
-        self.step += 1;
-        let step = self.step;
-        let forward = |host: &H, grafts: &mut Grafts<B>| forward(host, step, grafts);
-        let report = self.manager.train_batch(&mut self.model, &mut self.optimizer, RATE, forward);
-        report.map(drop).map_err(refused("a step"))
+    pub(crate) fn steps(&mut self, count: usize) -> Result<(), Failure> {
+        for _ in 0..count {
+            self.step += 1;
+            let (loss, step) = (&self.loss, self.step);
+            let forward = |host: &Subject<B>, grafts: &mut Grafts<B>| loss(host, step, grafts);
+            let report = self.manager.train_batch(&mut self.model, &mut self.optimizer, RATE, forward);
+            report.map_err(refused("a step"))?;
+        }
+        Ok(())
+    }
+
+    /// The next step of [`LIFE`].
+    fn live(&mut self) -> Result<(), Failure> {
+        let next = self.step + 1;
+        for (_, act) in LIFE.into_iter().filter(|(before, _)| *before == next) {
+            self.order(act)?;
+        }
+        self.steps(1)
     }
 
     pub(crate) fn host(&self) -> Vec<f32> {
         parameters(&self.model.host)
+    }
+
+    /// Whether the host has the same bits as that of another run.
+    pub(crate) fn has_host_of(&self, other: &Self) -> bool {
+        let (own, other) = (self.host(), other.host());
+        own.len() == other.len() && own.iter().zip(other).all(|(one, other)| one.to_bits() == other.to_bits())
     }
 
     pub(crate) fn kernel(&self) -> Vec<f32> {
@@ -96,6 +110,15 @@ impl<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDis
         self.manager.stage(&SeedId::new(SEED).ok()?)
     }
 
+    /// How often kernels went to the plain path and came back since the last look.
+    pub(crate) fn told(&mut self) -> (usize, usize) {
+        self.manager.flush_telemetry();
+        let packets = self.sink.take();
+        let events = || packets.iter().flat_map(|packet| &packet.events);
+        let count = |name: &str| events().filter(|event| event.description == name).count();
+        (count("kernel_plain"), count("kernel_fused"))
+    }
+
     pub(crate) fn inject(&mut self, fault: Option<FusedFault>) {
         self.manager.inject(blueprint(&self.kernel), fault);
     }
@@ -104,41 +127,33 @@ impl<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDis
 /// The host's bits with a seed and without one, in every step until the seed is part of it.
 pub(crate) fn bit_identity<B: GraftBackend>(cases: Cases) -> Result<Checked, Failure> {
     let mut draw = fastrand::Rng::with_seed(cases.seed);
-    let of_stock = |host: &_, step, grafts: &mut Grafts<B>| loss(host, step, grafts);
-    same_host("an MLP", Mlp::<B>::init, &stock(), &of_stock)?;
-    let of_stock = |host: &_, step, grafts: &mut Grafts<B>| loss(host, step, grafts);
-    same_host("a CNN with batch normalisation", Cnn::<B>::init, &stock(), &of_stock)?;
+    same_host("an MLP", || Subject::Mlp(Mlp::<B>::init()), &stock(), &of_stock())?;
+    same_host("a CNN with batch normalisation", || Subject::Cnn(Cnn::<B>::init()), &stock(), &of_stock())?;
     // Every other shape is tuned and compiled anew, so they are few.
     let stacks = cases.count.div_ceil(10);
     for _ in 0..stacks {
         let (width, depth, batch, hidden) = (draw.usize(3..40), draw.usize(2..5), draw.usize(1..20), draw.usize(1..9));
-        let numbers = draw.u64(..);
-        let of_stack = |host: &Stack<B>, step: u64, grafts: &mut Grafts<B>| {
-            let x = random::<B, 2>(&mut fastrand::Rng::with_seed(numbers ^ step), [batch, width]);
-            (host.forward(x.clone(), grafts) - x).square().mean()
-        };
         let name = format!("{depth} layers of {width}, batches of {batch}");
-        let host = || Stack::<B>::init(width, depth, 1);
-        same_host(&name, host, &[Stack::<B>::relu_kernel(width, hidden)], &of_stack)?;
+        let host = || Subject::Stack(Stack::<B>::init(width, depth, 1));
+        let loss = of_stack(draw.u64(..), [batch, width]);
+        same_host(&name, host, &[Stack::<B>::relu_kernel(width, hidden)], &loss)?;
     }
     Ok(Checked { cases: 2 + stacks, worst: 0.0, tolerance: 0.0 })
 }
 
-fn same_host<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDisplay>(
+fn same_host<B: GraftBackend>(
     name: &str,
-    host: impl Fn() -> H,
+    host: impl Fn() -> Subject<B>,
     kernels: &[Manifest],
-    forward: &impl Fn(&H, u64, &mut Grafts<B>) -> Tensor<B, 1>,
+    loss: &Loss<B>,
 ) -> Result<(), Failure> {
-    let mut grown = Run::new(host(), kernels.to_vec(), forward)?;
-    let mut control = Run::new(host(), kernels.to_vec(), forward)?;
+    let mut grown = Run::new(host(), kernels, loss.clone())?;
+    let mut control = Run::new(host(), kernels, loss.clone())?;
     let untrained = grown.host();
-    let fossilize = LIFE.len() - 1;
-    for step in 1..LIFE[fossilize].0 {
-        act(&mut grown, step)?;
-        grown.step(forward)?;
-        control.step(forward)?;
-        let same = grown.host().iter().zip(control.host()).all(|(one, other)| one.to_bits() == other.to_bits());
+    for step in 1..FOSSILIZED {
+        grown.live()?;
+        control.steps(1)?;
+        let same = grown.has_host_of(&control);
         ensure(same, || format!("{name}: after step {step} the host is another one because of its seed"))?;
     }
     ensure(grown.host() != untrained, || format!("{name}: the host has not learned"))
@@ -151,25 +166,15 @@ pub(crate) fn agreement<B: GraftBackend>() -> Result<Checked, Failure> {
     Ok(Checked { cases: 1, worst, tolerance: LIFE_TOLERANCE })
 }
 
-fn life<B: GraftBackend>() -> Result<crate::numbers::Numbers, Failure> {
-    let forward = |host: &Mlp<B>, step, grafts: &mut Grafts<B>| loss(host, step, grafts);
-    let mut run = Run::new(Mlp::<B>::init(), stock(), &forward)?;
-    for step in 1..=STEPS {
-        act(&mut run, step)?;
-        run.step(&forward)?;
+fn life<B: GraftBackend>() -> Result<Numbers, Failure> {
+    let mut run = Run::new(Subject::Mlp(Mlp::<B>::init()), &stock(), of_stock())?;
+    for _ in 0..STEPS {
+        run.live()?;
     }
     let fossils = run.model.fossils().iter().map(|fossil| parameters(fossil.kernel()));
     let fossils: Vec<_> = fossils.map(|values| ("the fossil".to_owned(), values)).collect();
     ensure(fossils.len() == 1, || format!("the seed is in {:?} at the end", run.stage()))?;
+    let (plain, _) = run.told();
+    ensure(plain == 0, || "the kernel's first executions went wrong, and it learned on the plain path".to_owned())?;
     Ok([("the host".to_owned(), run.host())].into_iter().chain(fossils).collect())
-}
-
-fn act<B: GraftBackend, H: Host<B> + HostModule<B> + AutodiffModule<B> + ModuleDisplay>(
-    run: &mut Run<B, H>,
-    step: u64,
-) -> Result<(), Failure> {
-    for (_, act) in LIFE.into_iter().filter(|(before, _)| *before == step) {
-        run.order(act)?;
-    }
-    Ok(())
 }

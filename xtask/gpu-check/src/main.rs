@@ -10,6 +10,7 @@ mod launches;
 mod numbers;
 mod plain_path;
 mod report;
+mod subject;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -29,9 +30,9 @@ struct Args {
     /// The device; it must have been compiled in, by the feature of its name
     #[arg(long, value_enum, default_value_t = Device::default())]
     device: Device,
-    /// Random shapes for each kind of operation
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    cases: usize,
+    /// Random shapes for each kind of operation; 12 have every blend on every rank
+    #[arg(long, value_name = "N", default_value_t = 36, value_parser = clap::value_parser!(u16).range(1..))]
+    cases: u16,
     /// The random seed of shapes and numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -58,9 +59,13 @@ fn main() -> ExitCode {
     let outcome = match args.device {
         Device::Flex => run::<Autodiff<Flex>>(&args),
         #[cfg(feature = "vulkan")]
-        Device::Vulkan => device::there(|| run::<Autodiff<burn::backend::Vulkan>>(&args)),
+        Device::Vulkan => {
+            device::find::<burn::backend::Vulkan>().and_then(|()| run::<Autodiff<burn::backend::Vulkan>>(&args))
+        }
         #[cfg(feature = "cuda")]
-        Device::Cuda => device::there(|| run::<Autodiff<burn::backend::Cuda>>(&args)),
+        Device::Cuda => {
+            device::find::<burn::backend::Cuda>().and_then(|()| run::<Autodiff<burn::backend::Cuda>>(&args))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -75,7 +80,7 @@ fn run<B: GraftBackend>(args: &Args) -> Result<(), Failure> {
     if let [what, times] = &args.launch[..] {
         return launches::launch::<B>(what, times);
     }
-    let cases = Cases { count: args.cases, seed: args.seed };
+    let cases = Cases { count: usize::from(args.cases), seed: args.seed };
     let mut report = Report::new(args.device, cases, &args.filter);
     report.check("blends", || blends::check::<B>(cases));
     report.check("kernels", || kernels::check::<B>(cases));

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kasmina::{
-    GraftBackend, Grafts,
-    doubles::{Act, FusedFault, Mlp, loss, stock},
-    leyline::v1::{SeedLifecycleStage::SeedStageTraining, TelemetryPacket},
+    GraftBackend,
+    doubles::{Act, FusedFault, Mlp, stock},
+    leyline::v1::SeedLifecycleStage::{SeedStageBlending, SeedStageTraining},
 };
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     growth::Run,
     numbers::difference,
     report::Checked,
+    subject::{Subject, of_stock},
 };
 
 /// Of the kernel's weights after 20 steps. Both paths run the same products; fusion changes how sums are rounded.
@@ -20,11 +21,9 @@ const TOLERANCE: f64 = 1e-5;
 /// How long a breaker stays open, at most.
 const TIME_OUT: Duration = Duration::from_secs(30);
 
-type Story<B> = Run<B, Mlp<B>>;
-
 /// The host and the kernel of a run whose device is wrong, beside those of one whose device is not, and of one without a seed.
 pub(crate) fn check<B: GraftBackend>() -> Result<Checked, Failure> {
-    let new = || Run::new(Mlp::<B>::init(), stock(), &forward::<B>);
+    let new = || Run::new(Subject::Mlp(Mlp::<B>::init()), &stock(), of_stock());
     let (mut wrong, mut sound, mut control) = (new()?, new()?, new()?);
     wrong.inject(Some(FusedFault::offset(0.5)));
     for run in [&mut wrong, &mut sound] {
@@ -35,7 +34,7 @@ pub(crate) fn check<B: GraftBackend>() -> Result<Checked, Failure> {
     ensure(wrong.stage() == Some(SeedStageTraining), || "the wrong kernel's seed was culled".to_owned())?;
 
     let untrained = wrong.kernel();
-    let all = |runs: [&mut Story<B>; 3], count| runs.into_iter().try_for_each(|run| steps(run, count));
+    let all = |runs: [&mut Run<B>; 3], count| runs.into_iter().try_for_each(|run| run.steps(count));
     all([&mut wrong, &mut sound, &mut control], 5)?;
     for run in [&mut wrong, &mut sound] {
         run.order(Act::Graft(8))?;
@@ -55,6 +54,7 @@ pub(crate) fn check<B: GraftBackend>() -> Result<Checked, Failure> {
     told(&mut wrong, 0, 1, "after a trial that agrees")?;
     all([&mut wrong, &mut sound, &mut control], 5)?;
     same_host(&wrong, &control)?;
+    ensure(wrong.stage() == Some(SeedStageBlending), || format!("the seed is in {:?} at the end", wrong.stage()))?;
     apart = apart.max(difference(&wrong.kernel(), &sound.kernel()));
     if apart > TOLERANCE {
         let what = "a kernel on the plain path beside a fused one".to_owned();
@@ -63,27 +63,13 @@ pub(crate) fn check<B: GraftBackend>() -> Result<Checked, Failure> {
     Ok(Checked { cases: 1, worst: apart, tolerance: TOLERANCE })
 }
 
-fn forward<B: GraftBackend>(host: &Mlp<B>, step: u64, grafts: &mut Grafts<B>) -> burn::tensor::Tensor<B, 1> {
-    loss(host, step, grafts)
-}
-
-fn steps<B: GraftBackend>(run: &mut Story<B>, count: usize) -> Result<(), Failure> {
-    (0..count).try_for_each(|_| run.step(&forward::<B>))
-}
-
-fn same_host<B: GraftBackend>(run: &Story<B>, control: &Story<B>) -> Result<(), Failure> {
-    let same = run.host().iter().zip(control.host()).all(|(one, other)| one.to_bits() == other.to_bits());
-    ensure(same, || "the host is another one because of a kernel on the plain path".to_owned())
+fn same_host<B: GraftBackend>(run: &Run<B>, control: &Run<B>) -> Result<(), Failure> {
+    ensure(run.has_host_of(control), || "the host is another one because of a kernel on the plain path".to_owned())
 }
 
 /// How often kernels went to the plain path and came back since the last look.
-fn told<B: GraftBackend>(run: &mut Story<B>, plain: usize, fused: usize, when: &str) -> Result<(), Failure> {
-    run.manager.flush_telemetry();
-    let packets = run.sink.take();
-    let count = |packets: &[TelemetryPacket], name: &str| {
-        packets.iter().flat_map(|packet| &packet.events).filter(|event| event.description == name).count()
-    };
-    let got = (count(&packets, "kernel_plain"), count(&packets, "kernel_fused"));
+fn told<B: GraftBackend>(run: &mut Run<B>, plain: usize, fused: usize, when: &str) -> Result<(), Failure> {
+    let got = run.told();
     ensure(got == (plain, fused), || {
         format!("{when}, {} moves to the plain path and {} back, expected {plain} and {fused}", got.0, got.1)
     })

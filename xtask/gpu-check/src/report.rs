@@ -1,6 +1,11 @@
 //! What was checked, as a table and as JSON.
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::Instant,
+};
 
 use serde::Serialize;
 
@@ -47,7 +52,8 @@ impl<'a> Report<'a> {
             return;
         }
         let started = started();
-        let outcome = run();
+        // A kernel that panics fails its check, and the others go on.
+        let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(Failure::Panicked));
         let seconds = started.elapsed().as_secs_f64();
         let line = match outcome {
             Ok(Checked { cases, worst, tolerance }) => {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use kasmina_blending::{AlphaSchedule, BlendConfig};
 use kasmina_engine::{
-    Effect, EngineSettings, Facts, Input, Stage,
+    Effect, EngineSettings, Facts, Input, Observation, Policy, Stage, StepPolicy,
     commands::{BreakerName, Order},
     state::Validation,
 };
@@ -279,4 +280,33 @@ fn channel_blend_waits_until_the_host_has_shown_its_slot() {
     assert_eq!((reason(&unseen), unseen.delta.is_empty()), ("not_measured", true));
     assert_eq!(reason(&world.order(blend(3))), "malformed_command");
     assert_eq!(reason(&world.order(blend(4))), "ok");
+}
+
+#[test]
+fn step_policy_lets_a_seed_learn_at_full_strength_before_it_stabilizes_it() {
+    let schedule = AlphaSchedule::Linear { total_steps: 2 };
+    let mut policy = StepPolicy {
+        training_steps: 1,
+        blending_steps: 5,
+        shadowing_steps: 1,
+        probationary_steps: 1,
+        blend: BlendConfig::residual(),
+        schedule,
+    };
+    let mut world = World::new();
+    let a = seed("a");
+    world.grow(&a, SeedStageBlending);
+    let mut asked = |world: &World| {
+        let seen = Observation { state: world.engine.state(), host_loss: 1.0, seeds: &[] };
+        policy.orders(&seen)
+    };
+    let mut waited = 0;
+    while asked(&world).is_empty() {
+        world.plain_step();
+        waited += 1;
+    }
+    assert_eq!((waited, asked(&world)), (5, vec![Order::Stabilize { seed: a.clone() }]));
+    assert!(world.engine.state().holds_kernels());
+    world.cull(&a, 0);
+    assert!(asked(&world).is_empty() && !world.engine.state().holds_kernels());
 }

@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::module::{AutodiffModule, Module};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, NamedMpkFileRecorder, Recorder};
-use kasmina_grown::{Fossil, Grown};
+use kasmina_grown::{Fossil, FossilSpec, Grown, Provenance};
 use kasmina_kernel_load::Initialisation;
 
 use crate::common::{Host, Train, answers, fossil, grown, spec, trained};
@@ -68,7 +68,8 @@ fn fresh_fossil_has_the_spec_of_another_and_weights_of_its_own() {
         let initialisation = Initialisation { seed, zero_last: false };
         Fossil::<Flex>::fresh(spec("seed-1", "mid"), &initialisation, &Default::default()).unwrap()
     };
-    assert_eq!(fresh(1).spec(), fossil::<Flex>("seed-1", "mid").spec());
+    let expected = FossilSpec { provenance: Provenance::default(), ..spec("seed-1", "mid") };
+    assert_eq!(fresh(1).spec(), &expected, "it has proved nothing");
     assert_eq!(weights(&fresh(6)), weights(&fossil("seed-1", "mid")), "drawn with the same number");
     assert_ne!(weights(&fresh(1)), weights(&fresh(2)));
     let mut broken = spec("seed-1", "mid");

@@ -31,7 +31,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed with a name of its own (`seed-1`, `seed-2` and so on) at a slot, and lets it germinate from a built-in blueprint
     /// that is fitted to the slot. It changes nothing at first, in the blend that [`Advance::Automatic`](crate::Advance::Automatic) uses
-    /// (`blending.mode`). Each seed's weights are drawn anew. The manager's library must have the blueprint, as that of [`local`](Self::local) does.
+    /// (`blending.mode`). If the library draws weights, as that of [`local`](Self::local) does, each
+    /// seed gets others. The manager's library must have the blueprint, as that of [`local`](Self::local) does.
     ///
     /// # Errors
     /// [`PlantError`]: the host has not shown the slot yet, the blueprint does not fit it, or the order is refused, for example because
@@ -48,7 +49,10 @@ impl<B: GraftBackend> SeedManager<B> {
             BlendMode::Convex | BlendMode::Channel | BlendMode::Confidence => Start::Identity,
         };
         let (number, seed) = self.unused_name()?;
-        let manifest = blueprint.drawn(contract, start, number)?;
+        // Not every library draws weights.
+        let drawn = blueprint.drawn(contract, start, number)?;
+        let has_it = matches!(self.kernels.descriptor(&drawn.blueprint_id), Ok(Some(_)));
+        let manifest = if has_it { drawn } else { blueprint.for_slot(contract, start)? };
         self.register_seed(seed.clone(), slot_id)?;
         let (tier, parameters, lr_scale) = (None, std::collections::BTreeMap::new(), 1.0);
         let blueprint = manifest.blueprint_id;

@@ -34,6 +34,20 @@ fn draft_that_is_dropped_emits_nothing() {
 }
 
 #[test]
+fn reporter_without_a_sink_writes_nothing() {
+    let assembler = Assembler::new("kasmina", TrainingRunId::new("run-7").unwrap(), 64);
+    let mut reporter = Reporter::new(assembler, Vec::new(), 100);
+    assert!(reporter.is_silent() && !self::reporter().0.is_silent());
+    reporter.write(|_| panic!("nobody reads it"));
+    let draft = reporter.draft(1, NOW, |_| panic!("nobody reads it"));
+    assert!(draft.packets().is_empty());
+    reporter.adopt(draft, Vec::new());
+    reporter.rejected("signature_invalid", None);
+    assert_eq!(reporter.flush(1, NOW, &mut |_| None), Flushed::default());
+    assert_eq!(reporter.packets(&SeedId::new("seed-1").unwrap()), (0, 0));
+}
+
+#[test]
 fn draft_that_is_adopted_is_emitted_under_its_id() {
     let (mut reporter, sink) = reporter();
     let draft = reporter.draft(1, NOW, |to| to.event(None, Event::new(names::GATE_FAILURE)));
