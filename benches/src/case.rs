@@ -7,8 +7,11 @@ use kasmina_measure::{Line, Meter, Row, Samples};
 /// Something that can be measured, and the rows that it fills. Nothing is set up before it is measured.
 pub(crate) struct Case {
     pub(crate) rows: Vec<Row>,
-    measure: Box<dyn FnOnce(Meter<'_>) -> Result<Vec<Samples>, Absent>>,
+    measure: Measure,
 }
+
+/// Gives samples for each row.
+type Measure = Box<dyn FnOnce(Meter<'_>) -> Result<Vec<Samples>, Absent>>;
 
 /// What a case needs and the machine has not, for readers.
 pub(crate) struct Absent(pub(crate) String);

@@ -96,7 +96,7 @@ mod tests {
         write(&report, UnixTime::from_millis(1_700_000_000_000), &path).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.matches("bench.ratio").count(), 2, "{text}");
-        assert_eq!(text.matches("bench_budget_broken").count(), 1, "{text}");
+        assert_eq!(text.matches(r#""description":"bench_budget_broken""#).count(), 1, "{text}");
         assert!(text.contains("<= 1x") && text.contains("a/broken"), "{text}");
     }
 }

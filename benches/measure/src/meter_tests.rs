@@ -42,6 +42,7 @@ fn a_machine_that_slows_down_leaves_the_ratio_alone() {
     let (first, last) = (samples.ours[0], samples.ours.last().unwrap());
     assert!(last / first > 1.3, "the drift is in the times: {first} {last}");
     assert!((ratio(&samples).median - 1.1).abs() < 0.002, "{}", ratio(&samples).median);
+    assert!(ratio(&samples).noise < 0.005, "each pair is of two neighbouring moments: {:?}", ratio(&samples));
 }
 
 #[test]

@@ -5,7 +5,10 @@ use std::{hint::black_box, time::Duration};
 use kasmina_safety::Clock;
 
 /// What is measured, with what it needs around it.
-pub struct Side<'a>(Box<dyn FnMut(u64, &dyn Clock) -> Duration + 'a>);
+pub struct Side<'a>(Sample<'a>);
+
+/// Runs so many times, and says what that took by the clock.
+type Sample<'a> = Box<dyn FnMut(u64, &dyn Clock) -> Duration + 'a>;
 
 impl<'a> Side<'a> {
     /// Something that needs no preparation. All its runs of a sample are timed together, so it may take nanoseconds.
