@@ -3,25 +3,17 @@
 use std::fmt;
 
 /// A device to check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Device {
     /// The CPU, compared with itself: does the check work?
+    #[cfg_attr(not(any(feature = "vulkan", feature = "cuda")), default)]
     Flex,
     #[cfg(feature = "vulkan")]
+    #[cfg_attr(not(feature = "cuda"), default)]
     Vulkan,
     #[cfg(feature = "cuda")]
+    #[default]
     Cuda,
-}
-
-impl Default for Device {
-    fn default() -> Self {
-        #[cfg(feature = "cuda")]
-        return Self::Cuda;
-        #[cfg(all(feature = "vulkan", not(feature = "cuda")))]
-        return Self::Vulkan;
-        #[cfg(not(any(feature = "vulkan", feature = "cuda")))]
-        Self::Flex
-    }
 }
 
 impl fmt::Display for Device {

@@ -1,4 +1,5 @@
-//! How many kernels the device launches. CubeCL logs each launch if it is asked to by its environment, so this runs itself once more.
+//! How many kernels the device launches. CubeCL logs each launch if a file in the working directory asks for it, so this runs itself once more
+//! in a directory of its own.
 
 use std::{env, fs, process::Command, thread, time::Duration};
 
@@ -18,8 +19,11 @@ use crate::{
     subject::{Subject, of_stock},
 };
 
-/// Where CubeCL finds the file that it is to log to.
-const LOG: &str = "CUBECL_DEBUG_LOG";
+/// CubeCL's file of settings.
+const SETTINGS: (&str, &str) =
+    ("cubecl.toml", "[profiling]\nlogger = { level = \"minimal\", file = \"launches.log\" }\n");
+/// The file that they name.
+const LOG: &str = "launches.log";
 /// Times that something is run before it counts: until all is compiled and tuned.
 const WARM: usize = 6;
 /// How often it is run in one process, and in the other.
@@ -74,8 +78,7 @@ fn steps<B: GraftBackend>(times: usize) -> Result<(), Failure> {
 /// Waits for the device, and for CubeCL's thread that writes the log: until it has grown no longer.
 fn wait<B: Backend>() -> Result<(), Failure> {
     B::sync(&Default::default()).map_err(|error| Failure::Broken(format!("the device: {error:?}")))?;
-    let Some(log) = env::var_os(LOG) else { return Ok(()) };
-    let size = || fs::metadata(&log).map(|file| file.len()).unwrap_or_default();
+    let size = || fs::metadata(LOG).map(|file| file.len()).unwrap_or_default();
     let (mut before, mut quiet) = (size(), 0);
     while quiet < 5 {
         thread::sleep(Duration::from_millis(200));
@@ -96,15 +99,15 @@ fn per_run(device: Device, what: &'static str) -> Result<f64, Failure> {
 
 fn launched(device: Device, what: &'static str, times: usize) -> Result<usize, Failure> {
     let directory = tempfile::tempdir().map_err(refused("a directory"))?;
-    let log = directory.path().join("launches.log");
-    let program = env::current_exe().map_err(refused("this program"))?;
-    let output = Command::new(program)
+    let file = |name: &str| directory.path().join(name);
+    let (name, settings) = SETTINGS;
+    fs::write(file(name), settings).map_err(|source| Failure::File { path: file(name), source })?;
+    let output = Command::new(env::current_exe().map_err(refused("this program"))?)
         .args(["--device", &device.to_string(), "--launch", what, &times.to_string()])
-        .env(LOG, &log)
-        .env("CUBECL_DEBUG_OPTION", "profile")
+        .current_dir(directory.path())
         .output()
         .map_err(refused("this program"))?;
     ensure(output.status.success(), || String::from_utf8_lossy(&output.stderr).into_owned())?;
-    let text = fs::read(&log).map_err(|source| Failure::File { path: log.clone(), source })?;
-    Ok(String::from_utf8_lossy(&text).lines().filter(|line| line.contains("Executing ")).count())
+    let log = fs::read(file(LOG)).map_err(|source| Failure::File { path: file(LOG), source })?;
+    Ok(String::from_utf8_lossy(&log).lines().filter(|line| line.starts_with("Executing ")).count())
 }
