@@ -33,6 +33,7 @@ fn setting<B: kasmina::GraftBackend>(args: &TableArgs) -> Setting<B> {
         device: B::Device::default(),
         quick: args.quick,
         isolation: args.isolation == Switch::On,
+        telemetry: true,
         blend: args.blend.blend(),
     }
 }

@@ -12,12 +12,14 @@ mod cli;
 mod devices;
 mod failure;
 mod hosts;
+mod patience;
 mod picture;
 mod progress;
 mod run;
 mod scale;
 mod setting;
 mod telemetry;
+mod threads;
 mod trial;
 
 use std::process::ExitCode;
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
-            ExitCode::FAILURE
+            failure.exit_code()
         }
     }
 }

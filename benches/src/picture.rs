@@ -7,7 +7,7 @@ use kasmina_canvas::{
     HPos::{Center, Left, Right},
     PictureError, RGBColor, SIZE, png,
 };
-use kasmina_measure::{Line, Report, Verdict, share};
+use kasmina_measure::{Limit, Line, Report, Verdict, share};
 
 const TITLE: f64 = 18.0;
 const SMALL: f64 = 11.0;
@@ -30,7 +30,7 @@ const OVER: RGBColor = RGBColor(213, 94, 0);
 
 /// Writes the picture. Rows without a budget are not in it.
 pub(crate) fn draw(report: &Report, path: &Path) -> Result<(), PictureError> {
-    let rows: Vec<_> = report.rows.iter().filter_map(|line| Some((line, line.of_budget()?))).collect();
+    let rows: Vec<_> = report.rows.iter().filter(|line| line.row.budget != Limit::None).collect();
     let columns: Vec<_> = rows.chunks(DEEP).collect();
     let wide = (f64::from(SIZE.0) - 2.0 * LEFT) / columns.len().max(1) as f64;
     let high = (BOTTOM - TOP) / rows.len().clamp(1, DEEP) as f64;
@@ -38,15 +38,16 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<(), PictureError> {
         let machine = &report.machine;
         let title = format!("what is measured, as a share of its budget: {}, {} cores", machine.cpu, machine.cores);
         canvas.text(&title, (LEFT, 24.0), TITLE, INK, Left)?;
-        let legend = "median and its 95 % interval; blue within the budget, grey too noisy to judge, red over it";
+        let legend =
+            "median and its 95 % interval; blue within the budget, grey too noisy to judge, red over it or failed";
         canvas.text(legend, (LEFT, 46.0), SMALL + 2.0, INK, Left)?;
         for (column, left) in columns.iter().zip((0_u8..).map(|at| LEFT + wide * f64::from(at))) {
             let axis = Axis { left: left + NAMES * wide, right: left + wide - 20.0 };
             axis.draw(canvas, TOP + high * column.len() as f64)?;
-            for ((line, shares), at) in column.iter().zip(0_u8..) {
+            for (line, at) in column.iter().zip(0_u8..) {
                 let y = TOP + high * (f64::from(at) + 0.5);
                 canvas.text(&line.row.id, (axis.left - 8.0, y), SMALL, INK, Right)?;
-                mark(canvas, &axis, line, *shares, y)?;
+                mark(canvas, &axis, line, y)?;
             }
         }
         Ok(())
@@ -76,11 +77,15 @@ impl Axis {
     }
 }
 
-fn mark(canvas: &Canvas<'_>, axis: &Axis, line: &Line, shares: [f64; 3], y: f64) -> Result<(), PictureError> {
+/// The share, or why there is none.
+fn mark(canvas: &Canvas<'_>, axis: &Axis, line: &Line, y: f64) -> Result<(), PictureError> {
     let colour = match line.verdict {
         Verdict::Ok => KEPT,
-        Verdict::Noisy => NOISY,
-        Verdict::Over | Verdict::Failed | Verdict::Skipped => OVER,
+        Verdict::Noisy | Verdict::Skipped => NOISY,
+        Verdict::Over | Verdict::Failed => OVER,
+    };
+    let Some(shares) = line.of_budget() else {
+        return canvas.text(line.verdict.text(), (axis.left + 4.0, y), SMALL, colour, Left);
     };
     let [low, median, high] = shares.map(|share| axis.at(share));
     canvas.line(&[(axis.left, y), (median, y)], 1.0, GRID)?;
@@ -91,21 +96,42 @@ fn mark(canvas: &Canvas<'_>, axis: &Axis, line: &Line, shares: [f64; 3], y: f64)
 #[cfg(test)]
 mod tests {
     use kasmina::leyline::UnixTime;
-    use kasmina_measure::{Limit, Machine, Row, Samples};
+    use kasmina_measure::{Machine, Row, Samples};
 
     use super::*;
 
-    #[test]
-    fn rows_with_a_budget_are_drawn() {
-        let row = |budget| Row::new("area/thing", "thing").beside("another").budget(budget);
-        let samples = Samples { ours: vec![150.0; 5], yardstick: vec![100.0; 5] };
-        let rows = [Limit::RatioAtMost(1.0), Limit::RatioAtMost(3.0), Limit::None];
-        let rows = rows.map(|budget| Line::measured(row(budget), &samples)).into();
+    fn row(budget: Limit) -> Row {
+        Row::new("area/thing", "thing").beside("another").budget(budget)
+    }
+
+    fn measured(budget: Limit) -> Line {
+        Line::measured(row(budget), &Samples { ours: vec![150.0; 5], yardstick: vec![100.0; 5] })
+    }
+
+    /// The bytes of the picture.
+    fn drawn(rows: Vec<Line>) -> Vec<u8> {
         let machine = Machine::here("flex", "system", vec![], UnixTime::default());
         let report = Report { machine, quick: true, options: vec![], rows };
-        let path = tempfile::tempdir().unwrap();
-        let path = path.path().join("rows.png");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rows.png");
         draw(&report, &path).unwrap();
-        assert!(path.metadata().unwrap().len() > 1_000);
+        std::fs::read(&path).unwrap()
+    }
+
+    #[test]
+    fn rows_with_a_budget_are_drawn() {
+        let (one, other) = (measured(Limit::RatioAtMost(1.0)), measured(Limit::RatioAtMost(3.0)));
+        assert_ne!(drawn(vec![one.clone(), other]), drawn(vec![one.clone()]));
+        assert_eq!(drawn(vec![one.clone(), measured(Limit::None)]), drawn(vec![one]));
+    }
+
+    #[test]
+    fn rows_that_were_not_measured_say_so() {
+        let line = measured(Limit::RatioAtMost(1.0));
+        let (failed, skipped) =
+            (Line::failed(line.row.clone(), "it broke"), Line::skipped(line.row.clone(), "no server"));
+        let alone = drawn(vec![line.clone()]);
+        let [failed, skipped] = [failed, skipped].map(|other| drawn(vec![line.clone(), other]));
+        assert!(failed != alone && skipped != alone && failed != skipped);
     }
 }

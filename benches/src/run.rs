@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use kasmina::safety::{Clock, SystemClock};
-use kasmina_measure::{Change, Effort, Meter, Report, table};
+use kasmina_measure::{Change, Effort, Meter, Report, Row, table};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -24,31 +24,34 @@ pub(crate) fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn measure(args: &TableArgs) -> Result<(), Failure> {
-    let cases: Vec<Case> = devices::cases(args)?.into_iter().filter(|case| wanted(case, &args.filter)).collect();
+    let is_wanted = |row: &Row| is_wanted(row, &args.filter);
+    let mut cases: Vec<Case> = devices::cases(args)?;
+    cases.retain(|case| case.rows.iter().any(is_wanted));
+    if cases.is_empty() {
+        return Err(Failure::Options(format!("no row has {} in its id", args.filter.join(" or "))));
+    }
     if args.list {
-        for row in cases.iter().flat_map(|case| &case.rows) {
+        for row in cases.iter().flat_map(|case| &case.rows).filter(|row| is_wanted(row)) {
             let beside = row.yardstick.as_ref().map(|it| format!(", beside {it}")).unwrap_or_default();
             println!("{:<44} {}{beside}", row.id, row.title);
         }
         return Ok(());
     }
-    if cases.is_empty() {
-        return Err(Failure::Options(format!("no row has {} in its id", args.filter.join(" or "))));
-    }
-    // Read before anything is measured: a wrong path should not cost minutes.
-    let baseline: Option<Report> = args.baseline.as_deref().map(read).transpose()?;
     let clock = SystemClock::new();
     let machine = devices::machine(args.device, clock.unix());
-    println!("{}\n", machine.text());
+    let mut report = Report { machine, quick: args.quick, options: args.options(), rows: Vec::new() };
+    // Read before anything is measured: a wrong path should not cost minutes.
+    let baseline = args.baseline.as_deref().map(|path| baseline(path, &report)).transpose()?;
+    println!("{}\n", report.machine.text());
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let mut progress = Progress::of(cases.len());
-    let mut rows = Vec::new();
     for case in cases {
-        progress.next(case.rows.first().map_or("", |row| &row.id));
-        rows.extend(case.measure(Meter::new(&clock, effort)));
+        progress.next(case.rows.iter().find(|row| is_wanted(row)).map_or("", |row| &row.id));
+        // Some rows come from one measurement: not all of them may be wanted.
+        let lines = case.measure(Meter::new(&clock, effort));
+        report.rows.extend(lines.into_iter().filter(|line| is_wanted(&line.row)));
     }
     progress.end();
-    let report = Report { machine, quick: args.quick, options: args.options(), rows };
     println!("{}", table(&report.rows));
     if let Some(path) = &args.json {
         write(path, &report)?;
@@ -64,9 +67,18 @@ fn measure(args: &TableArgs) -> Result<(), Failure> {
     report.problem(args.strict, &changes).map_or(Ok(()), |problem| Err(Failure::Budget(problem)))
 }
 
-/// Whether one of its rows is asked for.
-fn wanted(case: &Case, filter: &[String]) -> bool {
-    filter.is_empty() || case.rows.iter().any(|row| filter.iter().any(|text| row.id.contains(text.as_str())))
+fn is_wanted(row: &Row, filter: &[String]) -> bool {
+    filter.is_empty() || filter.iter().any(|text| row.id.contains(text.as_str()))
+}
+
+/// An earlier run that can be compared with this one.
+fn baseline(path: &Path, report: &Report) -> Result<Report, Failure> {
+    let baseline: Report = read(path)?;
+    let differences = report.differences(&baseline);
+    if differences.is_empty() {
+        return Ok(baseline);
+    }
+    Err(Failure::Options(format!("{} cannot be compared with this run: {}", path.display(), differences.join(", "))))
 }
 
 fn say(changes: &[Change], baseline: Option<&Path>) {

@@ -11,6 +11,8 @@ pub(crate) struct Setting<B: GraftBackend> {
     pub(crate) quick: bool,
     /// Whether a managed step counts with its isolation checks.
     pub(crate) isolation: bool,
+    /// Whether a manager has a sink for its telemetry, as that of a trainer has. Without one it collects none.
+    pub(crate) telemetry: bool,
     pub(crate) blend: Blend,
 }
 

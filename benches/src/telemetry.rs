@@ -34,10 +34,7 @@ pub(crate) fn write(report: &Report, now: UnixTime, path: &Path) -> Result<(), F
         lanes.push(packet);
     }
     let drained = lanes.drain(&mut JsonLinesSink::new(BufWriter::new(file)));
-    match drained.error {
-        None => Ok(()),
-        Some(error) => Err(Failure::Options(error.to_string())),
-    }
+    drained.error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn packets(report: &Report, now: UnixTime) -> Vec<kasmina::telemetry::Packet> {

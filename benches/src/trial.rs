@@ -1,6 +1,13 @@
 //! The same network twice: alone in plain Burn, and managed with seeds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use burn::{
     optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
@@ -12,8 +19,12 @@ use kasmina::{
     commands::Order,
     gates::doubles::AllowAll,
     kernel_load::{Initialisation, doubles::MemoryLibrary},
-    leyline::{SeedId, SlotId, TrainingRunId, v1::SeedLifecycleStage},
+    leyline::{
+        SeedId, SlotId, TrainingRunId,
+        v1::{SeedLifecycleStage, TelemetryPacket},
+    },
     safety::{Clock, SystemClock},
+    telemetry::{Sink, SinkError},
 };
 use kasmina_measure::Side;
 
@@ -36,7 +47,7 @@ pub(crate) enum Stage {
     Blending,
 }
 
-/// A model with its optimizer.
+/// A model with seeds, and its optimizer.
 struct Trainee<B: GraftBackend, H: Network<B>> {
     model: Grown<B, H>,
     optimizer: OptimizerAdaptor<AdamW, Grown<B, H>, B>,
@@ -53,7 +64,9 @@ struct Batch<B: GraftBackend> {
 
 /// The network in plain Burn.
 pub(crate) struct Alone<B: GraftBackend, H: Network<B>> {
-    trainee: Trainee<B, H>,
+    /// A step moves it into the optimizer, and gets the next one back.
+    model: Option<H>,
+    optimizer: OptimizerAdaptor<AdamW, H, B>,
     batch: Batch<B>,
     setting: Setting<B>,
 }
@@ -63,6 +76,8 @@ pub(crate) struct Managed<B: GraftBackend, H: Network<B>> {
     trainee: Trainee<B, H>,
     batch: Batch<B>,
     pub(crate) manager: SeedManager<B>,
+    /// What its sink has taken.
+    packets: Arc<AtomicU64>,
     seeds: Vec<SeedId>,
     stage: Stage,
     setting: Setting<B>,
@@ -76,12 +91,17 @@ pub(crate) fn twice<B: GraftBackend, H: Network<B>>(
     setting: &Setting<B>,
 ) -> (Alone<B, H>, Managed<B, H>) {
     let batch = Batch::of(&host, setting);
-    let trainee = |host| Trainee { model: Grown::new(host), optimizer: AdamWConfig::new().init() };
-    let mut alone = Alone { trainee: trainee(host.clone()), batch: batch.clone(), setting: setting.clone() };
-    let (manager, kernel) = (manager(&host, setting), host.kernel().blueprint_id);
+    let mut alone = Alone {
+        model: Some(host.clone()),
+        optimizer: AdamWConfig::new().init(),
+        batch: batch.clone(),
+        setting: setting.clone(),
+    };
+    let packets = Arc::<AtomicU64>::default();
+    let (manager, kernel) = (manager(&host, &packets, setting), host.kernel().blueprint_id);
     let blend = setting.blend.config(setting.blend.mode, host.channels());
-    let trainee = trainee(host);
-    let mut managed = Managed { trainee, batch, manager, seeds: Vec::new(), stage, setting: setting.clone() };
+    let trainee = Trainee { model: Grown::new(host), optimizer: AdamWConfig::new().init() };
+    let mut managed = Managed { trainee, batch, manager, packets, seeds: Vec::new(), stage, setting: setting.clone() };
     let batch = &managed.batch;
     managed.manager.attach_host(&managed.trainee.model, |host, grafts| batch.loss(host, grafts)).expect("a host alone");
     for (slot, number) in SLOTS.iter().zip(1..).take(seeds) {
@@ -110,21 +130,31 @@ pub(crate) fn twice<B: GraftBackend, H: Network<B>>(
     (alone, managed)
 }
 
-fn manager<B: GraftBackend>(host: &impl Network<B>, setting: &Setting<B>) -> SeedManager<B> {
+fn manager<B: GraftBackend>(host: &impl Network<B>, packets: &Arc<AtomicU64>, setting: &Setting<B>) -> SeedManager<B> {
     let library = MemoryLibrary::new();
     library.add(&host.kernel(), &Initialisation { seed: 3, zero_last: true }).expect("the manifest is valid");
     let mut settings = Settings::default();
     // A noisy machine is no unstable seed.
     settings.gates.stability.max_blend_ms = 10_000;
     settings.gates.stability.max_isolation_ms = 10_000;
-    SeedManager::<B>::builder(TrainingRunId::new("bench").expect("an id"))
+    let builder = SeedManager::<B>::builder(TrainingRunId::new("bench").expect("an id"))
         .settings(settings)
         .kernels(library)
         .clock(SystemClock::new())
         .gatekeepers(AllowAll)
-        .volatile()
-        .build(&setting.device)
-        .expect("the settings make sense")
+        .volatile();
+    let builder = if setting.telemetry { builder.sink(Counted(packets.clone())) } else { builder };
+    builder.build(&setting.device).expect("the settings make sense")
+}
+
+/// A sink that counts what it takes, and keeps nothing.
+struct Counted(Arc<AtomicU64>);
+
+impl Sink for Counted {
+    fn deliver(&mut self, _: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl<B: GraftBackend> Batch<B> {
@@ -147,10 +177,10 @@ impl<B: GraftBackend> Batch<B> {
 
 impl<B: GraftBackend, H: Network<B>> Alone<B, H> {
     fn step(&mut self) {
-        let Trainee { model, optimizer } = &mut self.trainee;
-        let gradients = self.batch.loss(&model.host, &mut Grafts::none()).backward();
-        let gradients = GradientsParams::from_grads(gradients, model);
-        *model = optimizer.step(RATE, model.clone(), gradients);
+        let model = self.model.take().expect("each step gives it back");
+        let gradients = self.batch.loss(&model, &mut Grafts::none()).backward();
+        let gradients = GradientsParams::from_grads(gradients, &model);
+        self.model = Some(self.optimizer.step(RATE, model, gradients));
         self.setting.sync();
     }
 
@@ -185,13 +215,15 @@ impl<B: GraftBackend, H: Network<B>> Managed<B, H> {
         [clock.monotonic().since(started), report.timing.verify]
     }
 
-    /// Whether every seed is where it should be: one that left its stage was not measured.
-    pub(crate) fn assert_stage(&self) {
+    /// Panics if something else was measured than the row says: a seed has left its stage, or no telemetry has arrived where there is a sink.
+    pub(crate) fn assert_measured(&self) {
         let stage = match self.stage {
             Stage::Training => SeedLifecycleStage::SeedStageTraining,
             Stage::Blending => SeedLifecycleStage::SeedStageBlending,
         };
         let is_there = |seed: &SeedId| self.manager.stage(seed) == Some(stage);
         assert!(self.seeds.iter().all(is_there), "a seed has left its stage");
+        let has_telemetry = self.packets.load(Ordering::Relaxed) > 0;
+        assert_eq!(has_telemetry, self.setting.telemetry, "telemetry has to arrive where there is a sink");
     }
 }

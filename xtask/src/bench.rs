@@ -10,6 +10,9 @@ use crate::{
 /// Devices that are features of `kasmina-bench`.
 const DEVICES: [&str; 2] = ["cuda", "vulkan"];
 
+/// What the program exits with when it does not understand its arguments. Cargo passes it on.
+const CALLED_WRONGLY: i32 = 2;
+
 // `--help` is that of the program.
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
@@ -25,7 +28,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     command.args(feature(&args.arguments).into_iter().flat_map(|feature| ["--features", feature]));
     command.arg("--manifest-path").arg(workspace::root().join("Cargo.toml")).arg("--").args(&args.arguments);
     // Files that the arguments name are where the caller is.
-    stream(command.current_dir(here))
+    match stream(command.current_dir(here)) {
+        Err(Failure::Command { status, .. }) if status.code() == Some(CALLED_WRONGLY) => {
+            Err(Failure::Arguments { program: "bench" })
+        }
+        outcome => outcome,
+    }
 }
 
 /// The feature that the device of these arguments needs.

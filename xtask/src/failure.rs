@@ -1,6 +1,6 @@
 //! Why a command failed, in one line.
 
-use std::{io, path::Path, path::PathBuf};
+use std::{io, path::Path, path::PathBuf, process::ExitCode};
 
 use kasmina_canvas::PictureError;
 use kasmina_watch::ServerError;
@@ -19,6 +19,9 @@ pub(crate) enum Failure {
     /// A program ran and failed; it has said why itself.
     #[error("{command} failed ({status})")]
     Command { command: String, status: std::process::ExitStatus },
+    /// A program that this one runs was called wrongly; it has said why itself.
+    #[error("{program} was called wrongly")]
+    Arguments { program: &'static str },
     /// A program or file says something that cannot be understood.
     #[error("cannot understand {what}: {source}")]
     Json { what: String, source: serde_json::Error },
@@ -61,6 +64,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// 2 if a command was called wrongly, else 1.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        if matches!(self, Self::Arguments { .. }) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    }
+
     /// For `map_err` on file operations: `fs::read(path).map_err(Failure::file("read", path))`.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -1,11 +1,13 @@
 //! What has changed since an earlier run.
 
-use crate::{Estimate, Limit, Line, row::Comparison};
+use crate::{Estimate, Limit, Line, Unit, row::Comparison};
 
 /// A difference of ratios that two runs of the same program show now and then: where code and pages come to lie. Our choice.
 const RATIO: f64 = 0.03;
 /// The same of times without a yardstick: a machine's speed drifts by a third within minutes.
 const TIME: f64 = 1.0 / 3.0;
+/// The same of counts and shares: no machine makes them drift.
+const COUNT: f64 = 0.0;
 
 /// A row that differs from an earlier run's by more than the noise of both.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +23,8 @@ pub struct Change {
 }
 
 /// The rows of `after` that differ from those of `before`: the intervals of the medians are apart, and so are the medians, by 3 % for a ratio and
-/// by a third for a time without a yardstick. Rows that one of the two does not have are left out.
+/// by a third for a time without a yardstick. A count or a share, such as allocations, does not drift: any difference is told. Rows that one of the
+/// two does not have are left out.
 #[must_use]
 pub fn changes(before: &[Line], after: &[Line]) -> Vec<Change> {
     let earlier = |line: &Line| before.iter().find(|other| other.row.id == line.row.id);
@@ -31,7 +34,7 @@ pub fn changes(before: &[Line], after: &[Line]) -> Vec<Change> {
 fn change(before: &Line, after: &Line) -> Option<Change> {
     let (least, before, now) = match (before.ratio, after.ratio) {
         (Some(before), Some(now)) => (RATIO, before, now),
-        _ => (TIME, before.ours?, after.ours?),
+        _ => (least_of(after.row.unit), before.ours?, after.ours?),
     };
     let is_apart = now.low > before.high || now.high < before.low;
     let differs = (now.median - before.median).abs() > least * before.median.abs();
@@ -46,6 +49,13 @@ fn change(before: &Line, after: &Line) -> Option<Change> {
         after: now.median,
         is_worse: rises(now) != more_is_better,
     })
+}
+
+const fn least_of(unit: Unit) -> f64 {
+    match unit {
+        Unit::Nanoseconds => TIME,
+        Unit::Count | Unit::Share => COUNT,
+    }
 }
 
 #[cfg(test)]
@@ -77,5 +87,19 @@ mod tests {
         let rate = Row::new("a", "a").beside("b").doing(1.5);
         assert!(change(&rate, &[100.0; 9], &[120.0; 9]).unwrap().is_worse, "a rate that falls");
         assert!(changes(&[], &[line(row, &[1.0])]).is_empty());
+    }
+
+    #[test]
+    fn a_count_that_differs_by_one_is_told() {
+        let row = Row::new("a/allocations", "a").in_unit(Unit::Count);
+        assert!(change(&row, &[30.0; 9], &[31.0; 9]).unwrap().is_worse);
+        assert!(!change(&row, &[30.0; 9], &[29.0; 9]).unwrap().is_worse);
+        assert_eq!(change(&row, &[30.0; 9], &[30.0; 9]), None);
+    }
+
+    #[test]
+    fn a_share_that_falls_is_worse_where_more_is_better() {
+        let row = Row::new("a/hits", "a").in_unit(Unit::Share).budget(Limit::AtLeast(0.5));
+        assert!(change(&row, &[0.65; 9], &[0.6; 9]).unwrap().is_worse);
     }
 }

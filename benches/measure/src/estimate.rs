@@ -9,7 +9,7 @@ pub struct Estimate {
     pub median: f64,
     /// The 95th percentile of the samples.
     pub p95: f64,
-    /// The lower end of the median's 95 % confidence interval, by order statistics.
+    /// The lower end of an interval that has the true median in it with a probability of at least 95 %, by order statistics.
     pub low: f64,
     /// The upper end.
     pub high: f64,
@@ -27,21 +27,28 @@ impl Estimate {
         sorted.sort_by(f64::total_cmp);
         let median = median(&sorted)?;
         let count = sorted.len();
-        // The binomial distribution of how many samples lie below the median, by its normal approximation. With five or fewer, the
-        // extremes do not reach 95 %: the interval is all there is.
-        let (middle, reach) = (count as f64 / 2.0, 1.96 * (count as f64).sqrt() / 2.0);
-        let below = (middle - reach).floor().max(0.0) as usize;
-        let above = count - 1 - below.min(count - 1);
+        let below = rank_below(count);
+        let above = count - 1 - below;
         let quartiles = percentile(&sorted, 75.0)? - percentile(&sorted, 25.0)?;
         Some(Self {
             median,
             p95: percentile(&sorted, 95.0)?,
-            low: *sorted.get(below.min(above))?,
-            high: *sorted.get(below.max(above))?,
+            low: *sorted.get(below)?,
+            high: *sorted.get(above)?,
             noise: if median == 0.0 { 0.0 } else { (quartiles / 2.0 / median).abs() },
             samples: count,
         })
     }
+}
+
+/// How many of the sorted samples are below the interval of the median; as many are above it.
+///
+/// How many samples lie below the true median has a binomial distribution. Its normal approximation is rounded outwards, because between two
+/// order statistics it promises up to 3 % too much. With five or fewer samples even the extremes do not reach 95 %: the interval is all there is.
+fn rank_below(count: usize) -> usize {
+    let reach = 1.96 * (count as f64).sqrt();
+    let rank = ((count as f64 - reach) / 2.0).floor();
+    (rank - 1.0).max(0.0) as usize
 }
 
 /// The middle of sorted numbers: the mean of the middle two if their number is even.
@@ -75,9 +82,31 @@ mod tests {
         let samples: Vec<f64> = (1..=100).rev().map(f64::from).collect();
         let estimate = Estimate::of(&samples).unwrap();
         assert_eq!((estimate.median, estimate.p95, estimate.samples), (50.5, 95.0, 100));
-        // 50 ± 9.8: the 41st and the 60th of 100, which is the usual table's 95 %.
-        assert_eq!((estimate.low, estimate.high), (41.0, 60.0));
+        // As in the usual tables.
+        assert_eq!((estimate.low, estimate.high), (40.0, 61.0));
         assert!((estimate.noise - 25.0 / 50.5).abs() < 1e-12, "{}", estimate.noise);
+    }
+
+    /// The probability that the true median lies between two samples with so many below and as many above: that of a fair coin which is thrown
+    /// `count` times and shows heads more than `below` times, and tails too.
+    fn coverage(count: usize, below: usize) -> f64 {
+        let mut probability = 0.5_f64.powi(count as i32);
+        let mut outside = 0.0;
+        for heads in 0..=below {
+            outside += 2.0 * probability;
+            probability *= (count - heads) as f64 / (heads + 1) as f64;
+        }
+        1.0 - outside
+    }
+
+    #[test]
+    fn six_samples_or_more_have_an_interval_of_at_least_95_percent_that_is_no_wider_than_it_must_be() {
+        assert!((coverage(8, 1) - 0.9297).abs() < 1e-4 && (coverage(100, 39) - 0.9648).abs() < 1e-4);
+        for count in 6..=1_000 {
+            let below = rank_below(count);
+            assert!(coverage(count, below) >= 0.95, "{} of {count}", coverage(count, below));
+            assert!(coverage(count, below + 2) < 0.95, "{count} samples have a narrower one");
+        }
     }
 
     #[test]

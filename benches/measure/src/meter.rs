@@ -9,21 +9,22 @@ use crate::Side;
 /// How much is done for a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// How long both sides run before anything counts.
+    /// How long each side runs before anything counts, at least. Without it, a side still runs once to three times: that is how the number of its runs in
+    /// a sample is found.
     pub warm_up: Duration,
     /// The least that a sample of one side takes; faster sides run many times in one.
     pub sample: Duration,
-    /// Sampling goes on for this long, whatever of it is preparation,
+    /// How long pairs are taken, with what they need to be prepared. `at_least` and `at_most` come first.
     pub time: Duration,
-    /// but until there are so many pairs,
+    /// The fewest pairs that are taken, even if that takes longer than `time`.
     pub at_least: usize,
-    /// and not beyond so many.
+    /// The most pairs that are taken, even if `time` is not over.
     pub at_most: usize,
 }
 
 impl Effort {
-    /// For numbers that are compared. Our choices: a clock of 50 ns is 0.005 % of a sample, and with 30 pairs the interval of the median is
-    /// a third of all samples.
+    /// For numbers that are compared. Our choices: a clock of 50 ns is 0.005 % of a sample, and with 30 pairs the interval of the median
+    /// has half of the samples in it.
     pub const FULL: Self = Self {
         warm_up: Duration::from_millis(200),
         sample: Duration::from_millis(1),
@@ -41,7 +42,7 @@ impl Effort {
         at_most: 300,
     };
 
-    /// The same for something that takes a good part of a second: at least a quarter of the pairs.
+    /// The same for something that takes a good part of a second: at least a quarter of the pairs, and no time to warm up.
     #[must_use]
     pub const fn for_slow(self) -> Self {
         Self { warm_up: Duration::ZERO, at_least: self.at_least / 4 + 3, ..self }

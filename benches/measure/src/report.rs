@@ -1,5 +1,7 @@
 //! What a run has found.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Change, Line, Machine, Verdict, changes};
@@ -23,7 +25,34 @@ impl Report {
         self.rows.iter().filter(move |line| line.verdict == verdict)
     }
 
-    /// How its rows differ from those of an earlier run, beyond the noise of both.
+    /// What was different in an earlier run, so that the numbers of both cannot be compared: the machine, the device, the options, or how much was
+    /// done for a row. A newer system or compiler is what one may want to compare.
+    #[must_use]
+    pub fn differences(&self, earlier: &Self) -> Vec<String> {
+        let (then, now) = (earlier.conditions(), self.conditions());
+        let names: BTreeSet<_> = then.keys().chain(now.keys()).collect();
+        let different = names.into_iter().filter(|name| then.get(*name) != now.get(*name));
+        let value =
+            |of: &BTreeMap<String, String>, name: &str| of.get(name).map_or("nothing", String::as_str).to_owned();
+        different.map(|name| format!("{name} was {} and is {}", value(&then, name), value(&now, name))).collect()
+    }
+
+    /// What its numbers depend on, by name.
+    fn conditions(&self) -> BTreeMap<String, String> {
+        let Machine { cpu, cores, threads, arch, device, .. } = &self.machine;
+        let conditions = [
+            ("processor", cpu.clone()),
+            ("cores", cores.to_string()),
+            ("threads", threads.to_string()),
+            ("architecture", arch.clone()),
+            ("device", device.clone()),
+            ("quick", self.quick.to_string()),
+        ];
+        let options = self.options.iter().cloned();
+        conditions.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(options).collect()
+    }
+
+    /// How its rows differ from those of an earlier run, beyond the noise of both. See [`differences`](Self::differences) first.
     #[must_use]
     pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
         changes(&earlier.rows, &self.rows)
@@ -85,6 +114,27 @@ mod tests {
         assert_eq!(changes.iter().filter(|change| change.is_worse).count(), 2, "{changes:?}");
         let problem = self::report(150.0).problem(true, &changes).unwrap();
         assert!(problem.ends_with("slower than the baseline: area/kept, area/broken"), "{problem}");
+    }
+
+    #[test]
+    fn a_run_of_another_machine_or_with_other_options_cannot_be_compared() {
+        let report = report(100.0);
+        assert!(report.differences(&self::report(150.0)).is_empty());
+        let mut newer = report.clone();
+        newer.machine.rustc = "rustc 2.0.0".into();
+        newer.machine.date = "2027-01-01T00:00:00Z".into();
+        assert!(newer.differences(&report).is_empty(), "a compiler is what one may want to compare");
+        let mut full = Report { quick: false, ..report.clone() };
+        assert_eq!(full.differences(&report), ["quick was true and is false"]);
+        full.machine.device = "cuda".into();
+        assert_eq!(full.differences(&report), ["device was none and is cuda", "quick was true and is false"]);
+        let option = |value: &str| Report { options: vec![("blend_mode".into(), value.into())], ..report.clone() };
+        assert_eq!(option("channel").differences(&option("convex")), ["blend_mode was convex and is channel"]);
+        assert_eq!(report.differences(&option("convex")), ["blend_mode was convex and is nothing"]);
+        assert_eq!(option("channel").differences(&report), ["blend_mode was nothing and is channel"]);
+        let mut other = report.clone();
+        other.machine.cores += 1;
+        assert_eq!(other.differences(&report).len(), 1);
     }
 
     #[test]

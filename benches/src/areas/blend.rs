@@ -35,15 +35,18 @@ const SHAPES: [(&str, [usize; 4]); 9] = [
 const QUICK: usize = 4 << 20;
 /// From this size on, memory bounds a blend, and a copy says what is possible.
 const LARGE: usize = 1 << 20;
+/// From this size on, the making of a mode's weights is small beside the blend.
+const HUGE: usize = 4 << 20;
 /// A blend reads two buffers and writes one; a copy reads one and writes one.
 const BLENDED: f64 = 1.5;
 /// Forward, a blend reads two buffers and writes one; backward, it reads one and writes one.
 const FORWARD_BACKWARD: f64 = 2.5;
 const CLASSES: usize = 10;
-const MODES: [(&str, BlendMode, f64); 3] = [
-    ("residual", BlendMode::Residual, 1.05),
-    ("channel", BlendMode::Channel, 1.15),
-    ("confidence", BlendMode::Confidence, 1.05),
+/// What each may cost beside CONVEX, and the size from which on it must not cost more.
+const MODES: [(&str, BlendMode, f64, usize); 3] = [
+    ("residual", BlendMode::Residual, 1.05, LARGE),
+    ("channel", BlendMode::Channel, 1.15, HUGE),
+    ("confidence", BlendMode::Confidence, 1.05, HUGE),
 ];
 
 /// Host, seed and logits.
@@ -68,16 +71,15 @@ pub(crate) fn cases<B: GraftBackend>(setting: &Setting<B>) -> Vec<Case> {
         let convex = Row::new(format!("blend/convex/{size}/copy"), format!("blend, convex, {size} f32"));
         let convex = convex.beside("a copy of one buffer").doing(BLENDED).aim(Limit::RatioAtLeast(0.95));
         // Smaller ones cost what it takes to call Burn.
-        let is_large = elements >= LARGE;
-        let convex = if is_large { convex.budget(Limit::RatioAtLeast(0.8)) } else { convex };
+        let convex = if elements >= LARGE { convex.budget(Limit::RatioAtLeast(0.8)) } else { convex };
         cases.push(case(convex, |blended, meter| meter.pair(blended.mode(BlendMode::Convex), blended.copy(1.0))));
         let convex = Row::new(format!("blend/convex/{size}/plain"), format!("blend, convex, {size} f32"));
         let convex = convex.beside("h (1 - a) + s a").budget(Limit::RatioAtMost(1.0));
         cases.push(case(convex, |blended, meter| meter.pair(blended.mode(BlendMode::Convex), blended.plain())));
-        for (name, mode, most) in MODES {
+        for (name, mode, most, from) in MODES {
             let row = Row::new(format!("blend/{name}/{size}"), format!("blend, {name}, {size} f32"));
             let row = row.beside("convex").aim(Limit::RatioAtMost(most));
-            let row = if is_large { row.budget(Limit::RatioAtMost(most)) } else { row };
+            let row = if elements >= from { row.budget(Limit::RatioAtMost(most)) } else { row };
             let setting = setting.clone();
             cases.push(Case::new(row, move |meter| {
                 let blended = Blended::new(shape, setting);

@@ -1,6 +1,6 @@
 //! Ten million parameters as blobs, beside plain files of as many bytes.
 
-use std::{fs, hint::black_box};
+use std::{cell::RefCell, fs, hint::black_box};
 
 use kasmina::rollback::{Blobs, Store};
 use kasmina_measure::{Limit, Row, Side};
@@ -18,13 +18,13 @@ pub(crate) fn cases(quick: bool) -> Vec<Case> {
     }
     let row = Row::new("blobs/put_10m", "store 10M parameters as blobs").beside("hash and write them by hand");
     let put = Case::new(row.budget(Limit::RatioAtMost(1.5)), |meter| {
-        let (directory, mut store) = empty();
+        let (directory, store) = empty();
         let (parts, plain) = (parts(), directory.path().join("plain"));
         let slices: Vec<_> = parts.iter().map(Vec::as_slice).collect();
-        let ours = Side::on(
-            &mut store,
-            |store, _| store.blobs.retain(&mut |_| false).expect("deleted"),
-            |store, (), _| drop(black_box(store.blobs.put_all(black_box(&slices)).expect("stored"))),
+        let store = RefCell::new(store);
+        let ours = Side::each(
+            || store.borrow_mut().blobs.retain(&mut |_| false).expect("deleted"),
+            |()| store.borrow_mut().blobs.put_all(black_box(&slices)).expect("stored"),
         );
         let by_hand = || {
             for part in &parts {

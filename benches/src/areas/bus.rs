@@ -2,7 +2,7 @@
 //!
 //! A run is 4,096 messages. Without a `redis-server` only the bus in the process is measured.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use kasmina::{leyline::v1::BusMessageType, safety::SystemClock};
 use kasmina_measure::{Row, Samples, Side};
@@ -12,13 +12,15 @@ use kasmina_oona::{
 };
 use redis::{Connection, Pipeline, Value, cmd, pipe};
 
-use crate::case::{Absent, Case};
+use crate::{
+    case::{Absent, Case},
+    patience::{LONG, Patience},
+};
 
 const MESSAGES: usize = 4_096;
 const BATCH: usize = 64;
 const BYTES: usize = 300;
 const STREAM: &str = "oona.telemetry";
-const AT_ONCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
     let local = Case::new(Row::new("bus/local", "4,096 messages of 300 bytes, in the process"), |meter| {
@@ -39,9 +41,10 @@ pub(crate) fn cases() -> Vec<Case> {
         let publishing = row("publish", "published over Redis", "XADD by hand, 64 at a time");
         cases.push(Case::group([publishing], move |meter| {
             let server = Server::start()?;
-            let (publisher, raw) = (server.bus(signed, false), server.connection());
-            let ours = Side::on(server.connection(), |raw, _| empty(raw), |_, (), _| flushed(&publisher));
-            let by_hand = Side::on(raw, |raw, _| empty(raw), |raw, (), _| raw_publish(raw));
+            let publisher = server.bus(signed, false);
+            let [mut one, mut other, mut raw] = [(); 3].map(|()| server.connection());
+            let ours = Side::each(|| empty(&mut one), |()| flushed(&publisher));
+            let by_hand = Side::each(|| empty(&mut other), |()| raw_publish(&mut raw));
             Ok([meter.slow().pair(ours, by_hand)])
         }));
         let consuming = row("consume", "consumed over Redis", "XREADGROUP and XACK by hand, 64 at a time");
@@ -54,21 +57,21 @@ fn server_consumes(signed: bool, meter: kasmina_measure::Meter<'_>) -> Result<[S
     // A server each: a group by hand and the bus's would both have to read what is meant for one.
     let (server, other) = (Server::start()?, Server::start()?);
     let (publisher, bus) = (server.bus(signed, false), server.bus(signed, true));
-    let ours = Side::prepared(
-        |_| flushed(&publisher),
-        |(), _| {
+    let ours = Side::each(
+        || flushed(&publisher),
+        |()| {
             consume(&bus);
-            bus.flush(AT_ONCE).expect("flushed");
+            bus.flush(LONG).expect("flushed");
         },
     );
-    let by_hand = Side::on(
-        other.connection(),
-        |raw, _| {
-            empty(raw);
-            raw_publish(raw);
-            cmd("XGROUP").arg("CREATE").arg(STREAM).arg("bench").arg("0").exec(raw).expect("a group");
+    let [mut filling, mut raw] = [(); 2].map(|()| other.connection());
+    let by_hand = Side::each(
+        || {
+            empty(&mut filling);
+            raw_publish(&mut filling);
+            cmd("XGROUP").arg("CREATE").arg(STREAM).arg("bench").arg("0").exec(&mut filling).expect("a group");
         },
-        |raw, (), _| raw_consume(raw),
+        |()| raw_consume(&mut raw),
     );
     Ok([meter.slow().pair(ours, by_hand)])
 }
@@ -94,7 +97,7 @@ impl Server {
 
 fn flushed(publisher: &RedisBus) {
     publish(publisher);
-    publisher.flush(AT_ONCE).expect("flushed");
+    publisher.flush(LONG).expect("flushed");
 }
 
 fn subscription() -> Subscription {
@@ -107,18 +110,21 @@ fn message() -> Message {
 
 fn publish(bus: &impl Bus) {
     for _ in 0..MESSAGES {
-        let mut message = message();
+        // Most are taken at once: those should not pay for a look at the clock.
+        let (mut message, mut patience) = (message(), None);
         while let Err(refused) = bus.publish(message) {
             message = *refused.message;
+            patience.get_or_insert_with(Patience::new).looked(false);
             thread::yield_now();
         }
     }
 }
 
 fn consume(bus: &impl Bus) {
-    let mut handled = 0;
+    let (mut handled, mut patience) = (0, Patience::new());
     while handled < MESSAGES {
         let arrived = bus.poll(BATCH).expect("subscribed");
+        patience.looked(!arrived.is_empty());
         if arrived.is_empty() {
             thread::yield_now();
         }

@@ -40,7 +40,7 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn cases(quick: bool) -> Vec<Case> {
-    let mut cases = vec![dispatch(), volatile()];
+    let mut cases = vec![volatile(), allocations()];
     for (name, title, seeds, size, fossils) in [
         ("1", "1 seed of 100k", 1, SMALL, 0),
         ("8", "8 seeds of 100k", 8, SMALL, 0),
@@ -75,8 +75,8 @@ pub(crate) fn cases(quick: bool) -> Vec<Case> {
     cases
 }
 
-/// A command whose verification costs nothing, beside one that is verified.
-fn dispatch() -> Case {
+/// A verified command, beside one whose verification costs nothing.
+fn volatile() -> Case {
     let row =
         Row::new("command/volatile", "a verified command, nothing durable").beside("the same, verification apart");
     Case::new(row, |meter| {
@@ -86,7 +86,7 @@ fn dispatch() -> Case {
     })
 }
 
-fn volatile() -> Case {
+fn allocations() -> Case {
     let row = Row::new("command/allocations", "a verified command, nothing durable, allocations");
     Case::new(row.in_unit(kasmina_measure::Unit::Count), |_| {
         let mut run = Run::new(1, SMALL, false);

@@ -7,10 +7,9 @@ use std::{
     hint::black_box,
     path::Path,
     sync::{
-        Arc, Barrier,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -30,14 +29,14 @@ use kasmina_measure::{Limit, Meter, Row, Samples, Side, Unit};
 use crate::{
     case::Case,
     hosts::Transformer,
+    patience::{LONG, Patience},
     setting::Setting,
+    threads::at_once,
     trial::{Stage, twice},
 };
 use alike::Alike;
 
 const NOW: Monotonic = Monotonic::ORIGIN;
-/// No load takes so long.
-const LONG: Duration = Duration::from_secs(60);
 const ASKERS: usize = 16;
 /// Channels of kernels whose files have so many bytes.
 const FILES: [(usize, &str); 4] = [(158, "0.1mb"), (500, "1mb"), (1_581, "10mb"), (5_000, "100mb")];
@@ -63,25 +62,18 @@ fn cached() -> Case {
 
 fn cached_by_many() -> Case {
     let row = Row::new("load/cached_by_16_threads", "load manager: a cached kernel, 16 threads at once");
-    Case::new(row.beside("1 thread"), |meter| {
+    Case::new(row.beside("1 thread"), |mut meter| {
+        // Until sixteen threads run, a part of a millisecond is over.
+        meter.effort.sample = Duration::from_millis(20);
         let (manager, blueprint) = small();
         load(&manager, &blueprint);
-        let threads = |threads: u64| {
+        let threads = |threads: usize| {
             let (manager, blueprint) = (&manager, &blueprint);
             Side::timed(move |count| {
-                let (clock, barrier) = (SystemClock::new(), Barrier::new(threads as usize + 1));
-                let mut started = clock.monotonic();
-                thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| {
-                            barrier.wait();
-                            (0..count.div_ceil(threads)).for_each(|_| drop(manager.cached(black_box(blueprint), NOW)));
-                        });
-                    }
-                    barrier.wait();
-                    started = clock.monotonic();
-                });
-                clock.monotonic().since(started)
+                let each = count.div_ceil(threads as u64);
+                let ask = |(): &mut (), ()| (0..each).for_each(|_| drop(manager.cached(black_box(blueprint), NOW)));
+                let span = at_once(SystemClock::new(), vec![(); threads].into_iter(), |()| (), ask);
+                span.last.since(span.first)
             })
         };
         meter.pair(threads(16), threads(1))
@@ -124,26 +116,17 @@ fn single_flight() -> Case {
 
 /// From the moment at which all ask until each has its kernel.
 fn asked_by_many(manager: &KernelLoadManager, blueprint: &BlueprintId) -> Duration {
-    let (clock, barrier, ready) = (SystemClock::new(), Barrier::new(ASKERS + 1), AtomicUsize::new(0));
+    let (clock, ready) = (SystemClock::new(), AtomicUsize::new(0));
     manager.purge();
-    let mut started = NOW;
-    thread::scope(|scope| {
-        for _ in 0..ASKERS {
-            scope.spawn(|| {
-                barrier.wait();
-                let asked = manager.request(request(blueprint), NOW).expect("room");
-                ready.fetch_add(usize::from(matches!(asked, Requested::Ready(_))), Ordering::SeqCst);
-            });
-        }
-        barrier.wait();
-        started = clock.monotonic();
-    });
+    let ask = |(): &mut (), ()| {
+        let asked = manager.request(request(blueprint), NOW).expect("room");
+        ready.fetch_add(usize::from(matches!(asked, Requested::Ready(_))), Ordering::SeqCst);
+    };
+    let started = at_once(clock, vec![(); ASKERS].into_iter(), |()| (), ask).first;
     let mut answered = ready.into_inner();
     while answered < ASKERS {
-        answered += manager.poll(NOW).len();
-        if answered < ASKERS {
-            let _ = manager.wait(LONG);
-        }
+        answered += arrived(manager);
+        assert!(answered >= ASKERS || manager.wait(LONG), "a load has got lost");
     }
     clock.monotonic().since(started)
 }
@@ -204,9 +187,9 @@ fn beside_loads<B: GraftBackend>(meter: Meter<'_>, setting: &Setting<B>) -> Samp
     let mut timed = |to: &mut Vec<f64>| {
         let started = clock.monotonic();
         managed.step();
-        let arrived = manager.poll(NOW);
+        let arrived = arrived(&manager);
         to.push(clock.monotonic().since(started).as_nanos() as f64);
-        arrived.into_iter().filter(|arrival| arrival.outcome.is_ok()).count()
+        arrived
     };
     let mut samples = Samples::default();
     for _ in 0..if meter.effort.at_least < 20 { 2 } else { 4 } {
@@ -214,9 +197,11 @@ fn beside_loads<B: GraftBackend>(meter: Meter<'_>, setting: &Setting<B>) -> Samp
             let asked = manager.request(request(&alike::blueprint(index)), NOW).expect("room");
             assert!(matches!(asked, Requested::Pending(_)), "nothing is cached");
         }
-        let mut left = LOADS;
+        let (mut left, mut patience) = (LOADS, Patience::new());
         while left > 0 {
-            left -= timed(&mut samples.ours);
+            let arrived = timed(&mut samples.ours);
+            patience.looked(arrived > 0);
+            left -= arrived;
         }
         while samples.yardstick.len() < samples.ours.len() {
             timed(&mut samples.yardstick);
@@ -225,11 +210,16 @@ fn beside_loads<B: GraftBackend>(meter: Meter<'_>, setting: &Setting<B>) -> Samp
     samples
 }
 
+/// How many kernels have arrived since the last look.
+fn arrived(manager: &KernelLoadManager) -> usize {
+    manager.poll(NOW).into_iter().map(|arrival| arrival.outcome.expect("a kernel")).count()
+}
+
 pub(crate) fn load(manager: &KernelLoadManager, blueprint: &BlueprintId) -> Arc<VerifiedArtifact> {
     match manager.request(request(blueprint), NOW).expect("room") {
         Requested::Ready(kernel) => kernel,
         Requested::Pending(_) => loop {
-            let _ = manager.wait(LONG);
+            assert!(manager.wait(LONG), "a load has got lost");
             if let Some(arrival) = manager.poll(NOW).pop() {
                 return arrival.outcome.expect("a kernel");
             }

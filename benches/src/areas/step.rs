@@ -17,6 +17,7 @@ const SEEDS: [(usize, Stage); 7] =
     [(0, Training), (1, Training), (4, Training), (16, Training), (1, Blending), (4, Blending), (16, Blending)];
 /// The number of seeds for which hosts of four layers have sixteen, narrower if their parameters are named.
 const MANY: usize = 16;
+const MILLION: usize = 1_000_000;
 
 pub(crate) fn cases<B: GraftBackend>(setting: &Setting<B>) -> Vec<Case> {
     let mut cases = Vec::new();
@@ -33,29 +34,43 @@ pub(crate) fn cases<B: GraftBackend>(setting: &Setting<B>) -> Vec<Case> {
             };
             cases.extend((!is_left_out).then_some(case));
         };
-        let demo = Host::new("mlp_demo", Size::Tiny, "the demo's MLP, 64-6-10".to_owned());
+        let demo = demo();
         add(demo.clone(), case(&demo, seeds, setting, |it| Demo::init(&it.device)));
-        for (name, size, (width, depth)) in
-            [("mlp_1m", Size::Medium, of((512, 4), (256, 16))), ("mlp_10m", Size::Large, of((1_600, 4), (800, 16)))]
-        {
-            let host = Host::new(name, size, format!("MLP, {depth} layers of {width}"));
+        for (name, size, parameters, (width, depth)) in [
+            ("mlp_1m", Size::Medium, MILLION, of((512, 4), (256, 16))),
+            ("mlp_10m", Size::Large, 10 * MILLION, of((1_600, 4), (800, 16))),
+        ] {
+            let host = Host { name, size, parameters, title: format!("MLP, {depth} layers of {width}") };
             add(host.clone(), case(&host, seeds, setting, move |it| Mlp::init(width, depth, &it.device)));
         }
         let (_, depth) = of((0, 4), (0, 16));
-        let host = Host::new("cnn_40k", Size::Medium, format!("CNN, {depth} layers of 32 channels"));
+        let title = format!("CNN, {depth} layers of 32 channels");
+        let host = Host { name: "cnn_40k", size: Size::Medium, parameters: 40_000, title };
         add(host.clone(), case(&host, seeds, setting, move |it| Cnn::init(depth, &it.device)));
-        for (name, size, (width, depth)) in [
-            ("transformer_115k", Size::Small, of((48, 4), (48, 16))),
-            ("transformer_1m", Size::Medium, of((144, 4), (72, 16))),
-            ("transformer_10m", Size::Large, of((456, 4), (228, 16))),
+        for (name, size, parameters, (width, depth)) in [
+            ("transformer_115k", Size::Small, 115_000, of((48, 4), (48, 16))),
+            ("transformer_1m", Size::Medium, MILLION, of((144, 4), (72, 16))),
+            ("transformer_10m", Size::Large, 10 * MILLION, of((456, 4), (228, 16))),
         ] {
-            let host = Host::new(name, size, format!("transformer, {depth} blocks of {width}"));
+            let host = Host { name, size, parameters, title: format!("transformer, {depth} blocks of {width}") };
             add(host.clone(), case(&host, seeds, setting, move |it| Transformer::init(width, depth, &it.device)));
         }
     }
+    cases.push(silent(setting));
     cases.extend(late(setting));
     cases.extend(isolation(setting));
     cases
+}
+
+fn demo() -> Host {
+    Host { name: "mlp_demo", size: Size::Tiny, parameters: 460, title: "the demo's MLP, 64-6-10".to_owned() }
+}
+
+/// The smallest host without seeds, whose telemetry nobody takes: the difference to its row `managed` is telemetry.
+fn silent<B: GraftBackend>(setting: &Setting<B>) -> Case {
+    let row = Row::new("step/mlp_demo/managed_silent", format!("{}, without seeds and sinks", demo().title));
+    let silent = Setting { telemetry: false, ..setting.clone() };
+    measured(row.beside(ALONE), (0, Training), &silent, |it| Demo::init(&it.device))
 }
 
 /// One seed of 6 % of its host, behind the last layer but one.
@@ -95,7 +110,7 @@ fn isolation<B: GraftBackend>(setting: &Setting<B>) -> Vec<Case> {
                 let [step, checks] = managed.timed_step();
                 [checks, step]
             });
-            managed.assert_stage();
+            managed.assert_measured();
             samples
         })
     };
@@ -107,6 +122,8 @@ fn isolation<B: GraftBackend>(setting: &Setting<B>) -> Vec<Case> {
 struct Host {
     name: &'static str,
     size: Size,
+    /// About so many.
+    parameters: usize,
     title: String,
 }
 
@@ -123,12 +140,6 @@ enum Size {
 }
 
 const ALONE: &str = "the host alone in plain Burn";
-
-impl Host {
-    fn new(name: &'static str, size: Size, title: String) -> Self {
-        Self { name, size, title }
-    }
-}
 
 fn case<B: GraftBackend, H: Network<B>>(
     host: &Host,
@@ -157,14 +168,14 @@ fn measured<B: GraftBackend, H: Network<B>>(
     Case::new(row, move |meter| {
         let (mut alone, mut managed) = twice(build(&setting), seeds, stage, &setting);
         let samples = meter.slow().pair(managed.side(), alone.side());
-        managed.assert_stage();
+        managed.assert_measured();
         samples
     })
 }
 
 /// Budget and aim. Those of the smallest host hold for no seed: a seed has more parameters than it.
 fn limits(host: &Host, seeds: usize, stage: Stage) -> (Limit, Limit) {
-    let has_million = host.name.ends_with('m');
+    let has_million = host.parameters >= MILLION;
     let (budget, aim) = match (host.size, seeds, stage) {
         (Size::Tiny, 0, _) => (1.1, 1.0),
         (Size::Tiny, ..) => return (Nothing, Nothing),

@@ -1,6 +1,6 @@
 //! Verifying a signed command of ordinary size, beside the HMAC of as many bytes, with few and with many live nonces.
 
-use std::{sync::Barrier, thread, time::Duration};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use kasmina::{
@@ -8,13 +8,13 @@ use kasmina::{
         Monotonic, UnixTime,
         v1::{AdaptationCommand, CommandSeedOperation, CommandType, SeedOperation, adaptation_command::Payload},
     },
-    safety::{Clock, SystemClock},
+    safety::SystemClock,
     security::{CommandVerifier, KeyRing, NonceLedger, Secret, Signer, Verifier},
 };
 use kasmina_measure::{Limit, Row, Samples, Side, Unit};
 use sha2::Sha256;
 
-use crate::case::Case;
+use crate::{case::Case, threads::at_once};
 
 const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
 const SECRET: &str = "a shared secret";
@@ -61,21 +61,9 @@ fn two_threads() -> Case {
 fn threads(threads: usize) -> Side<'static> {
     let mut steady: Vec<_> = (0..threads).map(|_| Steady::with_live(1_000)).collect();
     Side::timed(move |count| {
-        let (clock, barrier) = (SystemClock::new(), Barrier::new(threads));
-        let spans: Vec<_> = thread::scope(|scope| {
-            let work = |steady: &mut Steady| {
-                let commands = steady.sign(count);
-                barrier.wait();
-                let started = clock.monotonic();
-                steady.verify(&commands);
-                (started, clock.monotonic())
-            };
-            let started: Vec<_> = steady.iter_mut().map(|steady| scope.spawn(move || work(steady))).collect();
-            started.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-        });
-        let first = spans.iter().map(|span| span.0).min();
-        let last = spans.iter().map(|span| span.1).max();
-        first.zip(last).map_or(Duration::ZERO, |(first, last)| last.since(first))
+        let verify = |steady: &mut &mut Steady, commands: Vec<Signed>| steady.verify(&commands);
+        let span = at_once(SystemClock::new(), steady.iter_mut(), |steady| steady.sign(count), verify);
+        span.last.since(span.first)
     })
 }
 

@@ -16,9 +16,9 @@ const BATCH: usize = 64;
 pub(crate) struct Mlp<B: Backend> {
     layers: Vec<Linear<B>>,
     width: usize,
-    /// Slots are behind this layer, the first is 1, and
+    /// The number of the layer that the first slot is behind. Layers are counted from 1.
     first: usize,
-    /// those after it, so many of them.
+    /// How many layers have a slot behind them, from that one on.
     slots: usize,
     /// Whether an activation is given to its slot as a closure.
     lazy: bool,

@@ -120,7 +120,7 @@ fn managed(parameters: u64) -> Side<'static> {
         gate_k: kasmina::blending::BlendConfig::DEFAULT_GATE_K,
         gate_tau: kasmina::blending::BlendConfig::DEFAULT_GATE_TAU,
     };
-    let setting = Setting::<B> { device: Default::default(), quick: true, isolation: true, blend };
+    let setting = Setting::<B> { device: Default::default(), quick: true, isolation: true, telemetry: true, blend };
     let width = (parameters as f64 / 4.0).sqrt().round() as usize;
     let (_, mut managed) = twice(Mlp::init(width, 4, &setting.device), 0, Stage::Training, &setting);
     Side::repeat(move || managed.step())
