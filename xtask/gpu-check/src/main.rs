@@ -36,9 +36,9 @@ struct Args {
     /// The random seed of shapes and numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Only the checks whose name has this in it
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    filter: String,
+    /// Only the checks whose name has this in it; several times for several
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
     /// Write the results to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -84,8 +84,10 @@ fn run<B: GraftBackend>(args: &Args) -> Result<(), Failure> {
     let mut report = Report::new(args.device, cases, &args.filter);
     report.check("blends", || blends::check::<B>(cases));
     report.check("kernels", || kernels::check::<B>(cases));
-    report.check("growth: host with and without a seed", || growth::bit_identity::<B>(cases));
     report.check("growth: a life on both devices", || growth::agreement::<B>());
+    report.check("bits of an MLP beside a seed", || growth::bits_of_an_mlp::<B>());
+    report.check("bits of stacks of layers beside a seed", || growth::bits_of_stacks::<B>(cases));
+    report.check("bits of a CNN beside a seed", || growth::bits_of_a_cnn::<B>());
     report.check("plain path", || plain_path::check::<B>());
     if B::is_fused() {
         report.check("launches of a blend", || launches::blend(args.device));

@@ -27,7 +27,7 @@ pub(crate) struct Report<'a> {
     seed: u64,
     checks: Vec<Line>,
     #[serde(skip)]
-    filter: &'a str,
+    filter: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -41,14 +41,14 @@ struct Line {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(device: Device, cases: Cases, filter: &'a str) -> Self {
+    pub(crate) fn new(device: Device, cases: Cases, filter: &'a [String]) -> Self {
         println!("{:<40} {:>6} {:>10} {:>10} {:>8}", format!("check on {device}"), "cases", "worst", "allowed", "time");
         Self { device: device.to_string(), cases: cases.count, seed: cases.seed, checks: Vec::new(), filter }
     }
 
     /// Runs a check and prints its line.
     pub(crate) fn check(&mut self, check: &'static str, run: impl FnOnce() -> Result<Checked, Failure>) {
-        if !check.contains(self.filter) {
+        if !(self.filter.is_empty() || self.filter.iter().any(|text| check.contains(text))) {
             return;
         }
         let started = started();

@@ -210,7 +210,8 @@ fn own_policy_takes_a_seed_to_fossilized() {
     let mut reports = Vec::new();
     // An order of a policy does not wait for its kernel, which comes when the thread that loads it has had its turn.
     while world.stage("seed-1") != SeedStageFossilized && reports.len() < 100_000 {
-        reports.extend(world.live::<_, (u64, Act)>(&mut trainee, 1, &[]));
+        let next = trainee.step + 1;
+        reports.extend(world.live::<_, (u64, Act)>(&mut trainee, next, &[]));
     }
     let reported: Vec<_> = reports.iter().flat_map(|report| moves(&report.transitions)).map(|(_, to)| to).collect();
     // Registration moved each of the three seeds; the first step returns that.
