@@ -1,6 +1,9 @@
 //! Whole lives of seeds: does the host stay what it is without them, and does a seed learn what it learns on the CPU?
 
-use burn::optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor};
+use burn::{
+    module::AutodiffModule,
+    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
+};
 use kasmina::{
     GraftBackend, Grafts, SeedManager, Settings,
     doubles::{Act, Cnn, FusedFault, Host, Mlp, RATE, Stack, blueprint, determined, seed, stock},
@@ -94,14 +97,23 @@ impl<B: GraftBackend> Run<B> {
         self.steps(1)
     }
 
+    /// Parameters and running statistics, those of the last step included.
     pub(crate) fn host(&self) -> Vec<f32> {
-        parameters(&self.model.host)
+        parameters(&self.model.host.valid())
     }
 
     /// Whether the host has the same bits as that of another run.
     pub(crate) fn has_host_of(&self, other: &Self) -> bool {
-        let (own, other) = (self.host(), other.host());
-        own.len() == other.len() && own.iter().zip(other).all(|(one, other)| one.to_bits() == other.to_bits())
+        self.apart(other).is_empty()
+    }
+
+    /// Which numbers of the host have other bits than those of another run, and both.
+    fn apart(&self, other: &Self) -> Vec<(usize, f32, f32)> {
+        let pairs = self.host().into_iter().zip(other.host()).enumerate();
+        pairs
+            .filter(|(_, (one, other))| one.to_bits() != other.to_bits())
+            .map(|(at, (own, other))| (at, own, other))
+            .collect()
     }
 
     pub(crate) fn kernel(&self) -> Vec<f32> {
@@ -164,8 +176,13 @@ fn same_host<B: GraftBackend>(
     for step in 1..FOSSILIZED {
         grown.live()?;
         control.steps(1)?;
-        let same = grown.has_host_of(&control);
-        ensure(same, || format!("{name}: after step {step} the host is another one because of its seed"))?;
+        let apart = grown.apart(&control);
+        ensure(apart.is_empty(), || {
+            let (first, numbers) = (&apart[..apart.len().min(3)], apart.len());
+            format!(
+                "{name}: after step {step} the host is another one because of its seed, {numbers} numbers: {first:?}"
+            )
+        })?;
     }
     ensure(grown.host() != untrained, || format!("{name}: the host has not learned"))
 }
