@@ -31,8 +31,8 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Registers a seed with a name of its own (`seed-1`, `seed-2` and so on) at a slot, and lets it germinate from a built-in blueprint
     /// that is fitted to the slot. It changes nothing at first, in the blend that [`Advance::Automatic`](crate::Advance::Automatic) uses
-    /// (`blending.mode`). If the library draws weights, as that of [`local`](Self::local) does, each
-    /// seed gets others. The manager's library must have the blueprint, as that of [`local`](Self::local) does.
+    /// (`blending.mode`). The manager's library must have the blueprint. If it draws weights, as that of [`local`](Self::local) does, each seed
+    /// gets others.
     ///
     /// # Errors
     /// [`PlantError`]: the host has not shown the slot yet, the blueprint does not fit it, or the order is refused, for example because

@@ -3,13 +3,18 @@
 use burn::{backend::Flex, module::AutodiffModule};
 use kasmina::{
     PlantError, SeedManager, Settings,
-    doubles::{Act::*, Trainee},
+    commands::Order,
+    doubles::{Act::*, Trainee, seed, slot},
     grown::Grown,
-    kernel_load::blueprints::Blueprint,
-    leyline::v1::SeedLifecycleStage::SeedStageFossilized,
+    kernel_load::{
+        Initialisation, KernelLibrary, SlotContract,
+        blueprints::{Blueprint, BuiltInLibrary, Start},
+        doubles::MemoryLibrary,
+    },
+    leyline::{TrainingRunId, v1::SeedLifecycleStage::SeedStageFossilized},
 };
 
-use crate::common::{B, Host, Mlp, RATE, World, batch, determined, lenient, loss, model_of, optimizer};
+use crate::common::{B, Host, Mlp, RATE, World, batch, bytes, determined, lenient, loss, model_of, optimizer};
 
 /// A model into which seed-1 has grown, while seed-2 is blended in.
 fn with_a_fossil() -> (World, Trainee<Mlp<B>>) {
@@ -62,6 +67,38 @@ fn planted_blueprint_grows_in_a_local_manager() {
     }
     assert_eq!(manager.stage(&seed), Some(SeedStageFossilized), "{:?}", manager.state().seeds[&seed]);
     assert_eq!((joined, model.fossils().len()), (vec![seed], 1));
+}
+
+/// A manager with kernels from this library, which knows an MLP.
+fn planter(library: impl KernelLibrary + 'static) -> SeedManager<B> {
+    let builder = SeedManager::<B>::builder(TrainingRunId::new("run-7").unwrap()).settings(Settings::automatic());
+    let mut manager = builder.kernels(library).volatile().build(&Default::default()).unwrap();
+    manager.attach_host(&model_of(Mlp::init()), |host, grafts| loss(host, 0, grafts)).unwrap();
+    manager
+}
+
+#[test]
+fn library_that_draws_no_weights_gives_those_that_it_has() {
+    let library = MemoryLibrary::new();
+    let manifest = Blueprint::Mlp.for_slot(SlotContract::f32(2, 6, 6), Start::Zero).unwrap();
+    library.add(&manifest, &Initialisation { seed: 3, zero_last: true }).unwrap();
+    let mut manager = planter(library);
+    // So the next one is the second.
+    manager.register_seed(seed("by-hand"), slot("mid")).unwrap();
+    assert_eq!(manager.plant("late", Blueprint::Mlp).unwrap().as_str(), "seed-2");
+}
+
+#[test]
+fn second_seed_of_a_blueprint_has_other_weights() {
+    let mut manager = planter(BuiltInLibrary::new(1));
+    let [first, second] = [1, 2].map(|_| {
+        let planted = manager.plant("late", Blueprint::Mlp).unwrap();
+        let weights = bytes(&manager.kernel(&planted).unwrap());
+        manager.order(Order::Cull { seed: planted, blend_out_steps: 0 }).unwrap();
+        weights
+    });
+    assert_eq!(first.len(), second.len());
+    assert_ne!(first, second);
 }
 
 #[test]
