@@ -23,8 +23,8 @@ pub struct Change {
 }
 
 /// The rows of `after` that differ from those of `before`: the intervals of the medians are apart, and so are the medians, by 3 % for a ratio and
-/// by a third for a time without a yardstick. A count or a share, such as allocations, does not drift: any difference is told. Rows that one of the
-/// two does not have are left out.
+/// by a third for a time without a yardstick. A count or a share, such as allocations, does not drift, so every difference is reported. Rows that
+/// are in one of the two alone are left out.
 #[must_use]
 pub fn changes(before: &[Line], after: &[Line]) -> Vec<Change> {
     let earlier = |line: &Line| before.iter().find(|other| other.row.id == line.row.id);

@@ -31,8 +31,8 @@ pub enum Comparison {
     /// Our time as a multiple of the yardstick's.
     #[default]
     Time,
-    /// Our rate as a multiple of the yardstick's, where a run of ours does this many times as much: moves so many times as many bytes, or
-    /// handles so many times as many commands.
+    /// Our rate as a multiple of the yardstick's. The number says how much one run of ours does, in runs of the yardstick: bytes that it
+    /// moves, or commands that it handles.
     Rate(f64),
 }
 
@@ -114,7 +114,7 @@ impl Comparison {
 }
 
 impl Limit {
-    /// Whether it is kept; `None` where there is no limit or nothing to judge.
+    /// Whether the limit is kept; `None` without a limit or without a measurement.
     pub(crate) fn judge(self, ours: Option<Estimate>, ratio: Option<Estimate>) -> Option<Kept> {
         let (number, most, limit) = match self {
             Self::None => return None,

@@ -51,7 +51,7 @@ impl<'a> Side<'a> {
         }))
     }
 
-    /// Something that times itself: it is told how often to run, and says what that took.
+    /// An action that times itself: it gets the number of runs and returns how long they took.
     pub fn timed(mut act: impl FnMut(u64) -> Duration + 'a) -> Self {
         Self(Box::new(move |count, _| act(count)))
     }

@@ -77,7 +77,7 @@ impl<'a> Report<'a> {
         }
         let failed = self.checks.iter().filter(|line| line.failure.is_some()).count();
         if self.checks.is_empty() {
-            return Err(Failure::Broken(format!("no check has {:?} in its name", self.filter)));
+            return Err(Failure::Broken(format!("no check has {} in its name", self.filter.join(" or "))));
         }
         if failed > 0 { Err(Failure::Checks(failed, self.checks.len())) } else { Ok(()) }
     }

@@ -19,10 +19,10 @@ use super::LOADS;
 /// Channels of a kernel whose file has 10 MB.
 const CHANNELS: usize = 1_581;
 
-/// One file of 10 MB, which is read anew for every load, and passes for as many kernels as are asked for.
+/// One file of 10 MB that is read again for each load and serves as any number of kernels.
 pub(super) struct Alike {
     file: PathBuf,
-    /// Where the name of its blueprint is.
+    /// Where in the file the name of its blueprint is.
     name_at: usize,
     digests: Vec<Digests>,
 }
