@@ -46,7 +46,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Everything is as in the checkpoint but the breakers and how memory stands. A seed that was registered since is DORMANT.
+    /// Everything is as in the checkpoint but the breakers and how memory stands. A seed that was registered since is DORMANT. One of several
+    /// workers goes back with the breakers too, and forgets such a seed: another worker, which was lost, may know nothing of either.
     pub(crate) fn rolled_back(&mut self, epoch: u64, state: State) -> Result<(), Refusal> {
         if self.run().rollback != Some(epoch) {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
@@ -61,6 +62,13 @@ impl Draft<'_> {
         let newer: Vec<_> = newer
             .map(|seed| Seed { registered: seed.registered, ..Seed::dormant(seed.id.clone(), seed.slot.clone()) })
             .collect();
+        if self.settings().replicated {
+            newer.iter().for_each(|seed| self.forget_record(&seed.id));
+            state.seeds.into_values().for_each(|seed| self.put(seed));
+            let conserving = self.run().conserving;
+            *self.run_mut() = RunState { conserving, rollback: None, ..state.run };
+            return Ok(());
+        }
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));
         let (breakers, conserving) = (self.run().breakers.clone(), self.run().conserving);
         *self.run_mut() = RunState { breakers, conserving, rollback: None, ..state.run };

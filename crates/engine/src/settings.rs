@@ -21,6 +21,9 @@ pub struct EngineSettings {
     pub probe_every: u64,
     /// How long a kernel and its blend may take in one pass before the blending breaker counts a failure.
     pub blend_budget: Duration,
+    /// Whether this engine is one of several that get the same inputs, in the workers of one run. After a rollback they are alike, whatever
+    /// each has seen: breakers go back, and seeds that were registered since are forgotten.
+    pub replicated: bool,
     /// The breaker that isolation violations open.
     pub isolation_breaker: BreakerSettings,
     /// The breaker that failed loads open.
@@ -51,6 +54,7 @@ impl EngineSettings {
             probe_every: 2,
             // As G2's `max_blend_ms`.
             blend_budget: Duration::from_millis(100),
+            replicated: false,
             isolation_breaker: BreakerSettings::default(),
             kernel_breaker: BreakerSettings::default(),
             blending_breaker: BreakerSettings { window: Self::BLENDING_WINDOW, ..BreakerSettings::default() },

@@ -132,6 +132,7 @@ mod cast;
 mod divide;
 #[cfg(feature = "doubles")]
 pub mod doubles;
+mod flat;
 mod gradients;
 mod grafts;
 mod host_pass;
@@ -157,6 +158,7 @@ mod violation;
 mod watch;
 
 pub use cast::{Cast, Participant};
+pub use flat::{flatten_gradients, gradients_present, unflatten_gradients};
 pub use gradients::{add_gradients, scale_gradients};
 pub use grafts::Grafts;
 pub use host_pass::{HostPass, HostPassCause, HostPassError, host_pass};

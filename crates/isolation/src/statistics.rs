@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeMap};
 use burn::{
     module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId},
     tensor::{
-        Bool, Int, Tensor, TensorPrimitive,
+        Bool, DType, Int, Shape, Tensor, TensorMetadata, TensorPrimitive,
         backend::{AutodiffBackend, Backend},
         ops::FloatTensor,
     },
@@ -39,6 +39,33 @@ impl<B: AutodiffBackend> Statistics<B> {
         write(module, |id, _| self.0.get(&id).cloned());
     }
 
+    /// By how much the module's running statistics have moved since, one after the other, as 32-bit floats of shape `[n]`. `None` of a
+    /// module that has none.
+    #[must_use]
+    pub fn moved<M: AutodiffModule<B>>(&self, module: &M) -> Option<Tensor<B::InnerBackend, 1>> {
+        let now = if self.0.is_empty() { return None } else { Self::of(module) };
+        let moved = self.0.iter().filter_map(|(id, before)| Some(flat::<B>(now.get(*id)?) - flat::<B>(before)));
+        let moved: Vec<_> = moved.collect();
+        (!moved.is_empty()).then(|| Tensor::cat(moved, 0))
+    }
+
+    /// Gives the module's running statistics the values from here, moved by `by`, which is as [`moved`](Self::moved) gives it.
+    pub fn restore_moved<M: AutodiffModule<B>>(&self, module: &M, by: &Tensor<B::InnerBackend, 1>) {
+        let (mut at, mut values) = (0, BTreeMap::new());
+        for (id, before) in &self.0 {
+            let (shape, dtype) = (before.shape(), before.dtype());
+            let (from, to) = (at, at + shape.num_elements());
+            if to > by.dims()[0] {
+                return;
+            }
+            at = to;
+            let value = (flat::<B>(before) + by.clone().slice([from..to])).cast(dtype);
+            let value = Tensor::<B, 1>::from_inner(value).into_primitive().tensor();
+            values.insert(*id, B::float_reshape(value, shape));
+        }
+        write(module, |id, _| values.get(&id).cloned());
+    }
+
     pub(crate) fn get(&self, id: ParamId) -> Option<&FloatTensor<B>> {
         self.0.get(&id)
     }
@@ -46,6 +73,12 @@ impl<B: AutodiffBackend> Statistics<B> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ParamId, &FloatTensor<B>)> {
         self.0.iter().map(|(id, value)| (*id, value))
     }
+}
+
+fn flat<B: AutodiffBackend>(values: &FloatTensor<B>) -> Tensor<B::InnerBackend, 1> {
+    let shape = Shape::new([values.shape().num_elements()]);
+    let flat = B::float_reshape(values.clone(), shape);
+    Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(flat)).inner().cast(DType::F32)
 }
 
 /// Whether the module has a number that learns nothing, as running statistics are. Most modules have none.

@@ -8,6 +8,7 @@ use kasmina_gates::Gatekeepers;
 use kasmina_kernel_load::{ArtifactReader, KernelLibrary, KernelMessages, NoKernels};
 use kasmina_leyline::TrainingRunId;
 use kasmina_memory::ResidentProbe;
+use kasmina_reduce::{Alone, Reduce};
 use kasmina_rollback::{Blobs, Journal, Keeper, KeeperSettings, NoBlobs, NoJournal, Store, StoreError};
 use kasmina_safety::{Clock, SystemClock};
 use kasmina_security::{RejectAll, Verifier};
@@ -22,10 +23,12 @@ use crate::{
     resident::ProcessMemory,
     settings::{Advance, Settings},
     tensors::Tensors,
+    workers::Group,
 };
 
 /// Collects what a [`SeedManager`] is wired to. Whatever is left out fails closed.
-pub struct SeedManagerBuilder {
+pub struct SeedManagerBuilder<R = Alone> {
+    reduce: R,
     run: TrainingRunId,
     settings: Settings,
     verifier: Box<dyn Verifier>,
@@ -48,6 +51,7 @@ struct Storage {
 impl SeedManagerBuilder {
     pub(crate) fn new(run: TrainingRunId) -> Self {
         Self {
+            reduce: Alone,
             run,
             settings: Settings::default(),
             verifier: Box::new(RejectAll::default()),
@@ -61,6 +65,33 @@ impl SeedManagerBuilder {
         }
     }
 
+    /// Who sums up the gradients of several workers, each of which has a manager and a replica of the model:
+    /// docs/WORKERS.md. Default: [`Alone`], there are no others.
+    ///
+    /// All workers begin with the same model, which has the same parameter ids (one [file](kasmina_grown::Grown::load) for all), the same
+    /// settings, and a policy that gives the same orders for the same state. What one of them is ordered, all are, between the same
+    /// steps.
+    #[must_use]
+    pub fn reduce<S>(self, reduce: S) -> SeedManagerBuilder<S> {
+        let Self { reduce: _, run, settings, verifier, kernels, gatekeepers, policy, clock, probe, sinks, storage } =
+            self;
+        SeedManagerBuilder {
+            reduce,
+            run,
+            settings,
+            verifier,
+            kernels,
+            gatekeepers,
+            policy,
+            clock,
+            probe,
+            sinks,
+            storage,
+        }
+    }
+}
+
+impl<R> SeedManagerBuilder<R> {
     /// The settings. Default: [`Settings::default`].
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
@@ -160,7 +191,10 @@ impl SeedManagerBuilder {
     ///
     /// # Errors
     /// [`BuildError`]: a setting is out of range, or the store already holds a run, which must be [recovered](Self::recover).
-    pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
+    pub fn build<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError>
+    where
+        R: Reduce<B::InnerBackend> + 'static,
+    {
         let mut manager = self.assemble(device)?;
         match manager.records()? {
             0 => Ok(manager),
@@ -201,15 +235,21 @@ impl SeedManagerBuilder {
     ///
     /// # Errors
     /// [`BuildError`]: the store cannot be read, is damaged (the error says where), or is of another run.
-    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError> {
+    pub fn recover<B: GraftBackend>(self, device: &B::Device) -> Result<(SeedManager<B>, Recovered), BuildError>
+    where
+        R: Reduce<B::InnerBackend> + 'static,
+    {
         let mut manager = self.assemble::<B>(device)?;
         let recovered = manager.recover()?;
         Ok((manager, recovered))
     }
 
-    fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError> {
+    fn assemble<B: GraftBackend>(self, device: &B::Device) -> Result<SeedManager<B>, BuildError>
+    where
+        R: Reduce<B::InnerBackend> + 'static,
+    {
         self.settings.check()?;
-        let Self { run, settings, verifier, kernels, gatekeepers, policy, clock, probe, sinks, storage } = self;
+        let Self { reduce, run, settings, verifier, kernels, gatekeepers, policy, clock, probe, sinks, storage } = self;
         let gatekeepers = gatekeepers.unwrap_or_else(|| Box::new(settings.gates.clone()));
         let durable = storage.map(|Storage { journal, blobs, torn_tail }| {
             // Nonces go when a watermark that stands for them is durable.
@@ -218,9 +258,10 @@ impl SeedManagerBuilder {
             let keeper = Keeper::open(journal, blobs, settings, opened).map_err(CheckpointError::from)?;
             Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), verifier.retention().ttl, opened, torn_tail))
         });
+        let group = Group::new(Box::new(reduce), &*clock);
         Ok(SeedManager::new(Parts {
             reading: settings.reading(&run),
-            engine: Engine::new(settings.engine(&run), gatekeepers),
+            engine: Engine::new(EngineSettings { replicated: !group.is_alone(), ..settings.engine(&run) }, gatekeepers),
             tensors: Tensors::new(&settings, device),
             kernels: Kernels::new(kernels, &settings.kernels, run.clone(), Arc::clone(&clock)),
             policy: policy.unwrap_or_else(|| settings.policy()),
@@ -232,6 +273,7 @@ impl SeedManagerBuilder {
             .with_budget(settings.memory.telemetry_wire_bytes(), settings.memory.telemetry_ttl()),
             memory: Memory::new(&settings, probe),
             durable: durable.transpose()?,
+            group,
             verifier,
             clock,
             settings,
@@ -259,6 +301,7 @@ impl Settings {
             require_validation: self.lifecycle.require_validation,
             probe_every: self.training.probe_every,
             blend_budget: Duration::from_millis(self.gates.stability.max_blend_ms),
+            replicated: false,
             isolation_breaker: self.isolation_breaker,
             kernel_breaker: self.kernel_breaker,
             blending_breaker: self.blending_breaker,

@@ -7,6 +7,7 @@ use kasmina_isolation::{Fault, HostPassCause, PrewarmError};
 use kasmina_kernel_load::{LoadError, blueprints::Unfit, weights::WeightsError};
 use kasmina_leyline::{BlueprintId, CommandId, InvalidId, SeedId, SlotId};
 use kasmina_lifecycle::Transition;
+use kasmina_reduce::ReduceError;
 use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::StoreError;
 use kasmina_security::Rejection;
@@ -166,6 +167,9 @@ pub enum KernelError {
     /// It does not run at its slot.
     #[error(transparent)]
     Prewarm(#[from] PrewarmError),
+    /// It is here, but not on all workers of the group.
+    #[error("the kernel is not on all workers: {0}")]
+    Elsewhere(String),
 }
 
 impl KernelError {
@@ -177,6 +181,7 @@ impl KernelError {
             Self::Misfit(_) => "slot_contract",
             Self::Registry(error) => error.reason(),
             Self::Prewarm(error) => error.reason(),
+            Self::Elsewhere(_) => "kernel_on_another_worker",
         }
     }
 }
@@ -312,6 +317,15 @@ pub enum StepError {
     /// [`Step::run`](crate::Step::run) comes before [`Step::gradients`](crate::Step::gradients).
     #[error("the step's gradients have been taken: finish it, and run the batch in the next one")]
     GradientsTaken,
+    /// The workers of a group could not exchange what they have. None of them takes the step.
+    #[error(transparent)]
+    Reduce(#[from] ReduceError),
+    /// Another worker of the group is not where this one is, so nothing that it has goes with what is here. Go back to an epoch, on all.
+    #[error("worker {worker} is not in step: {what}")]
+    OutOfStep { worker: usize, what: String },
+    /// Another worker of the group cannot take the step.
+    #[error("worker {worker} cannot take the step: {why}")]
+    RefusedElsewhere { worker: usize, why: String },
     /// A parameter of the model belongs to somebody else.
     #[error("the model cannot be trained: {0}")]
     Host(#[from] RegistryError),
@@ -342,6 +356,9 @@ impl StepError {
             Self::Model(error) => error.reason(),
             Self::NothingRun => "nothing_run",
             Self::GradientsTaken => "gradients_taken",
+            Self::Reduce(error) => error.reason(),
+            Self::OutOfStep { .. } => "worker_out_of_step",
+            Self::RefusedElsewhere { .. } => "refused_by_another_worker",
             Self::Host(error) => error.reason(),
             Self::Update(refusal) => refusal.reason(),
         }

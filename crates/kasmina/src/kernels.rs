@@ -8,7 +8,7 @@ use std::{
 
 use kasmina_kernel_load::{
     Answered, Arrival, Artifact, ArtifactReader, KernelLibrary, KernelLoadManager, KernelMessages, LibraryError,
-    LoadError, LoadEvent, LoadRequest, LoadStats, Purpose, Requested, VerifiedArtifact,
+    LoadError, LoadEvent, LoadRequest, LoadStats, Purpose, RequestId, Requested, VerifiedArtifact,
 };
 use kasmina_leyline::{BlueprintId, Monotonic, SeedId, TrainingRunId, v1::BlueprintDescriptor};
 use kasmina_memory::Evicted;
@@ -91,6 +91,36 @@ impl Kernels {
         arrival.outcome.map(Sought::Here)
     }
 
+    /// As [`seek`](Self::seek), but the kernel arrives later even if it is here.
+    pub(crate) fn seek_for_later(&mut self, seed: &SeedId, blueprint: &BlueprintId) -> Result<Sought, LoadError> {
+        self.forget(seed);
+        let (purpose, run) = (Purpose::Seed(seed.clone()), self.run.clone());
+        self.sought.insert(seed.clone(), blueprint.clone());
+        match self.request(blueprint, purpose.clone()) {
+            Ok(Requested::Pending(_)) => {}
+            Ok(Requested::Ready(artifact)) => self.arrived.push_back(Arrival {
+                request: RequestId::AT_ONCE,
+                blueprint: blueprint.clone(),
+                purpose,
+                training_run_id: run,
+                outcome: Ok(artifact),
+                latency: Duration::ZERO,
+                lock_wait: None,
+            }),
+            Err(error) => {
+                self.sought.remove(seed);
+                return Err(error);
+            }
+        }
+        Ok(Sought::Later)
+    }
+
+    /// What has arrived and was not taken.
+    pub(crate) fn arrived(&mut self) -> impl Iterator<Item = &Arrival> {
+        self.poll();
+        self.arrived.iter()
+    }
+
     /// Whether this kernel was asked for the seed, and neither it nor its failure has been taken.
     pub(crate) fn is_sought(&self, seed: &SeedId, blueprint: &BlueprintId) -> bool {
         self.sought.get(seed) == Some(blueprint)
@@ -98,6 +128,7 @@ impl Kernels {
 
     /// Asks for a kernel ahead of time, unless that has been done. Returns whether it is there already.
     pub(crate) fn prefetch(&mut self, blueprint: &BlueprintId) -> Result<bool, LoadError> {
+        self.poll();
         if self.prefetching.contains(blueprint) {
             return Ok(false);
         }

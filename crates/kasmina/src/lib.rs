@@ -82,6 +82,7 @@ mod resident;
 mod settings;
 mod tensors;
 mod trainer_state;
+mod workers;
 
 #[cfg(feature = "doubles")]
 pub mod doubles;
@@ -96,6 +97,7 @@ pub use kasmina_kernel_load as kernel_load;
 pub use kasmina_leyline as leyline;
 pub use kasmina_lifecycle as lifecycle;
 pub use kasmina_memory as memory;
+pub use kasmina_reduce as reduce;
 pub use kasmina_registry as registry;
 pub use kasmina_rollback as rollback;
 pub use kasmina_safety as safety;

@@ -16,6 +16,7 @@ mod refit;
 mod samples;
 mod step;
 mod submit;
+mod together;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -49,6 +50,7 @@ use crate::{
     kernels::Kernels,
     settings::{Settings, SettingsError},
     tensors::Tensors,
+    workers::{Delivery, Group},
 };
 
 pub use epochs::RolledBack;
@@ -98,6 +100,8 @@ pub struct SeedManager<B: GraftBackend> {
     unrestored: bool,
     /// Lets the model know what is about to join it.
     pending: PendingJoins,
+    /// The other workers, if there are any.
+    group: Group<B>,
 }
 
 /// What the builder has collected.
@@ -113,6 +117,7 @@ pub(crate) struct Parts<B: GraftBackend> {
     pub(crate) reporter: Reporter,
     pub(crate) durable: Option<Durable>,
     pub(crate) memory: Memory,
+    pub(crate) group: Group<B>,
 }
 
 impl<B: GraftBackend> SeedManager<B> {
@@ -129,6 +134,7 @@ impl<B: GraftBackend> SeedManager<B> {
             mut reporter,
             durable,
             memory,
+            group,
         } = parts;
         reporter.set_journaled(durable.is_some());
         let (checkpoints, moved, ask_again) = (Vec::new(), Vec::new(), false);
@@ -155,6 +161,7 @@ impl<B: GraftBackend> SeedManager<B> {
             run: 0,
             unrestored: false,
             pending: PendingJoins::default(),
+            group,
         }
     }
 
@@ -261,7 +268,10 @@ impl<B: GraftBackend> SeedManager<B> {
             durable.iter_mut().for_each(Durable::forget_recalled);
             // A breaker that is closed and has nothing to count need not hear of it; a half-open one counts what was delivered.
             let trial = breaker == CircuitStateHalfOpen && flushed.delivered > 0;
-            if flushed.failed || self.flush_failed || trial {
+            if !self.group.is_alone() {
+                let delivery = if flushed.failed { Delivery::Failed } else { Delivery::Delivered };
+                self.group.telemetry = self.group.telemetry.max(delivery);
+            } else if flushed.failed || self.flush_failed || trial {
                 self.flush_failed = flushed.failed;
                 self.act(Input::Flushed { failed: flushed.failed });
             }
@@ -419,15 +429,26 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Draws what the random numbers of all steps are derived from, if no setting says it.
     fn begin_rng<M: AutodiffModule<B>>(&mut self, model: &M) {
+        if let Some(seed) = self.draw_rng_seed(model).filter(|_| self.group.is_alone()) {
+            self.act(Input::RngSeeded(seed));
+        }
+    }
+
+    /// `None` if it has been drawn, or need not be.
+    fn draw_rng_seed<M: AutodiffModule<B>>(&self, model: &M) -> Option<u64> {
         if self.rng_seed().is_some() || !self.settings.training.reseed {
-            return;
+            return None;
         }
         // Burn draws parameters when they are first looked at, and plain Burn would have drawn them by now.
         let _ = parameter_ids(model);
         let drawn = Tensor::<B, 1>::random([3], Distribution::Uniform(0.0, 1.0), self.tensors.device()).into_data();
         let words = drawn.iter::<f32>().map(|share| u64::from((share * 16_777_216.0) as u32));
-        let seed = words.fold(0, |seed, word| (seed << 24) ^ word);
-        self.act(Input::RngSeeded(seed));
+        Some(words.fold(0, |seed, word| (seed << 24) ^ word))
+    }
+
+    /// The time that decisions go by.
+    fn now(&self) -> Monotonic {
+        self.group.monotonic(&*self.clock)
     }
 
     /// The moves that have become durable since they were last taken.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use burn::{module::AutodiffModule, optim::GradientsParams};
+use burn::{
+    module::{AutodiffModule, ParamId},
+    optim::GradientsParams,
+};
 use kasmina_blending::{Alpha, BlendConfig, GraftBackend};
 use kasmina_engine::{
     Effect, Seed, State,
@@ -27,6 +30,7 @@ use crate::{
     paths::Paths,
     records::Weights,
     settings::Settings,
+    workers::with_ids,
 };
 
 /// What the engine does not hold, for all seeds.
@@ -173,6 +177,20 @@ impl<B: GraftBackend> Tensors<B> {
         let facts = KernelFacts { blueprint: blueprint.clone(), contract, parameters: ids.len() as u64 };
         self.staged.insert(seed.clone(), plant);
         Fetched::Ready(facts)
+    }
+
+    /// The checksum of the artifact that a seed's staged kernel was built from, and the ids of its parameters.
+    pub(crate) fn staged_as(&self, seed: &SeedId) -> Option<(String, Vec<u64>)> {
+        let plant = self.staged.get(seed)?;
+        let ids = parameter_ids(&plant.kernel).into_iter().map(|id| id.val()).collect();
+        Some((plant.artifact?.to_string(), ids))
+    }
+
+    /// Gives the parameters of a staged kernel the ids that they have on all workers.
+    pub(crate) fn rename_staged(&mut self, seed: &SeedId, ids: &[ParamId]) {
+        if let Some(plant) = self.staged.get_mut(seed) {
+            plant.kernel = with_ids(plant.kernel.clone(), ids);
+        }
     }
 
     /// Replaces the kernel of a grafted seed without a word to anybody.

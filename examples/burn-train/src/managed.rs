@@ -97,7 +97,7 @@ impl TrainStep for Managed<Train> {
         let mut take = || -> Result<StepReport, StepError> {
             let mut step = state.manager.begin_step(&mut managed.model)?;
             item.set(step.run(&managed.model, |host, grafts| host.loss(&batch, grafts))?);
-            let gradients = step.gradients(&managed.model);
+            let gradients = step.gradients(&managed.model)?;
             managed = optimizer.step(rate, managed.clone(), gradients);
             step.finish(&mut managed.model)
         };

@@ -86,7 +86,7 @@ impl Batch {
 impl<B: GraftBackend> SeedManager<B> {
     /// Decides an input on top of a batch. A kernel that is there at once is part of the same decision.
     pub(super) fn decide(&mut self, input: Input, batch: &mut Batch) -> Result<(), Refusal> {
-        let now = self.clock.monotonic();
+        let (now, started) = (self.now(), self.clock.monotonic());
         let overlay = self.engine.overlay_on(std::mem::take(&mut batch.delta));
         let wants = overlay.wants(&input, now);
         let seeds: Vec<Seed> = wants.iter().filter_map(|want| overlay.seed(want.seed()?)).cloned().collect();
@@ -104,7 +104,7 @@ impl<B: GraftBackend> SeedManager<B> {
         for event in &decision.events {
             batch.entries.extend(self.entry(event));
             if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (event, measured.sla) {
-                let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(now, self.clock.monotonic()));
+                let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(started, self.clock.monotonic()));
                 batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
             }
             if let Event::LifeEnded(ended) = event {
@@ -123,7 +123,7 @@ impl<B: GraftBackend> SeedManager<B> {
         answer?;
         let Some((seed, slot, blueprint)) = fetch else { return Ok(()) };
         let fetched = self.fetch(&seed, &slot, &blueprint, batch.patience);
-        let waited = self.clock.monotonic().since(now);
+        let waited = self.clock.monotonic().since(started);
         batch.patience = batch.patience.saturating_sub(waited);
         self.kernel_came(seed, fetched, waited, batch)
     }
@@ -177,7 +177,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Decides and commits at once what does not wait for a disk: what a step shows, what time brings, and culls that safety forces.
     /// The journal gets it with the next batch.
     pub(super) fn act(&mut self, input: Input) -> Vec<Event> {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let wants = self.engine.wants(&input, now);
         let seeds: Vec<Seed> = wants.iter().filter_map(|want| self.state().seeds.get(want.seed()?)).cloned().collect();
         let facts = self.measure(&wants, &seeds).facts;
@@ -242,12 +242,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     fn append(&mut self, writing: Writing<'_>) -> Result<Written, CheckpointError> {
         let Writing { delta, entries, weights, network, packets } = writing;
-        let started = self.clock.monotonic();
+        let (now, started) = (self.now(), self.clock.monotonic());
         let (retention, undelivered) = (self.verifier.retention(), self.reporter.undelivered());
         let Some(durable) = &mut self.durable else { return Ok(Written::default()) };
         let state = self.engine.state();
         let batch = durable::Batch { entries, delta, state, weights, network, packets, retention, undelivered };
-        let written = durable.append(batch, &mut self.tensors, started)?;
+        let written = durable.append(batch, &mut self.tensors, now)?;
         Ok(Written { took: Some(self.clock.monotonic().since(started)), ..written })
     }
 
@@ -261,7 +261,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     fn write_snapshot_if_due(&mut self) {
-        let (now, retention) = (self.clock.monotonic(), self.verifier.retention());
+        let (now, retention) = (self.now(), self.verifier.retention());
         let Some(durable) = &mut self.durable else { return };
         if durable.snapshot_due()
             && let Err(error) = durable.write_snapshot(self.engine.state(), retention, now)
@@ -334,7 +334,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Puts what no sink took of what is critical into the journal, so that it outlives the process.
     pub(super) fn spill_telemetry(&mut self) {
-        let now = self.clock.monotonic();
+        let now = self.now();
         let Some(durable) = self.durable.as_mut().filter(|durable| !durable.is_failing()) else { return };
         let packets = self.reporter.unspilled();
         if packets.is_empty() {

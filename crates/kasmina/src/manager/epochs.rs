@@ -111,7 +111,7 @@ impl<B: GraftBackend> SeedManager<B> {
     fn store_checkpoint(&mut self, trainer: &impl TrainerState) -> Result<(), CheckpointError> {
         // The weights that the checkpoint names are those of the records before it.
         self.write_committed(true);
-        let (parts, now) = (trainer.to_parts()?, self.clock.monotonic());
+        let (parts, now) = (trainer.to_parts()?, self.now());
         let keep = self.settings.rollback.keep_in_store;
         let Some(durable) = &mut self.durable else { return Ok(()) };
         let stored = durable.store_epoch(self.engine.state(), parts, &mut self.tensors, keep, now);
@@ -173,6 +173,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.ask_again = true;
         self.unrestored = false;
         self.joined.clear();
+        self.group.compared = false;
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));
@@ -276,10 +277,12 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// The checkpoint of an epoch, out of the store, by this process's clock.
     pub(super) fn stored_epoch(&mut self, epoch: u64) -> Result<EpochRecord, CheckpointError> {
-        let (held, now) = (self.epochs(), self.clock.monotonic());
+        let (held, now) = (self.epochs(), self.now());
         let found = self.durable.as_ref().and_then(|durable| durable.epoch(epoch));
         let mut record: EpochRecord = decode(&found.ok_or(CheckpointError::UnknownEpoch { epoch, held })?)?;
-        record.state = record.state.rebase(record.at, now, self.engine.settings().breakers());
+        if self.group.is_alone() {
+            record.state = record.state.rebase(record.at, now, self.engine.settings().breakers());
+        }
         Ok(record)
     }
 

@@ -85,7 +85,9 @@ impl<B: GraftBackend> SeedManager<B> {
                 Want::Ownership(id) => {
                     facts.ownership.insert(id.clone(), self.tensors.ownership(id));
                 }
-                Want::Packets(id) => facts.packets = Some(self.reporter.packets(id)),
+                Want::Packets(id) => {
+                    facts.packets = Some(self.group.packets(id).unwrap_or_else(|| self.reporter.packets(id)))
+                }
                 Want::Origin(id) => {
                     facts.origins.insert(id.clone(), self.tensors.origin(id));
                 }

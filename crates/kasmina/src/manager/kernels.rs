@@ -1,6 +1,9 @@
 //! Kernels that seeds wait for: asked for, awaited, arrived.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use kasmina_blending::GraftBackend;
 use kasmina_engine::{Input, Seed};
@@ -9,8 +12,15 @@ use kasmina_leyline::{BlueprintId, SeedId, SlotId};
 use kasmina_lifecycle::Transition;
 use kasmina_telemetry::{Metric, names};
 
-use super::door::Batch;
-use crate::{error::Refusal, events, kernels::Sought, manager::SeedManager, tensors::Fetched};
+use super::{door::Batch, together::ArrivalError};
+use crate::{
+    error::{KernelError, Refusal},
+    events,
+    kernels::Sought,
+    manager::SeedManager,
+    tensors::Fetched,
+    workers::KernelCame,
+};
 
 impl<B: GraftBackend> SeedManager<B> {
     /// Loads a kernel into the cache ahead of time, so that a later GERMINATE finds it there. Returns whether it is there already. That
@@ -62,7 +72,11 @@ impl<B: GraftBackend> SeedManager<B> {
         blueprint: &BlueprintId,
         patience: Duration,
     ) -> Fetched {
-        let sought = self.kernels.seek(seed, blueprint, patience);
+        // What comes to one of several workers is taken when it has come to all.
+        let sought = match self.group.is_alone() {
+            true => self.kernels.seek(seed, blueprint, patience),
+            false => self.kernels.seek_for_later(seed, blueprint),
+        };
         self.report_loads();
         match sought {
             Ok(Sought::Here(artifact)) => self.tensors.stage(seed, slot, blueprint, &artifact),
@@ -81,7 +95,19 @@ impl<B: GraftBackend> SeedManager<B> {
     ) -> Result<(), Refusal> {
         let stats = self.kernels.stats().cache;
         batch.note(move |to| events::cache(to, &stats));
-        match self.prewarmed(&seed, fetched, batch) {
+        let fetched = self.prewarmed(&seed, fetched, batch);
+        self.decide_kernel(seed, fetched, took, batch)
+    }
+
+    /// As [`kernel_came`](Self::kernel_came), once the kernel has run alone.
+    fn decide_kernel(
+        &mut self,
+        seed: SeedId,
+        fetched: Fetched,
+        took: Duration,
+        batch: &mut Batch,
+    ) -> Result<(), Refusal> {
+        match fetched {
             Fetched::Later => Ok(()),
             Fetched::Failed(failure, cause) => match self.decide(Input::KernelFailed(seed, failure), batch) {
                 // The engine says that the kernel failed; the cause says how.
@@ -99,9 +125,76 @@ impl<B: GraftBackend> SeedManager<B> {
         }
     }
 
+    /// The seeds that wait for a kernel which, or whose failure, has arrived here.
+    pub(super) fn arrived_kernels(&mut self) -> BTreeSet<SeedId> {
+        let awaiting = self.awaiting();
+        self.kernels.arrived().filter_map(|arrival| Some(waits_for(&awaiting, arrival)?.0)).collect()
+    }
+
+    /// Takes the kernels of these seeds, which have arrived on all workers: a seed has its kernel if it runs on all of them.
+    pub(super) fn take_arrivals_of(&mut self, seeds: &BTreeSet<SeedId>) -> Result<(), ArrivalError> {
+        if seeds.is_empty() {
+            return Ok(());
+        }
+        let (awaiting, mut batch) = (self.awaiting(), Batch::default());
+        let (mut taken, mut came) = (BTreeMap::new(), Vec::new());
+        for arrival in self.kernels.take_arrived() {
+            let Some((seed, slot)) = waits_for(&awaiting, &arrival) else { continue };
+            if !seeds.contains(&seed) {
+                self.kernels.put_back(arrival);
+                continue;
+            }
+            let fetched = match &arrival.outcome {
+                Ok(artifact) => self.tensors.stage(&seed, &slot, &arrival.blueprint, artifact),
+                Err(error) => Fetched::failed(&arrival.blueprint, error.clone().into()),
+            };
+            let fetched = self.prewarmed(&seed, fetched, &mut batch);
+            let outcome = match &fetched {
+                Fetched::Ready(_) => self.tensors.staged_as(&seed).ok_or_else(|| "not staged".to_owned()),
+                Fetched::Failed(failure, _) => Err(failure.detail.clone()),
+                Fetched::Later => Err("its slot has not been seen".to_owned()),
+            };
+            came.push(KernelCame { seed: seed.clone(), outcome });
+            taken.insert(seed, (arrival, fetched));
+        }
+        self.report_loads();
+        let all = match self.group.gather("kernels", &came) {
+            Ok(all) => all,
+            Err(error) => {
+                self.tensors.unstage();
+                taken.into_values().for_each(|(arrival, _)| self.kernels.put_back(arrival));
+                return Err(ArrivalError::Reduce(error));
+            }
+        };
+        let mut arrivals = Vec::new();
+        for (seed, (arrival, fetched)) in taken {
+            let fetched = match (KernelCame::agree(&all, &seed), fetched) {
+                (Ok(ids), Fetched::Ready(facts)) => {
+                    self.tensors.rename_staged(&seed, &ids);
+                    Fetched::Ready(facts)
+                }
+                (_, failed @ Fetched::Failed(..)) => failed,
+                (agreed, Fetched::Ready(_) | Fetched::Later) => {
+                    let why = agreed.err().unwrap_or_default();
+                    Fetched::failed(&arrival.blueprint, KernelError::Elsewhere(why))
+                }
+            };
+            // What the gate says is in the batch's events.
+            let _ = self.decide_kernel(seed, fetched, arrival.latency, &mut batch);
+            arrivals.push(arrival);
+        }
+        self.conclude(batch).map_err(|_| {
+            arrivals.into_iter().for_each(|arrival| self.kernels.put_back(arrival));
+            ArrivalError::NotDurable
+        })
+    }
+
     /// Takes the kernels that have arrived and the failures: each is an input of its own for its seed. What cannot be made durable is
-    /// kept for the next time.
+    /// kept for the next time. One of several workers takes them at the beginning of a step.
     pub(super) fn take_arrivals(&mut self) -> Result<(), Refusal> {
+        if !self.group.is_alone() {
+            return Ok(());
+        }
         let arrived = self.kernels.take_arrived();
         self.report_loads();
         if arrived.is_empty() {

@@ -9,7 +9,7 @@ use kasmina_engine::{
     input::{Learned, SeedStep, StepFacts},
     seed::Turn,
 };
-use kasmina_isolation::gradient_squares;
+use kasmina_isolation::{RngStream, gradient_squares};
 use kasmina_kernel_load::KernelModule;
 use kasmina_leyline::SeedId;
 
@@ -121,6 +121,14 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn report(&mut self, report: &StepReport) {
         let state = self.engine.state();
         self.reporter.write(|to| events::stepped(to, report, state));
+    }
+
+    /// The step, or a run of it, counts for nothing.
+    pub(super) fn refuse_run(&mut self, error: StepError) -> StepError {
+        self.write_owed();
+        self.refused_steps += 1;
+        self.rng_after_refusal().start(RngStream::Trainer);
+        self.refuse_step(error)
     }
 
     pub(super) fn refuse_step(&mut self, error: StepError) -> StepError {

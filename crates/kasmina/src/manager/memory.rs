@@ -158,7 +158,7 @@ impl<B: GraftBackend> SeedManager<B> {
     /// # Errors
     /// [`OverBudget`]: `memory.teacher_bytes`, `memory.total_bytes` or `memory.resident_bytes` does not allow it.
     pub fn reserve_teacher(&mut self, bytes: u64) -> Result<Reservation, OverBudget> {
-        self.assess_memory();
+        self.assess_own_memory();
         self.memory.governor.reserve(Pool::Teacher, bytes)
     }
 
@@ -173,20 +173,31 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Looks at what is held, once a step. Conservative mode begins or ends, and above the hard limit caches go.
     pub(super) fn assess_memory(&mut self) {
+        let facts = self.assess_own_memory();
+        self.take_memory(facts);
+    }
+
+    /// What follows from how memory stands: of this process, or of the worst off of several workers.
+    pub(super) fn take_memory(&mut self, facts: MemoryFacts) {
+        let changed = facts.conserving != self.state().run.conserving;
+        if changed && facts.conserving {
+            // What has expired goes first.
+            self.collect_memory();
+        }
+        if changed || facts.purge {
+            self.act(Input::Memory(facts));
+        }
+    }
+
+    /// How the memory of this process stands.
+    pub(super) fn assess_own_memory(&mut self) -> MemoryFacts {
         let held = self.holdings();
         let Memory { governor, probe, pressure, .. } = &mut self.memory;
         let resident = governor.limits().resident_bytes.and_then(|_| probe.resident());
         let assessed = governor.assess(&held, resident);
         *pressure = assessed.pressure;
         let Assessment { conserving, purge, held, limit, .. } = assessed;
-        let changed = conserving != self.state().run.conserving;
-        if changed && conserving {
-            // What has expired goes first.
-            self.collect_memory();
-        }
-        if changed || purge {
-            self.act(Input::Memory(MemoryFacts { conserving, purge, held, limit }));
-        }
+        MemoryFacts { conserving, purge, held, limit }
     }
 
     /// Frees what has expired.

@@ -164,7 +164,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Asked before a network is encoded: whether the journal takes anything at present.
     fn ready(&mut self) -> Result<(), CheckpointError> {
-        let now = self.clock.monotonic();
+        let now = self.now();
         match &mut self.durable {
             Some(durable) => Ok(durable.keeper().ready(now)?),
             None => Ok(()),

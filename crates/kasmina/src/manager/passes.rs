@@ -23,6 +23,7 @@ use crate::{
     error::{ModelError, StepError},
     manager::SeedManager,
     report::StepReport,
+    workers::Probing,
 };
 
 /// What a seed changes on one batch: two losses of the network, which differ in this seed alone.
@@ -55,15 +56,17 @@ impl<B: GraftBackend> SeedManager<B> {
         let (seed, step) = (self.rng_seed_of_run(), self.engine.state().run.step);
         let (cast, registry, device) = self.tensors.for_pass(model.fossils(), self.engine.state(), &self.clock);
         let passed = host_pass(model, forward, &cast, registry, &StepRng::new(device, seed, step));
-        let pass = match passed {
+        let mut pass = match passed {
             Ok(pass) => pass,
             Err(HostPassError { cause, faults }) => {
-                self.act(Input::HostPassFailed(faults.iter().map(fault).collect()));
-                return Err(StepError::of(cause, report.step));
+                let facts = HostPassFacts { faults: faults.iter().map(fault).collect(), ..HostPassFacts::default() };
+                let error = StepError::of(cause, report.step);
+                let facts = self.agree_on_refusal(facts, &error)?;
+                self.act(Input::HostPassFailed(facts.faults));
+                return Err(error);
             }
         };
         report.timing.host += pass.pass_time;
-        report.timing.verify += pass.verify_time;
         self.tensors.learn_slots(&pass.trace.shapes);
         let facts = HostPassFacts {
             faults: pass.trace.faults.iter().map(fault).collect(),
@@ -71,6 +74,8 @@ impl<B: GraftBackend> SeedManager<B> {
             idle: idle(&pass.idle, learned),
         };
         report.violations.extend(pass.violations.iter().cloned());
+        let facts = self.agree_on_host_pass(&mut pass, facts)?;
+        report.timing.verify += pass.verify_time;
         if self.state().holds_kernels() || !facts.faults.is_empty() {
             self.act(Input::HostPass(facts));
         }
@@ -87,39 +92,51 @@ impl<B: GraftBackend> SeedManager<B> {
         learned_before: &BTreeSet<SeedId>,
         first: bool,
         report: &mut StepReport,
-    ) -> Vec<(SeedId, GradientsParams)> {
+    ) -> Result<Vec<(SeedId, GradientsParams)>, StepError> {
         let learned = learning_pass(model, forward, &self.cast(model), pass, self.tensors.registry(), &self.rng());
         let mut on = On { model, forward, pass, live: None };
-        let mut gradients = Vec::new();
+        let (mut gradients, mut facts) = (Vec::new(), None);
         if let Some(learned) = learned {
             report.timing.seeds += learned.pass_time;
-            report.timing.verify += learned.verify_time;
             let violations = first_of_the_step(&learned.violations, report);
             report.violations.extend(learned.violations.clone());
             // With these, not all that live had a part in the loss.
             let whole = learned.culprits.is_empty() && learned.violations.is_empty() && learned.faults.is_empty();
             on.live = learned.loss.filter(|_| whole);
-            let events = self.act(Input::LearningPass(LearningFacts {
-                violations,
-                ..learning_facts(&learned, learned_before, first)
-            }));
-            report.seeds.extend(steps_of(events));
+            facts = Some(LearningFacts { violations, ..learning_facts(&learned, learned_before, first) });
             gradients = learned.gradients;
+        }
+        if let Some((facts, alike)) = self.agree_on_learning(facts)? {
+            report.timing.verify += facts.verify_latency;
+            let events = self.act(Input::LearningPass(facts));
+            report.seeds.extend(steps_of(events));
+            gradients.retain(|_| alike);
         }
         let due = self.state().measurements(report.step, self.engine.settings());
         for measurement in due.into_iter().filter(|_| first) {
             let started = self.clock.monotonic();
             match measurement {
                 Measurement::Probe(seed) => {
-                    let (_, events) = self.probe(&seed, &on);
-                    report.seeds.extend(steps_of(events));
+                    let (probing, _) = self.probe(&seed, &on);
+                    let probing = self.agree_on_probe(probing)?;
+                    report.seeds.extend(steps_of(self.judge_probe(seed, probing)));
                 }
-                Measurement::Interaction(one, other) => self.measure_interaction(one, other, &on),
-                Measurement::PauseProof(seed) => self.prove_pause(seed, &on),
+                Measurement::Interaction(one, other) => {
+                    let value = self.measure_interaction(&one, &other, &on);
+                    if let Some(value) = self.agree_on_interaction(value)? {
+                        self.act(Input::Interaction { seeds: (one, other), value });
+                    }
+                }
+                Measurement::PauseProof(seed) => {
+                    let proven = prove_pause(&seed, on.model, on.forward, &self.cast(on.model), on.pass, &self.rng());
+                    if let Some(proven) = self.agree_on_pause(proven)? {
+                        self.act(Input::PauseProof(seed, proven));
+                    }
+                }
             }
             report.timing.seeds += self.clock.monotonic().since(started);
         }
-        gradients
+        Ok(gradients)
     }
 
     /// Measures what a seed changes on a batch, now: the loss of the network without it and with it (at alpha 1 in SHADOWING), on
@@ -140,29 +157,30 @@ impl<B: GraftBackend> SeedManager<B> {
         self.check_model(model)?;
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         let on = On { model, forward: &forward, pass: &HostPass::none(), live: None };
-        let (probed, _) = self.probe(seed, &on);
+        let (probing, probed) = self.probe(seed, &on);
+        self.judge_probe(seed.clone(), probing);
         self.rng().start(RngStream::Trainer);
         Ok(probed)
     }
 
     /// The losses without a seed and with it, on the same batch and the same draws; all others are in both.
-    fn probe<H, F>(&mut self, id: &SeedId, on: &On<'_, B, H, F>) -> (Option<Probed>, Vec<Event>)
+    fn probe<H, F>(&self, id: &SeedId, on: &On<'_, B, H, F>) -> (Probing, Option<Probed>)
     where
         H: HostModule<B>,
         F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
     {
-        let nothing = || (None, Vec::new());
-        let Some(seed) = self.state().seeds.get(id) else { return nothing() };
-        let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return nothing() };
+        let nothing = (Probing::Nothing, None);
+        let Some(seed) = self.state().seeds.get(id) else { return nothing };
+        let (Some(alpha), lives) = (seed.stage.alpha(), seed.stage.is_live()) else { return nothing };
         let blended = seed.stage.blend().is_some() && seed.stage.graft().is_none_or(|graft| !graft.paused);
         if !blended {
-            return nothing();
+            return nothing;
         }
         // A pass that was not run does not say which slots the batch comes to.
         let (slot, seen) = (seed.slot.clone(), &on.pass.trace);
         if !(seen.reached(&slot) || seen.order.is_empty()) {
             // The batch says nothing of the seed.
-            return nothing();
+            return nothing;
         }
         let (in_it, out_of_it) = (Override { seed: id, alpha: Some(alpha) }, Override { seed: id, alpha: None });
         // The learning pass of this step was one of the two.
@@ -172,10 +190,8 @@ impl<B: GraftBackend> SeedManager<B> {
         if broken(&with) && broken(&without) {
             // It takes several seeds to mend it, or none can.
             let culprits = culprits(on.model, on.forward, &self.cast(on.model), on.pass, &self.rng());
-            self.act(Input::LearningPass(LearningFacts { culprits, ..LearningFacts::default() }));
-            return nothing();
+            return (Probing::Broken(culprits), None);
         }
-        let probed = without.loss.zip(with.loss).map(|(without, with)| Probed { without, with });
         // That a batch did not come to the slot is not the seed's fault.
         let faults = with.faults.iter().chain(&without.faults).filter(|fault| fault.reason != "slot_not_reached");
         let facts = ProbeFacts {
@@ -184,11 +200,24 @@ impl<B: GraftBackend> SeedManager<B> {
             blend_latency: with.blend_times.get(id).copied(),
             faults: faults.map(fault).collect(),
         };
-        (probed, self.act(Input::Probe(id.clone(), facts)))
+        let probed = without.loss.zip(with.loss).map(|(without, with)| Probed { without, with });
+        (Probing::Measured(facts), probed)
+    }
+
+    /// What follows from a probe.
+    fn judge_probe(&mut self, seed: SeedId, probing: Probing) -> Vec<Event> {
+        match probing {
+            Probing::Nothing => Vec::new(),
+            Probing::Broken(culprits) => {
+                self.act(Input::LearningPass(LearningFacts { culprits, ..LearningFacts::default() }));
+                Vec::new()
+            }
+            Probing::Measured(facts) => self.act(Input::Probe(seed, facts)),
+        }
     }
 
     /// What two seeds change together beyond what each changes alone.
-    fn measure_interaction<H, F>(&mut self, one: SeedId, other: SeedId, on: &On<'_, B, H, F>)
+    fn measure_interaction<H, F>(&self, one: &SeedId, other: &SeedId, on: &On<'_, B, H, F>) -> Option<f32>
     where
         H: HostModule<B>,
         F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
@@ -196,24 +225,10 @@ impl<B: GraftBackend> SeedManager<B> {
         let without = |seed| Override { seed, alpha: None };
         let loss = |overrides: &[Override<'_>]| self.measure_on(on, overrides).loss;
         let all = on.live.or_else(|| loss(&[]));
-        let alone = loss(&[without(&one)]).zip(loss(&[without(&other)]));
-        let both = loss(&[without(&one), without(&other)]);
-        let (Some(all), Some((without_one, without_other)), Some(without_both)) = (all, alone, both) else { return };
-        let value = without_both - without_one - without_other + all;
-        self.act(Input::Interaction { seeds: (one, other), value });
-    }
-
-    /// Whether a pause of the seed takes it out of the network. A batch that does not come to its slot proves nothing, nor does
-    /// a difference that does not come again.
-    fn prove_pause<H, F>(&mut self, id: SeedId, on: &On<'_, B, H, F>)
-    where
-        H: HostModule<B>,
-        F: Fn(&Grown<B, H>, &mut Grafts<B>) -> Tensor<B, 1>,
-    {
-        let proven = prove_pause(&id, on.model, on.forward, &self.cast(on.model), on.pass, &self.rng());
-        if let Some(proven) = proven {
-            self.act(Input::PauseProof(id, proven));
-        }
+        let alone = loss(&[without(one)]).zip(loss(&[without(other)]));
+        let both = loss(&[without(one), without(other)]);
+        let (without_one, without_other) = alone?;
+        Some(both? - without_one - without_other + all?)
     }
 
     fn measure_on<H, F>(&self, on: &On<'_, B, H, F>, overrides: &[Override<'_>]) -> Measured

@@ -160,7 +160,7 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     pub(crate) fn recover(&mut self) -> Result<Recovered, CheckpointError> {
-        let (now, breakers) = (self.clock.monotonic(), self.engine.settings().breakers());
+        let (started, breakers) = (self.clock.monotonic(), self.engine.settings().breakers());
         let Some(durable) = &mut self.durable else { return Ok(Recovered::default()) };
         let torn_tail = durable.take_torn_tail();
         let (mut reading, mut failed) = (Reading::new(breakers), None);
@@ -199,6 +199,9 @@ impl<B: GraftBackend> SeedManager<B> {
             ..Recovered::default()
         };
         self.replant(&mut reading, &mut recovered)?;
+        self.group.resume(reading.at, &*self.clock);
+        // The clock of a group goes on over all processes.
+        let now = if self.group.is_alone() { started } else { reading.at };
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);
         if let Some(durable) = &mut self.durable {
             let newest_nonce = reading.nonces.iter().map(|(_, issued_at)| *issued_at).max();

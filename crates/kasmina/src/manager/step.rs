@@ -48,7 +48,7 @@ impl<B: GraftBackend> SeedManager<B> {
     {
         let mut step = self.begin(model, &|model: &Grown<B, H>| to_parts(model, Some(&*optimizer)))?;
         step.run(model, forward)?;
-        let gradients = step.gradients(model);
+        let gradients = step.gradients(model)?;
         let started = step.manager.clock.monotonic();
         *model = optimizer.step(learning_rate, model.clone(), gradients);
         step.report.timing.optimizer = step.manager.clock.monotonic().since(started);
@@ -83,9 +83,14 @@ impl<B: GraftBackend> SeedManager<B> {
             return Err(self.refuse_step(error.into()));
         }
         self.follow(model);
+        if let Err(error) = self.begin_together(model) {
+            return Err(self.refuse_step(error));
+        }
         self.begin_rng(model);
         self.act(Input::Tick);
-        self.assess_memory();
+        if self.group.is_alone() {
+            self.assess_memory();
+        }
         self.watch_kernels();
         let saved = self.save_first_network(model);
         self.tolerate(saved);
@@ -94,7 +99,16 @@ impl<B: GraftBackend> SeedManager<B> {
         self.run = 0;
         self.joined.extend(joined);
         let report = StepReport { step: self.step().saturating_add(1), ..StepReport::default() };
-        Ok(Step { manager: self, report, runs: 0, model: None, kernels: BTreeMap::new(), logits: None, numbers: None })
+        Ok(Step {
+            manager: self,
+            report,
+            runs: 0,
+            model: None,
+            kernels: BTreeMap::new(),
+            statistics: None,
+            logits: None,
+            numbers: None,
+        })
     }
 }
 
@@ -132,7 +146,7 @@ impl<B: GraftBackend> SeedManager<B> {
 /// for batch in &batches {
 ///     step.run(&model, |host, grafts| host.loss(batch, grafts))?;
 /// }
-/// let mut gradients = step.gradients(&model);
+/// let mut gradients = step.gradients(&model)?;
 /// clip_by_global_norm(&model, &mut gradients, 1.0);
 /// model = optimizer.step(1e-2, model, gradients);
 /// let report = step.finish(&mut model)?;
@@ -151,6 +165,8 @@ pub struct Step<'m, B: GraftBackend> {
     model: Option<GradientsParams>,
     /// The sums of the seeds' gradients.
     kernels: BTreeMap<SeedId, GradientsParams>,
+    /// The model's running statistics before the first run, if other workers have theirs.
+    statistics: Option<Statistics<B>>,
     logits: Option<Tensor<B, 2>>,
     /// What was read from the device, once the gradients have been taken.
     numbers: Option<Numbers>,
@@ -183,20 +199,24 @@ impl<B: GraftBackend> Step<'_, B> {
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         // Running statistics move in the pass itself: a run that counts for nothing must not leave them moved.
         let statistics = Statistics::of(model);
-        let pass = match manager.host_pass(model, &forward, &learned, report) {
-            Ok(pass) => pass,
+        let first = self.runs == 0;
+        let passed = manager.host_pass(model, &forward, &learned, report).and_then(|pass| {
+            if first {
+                manager.advance_alpha();
+            }
+            let learned = manager.seeds_pass(model, &forward, &pass, &learned, first, report)?;
+            Ok((pass, learned))
+        });
+        let (pass, learned) = match passed {
+            Ok(passed) => passed,
             Err(error) => {
                 statistics.restore(model);
-                manager.write_owed();
-                manager.refused_steps += 1;
-                manager.rng_after_refusal().start(RngStream::Trainer);
-                return Err(manager.refuse_step(error));
+                return Err(manager.refuse_run(error));
             }
         };
-        if self.runs == 0 {
-            manager.advance_alpha();
+        if first && !manager.group.is_alone() {
+            self.statistics = Some(statistics);
         }
-        let learned = manager.seeds_pass(model, &forward, &pass, &learned, self.runs == 0, report);
         let HostPass { loss, gradients, kernels, trace, .. } = pass;
         for (seed, gradients) in kernels.into_iter().chain(learned) {
             let Some(kernel) = manager.tensors.kernel_ref(&seed) else { continue };
@@ -215,12 +235,15 @@ impl<B: GraftBackend> Step<'_, B> {
         Ok(loss)
     }
 
-    /// The mean of the model's gradients over the runs, host and fossils: verified, so that no seed has a part in them. Empty before the
-    /// first run and when called again.
-    pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> GradientsParams {
+    /// The mean of the model's gradients over the runs, host and fossils: verified, so that no seed has a part in them. With several
+    /// workers, the mean over all of theirs. Empty before the first run and when called again.
+    ///
+    /// # Errors
+    /// [`StepError::Reduce`] if the workers cannot exchange them: the step has no run that counts any more.
+    pub fn gradients<H: HostModule<B>>(&mut self, model: &Grown<B, H>) -> Result<GradientsParams, StepError> {
         let mut gradients = self.model.take().unwrap_or_default();
         if self.runs == 0 || self.numbers.is_some() {
-            return gradients;
+            return Ok(gradients);
         }
         if self.runs > 1 {
             let share = 1.0 / self.runs as f32;
@@ -231,6 +254,15 @@ impl<B: GraftBackend> Step<'_, B> {
                 }
             }
         }
+        let reduced = self.manager.reduce_gradients(model, gradients, &mut self.kernels, self.statistics.as_ref());
+        gradients = match reduced {
+            Ok(gradients) => gradients,
+            Err(error) => {
+                self.runs = 0;
+                self.statistics.iter().for_each(|before| before.restore(model));
+                return Err(self.manager.refuse_run(error));
+            }
+        };
         self.numbers = Some(if self.manager.samples(self.report.step) {
             let squares = gradient_squares(model, &gradients);
             let sampled = self.manager.sample(squares, &self.kernels, self.logits.as_ref());
@@ -239,7 +271,7 @@ impl<B: GraftBackend> Step<'_, B> {
         } else {
             Numbers::default()
         });
-        gradients
+        Ok(gradients)
     }
 
     /// Takes the step: the seeds learn, the engine judges, the policy gives its orders, and what has become a fossil joins the model. The
@@ -256,7 +288,7 @@ impl<B: GraftBackend> Step<'_, B> {
         model: &mut Grown<B, H>,
         parts: &impl Fn(&Grown<B, H>) -> Result<Parts, CheckpointError>,
     ) -> Result<StepReport, StepError> {
-        drop(self.gradients(model));
+        drop(self.gradients(model)?);
         let Self { manager, mut report, runs, kernels, numbers, .. } = self;
         manager.run = 0;
         if runs == 0 {

@@ -43,3 +43,4 @@ mod shared_parameter;
 mod steps;
 mod telemetry;
 mod unusual;
+mod workers;

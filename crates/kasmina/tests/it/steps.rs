@@ -48,7 +48,7 @@ fn step_in_parts_is_a_batch_bit_for_bit() {
         let report = whole.step(&mut one.model, &mut one.optimizer, step);
         let mut taken = parts.manager.begin_step(&mut other.model).unwrap();
         let value = taken.run(&other.model, |host, grafts| loss(host, step, grafts)).unwrap();
-        let gradients = taken.gradients(&other.model);
+        let gradients = taken.gradients(&other.model).unwrap();
         other.model = other.optimizer.step(RATE, other.model, gradients);
         let finished = taken.finish(&mut other.model).unwrap();
         assert_eq!((finished.step, finished.loss.to_bits(), value), (report.step, report.loss.to_bits(), report.loss));
@@ -66,10 +66,10 @@ fn accumulated_gradients_are_those_of_the_batches_together() {
     let before = alpha(&apart);
     let mut whole = together.manager.begin_step(&mut one.model).unwrap();
     whole.run(&one.model, |host, grafts| half(host, 7, None, grafts)).unwrap();
-    let expected = whole.gradients(&one.model);
+    let expected = whole.gradients(&one.model).unwrap();
     let mut step = apart.manager.begin_step(&mut other.model).unwrap();
     let losses = [0, 1].map(|which| step.run(&other.model, |host, grafts| half(host, 7, Some(which), grafts)).unwrap());
-    let mean = step.gradients(&other.model);
+    let mean = step.gradients(&other.model).unwrap();
     let (length, difference) = distance((&one.model, &expected), (&other.model, &mean));
     assert!(length > 0.0 && difference < 1e-5 * length, "{difference} of {length}");
     one.model = one.optimizer.step(RATE, one.model, expected);
@@ -139,7 +139,7 @@ fn accumulate(world: &mut World, model: &mut Model, optimizer: &mut impl Optimiz
     for micro in [2 * at, 2 * at + 1] {
         step.run(model, |host, grafts| loss(host, micro, grafts)).unwrap();
     }
-    let gradients = step.gradients(model);
+    let gradients = step.gradients(model).unwrap();
     *model = optimizer.step(RATE, model.clone(), gradients);
     step.finish(model).unwrap();
 }
@@ -151,7 +151,7 @@ fn run_that_fails_counts_for_nothing_and_the_step_goes_on() {
     let mut step = world.manager.begin_step(&mut trainee.model).unwrap();
     let nan = step.run(&trainee.model, |host, grafts| loss(host, 71, grafts) * f32::NAN).unwrap_err();
     assert!(matches!(nan, StepError::NonFiniteLoss { step: 71, .. }));
-    assert!(step.gradients(&trainee.model).is_empty() && bytes(&trainee.model) == before);
+    assert!(step.gradients(&trainee.model).unwrap().is_empty() && bytes(&trainee.model) == before);
     assert_eq!(step.finish(&mut trainee.model).unwrap_err(), StepError::NothingRun);
     assert_eq!(world.manager.step(), 70);
 
@@ -180,7 +180,7 @@ fn global_norm_clips_host_and_fossils_and_no_seed() {
     let (mut world, mut trainee) = with_a_fossil_and_a_seed();
     let mut step = world.manager.begin_step(&mut trainee.model).unwrap();
     step.run(&trainee.model, |host, grafts| loss(host, 71, grafts)).unwrap();
-    let mut gradients = step.gradients(&trainee.model);
+    let mut gradients = step.gradients(&trainee.model).unwrap();
     let fossil = gradient_norm(trainee.model.fossils()[0].kernel(), &gradients);
     assert!(fossil > 0.0, "the fossil's gradients are among them");
     let norm = clip_by_global_norm(&trainee.model, &mut gradients, 0.1);
@@ -217,7 +217,7 @@ fn two_optimizers_share_one_model() {
     let before = trainee.model.clone();
     let mut step = world.manager.begin_step(&mut trainee.model).unwrap();
     step.run(&trainee.model, |host, grafts| loss(host, 71, grafts)).unwrap();
-    let mut gradients = step.gradients(&trainee.model);
+    let mut gradients = step.gradients(&trainee.model).unwrap();
     // What belongs to the fossils is taken out, and each optimizer gets its share.
     let ids = kasmina::registry::parameter_ids(trainee.model.fossils()[0].kernel());
     let mut of_fossils = GradientsParams::new();

@@ -34,6 +34,11 @@ pub enum Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u64);
 
+impl RequestId {
+    /// In place of an id, for what was [ready](Requested::Ready) when it was asked for.
+    pub const AT_ONCE: Self = Self(u64::MAX);
+}
+
 /// The answer to a [`LoadRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requested {

@@ -1,0 +1,119 @@
+//! A worker's place in its group, and the time on which the group has agreed.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use kasmina_blending::GraftBackend;
+use kasmina_leyline::{Monotonic, SeedId, UnixTime};
+use kasmina_reduce::{Part, Place, Reduce, ReduceError};
+use kasmina_safety::Clock;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::start::{Begun, Delivery};
+
+/// What a manager knows of the other workers. Alone, it costs nothing.
+pub(crate) struct Group<B: GraftBackend> {
+    reduce: Box<dyn Reduce<B::InnerBackend>>,
+    place: Place,
+    time: Time,
+    packets: BTreeMap<SeedId, (u64, u64)>,
+    /// Whether the weights of all workers' models have been compared since this process began, or went back.
+    pub(crate) compared: bool,
+    /// What became of this worker's telemetry since the last step.
+    pub(crate) telemetry: Delivery,
+}
+
+/// Time in a group: it is agreed on once a step, and stands still in between.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    monotonic: Monotonic,
+    unix: UnixTime,
+    /// This worker's own clock when that was agreed.
+    at: Monotonic,
+}
+
+impl<B: GraftBackend> Group<B> {
+    pub(crate) fn new(reduce: Box<dyn Reduce<B::InnerBackend>>, clock: &dyn Clock) -> Self {
+        let place = reduce.place();
+        let time = Time { monotonic: Monotonic::ORIGIN, unix: clock.unix(), at: clock.monotonic() };
+        Self { reduce, place, time, packets: BTreeMap::new(), compared: false, telemetry: Delivery::Nothing }
+    }
+
+    /// Goes on with other workers, by the same time.
+    pub(crate) fn join(&mut self, reduce: Box<dyn Reduce<B::InnerBackend>>) {
+        self.place = reduce.place();
+        self.reduce = reduce;
+        self.compared = false;
+    }
+
+    pub(crate) const fn is_alone(&self) -> bool {
+        self.place.is_alone()
+    }
+
+    pub(crate) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The time that decisions go by; alone, that of the worker's own clock.
+    pub(crate) fn monotonic(&self, clock: &dyn Clock) -> Monotonic {
+        if self.is_alone() { clock.monotonic() } else { self.time.monotonic }
+    }
+
+    /// The wall clock that commands are compared with.
+    pub(crate) fn unix(&self, clock: &dyn Clock) -> UnixTime {
+        if self.is_alone() { clock.unix() } else { self.time.unix }
+    }
+
+    /// What this worker would say the time is: as much later than agreed as its own clock has gone on.
+    pub(crate) fn proposes(&self, clock: &dyn Clock) -> Monotonic {
+        self.time.monotonic.after(clock.monotonic().since(self.time.at))
+    }
+
+    /// The run goes on by the time of the process that wrote its journal.
+    pub(crate) fn resume(&mut self, at: Monotonic, clock: &dyn Clock) {
+        self.time = Time { monotonic: at, unix: clock.unix(), at: clock.monotonic() };
+    }
+
+    pub(crate) fn begun(&mut self, begun: &Begun, clock: &dyn Clock) {
+        self.time = Time { monotonic: begun.monotonic, unix: begun.unix, at: clock.monotonic() };
+        self.packets.clone_from(&begun.packets);
+        self.telemetry = Delivery::Nothing;
+    }
+
+    /// The packets of a seed as the worst off worker has them; `None` if there is no other worker.
+    pub(crate) fn packets(&self, seed: &SeedId) -> Option<(u64, u64)> {
+        (!self.is_alone()).then(|| self.packets.get(seed).copied().unwrap_or_default())
+    }
+
+    /// What every worker has measured, by rank. `what` says what that is: all must be asking for the same.
+    pub(crate) fn gather<T: Serialize + DeserializeOwned>(
+        &mut self,
+        what: &str,
+        own: &T,
+    ) -> Result<Vec<T>, ReduceError> {
+        let encoded = postcard::to_allocvec(&(what, own)).map_err(|error| ReduceError::Link(error.to_string()))?;
+        let all = self.reduce.gather(encoded)?;
+        let read = |(worker, bytes): (usize, &Vec<u8>)| {
+            let (theirs, rest): (&str, _) =
+                postcard::take_from_bytes(bytes).map_err(|error| unreadable(worker, &error))?;
+            if theirs != what {
+                let (ours, theirs) = (what.to_owned(), theirs.to_owned());
+                return Err(ReduceError::Mismatch { worker, ours, theirs });
+            }
+            postcard::from_bytes(rest).map_err(|error| unreadable(worker, &error))
+        };
+        all.iter().enumerate().map(read).collect()
+    }
+
+    pub(crate) fn reduce(
+        &mut self,
+        part: &Part,
+        values: Tensor<B::InnerBackend, 1>,
+    ) -> Result<Tensor<B::InnerBackend, 1>, ReduceError> {
+        self.reduce.reduce(part, values)
+    }
+}
+
+fn unreadable(worker: usize, error: &postcard::Error) -> ReduceError {
+    ReduceError::Link(format!("what worker {worker} sent cannot be read: {error}"))
+}

@@ -1,0 +1,50 @@
+//! Workers that meet at a real Redis server.
+
+use std::time::Duration;
+
+use burn::backend::Flex;
+use kasmina_oona::doubles::RedisServer;
+use kasmina_reduce::{Linked, Place, Reduce, redis_link::RedisLink};
+
+use crate::conformance::{PATIENCE, gives_up_for_all, keeps_its_promises, refuses_what_does_not_go_together};
+
+fn group(server: &RedisServer, stream: &str, workers: usize, timeout: Duration) -> Vec<Linked<RedisLink>> {
+    let join = |rank| RedisLink::join(&server.address(), stream, Place { rank, workers }, timeout).unwrap();
+    (0..workers).map(|rank| Linked::new(join(rank))).collect()
+}
+
+#[test]
+fn promises_are_kept() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let next = std::cell::Cell::new(0);
+    let stream = || {
+        next.set(next.get() + 1);
+        format!("reduce.{}", next.get())
+    };
+    keeps_its_promises(|workers| group(&server, &stream(), workers, PATIENCE));
+    refuses_what_does_not_go_together(|workers| group(&server, &stream(), workers, PATIENCE));
+    gives_up_for_all(group(&server, &stream(), 2, Duration::from_millis(1)));
+}
+
+#[test]
+fn server_that_is_gone_is_an_error_and_one_that_is_back_is_used_again() {
+    let Some(mut server) = RedisServer::start(&[]) else { return };
+    let mut worker = group(&server, "reduce.gone", 1, PATIENCE).remove(0);
+    assert!(Reduce::<Flex>::gather(&mut worker, vec![1]).is_ok());
+    server.kill();
+    assert_eq!(Reduce::<Flex>::gather(&mut worker, vec![2]).unwrap_err().reason(), "link_failed");
+    server.restart();
+    assert_eq!(Reduce::<Flex>::gather(&mut worker, vec![3]), Ok(vec![vec![3]]));
+}
+
+#[test]
+fn entries_that_no_worker_wrote_are_passed_over() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let mut connection = redis::Client::open(server.address()).unwrap().get_connection().unwrap();
+    for fields in [["exchange", "x", "worker", "0", "sent", "1"], ["a", "0", "worker", "0", "sent", "1"]] {
+        redis::cmd("XADD").arg("reduce.dirty").arg("*").arg(&fields).exec(&mut connection).unwrap();
+    }
+    redis::cmd("XADD").arg("reduce.dirty").arg("*").arg("one").arg("two").exec(&mut connection).unwrap();
+    let mut worker = group(&server, "reduce.dirty", 1, PATIENCE).remove(0);
+    assert_eq!(Reduce::<Flex>::gather(&mut worker, vec![7]), Ok(vec![vec![7]]));
+}
