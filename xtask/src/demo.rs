@@ -8,10 +8,12 @@ mod plan;
 mod processes;
 mod report;
 mod task;
+mod workers;
 
 use std::{fs, path::PathBuf};
 
 pub(crate) use processes::{PartArgs, part};
+pub(crate) use workers::{WorkerArgs, worker};
 
 use kasmina_watch::{Follower, Server};
 
@@ -46,6 +48,10 @@ pub(crate) struct Args {
     /// a server of its own (redis-server has to be installed); an address, redis://HOST:PORT, uses that one
     #[arg(long, value_name = "redis|ADDRESS", conflicts_with_all = ["quick", "hosts"])]
     bus: Option<String>,
+    /// Train the MLP in so many processes instead, each on its share of every batch: they meet at a Redis server, of the demo's own or of
+    /// --bus. One is killed and comes back, and all end with the same bytes
+    #[arg(long, value_name = "N", conflicts_with_all = ["quick", "hosts"], value_parser = clap::value_parser!(u16).range(2..=32))]
+    workers: Option<u16>,
     /// Show it on a page in the browser while it happens, and afterwards until Ctrl-C; the address is printed
     #[arg(long, conflicts_with = "bus")]
     watch: bool,
@@ -65,6 +71,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn grow_all(args: &Args) -> Result<(), Failure> {
+    if let Some(workers) = args.workers {
+        let bus = args.bus.as_deref().unwrap_or("redis");
+        return workers::run(workers.into(), bus, args.seed, &args.out);
+    }
     if let Some(bus) = &args.bus {
         return processes::run(bus, args.seed, &args.out);
     }

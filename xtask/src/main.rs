@@ -38,6 +38,9 @@ enum Command {
     /// One of the processes of `demo --bus`
     #[command(hide = true)]
     DemoPart(demo::PartArgs),
+    /// One of the processes of `demo --workers`
+    #[command(hide = true)]
+    DemoWorker(demo::WorkerArgs),
     /// Measure whether growing a network pays: beside the small network, the same architecture from scratch, and a wider one
     Growth(growth::Args),
     /// Run all tests, count them, and name what was skipped and why
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::DemoPart(args) => demo::part(&args),
+        Command::DemoWorker(args) => demo::worker(&args),
         Command::Growth(args) => growth::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),

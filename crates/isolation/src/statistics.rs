@@ -16,13 +16,17 @@ use burn::{
 ///
 /// A pass in training mode moves them in the module itself. [`restore`](Self::restore) puts them back there, so a step that is not
 /// taken need not replace the module, whose parameters would lose their mappers.
-pub struct Statistics<B: Backend>(BTreeMap<ParamId, FloatTensor<B>>);
+pub struct Statistics<B: Backend> {
+    values: BTreeMap<ParamId, FloatTensor<B>>,
+    /// In the order in which the module is visited: replicas of a module may have other ids.
+    order: Vec<ParamId>,
+}
 
 impl<B: AutodiffBackend> Statistics<B> {
     /// The running statistics of the module now. (Frozen parameters, which look the same, are listed too.)
     #[must_use]
     pub fn of<M: AutodiffModule<B>>(module: &M) -> Self {
-        let mut all = Self(BTreeMap::new());
+        let mut all = Self { values: BTreeMap::new(), order: Vec::new() };
         if has_untrained(module) {
             settle(module);
             module.visit(&mut all);
@@ -33,26 +37,26 @@ impl<B: AutodiffBackend> Statistics<B> {
     /// Gives the module's running statistics these values, in place: all clones of the module have them too. Its parameters stay
     /// as they are.
     pub fn restore<M: AutodiffModule<B>>(&self, module: &M) {
-        if self.0.is_empty() {
+        if self.values.is_empty() {
             return;
         }
-        write(module, |id, _| self.0.get(&id).cloned());
+        write(module, |id, _| self.values.get(&id).cloned());
     }
 
     /// By how much the module's running statistics have moved since, one after the other, as 32-bit floats of shape `[n]`. `None` of a
     /// module that has none.
     #[must_use]
     pub fn moved<M: AutodiffModule<B>>(&self, module: &M) -> Option<Tensor<B::InnerBackend, 1>> {
-        let now = if self.0.is_empty() { return None } else { Self::of(module) };
-        let moved = self.0.iter().filter_map(|(id, before)| Some(flat::<B>(now.get(*id)?) - flat::<B>(before)));
-        let moved: Vec<_> = moved.collect();
+        let now = if self.order.is_empty() { return None } else { Self::of(module) };
+        let moved = |id: &ParamId| Some(flat::<B>(now.get(*id)?) - flat::<B>(self.get(*id)?));
+        let moved: Vec<_> = self.order.iter().filter_map(moved).collect();
         (!moved.is_empty()).then(|| Tensor::cat(moved, 0))
     }
 
     /// Gives the module's running statistics the values from here, moved by `by`, which is as [`moved`](Self::moved) gives it.
     pub fn restore_moved<M: AutodiffModule<B>>(&self, module: &M, by: &Tensor<B::InnerBackend, 1>) {
         let (mut at, mut values) = (0, BTreeMap::new());
-        for (id, before) in &self.0 {
+        for (id, before) in self.order.iter().filter_map(|id| Some((id, self.get(*id)?))) {
             let (shape, dtype) = (before.shape(), before.dtype());
             let (from, to) = (at, at + shape.num_elements());
             if to > by.dims()[0] {
@@ -67,11 +71,11 @@ impl<B: AutodiffBackend> Statistics<B> {
     }
 
     pub(crate) fn get(&self, id: ParamId) -> Option<&FloatTensor<B>> {
-        self.0.get(&id)
+        self.values.get(&id)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ParamId, &FloatTensor<B>)> {
-        self.0.iter().map(|(id, value)| (*id, value))
+        self.values.iter().map(|(id, value)| (*id, value))
     }
 }
 
@@ -97,14 +101,17 @@ fn has_untrained<B: AutodiffBackend, M: AutodiffModule<B>>(module: &M) -> bool {
 impl<B: Backend> ModuleVisitor<B> for Statistics<B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if !param.is_require_grad() {
-            self.0.insert(param.id, param.val().into_primitive().tensor());
+            let value = param.val().into_primitive().tensor();
+            if self.values.insert(param.id, value).is_none() {
+                self.order.push(param.id);
+            }
         }
     }
 }
 
 impl<B: Backend> std::fmt::Debug for Statistics<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }
 

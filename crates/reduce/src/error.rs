@@ -21,6 +21,9 @@ pub enum ReduceError {
     #[error("worker {worker} brings {theirs}, and this one {ours}")]
     #[allow(missing_docs, reason = "the names say it")]
     Mismatch { worker: usize, ours: String, theirs: String },
+    /// This worker has not met the others yet.
+    #[error("this worker has not met the others")]
+    NotMet,
     /// What carries the exchange failed.
     #[error("the link failed: {0}")]
     Link(String),
@@ -35,6 +38,7 @@ impl ReduceError {
             Self::GivenUp => "exchange_given_up",
             Self::Left { .. } => "workers_left",
             Self::Mismatch { .. } => "workers_apart",
+            Self::NotMet => "workers_not_met",
             Self::Link(_) => "link_failed",
         }
     }

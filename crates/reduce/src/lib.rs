@@ -8,6 +8,7 @@
 //! | | for | how |
 //! |---|---|---|
 //! | [`Alone`] | one worker | the identity, which costs nothing |
+//! | [`Unmet`] | a worker that has not met the others yet | the null object: every exchange fails |
 //! | [`Threads`] | workers that are threads of one process | the last to come adds the tensors up as a tree |
 //! | [`Linked`] | workers that are processes | each gets what all have sent, and adds it up as a tree |
 //!
@@ -54,7 +55,7 @@ mod reduce;
 mod threads;
 mod tree;
 
-pub use alone::Alone;
+pub use alone::{Alone, Unmet};
 pub use error::ReduceError;
 pub use link::{Link, Linked};
 pub use reduce::{Part, Place, Reduce};

@@ -15,8 +15,11 @@ use kasmina_oona::doubles::RedisServer;
 use self::{
     cast::{Cast, Part},
     reader::{Line, Moves},
-    story::{A_MOMENT, PATIENCE, Story},
-    trainer::{Outcome, Place},
+    trainer::Place,
+};
+pub(super) use self::{
+    story::{A_MOMENT, PATIENCE, Story, secret},
+    trainer::Outcome,
 };
 use crate::{failure::Failure, progress::Progress, stopwatch::Stopwatch};
 

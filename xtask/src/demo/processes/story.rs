@@ -25,26 +25,26 @@ use crate::{
 };
 
 /// How long somebody waits for another process that may have been killed and is started again. Only a failing demo waits so long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(in crate::demo) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// After how long a message comes again whose reader was killed.
 const CLAIM_AFTER: Duration = Duration::from_secs(2);
 
 /// How often a process that waits looks for something.
-pub(super) const A_MOMENT: Duration = Duration::from_millis(1);
+pub(in crate::demo) const A_MOMENT: Duration = Duration::from_millis(1);
 
-pub(super) struct Story {
-    pub(super) directory: PathBuf,
-    pub(super) random_seed: u64,
-    pub(super) images: Images,
-    pub(super) plan: Plan,
-    pub(super) run: TrainingRunId,
-    pub(super) seed: SeedId,
-    pub(super) blueprint: BlueprintId,
+pub(in crate::demo) struct Story {
+    pub(in crate::demo) directory: PathBuf,
+    pub(in crate::demo) random_seed: u64,
+    pub(in crate::demo) images: Images,
+    pub(in crate::demo) plan: Plan,
+    pub(in crate::demo) run: TrainingRunId,
+    pub(in crate::demo) seed: SeedId,
+    pub(in crate::demo) blueprint: BlueprintId,
 }
 
 impl Story {
-    pub(super) fn new(directory: PathBuf, random_seed: u64) -> Result<Self, Box<dyn Error>> {
+    pub(in crate::demo) fn new(directory: PathBuf, random_seed: u64) -> Result<Self, Box<dyn Error>> {
         let (train, test) = Digits::read()?.split();
         let (train, validation) = train.hold_out(VALIDATION);
         Ok(Self {
@@ -58,12 +58,12 @@ impl Story {
         })
     }
 
-    pub(super) fn kernels(&self) -> PathBuf {
+    pub(in crate::demo) fn kernels(&self) -> PathBuf {
         self.directory.join("kernels")
     }
 
     /// Makes the library.
-    pub(super) fn publish(&self) -> Result<(), Box<dyn Error>> {
+    pub(in crate::demo) fn publish(&self) -> Result<(), Box<dyn Error>> {
         let manifest = Manifest::new(self.blueprint.clone(), self.plan.contract, self.plan.layers.clone())?;
         let artifact = initialise(&manifest, &Initialisation { seed: self.random_seed, zero_last: true })?;
         let (name, tier) = (self.plan.title.to_owned(), BlueprintTier::Safe.into());
@@ -73,16 +73,16 @@ impl Story {
     }
 
     /// What the seed waits for before the step that comes after `steps`.
-    pub(super) fn order(&self, stage: SeedLifecycleStage, steps: u64) -> Option<Order> {
+    pub(in crate::demo) fn order(&self, stage: SeedLifecycleStage, steps: u64) -> Option<Order> {
         self.plan.next(stage, steps, self.steps_per_epoch(), &self.seed, &self.blueprint)
     }
 
-    pub(super) fn steps_per_epoch(&self) -> u64 {
+    pub(in crate::demo) fn steps_per_epoch(&self) -> u64 {
         steps_per_epoch(&self.images.train)
     }
 
     /// The manager's settings. A busy machine tells the same story: no gate looks at how long something took.
-    pub(super) fn settings(&self) -> Settings {
+    pub(in crate::demo) fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.training.learning_rate = self.plan.learning_rate;
         settings.gates.stability.max_blend_ms = 60_000;
@@ -97,17 +97,20 @@ impl Story {
 }
 
 /// The secret of commands and entries. A demo has nothing to hide.
-pub(super) fn secret() -> Result<Secret, Box<dyn Error>> {
+pub(in crate::demo) fn secret() -> Result<Secret, Box<dyn Error>> {
     Ok(Secret::new("the secret of the demo's processes")?)
 }
 
 /// A connection to the bus.
-pub(super) fn join(address: &str, subscription: Option<Subscription>) -> Result<Arc<RedisBus>, Box<dyn Error>> {
+pub(in crate::demo) fn join(
+    address: &str,
+    subscription: Option<Subscription>,
+) -> Result<Arc<RedisBus>, Box<dyn Error>> {
     join_with(address, subscription, BusSettings::default())
 }
 
 /// The same, with settings of its own.
-pub(super) fn join_with(
+pub(in crate::demo) fn join_with(
     address: &str,
     subscription: Option<Subscription>,
     bus: BusSettings,

@@ -37,12 +37,12 @@ use crate::{
 
 /// How a run has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(in crate::demo) struct Outcome {
     /// SHA-256 of all parameters: the host's and those of its fossils.
-    pub(super) digest: String,
-    pub(super) stage: String,
+    pub(in crate::demo) digest: String,
+    pub(in crate::demo) stage: String,
     /// On the test images, 0 to 1.
-    pub(super) accuracy: f64,
+    pub(in crate::demo) accuracy: f64,
 }
 
 /// Where a run is.

@@ -1,0 +1,204 @@
+//! A worker's process: a replica, its share of every batch, and what it needs to come back.
+
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::{BufRead, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::AutodiffModule,
+    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
+    tensor::backend::Backend,
+};
+use kasmina::{
+    Grown, SeedManager, StepError, Validation,
+    kernel_load::{Digest, DirectoryLibrary},
+    leyline::SlotId,
+    rollback::Store,
+    security::{CommandVerifier, KeyRing},
+    telemetry::JsonLinesSink,
+};
+use kasmina_reduce::{Linked, Place, Unmet, redis_link::RedisLink};
+
+use super::{Meet, Said, WorkerArgs};
+use crate::{
+    demo::{
+        hosts::{Mlp, SLOT},
+        plan::BATCH,
+        processes::{Outcome, PATIENCE, Story, secret},
+        task::{B, accuracy, batch, loss, whole},
+    },
+    digits::shuffle,
+};
+
+type Model = Grown<B, Mlp<B>>;
+
+/// Trains until all steps are taken. When a worker is lost, it waits to be told where all meet again.
+pub(super) fn work(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
+    let story = Story::new(args.dir.clone(), args.seed)?;
+    let place = Place { rank: args.rank, workers: args.workers };
+    let directory = story.directory.join(format!("worker-{}", args.rank));
+    fs::create_dir_all(&directory)?;
+    let store = Store::open(directory.join("store"))?;
+    let telemetry = File::options().create(true).append(true).open(directory.join("telemetry.jsonl"))?;
+    let mut trainer = Trainer::new(&story, place, store, JsonLinesSink::new(telemetry))?;
+    let mut why = "it has started".to_owned();
+    loop {
+        say(&Said::Waits { rank: place.rank, epochs: trainer.epochs(), why })?;
+        let meet = hear()?;
+        trainer.meet(&args.bus, meet)?;
+        match trainer.train() {
+            Ok(()) => break,
+            // What a lost worker looks like from here. All else is an error of the demo.
+            Err(error) => match error.downcast_ref::<StepError>() {
+                Some(StepError::Reduce(lost)) => why = lost.to_string(),
+                Some(_) | None => return Err(error),
+            },
+        }
+    }
+    let (outcome, state) = trainer.outcome(&directory)?;
+    say(&Said::Done { rank: place.rank, outcome, state })
+}
+
+/// One write a line, so that whoever reads has it whole or not at all.
+fn say(said: &Said) -> Result<(), Box<dyn Error>> {
+    let mut text = serde_json::to_string(said)?;
+    text.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn hear() -> Result<Meet, Box<dyn Error>> {
+    let mut line = String::new();
+    if std::io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err("whoever has started this worker is gone".into());
+    }
+    Ok(serde_json::from_str(&line)?)
+}
+
+struct Trainer<'s> {
+    story: &'s Story,
+    place: Place,
+    manager: SeedManager<B>,
+    model: Model,
+    optimizer: OptimizerAdaptor<AdamW, Model, B>,
+}
+
+impl<'s> Trainer<'s> {
+    fn new(
+        story: &'s Story,
+        place: Place,
+        store: Store,
+        telemetry: JsonLinesSink<File>,
+    ) -> Result<Self, Box<dyn Error>> {
+        let (manager, _) = SeedManager::<B>::builder(story.run.clone())
+            .settings(story.settings())
+            .verifier(CommandVerifier::new(KeyRing::of("demo", secret()?)))
+            .kernels(DirectoryLibrary::open(story.kernels())?)
+            .sink(telemetry)
+            .store(store)
+            .reduce(Unmet(place))
+            .recover(&Default::default())?;
+        let (model, optimizer) = (load_start(story)?, AdamWConfig::new().init());
+        Ok(Self { story, place, manager, model, optimizer })
+    }
+
+    /// What this worker could go back to.
+    fn epochs(&self) -> Vec<u64> {
+        self.manager.epochs()
+    }
+
+    /// Meets the others, and goes back to where all go on from.
+    fn meet(&mut self, address: &str, meet: Meet) -> Result<(), Box<dyn Error>> {
+        let stream = format!("demo.reduce.{}", meet.generation);
+        self.manager.regroup(Linked::new(RedisLink::join(address, &stream, self.place, PATIENCE / 10)?));
+        let Self { story, manager, model, optimizer, .. } = self;
+        match meet.epoch {
+            Some(epoch) => drop(manager.roll_back_to(Some(epoch), model, optimizer)?),
+            None => drop(manager.restore_model(model, optimizer)?),
+        }
+        manager.attach_host(model, |host, grafts| loss(host, &batch(&story.images.train, &[0]), grafts))?;
+        if manager.stage(&story.seed).is_none() {
+            manager.register_seed(story.seed.clone(), SlotId::new(SLOT)?)?;
+        }
+        Ok(())
+    }
+
+    fn train(&mut self) -> Result<(), Box<dyn Error>> {
+        let Self { story, place, manager, model, optimizer } = self;
+        let (images, rate) = (&story.images, story.plan.learning_rate);
+        let validation = whole(&images.validation);
+        let mut order: Vec<usize> = (0..images.train.labels.len()).collect();
+        // Every batch is whole, so that the shares of all workers weigh the same.
+        let per_epoch = (order.len() / BATCH) as u64;
+        for epoch in 0..story.plan.epochs {
+            // Each epoch shuffles what the one before it left, also for a run that does not begin here.
+            shuffle(&mut order, story.random_seed.wrapping_mul(1_000).wrapping_add(epoch));
+            if manager.step() >= (epoch + 1) * per_epoch {
+                continue;
+            }
+            for chunk in order.chunks_exact(BATCH) {
+                let stage = manager.stage(&story.seed).unwrap_or_default();
+                if let Some(order) = story.order(stage, manager.step()) {
+                    // A refusal is part of the story.
+                    let _ = manager.order(order);
+                }
+                let batch = batch(&images.train, &chunk[share(*place)]);
+                manager.train_batch(model, optimizer, rate, |host, grafts| loss(host, &batch, grafts))?;
+            }
+            manager.end_epoch();
+            let committed = model.valid();
+            manager.report_validation(vec![Validation {
+                name: "validation_accuracy".to_owned(),
+                host: accuracy(&committed.host, &validation, committed.grafts()),
+                live: accuracy(&committed.host, &validation, manager.live_view(model)),
+                higher_is_better: true,
+            }]);
+            manager.checkpoint(model, optimizer)?;
+            let (rank, step) = (place.rank, manager.step());
+            say(&Said::At { rank, step, epoch: epoch + 1, stage: stage(story, manager) })?;
+        }
+        Ok(())
+    }
+
+    /// What has been grown: the file of the model as a checksum, and the state of the seeds.
+    fn outcome(&self, directory: &Path) -> Result<(Outcome, String), Box<dyn Error>> {
+        let path = directory.join("grown.safetensors");
+        self.model.save(&path)?;
+        let digest = Digest::of(&fs::read(&path)?).to_string();
+        let (committed, test) = (self.model.valid(), whole(&self.story.images.test));
+        let accuracy = accuracy(&committed.host, &test, committed.grafts());
+        let outcome = Outcome { digest, stage: stage(self.story, &self.manager), accuracy };
+        Ok((outcome, self.manager.digest().to_string()))
+    }
+}
+
+/// A worker's rows of a batch.
+const fn share(Place { rank, workers }: Place) -> Range<usize> {
+    rank * BATCH / workers..(rank + 1) * BATCH / workers
+}
+
+fn stage(story: &Story, manager: &SeedManager<B>) -> String {
+    let stage = manager.stage(&story.seed).unwrap_or_default();
+    stage.as_str_name().trim_start_matches("SEED_STAGE_").to_owned()
+}
+
+/// Where the model is that all workers begin with, so that its parameters have the same ids for all.
+fn start(story: &Story) -> PathBuf {
+    story.directory.join("start.safetensors")
+}
+
+pub(super) fn save_start(story: &Story) -> Result<(), Box<dyn Error>> {
+    let device = Default::default();
+    B::seed(&device, story.random_seed);
+    Ok(Grown::new(Mlp::<B>::init(&device)).save(start(story))?)
+}
+
+fn load_start(story: &Story) -> Result<Model, Box<dyn Error>> {
+    let device = Default::default();
+    Ok(Grown::load(start(story), Mlp::<B>::init(&device), &device)?)
+}
