@@ -132,6 +132,11 @@ struct Readme;
 #[doc = include_str!("../../../docs/HOSTS.md")]
 struct Hosts;
 
+/// of the page on several workers,
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/WORKERS.md")]
+struct Workers;
+
 /// of the page on commands,
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/COMMANDS.md")]

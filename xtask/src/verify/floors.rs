@@ -35,7 +35,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 21] = [
+pub(super) const FLOORS: [Row; 22] = [
     row(
         0,
         "leyline",
@@ -101,6 +101,14 @@ pub(super) const FLOORS: [Row; 21] = [
         "the reader, the sender and the document come from one table",
     ),
     row(2, "gates", Plain, "evidence, verdicts, policy", &["leyline", "lifecycle"], "a gate never changes a seed"),
+    row(
+        2,
+        "reduce",
+        Anything,
+        "gradients and facts between the workers of a run",
+        &["leyline"],
+        "all workers get the same bits, or an error",
+    ),
     row(2, "registry", Anything, "ownership of parameters", &["leyline"], "a parameter has at most one owner"),
     row(
         2,
@@ -190,6 +198,7 @@ pub(super) const FLOORS: [Row; 21] = [
             "leyline",
             "lifecycle",
             "memory",
+            "reduce",
             "registry",
             "rollback",
             "safety",
