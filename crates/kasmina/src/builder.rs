@@ -258,7 +258,7 @@ impl<R> SeedManagerBuilder<R> {
             let keeper = Keeper::open(journal, blobs, settings, opened).map_err(CheckpointError::from)?;
             Ok::<_, CheckpointError>(Durable::new(keeper, run.to_string(), verifier.retention().ttl, opened, torn_tail))
         });
-        let group = Group::new(Box::new(reduce), &*clock);
+        let group = Group::new(Box::new(reduce), Arc::clone(&clock));
         Ok(SeedManager::new(Parts {
             reading: settings.reading(&run),
             engine: Engine::new(EngineSettings { replicated: !group.is_alone(), ..settings.engine(&run) }, gatekeepers),

@@ -15,6 +15,7 @@ use kasmina_leyline::{
     },
 };
 use kasmina_memory::CacheStats;
+use kasmina_reduce::Place;
 use kasmina_registry::RegistryError;
 use kasmina_rollback::Timing;
 use kasmina_safety::{KernelPath, Outcome, PathChange};
@@ -219,6 +220,21 @@ pub(crate) fn stepped(to: &mut Assembler, report: &StepReport, state: &engine::S
             value.into_iter().for_each(|value| to.metric(seed, Metric::new(name, value)));
         }
     }
+}
+
+/// How the step went in a group of workers.
+pub(crate) fn worked(to: &mut Assembler, place: Place, exchange: Duration) {
+    for (name, value) in [
+        (names::WORKER_RANK, place.rank as f64),
+        (names::WORKER_COUNT, place.workers as f64),
+        (names::WORKER_EXCHANGE_MS, milliseconds(exchange)),
+    ] {
+        to.metric(None, Metric::new(name, value));
+    }
+}
+
+pub(crate) fn workers_met(place: Place) -> Event {
+    Event::new(names::WORKERS_MET).with("rank", place.rank).with("workers", place.workers)
 }
 
 pub(crate) fn step_refused(error: &StepError) -> Event {

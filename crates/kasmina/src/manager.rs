@@ -448,7 +448,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// The time that decisions go by.
     fn now(&self) -> Monotonic {
-        self.group.monotonic(&*self.clock)
+        self.group.monotonic()
     }
 
     /// The moves that have become durable since they were last taken.

@@ -39,6 +39,8 @@ pub struct StepTiming {
     pub verify: Duration,
     /// The optimizer steps.
     pub optimizer: Duration,
+    /// The exchanges with other workers, with the wait for the slowest. They are part of `seeds` where measurements are exchanged.
+    pub exchange: Duration,
 }
 
 /// What was found in the store.

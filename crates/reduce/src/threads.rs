@@ -34,6 +34,8 @@ struct Exchange<B: Backend> {
     /// How the last exchange ended that a worker has come to, until the worker looks.
     ended: Vec<Option<Outcome<B>>>,
     left: Vec<bool>,
+    /// The workers whose leaving ended the last exchange that was given up.
+    given_up_for: Vec<usize>,
 }
 
 enum Brought<B: Backend> {
@@ -54,7 +56,7 @@ impl<B: Backend> Threads<B> {
     #[must_use]
     pub fn group(workers: usize, timeout: Duration) -> Vec<Self> {
         let (brought, ended) = ((0..workers).map(|_| None).collect(), (0..workers).map(|_| None).collect());
-        let exchange = Exchange { number: 0, brought, ended, left: vec![false; workers] };
+        let exchange = Exchange { number: 0, brought, ended, left: vec![false; workers], given_up_for: Vec::new() };
         let table = Arc::new(Table { exchange: Mutex::new(exchange), changed: Condvar::new() });
         let worker = |rank| Self { place: Place { rank, workers }, timeout, made: 0, table: Arc::clone(&table) };
         (0..workers).map(worker).collect()
@@ -111,6 +113,7 @@ impl<B: Backend> Exchange<B> {
         let came: Vec<bool> = self.brought.iter_mut().map(|brought| brought.take().is_some()).collect();
         let missing: Vec<_> = (0..came.len()).filter(|rank| !came[*rank]).collect();
         let workers: Vec<_> = missing.iter().copied().filter(|rank| self.left[*rank]).collect();
+        self.given_up_for.clone_from(&workers);
         let error = match workers.is_empty() {
             true => ReduceError::TimedOut { missing, within },
             false => ReduceError::Left { workers },
@@ -125,8 +128,10 @@ impl<B: Backend> Exchange<B> {
 
     /// For a worker that was not waited for.
     fn why_given_up(&self) -> ReduceError {
-        let workers: Vec<_> = (0..self.left.len()).filter(|rank| self.left[*rank]).collect();
-        if workers.is_empty() { ReduceError::GivenUp } else { ReduceError::Left { workers } }
+        match self.given_up_for.as_slice() {
+            [] => ReduceError::GivenUp,
+            workers => ReduceError::Left { workers: workers.to_vec() },
+        }
     }
 
     /// How the exchange ended that this worker has come to.

@@ -108,6 +108,7 @@ events! {
     GRAFT_FAULT: "graft_fault", Critical, "A kernel failed in a pass. The host continued without it.";
     KERNEL_PLAIN: "kernel_plain", Warning, "A kernel was moved past the device's fusion, and why.";
     KERNEL_FUSED: "kernel_fused", Info, "A kernel came back to the device's fusion.";
+    WORKERS_MET: "workers_met", Info, "The workers of a run have begun a step together for the first time, and which worker this is.";
     STEP_REFUSED: "step_refused", Critical, "A training step was refused.";
     PREFETCH_TIMEOUT: "prefetch_timeout", Critical, "A kernel did not arrive before the deadline of its request.";
     CACHE_LOCK_CONTENTION: "cache_lock_contention", Warning, "Requests waited for a load of the same kernel that another had begun; how many, and how long the first of them waited.";
@@ -140,6 +141,9 @@ metrics! {
     SEED_CONTRIBUTION_MEAN: "kasmina.seed.contribution_mean", "1", Gauge, "The mean of these in the seed's stage.";
     SEED_CONTRIBUTION_ERROR: "kasmina.seed.contribution_error", "1", Gauge, "The standard error of that mean.";
     HOST_LOSS: "kasmina.host.loss", "1", Sample, "The host's own loss on the batch.";
+    WORKER_RANK: "kasmina.worker.rank", "1", Gauge, "Which of several workers this is, from 0.";
+    WORKER_COUNT: "kasmina.worker.count", "1", Gauge, "How many workers train the network.";
+    WORKER_EXCHANGE_MS: "kasmina.worker.exchange_ms", "ms", Sample, "The exchanges of a step with the other workers, with the wait for the slowest.";
     HOST_PASS_MS: "kasmina.host.pass_ms", "ms", Sample, "The host's forward and backward pass.";
     SEED_PASSES_MS: "kasmina.seed.passes_ms", "ms", Sample, "The passes of seeds.";
     BLEND_ALPHA_MEAN: "kasmina.blend.alpha_mean", "1", Gauge, "The mean weight of the seed in the blend; attributes `mode` and `source`.";

@@ -120,7 +120,13 @@ impl<B: GraftBackend> SeedManager<B> {
 
     pub(super) fn report(&mut self, report: &StepReport) {
         let state = self.engine.state();
-        self.reporter.write(|to| events::stepped(to, report, state));
+        let place = self.group.place();
+        self.reporter.write(|to| {
+            events::stepped(to, report, state);
+            if !place.is_alone() {
+                events::worked(to, place, report.timing.exchange);
+            }
+        });
     }
 
     /// The step, or a run of it, counts for nothing.

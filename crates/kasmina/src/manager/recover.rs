@@ -199,7 +199,7 @@ impl<B: GraftBackend> SeedManager<B> {
             ..Recovered::default()
         };
         self.replant(&mut reading, &mut recovered)?;
-        self.group.resume(reading.at, &*self.clock);
+        self.group.resume(reading.at);
         // The clock of a group goes on over all processes.
         let now = if self.group.is_alone() { started } else { reading.at };
         self.engine.restore(std::mem::take(&mut reading.state), reading.at, now);

@@ -316,6 +316,7 @@ impl<B: GraftBackend> Step<'_, B> {
         manager.write_committed(manager.step().is_multiple_of(manager.settings.rollback.checkpoint_every));
         manager.show_pending();
         report.transitions = manager.take_moved();
+        report.timing.exchange = manager.group.take_exchange();
         manager.report(&report);
         manager.flush_telemetry();
         manager.refused_steps = 0;

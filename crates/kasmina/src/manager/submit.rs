@@ -106,7 +106,7 @@ impl<B: GraftBackend> SeedManager<B> {
 
     /// Asks the verifier. Nothing is touched for a command that it does not vouch for.
     fn verify(&mut self, wire: &[u8]) -> Result<Verified, CommandError> {
-        let (unix, now) = (self.group.unix(&*self.clock), self.now());
+        let (unix, now) = (self.group.unix(), self.now());
         self.verifier.verify(wire, unix, now).map_err(|rejection| {
             self.reporter.rejected(rejection.reason(), rejection.command_id());
             CommandError::Rejected(rejection)
@@ -119,7 +119,7 @@ impl<B: GraftBackend> SeedManager<B> {
         batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at: verified.issued_at() });
         let from = batch.decisions();
         let answered = batch.entries.len();
-        let answer = match kasmina_commands::read(verified, &self.reading, self.group.unix(&*self.clock)) {
+        let answer = match kasmina_commands::read(verified, &self.reading, self.group.unix()) {
             Ok(read) => {
                 let (about, notices) = (Arc::clone(&command), read.notices.clone());
                 batch.note(move |to| events::noticed(to, &about, &notices));

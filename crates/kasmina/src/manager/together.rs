@@ -19,6 +19,7 @@ use kasmina_rollback::Digest;
 use super::SeedManager;
 use crate::{
     error::StepError,
+    events,
     records::encode,
     workers::{Beginning, Delivery, HostPassed, LearningPassed, Probed, Probing, mean, proven, weights_digest},
 };
@@ -53,7 +54,7 @@ impl<B: GraftBackend> SeedManager<B> {
             state: *self.digest().as_bytes(),
             model: *names_of(model).as_bytes(),
             weights: (!self.group.compared).then(|| *weights_digest(model).as_bytes()),
-            monotonic: self.group.proposes(&*self.clock),
+            monotonic: self.group.proposes(),
             unix: self.clock.unix(),
             rng_seed: self.draw_rng_seed(model),
             memory: self.assess_own_memory().into(),
@@ -64,8 +65,10 @@ impl<B: GraftBackend> SeedManager<B> {
         let rank = self.place().rank;
         let all = self.group.gather("the beginning of a step", &own)?;
         let begun = Beginning::agree(&all, rank).map_err(|(worker, what)| StepError::OutOfStep { worker, what })?;
-        self.group.begun(&begun, &*self.clock);
-        self.group.compared = true;
+        self.group.begun(&begun);
+        if !std::mem::replace(&mut self.group.compared, true) {
+            self.reporter.emit(None, events::workers_met(self.place()));
+        }
         if let Some(seed) = begun.rng_seed.filter(|_| self.rng_seed().is_none()) {
             self.act(Input::RngSeeded(seed));
         }

@@ -1,6 +1,6 @@
 //! A worker's place in its group, and the time on which the group has agreed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use burn::tensor::Tensor;
 use kasmina_blending::GraftBackend;
@@ -14,9 +14,12 @@ use super::start::{Begun, Delivery};
 /// What a manager knows of the other workers. Alone, it costs nothing.
 pub(crate) struct Group<B: GraftBackend> {
     reduce: Box<dyn Reduce<B::InnerBackend>>,
+    clock: Arc<dyn Clock>,
     place: Place,
     time: Time,
     packets: BTreeMap<SeedId, (u64, u64)>,
+    /// How long this worker has been in exchanges in this step.
+    exchange: Duration,
     /// Whether the weights of all workers' models have been compared since this process began, or went back.
     pub(crate) compared: bool,
     /// What became of this worker's telemetry since the last step.
@@ -33,10 +36,19 @@ struct Time {
 }
 
 impl<B: GraftBackend> Group<B> {
-    pub(crate) fn new(reduce: Box<dyn Reduce<B::InnerBackend>>, clock: &dyn Clock) -> Self {
+    pub(crate) fn new(reduce: Box<dyn Reduce<B::InnerBackend>>, clock: Arc<dyn Clock>) -> Self {
         let place = reduce.place();
         let time = Time { monotonic: Monotonic::ORIGIN, unix: clock.unix(), at: clock.monotonic() };
-        Self { reduce, place, time, packets: BTreeMap::new(), compared: false, telemetry: Delivery::Nothing }
+        Self {
+            reduce,
+            clock,
+            place,
+            time,
+            packets: BTreeMap::new(),
+            exchange: Duration::ZERO,
+            compared: false,
+            telemetry: Delivery::Nothing,
+        }
     }
 
     /// Goes on with other workers, by the same time.
@@ -55,27 +67,27 @@ impl<B: GraftBackend> Group<B> {
     }
 
     /// The time that decisions go by; alone, that of the worker's own clock.
-    pub(crate) fn monotonic(&self, clock: &dyn Clock) -> Monotonic {
-        if self.is_alone() { clock.monotonic() } else { self.time.monotonic }
+    pub(crate) fn monotonic(&self) -> Monotonic {
+        if self.is_alone() { self.clock.monotonic() } else { self.time.monotonic }
     }
 
     /// The wall clock that commands are compared with.
-    pub(crate) fn unix(&self, clock: &dyn Clock) -> UnixTime {
-        if self.is_alone() { clock.unix() } else { self.time.unix }
+    pub(crate) fn unix(&self) -> UnixTime {
+        if self.is_alone() { self.clock.unix() } else { self.time.unix }
     }
 
     /// What this worker would say the time is: as much later than agreed as its own clock has gone on.
-    pub(crate) fn proposes(&self, clock: &dyn Clock) -> Monotonic {
-        self.time.monotonic.after(clock.monotonic().since(self.time.at))
+    pub(crate) fn proposes(&self) -> Monotonic {
+        self.time.monotonic.after(self.clock.monotonic().since(self.time.at))
     }
 
     /// The run goes on by the time of the process that wrote its journal.
-    pub(crate) fn resume(&mut self, at: Monotonic, clock: &dyn Clock) {
-        self.time = Time { monotonic: at, unix: clock.unix(), at: clock.monotonic() };
+    pub(crate) fn resume(&mut self, at: Monotonic) {
+        self.time = Time { monotonic: at, unix: self.clock.unix(), at: self.clock.monotonic() };
     }
 
-    pub(crate) fn begun(&mut self, begun: &Begun, clock: &dyn Clock) {
-        self.time = Time { monotonic: begun.monotonic, unix: begun.unix, at: clock.monotonic() };
+    pub(crate) fn begun(&mut self, begun: &Begun) {
+        self.time = Time { monotonic: begun.monotonic, unix: begun.unix, at: self.clock.monotonic() };
         self.packets.clone_from(&begun.packets);
         self.telemetry = Delivery::Nothing;
     }
@@ -85,6 +97,11 @@ impl<B: GraftBackend> Group<B> {
         (!self.is_alone()).then(|| self.packets.get(seed).copied().unwrap_or_default())
     }
 
+    /// How long this worker has been in exchanges since this was last asked.
+    pub(crate) fn take_exchange(&mut self) -> Duration {
+        std::mem::take(&mut self.exchange)
+    }
+
     /// What every worker has measured, by rank. `what` says what that is: all must be asking for the same.
     pub(crate) fn gather<T: Serialize + DeserializeOwned>(
         &mut self,
@@ -92,7 +109,7 @@ impl<B: GraftBackend> Group<B> {
         own: &T,
     ) -> Result<Vec<T>, ReduceError> {
         let encoded = postcard::to_allocvec(&(what, own)).map_err(|error| ReduceError::Link(error.to_string()))?;
-        let all = self.reduce.gather(encoded)?;
+        let all = self.timed(|reduce| reduce.gather(encoded))?;
         let read = |(worker, bytes): (usize, &Vec<u8>)| {
             let (theirs, rest): (&str, _) =
                 postcard::take_from_bytes(bytes).map_err(|error| unreadable(worker, &error))?;
@@ -110,7 +127,14 @@ impl<B: GraftBackend> Group<B> {
         part: &Part,
         values: Tensor<B::InnerBackend, 1>,
     ) -> Result<Tensor<B::InnerBackend, 1>, ReduceError> {
-        self.reduce.reduce(part, values)
+        self.timed(|reduce| reduce.reduce(part, values))
+    }
+
+    fn timed<T>(&mut self, exchange: impl FnOnce(&mut dyn Reduce<B::InnerBackend>) -> T) -> T {
+        let started = self.clock.monotonic();
+        let given = exchange(&mut *self.reduce);
+        self.exchange += self.clock.monotonic().since(started);
+        given
     }
 }
 

@@ -41,6 +41,8 @@ export function showFeed(state, run) {
 
 export function showTiles(run) {
   say(byId("tile-step"), run.last === null ? "no data" : count(run.last));
+  const worker = run.workers === null ? "" : `, worker ${run.rank} of ${run.workers}`;
+  say(byId("tile-step-note"), `batches learned from so far${worker}`);
   const loss = run.loss.latest;
   say(byId("tile-loss"), loss ? short(loss.value) : "no data");
   say(byId("tile-loss-note"), loss && loss.step < run.last ? `as of step ${count(loss.step)}` : "of the network on its last batch");

@@ -55,6 +55,9 @@ export class Run {
     this.first = null;
     this.last = null;
     this.time = null;
+    // Which of several workers this run is; they count from 0.
+    this.rank = null;
+    this.workers = null;
     this.tensors = null;
     this.parameters = null;
     this.registered = null;
@@ -142,6 +145,8 @@ export class Run {
     if (attributes.statistic !== undefined) return;
     if (seed) seed.measure(step, metric.name, metric.value);
     else if (metric.name === "kasmina.host.loss") this.loss.add(step, metric.value);
+    else if (metric.name === "kasmina.worker.rank") this.rank = metric.value;
+    else if (metric.name === "kasmina.worker.count") this.workers = metric.value;
     (seed ?? this).values.keep(seed?.id ?? "", step, metric, Object.values(attributes).join(", "));
   }
 

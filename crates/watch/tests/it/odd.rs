@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use kasmina_telemetry::{Event, names};
+use kasmina_telemetry::{Event, Metric, names};
 
 use crate::rig::Rig;
 
@@ -17,6 +17,19 @@ fn the_page_stays_with_one_of_two_runs_written_in_turns() {
     rig.until_looked(2);
     assert_eq!(rig.browser.text("#tile-step"), "3");
     assert!(rig.browser.text("#directory").starts_with("telemetry.jsonl in "));
+}
+
+#[test]
+fn one_of_several_workers_says_which_it_is() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(1);
+    rig.browser.until_text("#tile-step-note", "batches learned from so far");
+    assert!(!rig.browser.text("#tile-step-note").contains("worker"));
+    rig.metric(Metric::new(names::WORKER_RANK, 2.0));
+    rig.metric(Metric::new(names::WORKER_COUNT, 4.0));
+    let lines = rig.step(2, 0.25);
+    rig.append(&lines);
+    rig.browser.until_text("#tile-step-note", "worker 2 of 4");
 }
 
 #[test]

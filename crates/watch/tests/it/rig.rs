@@ -63,6 +63,11 @@ impl Rig {
         self.assembler.event(Some(&self.seed), event);
     }
 
+    /// A number of the run.
+    pub(crate) fn metric(&mut self, metric: Metric) {
+        self.assembler.metric(None, metric);
+    }
+
     /// Steps of an ordinary run, with a seed that has passed a gate at step 40.
     pub(crate) fn run_to(&mut self, last: u64) {
         for step in 1..=last {
