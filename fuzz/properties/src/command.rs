@@ -7,7 +7,7 @@ use kasmina_leyline::{
     v1::{AdaptationCommand, CommandOptimizerAdjustment, CommandSeedOperation, adaptation_command::Payload},
     wire::{self, Malformed, MapOrder, SignedBytes},
 };
-use kasmina_security::{CommandVerifier, KeyRing, Secret, Signer, Verifier};
+use kasmina_security::{CommandVerifier, KeyRing, Secret, Signer, VerifiedBytes, Verifier};
 use prost::Message;
 
 use crate::{
@@ -86,7 +86,8 @@ fn signed(mut choices: Choices<'_>) {
         }
     };
     let mut verifier = verifier();
-    let verified = verifier.verify(&wire, WALL, NOW).map(|verified| unsigned(verified.command().clone()));
+    let verified =
+        verifier.verify(&wire, WALL, NOW).and_then(VerifiedBytes::decode).map(|it| unsigned(it.into_command()));
     assert_eq!(verified, Ok(unsigned(command)), "what was signed is obeyed");
     let again = verifier.verify(&wire, WALL, NOW).map(|_| ()).map_err(|rejection| rejection.reason());
     assert_eq!(again, Err("nonce_replayed"));
@@ -160,7 +161,7 @@ fn shuffle(wire: &mut Vec<u8>, choices: &mut Choices<'_>) {
 }
 
 fn verify(wire: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let verified = verifier().verify(wire, WALL, NOW);
+    let verified = verifier().verify(wire, WALL, NOW).and_then(VerifiedBytes::decode);
     verified.map(|verified| verified.command().encode_to_vec()).map_err(|rejection| rejection.reason())
 }
 
