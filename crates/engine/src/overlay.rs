@@ -1,6 +1,6 @@
 //! What is known, with what was decided on top of it and not committed.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt, iter};
 
 use kasmina_gates::Gatekeepers;
 use kasmina_leyline::{Monotonic, SeedId};
@@ -57,11 +57,22 @@ impl<'a> Overlay<'a> {
 
     /// All seeds, by id, with what was adopted so far.
     pub(crate) fn seeds(&self) -> impl Iterator<Item = &Seed> {
-        let state = &self.state.seeds;
-        let new = self.delta.seeds.iter().filter(|(id, _)| !state.contains_key(*id)).map(|(_, seed)| seed);
-        // Both are in order; registering in the middle of a batch is rare.
-        let known = state.keys().filter_map(|id| self.seed(id));
-        known.chain(new)
+        let Delta { seeds, forgotten, .. } = &self.delta;
+        let mut known = self.state.seeds.values().filter(|seed| !forgotten.contains(&seed.id)).peekable();
+        let mut changed = seeds.values().peekable();
+        // Both are in order.
+        iter::from_fn(move || {
+            let order = known.peek().zip(changed.peek()).map(|(known, changed)| known.id.cmp(&changed.id));
+            match order {
+                Some(Ordering::Less) => known.next(),
+                Some(Ordering::Equal) => {
+                    known.next();
+                    changed.next()
+                }
+                Some(Ordering::Greater) => changed.next(),
+                None => known.next().or_else(|| changed.next()),
+            }
+        })
     }
 
     /// Seeds whose embargo has ended, and those whose reset was postponed.

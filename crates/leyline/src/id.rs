@@ -1,10 +1,8 @@
 //! Identifiers, checked once at the edge.
 
-mod short;
-
 use std::{fmt, sync::Arc};
 
-use short::ShortText;
+use crate::ShortText;
 
 /// The longest accepted identifier, in bytes. Our choice: twice a UUID with a generous prefix.
 pub const MAX_ID_BYTES: usize = 128;

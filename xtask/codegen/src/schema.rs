@@ -97,7 +97,6 @@ fn child<'a>(
 }
 
 fn scalar(field: &FieldDescriptorProto) -> Option<&'static str> {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the walk knows some of protobuf's eighteen types")]
     match (field.r#type(), field.label()) {
         (Type::Float, Label::Repeated) => Some("Floats"),
         (_, Label::Repeated) => None,
