@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use crate::recent::Recent;
 
@@ -47,10 +48,8 @@ impl Latencies {
     /// The median; zero before the first.
     #[must_use]
     pub fn median(&self) -> Duration {
-        let mut sorted = [Duration::ZERO; Self::WINDOW];
-        let known = sorted.iter_mut().zip(self.0.iter()).map(|(place, latency)| *place = *latency).count();
-        let sorted = &mut sorted[..known];
+        let mut sorted: SmallVec<[_; Self::WINDOW]> = self.0.iter().copied().collect();
         sorted.sort_unstable();
-        sorted.get(known / 2).copied().unwrap_or_default()
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }
 }

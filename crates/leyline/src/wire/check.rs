@@ -61,21 +61,22 @@ impl<'a> Checked<'a> {
         }
         // Each schema has one map, so there can be only one run of entries.
         let mut run = Run::new();
-        let mut run_ended = false;
+        let mut in_run = false;
         let mut end = 0;
         let mut fields = fields(bytes);
         for field in &mut fields {
             let start = end;
             end += field.raw.len();
-            let child = schema.child(field.number);
-            run_ended |= !matches!(child, Child::Map(_)) && !run.is_empty;
-            match child {
-                Child::Message(_) | Child::Map(_) if field.wire_type != LEN => {
-                    return Err(Malformed::WireType { field: field.number, wire_type: field.wire_type });
-                }
+            let was_in_run = std::mem::replace(&mut in_run, false);
+            let wrong_type = Malformed::WireType { field: field.number, wire_type: field.wire_type };
+            match schema.child(field.number) {
+                Child::Message(_) | Child::Map(_) if field.wire_type != LEN => return Err(wrong_type),
                 Child::Message(inner) => self.message(field.payload, inner, depth + 1)?,
-                Child::Map(_) if run_ended => return Err(Malformed::ScatteredMap { field: field.number }),
                 Child::Map(value) => {
+                    if !run.is_empty && !was_in_run {
+                        return Err(Malformed::ScatteredMap { field: field.number });
+                    }
+                    in_run = true;
                     let entry = entry(field)?;
                     self.entry(entry, *value, depth)?;
                     // The annotations are the only map at depth 0.
@@ -90,13 +91,13 @@ impl<'a> Checked<'a> {
                     self.command_id = self.text(field).unwrap_or_default();
                 }
                 Child::Plain(_) if depth == 0 && field.number == ISSUED_AT => self.issued(field),
-                Child::Unknown
+                Child::Plain(inner) => self.readable &= field.wire_type == LEN && is_plain(field.payload, inner),
+                child @ (Child::Unknown
                 | Child::Varint
                 | Child::Fixed32
                 | Child::Fixed64
                 | Child::Text
-                | Child::Floats
-                | Child::Plain(_) => self.readable &= is_readable(field, child),
+                | Child::Floats) => self.readable &= is_scalar(&field, child),
             }
         }
         fields.end()?;
@@ -143,8 +144,26 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// Whether a decoder reads the field for certain.
-fn is_readable(field: Field<'_>, child: &Child) -> bool {
+/// Whether a decoder reads the message for certain.
+fn is_plain(bytes: &[u8], schema: &Schema) -> bool {
+    let mut fields = fields(bytes);
+    let readable = fields.all(|field| match schema.child(field.number) {
+        Child::Plain(inner) => field.wire_type == LEN && is_plain(field.payload, inner),
+        child @ (Child::Unknown
+        | Child::Varint
+        | Child::Fixed32
+        | Child::Fixed64
+        | Child::Text
+        | Child::Floats
+        | Child::Message(_)
+        | Child::Map(_)) => is_scalar(&field, child),
+    });
+    readable && fields.end().is_ok()
+}
+
+/// Whether a decoder reads a field that is not a message for certain.
+#[inline]
+fn is_scalar(field: &Field<'_>, child: &Child) -> bool {
     match child {
         Child::Unknown => true,
         Child::Varint => field.wire_type == VARINT,
@@ -154,14 +173,7 @@ fn is_readable(field: Field<'_>, child: &Child) -> bool {
         Child::Floats => {
             field.wire_type == FIXED32 || (field.wire_type == LEN && field.payload.len().is_multiple_of(4))
         }
-        Child::Plain(inner) => {
-            let mut parts = fields(field.payload);
-            field.wire_type == LEN
-                && parts.all(|part| is_readable(part, inner.child(part.number)))
-                && parts.end().is_ok()
-        }
-        // The walk enters these.
-        Child::Message(_) | Child::Map(_) => false,
+        Child::Plain(_) | Child::Message(_) | Child::Map(_) => false,
     }
 }
 

@@ -209,8 +209,13 @@ fn full_command() -> impl Strategy<Value = AdaptationCommand> {
         .map(Payload::RollbackPayload)),
         Just(Payload::RollbackPayload(nested())),
     ];
-    (command(), text(), any::<(u32, i32, i64, i32)>(), prop::option::of(payload)).prop_map(
-        |(command, text, (version, command_type, seconds, nanos), payload)| AdaptationCommand {
+    (
+        command(),
+        text(),
+        (any::<u32>(), any::<i32>(), prop_oneof![any::<i64>(), -9_000_000_000..9_000_000_000_i64], any::<i32>()),
+        prop::option::of(payload),
+    )
+        .prop_map(|(command, text, (version, command_type, seconds, nanos), payload)| AdaptationCommand {
             version,
             command_type,
             target_seed_id: text.clone(),
@@ -218,8 +223,7 @@ fn full_command() -> impl Strategy<Value = AdaptationCommand> {
             issued_by: text,
             payload,
             ..command
-        },
-    )
+        })
 }
 
 /// Every kind of value, in a list in a struct.
@@ -286,6 +290,10 @@ fn head_is_none_for_what_a_decoder_may_refuse() {
         field(6, b"\x08"),
         field(10, &field(2, b"\xff")),
         field(10, &field(10, &field(7, b"123"))),
+        field(10, &field(10, &[0x18, 1])),
+        field(10, &field(10, &field(1, b""))),
+        field(12, &[0x0d, 0, 0, 0, 0]),
+        field(13, &field(1, &field(2, &[0x15, 0, 0, 0, 0]))),
         field(10, &field(3, &[field(1, b"k"), field(2, b"")].concat())),
         field(13, &field(1, &field(2, &field(3, b"\xff")))),
         field(20, &field(1, b"\xff")),

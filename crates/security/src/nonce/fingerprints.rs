@@ -34,13 +34,15 @@ impl Fingerprints {
     }
 
     pub(super) fn remove(&mut self, fingerprint: Fingerprint) {
-        if !self.contains(fingerprint) {
+        if self.held == 0 {
             return;
         }
         let mut gap = self.place(fingerprint);
-        let mut at = gap;
+        if self.slots[gap].take().is_none() {
+            return;
+        }
         self.held -= 1;
-        self.slots[gap] = None;
+        let mut at = gap;
         // Whatever was pushed past the gap moves into it.
         loop {
             at = self.wrapped(at + 1);
