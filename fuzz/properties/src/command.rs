@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmina_leyline::{
     Monotonic, UnixTime,
     v1::{AdaptationCommand, CommandOptimizerAdjustment, CommandSeedOperation, adaptation_command::Payload},
-    wire::{self, Malformed, MapOrder, SignedBytes},
+    wire::{self, Head, Malformed, MapOrder, SignedBytes},
 };
 use kasmina_security::{CommandVerifier, KeyRing, Secret, Signer, VerifiedBytes, Verifier};
 use prost::Message;
@@ -35,13 +35,18 @@ pub fn command(data: &[u8]) {
     }
 }
 
-/// What a parse gives is the input, the signature taken out and the maps in order.
+/// What a parse gives is the input, the signature taken out and the maps in order. What it says of the command is what is decoded.
 fn parsed(bytes: &[u8]) {
     let Ok(received) = SignedBytes::parse(bytes) else { return };
     let plain = received.in_order(MapOrder::AsReceived);
     assert_eq!(received.as_received().concat(), plain);
     let none_or_shorter = if received.signature().is_none() { plain == bytes } else { plain.len() < bytes.len() };
     assert!(none_or_shorter, "the signature, and nothing else, is taken out");
+    if let Some(head) = received.head() {
+        let command = AdaptationCommand::decode(bytes).expect("what has a head decodes");
+        let issued_at = command.issued_at.map(UnixTime::from);
+        assert_eq!(head, Head { command_id: &command.command_id, issued_at }, "the head is what is decoded");
+    }
     for order in MapOrder::ALL {
         let ordered = received.in_order(order);
         assert_eq!(sorted(&ordered), sorted(&plain), "{order:?} only permutes");
