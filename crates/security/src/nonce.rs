@@ -91,10 +91,13 @@ impl NonceLedger {
     /// # Errors
     /// [`NonceRefusal`]; nothing is remembered.
     pub fn admit(&mut self, id: &CommandId, issued_at: UnixTime, now: Monotonic) -> Result<(), NonceRefusal> {
+        let id = self.fingerprint(id);
+        if let Some(oldest) = self.order.front() {
+            self.seen.fetch([id, oldest.id]);
+        }
         while self.order.front().is_some_and(|entry| entry.forget_at <= now) {
             self.forget();
         }
-        let id = self.fingerprint(id);
         let is_old = |ledger: &Self| ledger.watermark.is_some_and(|watermark| issued_at <= watermark);
         let is_full = self.order.len() == self.capacity;
         if (is_old(self) || is_full) && self.seen.contains(id) {
