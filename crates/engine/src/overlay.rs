@@ -95,3 +95,30 @@ impl fmt::Debug for Overlay<'_> {
         f.debug_struct("Overlay").field("delta", &self.delta).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kasmina_gates::GatePolicy;
+    use kasmina_leyline::{SlotId, TrainingRunId};
+
+    use super::*;
+    use crate::engine::Engine;
+
+    fn seed(name: &str, lives: u64) -> Seed {
+        Seed { lives, ..Seed::dormant(SeedId::new(name).unwrap(), SlotId::new("mid").unwrap()) }
+    }
+
+    #[test]
+    fn seeds_come_once_each_and_in_order_as_they_were_adopted() {
+        let settings = EngineSettings::new(TrainingRunId::new("run-7").unwrap());
+        let mut engine = Engine::new(settings, GatePolicy::default());
+        let known = ["b", "c", "e", "f"].map(|name| (seed(name, 0).id, seed(name, 0)));
+        engine.restore(State { seeds: known.into(), ..State::default() }, Monotonic::ORIGIN, Monotonic::ORIGIN);
+        // A new one before all, one changed, one forgotten, one forgotten and registered again, and a new one after all.
+        let seeds = [seed("g", 1), seed("c", 1), seed("a", 1), seed("f", 1)].into_iter().collect();
+        let forgotten = [seed("e", 0).id, seed("f", 0).id].into();
+        let overlay = engine.overlay_on(Delta { seeds, forgotten, run: None });
+        let seen: Vec<_> = overlay.seeds().map(|seed| (seed.id.as_str(), seed.lives)).collect();
+        assert_eq!(seen, [("a", 1), ("b", 0), ("c", 1), ("f", 1), ("g", 1)]);
+    }
+}

@@ -84,3 +84,29 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Recent<T> {
         Vec::deserialize(deserializer).map(|values| values.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_window_drops_its_oldest_value_and_a_copy_keeps_its_own() {
+        let mut recent = Recent::default();
+        assert_eq!((recent.back(), recent.is_empty()), (None, true));
+        (1..=3).for_each(|value| recent.record(value, 3));
+        let copy = recent.clone();
+        recent.record(4, 3);
+        assert_eq!((recent.as_slice(), recent.back(), recent.len()), (&[2, 3, 4][..], Some(&4), 3));
+        assert_eq!(copy.as_slice(), [1, 2, 3]);
+        recent.clear();
+        assert_eq!((recent.as_slice(), copy.len()), (&[][..], 3));
+    }
+
+    /// A record can hold more than is kept now.
+    #[test]
+    fn longer_window_is_cut_to_its_newest_values() {
+        let mut recent: Recent<u8> = (1..=5).collect();
+        recent.record(6, 3);
+        assert_eq!(recent.as_slice(), [4, 5, 6]);
+    }
+}
