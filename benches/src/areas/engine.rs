@@ -156,7 +156,7 @@ fn seed(index: u64, vitals: Vitals) -> Seed {
 }
 
 fn contract() -> Contract {
-    Contract { rank: 2, channels: (64, 64), dtype: "f32".to_owned() }
+    Contract { rank: 2, channels: (64, 64), dtype: "f32".into() }
 }
 
 fn name(index: u64) -> SeedId {

@@ -16,7 +16,8 @@ use sha2::Sha256;
 
 use crate::{case::Case, threads::at_once};
 
-const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
+/// With nanoseconds, so that all commands are as long.
+const WALL: UnixTime = UnixTime::from_nanos(1_790_000_000_123_456_789);
 const SECRET: &str = "a shared secret";
 
 pub(crate) fn cases() -> Vec<Case> {

@@ -24,7 +24,7 @@
 //!
 //! // The receiver verifies the bytes, and reads the order back.
 //! let mut verifier = CommandVerifier::new(KeyRing::of("k1", secret));
-//! let verified = verifier.verify(&wire, now, Monotonic::ORIGIN)?;
+//! let verified = verifier.verify(&wire, now, Monotonic::ORIGIN)?.decode()?;
 //! let settings = ReadSettings {
 //!     run: TrainingRunId::new("run-7")?,
 //!     max_alpha_vec: 64,

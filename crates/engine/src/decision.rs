@@ -6,6 +6,7 @@ use kasmina_gates::{Contribution, Idle};
 use kasmina_leyline::{BlueprintId, SeedId, SlotId};
 use kasmina_lifecycle::{Transition, Verdict};
 use kasmina_safety::BreakerEvent;
+use smallvec::SmallVec;
 
 use crate::{
     ending::LifeEnded,
@@ -15,14 +16,16 @@ use crate::{
 };
 
 /// What follows from one input. Nothing has happened until the change is committed.
+///
+/// It has room for what an order does to one seed, so that deciding one allocates nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// The records that change.
     pub delta: Delta,
     /// What the shell must do, in this order.
-    pub effects: Vec<Effect>,
+    pub effects: SmallVec<[Effect; 2]>,
     /// What there is to emit, in this order.
-    pub events: Vec<Event>,
+    pub events: SmallVec<[Event; 4]>,
     /// The answer. A refusal may come with a change: a gate that refuses culls its seed.
     pub answer: Result<(), Refusal>,
 }

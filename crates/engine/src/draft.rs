@@ -1,9 +1,8 @@
 //! A decision while it is being written.
 
-use std::collections::BTreeSet;
-
 use kasmina_commands::{BreakerName, Order};
 use kasmina_leyline::{CommandId, Monotonic, SeedId, v1::SeedLifecycleStage};
+use smallvec::SmallVec;
 
 use crate::{
     decision::{Decision, Effect, Event},
@@ -23,13 +22,21 @@ pub(crate) struct Draft<'a> {
     /// The command that is decided, if it is one.
     by: Option<CommandId>,
     delta: Delta,
-    effects: Vec<Effect>,
-    events: Vec<Event>,
+    effects: SmallVec<[Effect; 2]>,
+    events: SmallVec<[Event; 4]>,
 }
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(before: &'a Overlay<'a>, facts: &'a Facts, now: Monotonic) -> Self {
-        Self { before, facts, now, by: None, delta: Delta::default(), effects: Vec::new(), events: Vec::new() }
+        Self {
+            before,
+            facts,
+            now,
+            by: None,
+            delta: Delta::default(),
+            effects: SmallVec::new(),
+            events: SmallVec::new(),
+        }
     }
 
     /// Sends an input to the file that decides it.
@@ -143,15 +150,16 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn seed_mut(&mut self, id: &SeedId) -> Result<&mut Seed, Refusal> {
-        if !self.delta.seeds.contains_key(id) {
-            let seed = self.seed(id)?.clone();
-            self.delta.seeds.insert(id.clone(), seed);
+        let unknown = || Refusal::UnknownSeed(id.clone());
+        if self.delta.seeds.contains_key(id) {
+            return self.delta.seeds.get_mut(id).ok_or_else(unknown);
         }
-        self.delta.seeds.get_mut(id).ok_or_else(|| Refusal::UnknownSeed(id.clone()))
+        let before = self.before.seed(id).filter(|_| !self.delta.forgotten.contains(id)).ok_or_else(unknown)?;
+        Ok(self.delta.seeds.get_or_insert(before))
     }
 
     pub(crate) fn put(&mut self, seed: Seed) {
-        self.delta.seeds.insert(seed.id.clone(), seed);
+        self.delta.seeds.insert(seed);
     }
 
     pub(crate) fn forget_record(&mut self, id: &SeedId) {
@@ -169,14 +177,24 @@ impl<'a> Draft<'a> {
         self.seed_mut(id)?.stage.graft_mut().ok_or_else(|| Refusal::UnknownSeed(id.clone()))
     }
 
-    /// The ids of all seeds, in order.
-    pub(crate) fn ids(&self) -> BTreeSet<SeedId> {
-        self.before.seeds().map(|seed| seed.id.clone()).chain(self.delta.seeds.keys().cloned()).collect()
+    /// All seeds as they were before this decision, by id. What changes in it does not disturb the iteration: see [`latest`](Self::latest).
+    pub(crate) fn seeds_before(&self) -> impl Iterator<Item = &'a Seed> + use<'a> {
+        self.before.seeds()
     }
 
-    /// All seeds as they were before this decision.
-    pub(crate) fn seeds_before(&self) -> impl Iterator<Item = &Seed> {
-        self.before.seeds()
+    /// The ids of these seeds, in order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &'a SeedId> + use<'a> {
+        self.seeds_before().map(|seed| &seed.id)
+    }
+
+    /// A seed as it is now, by what it was before this decision.
+    pub(crate) fn latest<'s>(&'s self, before: &'s Seed) -> &'s Seed {
+        self.delta.seeds.get(&before.id).unwrap_or(before)
+    }
+
+    /// The same, to change it.
+    pub(crate) fn latest_mut(&mut self, before: &Seed) -> &mut Seed {
+        self.delta.seeds.get_or_insert(before)
     }
 
     /// Seeds whose embargo has ended, and those whose reset was postponed.

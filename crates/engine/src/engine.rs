@@ -4,6 +4,7 @@ use std::fmt;
 
 use kasmina_gates::Gatekeepers;
 use kasmina_leyline::Monotonic;
+use smallvec::SmallVec;
 
 use crate::{
     decision::Decision,
@@ -53,7 +54,7 @@ impl Engine {
 
     /// The facts that deciding this input needs.
     #[must_use]
-    pub fn wants(&self, input: &Input, now: Monotonic) -> Vec<Want> {
+    pub fn wants(&self, input: &Input, now: Monotonic) -> SmallVec<[Want; 4]> {
         self.overlay().wants(input, now)
     }
 

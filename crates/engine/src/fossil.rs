@@ -85,8 +85,8 @@ impl Draft<'_> {
         self.moved(terminated);
         // What the others change was measured in a model with this kernel.
         for other in self.ids() {
-            if self.graft(&other).is_ok() {
-                self.measure_again(&other)?;
+            if self.graft(other).is_ok() {
+                self.measure_again(other)?;
             }
         }
         Ok(())
@@ -128,16 +128,16 @@ impl Draft<'_> {
         self.network_changed();
         self.run_mut().hunt = None;
         for id in self.ids() {
-            if self.graft(&id).is_err() {
+            if self.graft(id).is_err() {
                 continue;
             }
-            let stage = &mut self.seed_mut(&id)?.stage;
+            let stage = &mut self.seed_mut(id)?.stage;
             let join_withdrawn = stage.joining().is_some_and(|joining| joining.step > model);
             if join_withdrawn {
                 stage.withdraw_join();
             }
-            self.measure_again(&id)?;
-            self.emit(Event::EvidenceReset { seed: id, seed_step, model, join_withdrawn });
+            self.measure_again(id)?;
+            self.emit(Event::EvidenceReset { seed: id.clone(), seed_step, model, join_withdrawn });
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::{
     input::{KernelFacts, KernelFailure},
     moves::CullReason,
     refusal::Refusal,
-    seed::{Germinated, Graft, KernelRequest, Stage},
+    seed::{Germinated, Graft, KernelRequest, Seed, Stage},
     vitals::Vitals,
 };
 
@@ -49,10 +49,8 @@ impl Draft<'_> {
         {
             return Err(Refusal::TierMismatch { blueprint, expected, got });
         }
-        let occupant = self
-            .ids()
-            .into_iter()
-            .find(|other| self.seed(other).is_ok_and(|other| other.slot == slot && other.stage.occupies_slot()));
+        let occupies = |other: &Seed| other.slot == slot && other.stage.occupies_slot();
+        let occupant = self.seeds_before().find(|before| occupies(self.latest(before))).map(|other| other.id.clone());
         let slot_state = match (&self.facts.slot, occupant) {
             (None, _) => SlotState::Unknown,
             (Some(_), Some(occupant)) => SlotState::Taken(occupant),

@@ -162,8 +162,8 @@ impl Draft<'_> {
         let mut lifecycle = self.lifecycle(id)?;
         let granted = lifecycle.approach::<Fossilize>()?.grant(&self.keepers(), &evidence);
         let (_, verdict) = granted.map_err(|verdict| self.not_passed(verdict))?;
-        let named = |(name, value): (&&str, &String)| ((*name).to_owned(), value.clone());
-        let joining = Joining { step: self.run().step, verdict: verdict.attributes.iter().map(named).collect() };
+        let named = verdict.attributes.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let joining = Joining { step: self.run().step, verdict: named.collect() };
         graft.ending = self.by();
         self.seed_mut(id)?.stage = Stage::Probationary(graft, trial, Probation::Joining(joining));
         self.seed_mut(id)?.postponed = None;
@@ -216,8 +216,8 @@ impl Draft<'_> {
         self.closed::<M>(id, self.run().breakers.open(), |finding| contribution.describe(finding))?;
         let origin = self.origin::<M>(id)?;
         let violations = self.seed(id)?.violations;
-        let live = |other: &SeedId| other != id && self.seed(other).is_ok_and(|seed| seed.stage.is_live());
-        let other_seeds = self.ids().iter().filter(|other| live(other)).count();
+        let others = self.seeds_before().filter(|other| other.id != *id);
+        let other_seeds = others.filter(|other| self.latest(other).stage.is_live()).count();
         Ok(SystemImpactEvidence { expected_stage, origin, violations, contribution, metrics: Vec::new(), other_seeds })
     }
 }

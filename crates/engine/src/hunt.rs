@@ -84,19 +84,16 @@ impl Draft<'_> {
     /// Ends the hunt that was on in this step, once something has been measured, or nobody is left who could be.
     pub(crate) fn end_hunt(&mut self) -> Result<(), Refusal> {
         let Some(hunt) = self.run().hunt.clone() else { return Ok(()) };
-        let live = self.ids().into_iter().filter(|id| self.seed(id).is_ok_and(|seed| seed.stage.is_live()));
-        let live: Vec<_> = live.collect();
+        let live: Vec<_> = self.ids().filter(|id| self.seed(id).is_ok_and(|seed| seed.stage.is_live())).collect();
         if hunt.differences.is_empty() && !live.is_empty() {
             return Ok(());
         }
         // One batch does not outweigh what many have shown.
         let helps = |id: &SeedId| {
-            let stage = self.seed(id).ok().map(|seed| seed.stage.clone());
-            stage
-                .and_then(|stage| stage.contribution().copied())
-                .is_some_and(|contribution| contribution.mean() > 0.0 && contribution.is_significant(SIGNIFICANCE))
+            let contribution = self.seed(id).ok().and_then(|seed| seed.stage.contribution());
+            contribution.is_some_and(|it| it.mean() > 0.0 && it.is_significant(SIGNIFICANCE))
         };
-        let measured = live.iter().filter(|id| !helps(id)).filter_map(|id| Some((id, *hunt.differences.get(id)?)));
+        let measured = live.iter().filter(|id| !helps(id)).filter_map(|id| Some((*id, *hunt.differences.get(*id)?)));
         let worst =
             measured.filter(|(_, difference)| *difference < 0.0).min_by(|(_, one), (_, other)| one.total_cmp(other));
         self.run_mut().hunt = None;

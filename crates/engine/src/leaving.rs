@@ -60,13 +60,13 @@ impl Draft<'_> {
     /// One more batch for each seed that leaves; those that are out are culled. A paused one goes on leaving.
     pub(crate) fn advance_leaving(&mut self) -> Result<(), Refusal> {
         for id in self.ids() {
-            if self.seed(&id)?.stage.leaving().is_none() {
+            if self.seed(id)?.stage.leaving().is_none() {
                 continue;
             }
-            let Some(leaving) = &mut self.graft_mut(&id)?.leaving else { continue };
+            let Some(leaving) = &mut self.graft_mut(id)?.leaving else { continue };
             leaving.done += 1;
             if leaving.is_done() {
-                self.cull_for(&id, CullReason::BlendedOut)?;
+                self.cull_for(id, CullReason::BlendedOut)?;
             }
         }
         Ok(())

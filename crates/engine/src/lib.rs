@@ -36,7 +36,7 @@
 //! let tier = BlueprintTier::Safe.into();
 //! let facts = Facts {
 //!     descriptor: Some(Ok(Some(BlueprintDescriptor { blueprint_id: blueprint.to_string(), tier, ..Default::default() }))),
-//!     slot: Some(Contract { rank: 2, channels: (4, 4), dtype: "f32".to_owned() }),
+//!     slot: Some(Contract { rank: 2, channels: (4, 4), dtype: "f32".into() }),
 //!     ..Facts::default()
 //! };
 //! let decision = engine.decide(order, &facts, now);
@@ -62,6 +62,8 @@ mod measurement;
 mod moves;
 mod overlay;
 mod policy;
+mod recent;
+mod records;
 mod refusal;
 mod rollback;
 mod settings;
@@ -83,6 +85,7 @@ pub use input::{Facts, Input, Want};
 pub use measurement::Measurement;
 pub use overlay::Overlay;
 pub use policy::{NoPolicy, Observation, Policy, StepPolicy};
+pub use records::Records;
 pub use refusal::Refusal;
 pub use seed::{Seed, Stage};
 pub use settings::EngineSettings;

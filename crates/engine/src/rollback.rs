@@ -54,8 +54,8 @@ impl Draft<'_> {
         }
         for id in self.ids() {
             let life = |seed: &Seed| (seed.registered, seed.lives, seed.stage.blueprint().cloned());
-            if state.seeds.get(&id).map(life) != Some(life(self.seed(&id)?)) {
-                self.life_is_rolled_back(&id);
+            if state.seeds.get(id).map(life) != Some(life(self.seed(id)?)) {
+                self.life_is_rolled_back(id);
             }
         }
         let newer = self.seeds_before().filter(|seed| !state.seeds.contains_key(&seed.id));

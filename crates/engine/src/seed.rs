@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmina_blending::{Alpha, AlphaSchedule, BlendConfig};
 use kasmina_gates::{Contribution, Idle, Interface};
 use kasmina_leyline::{
-    BlueprintId, CommandId, Monotonic, SeedId, SlotId,
+    BlueprintId, CommandId, Monotonic, SeedId, ShortText, SlotId,
     v1::SeedLifecycleStage::{
         self, SeedStageBlending, SeedStageCulled, SeedStageDormant, SeedStageEmbargoed, SeedStageFossilized,
         SeedStageGerminated, SeedStageProbationary, SeedStageResetting, SeedStageShadowing, SeedStageTerminated,
@@ -121,7 +121,7 @@ pub struct Contract {
     /// Channels in and out.
     pub channels: (usize, usize),
     /// Element type, e.g. `f32`.
-    pub dtype: String,
+    pub dtype: ShortText,
 }
 
 impl From<Contract> for Interface {

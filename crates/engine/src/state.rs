@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     hunt::Hunt,
+    records::Records,
     seed::{Embargo, Seed, Stage},
 };
 
@@ -77,7 +78,7 @@ pub struct Validation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delta {
     /// Changed seeds, whole.
-    pub seeds: BTreeMap<SeedId, Seed>,
+    pub seeds: Records,
     /// Seeds whose records go. One that is in `seeds` too was registered again since.
     pub forgotten: BTreeSet<SeedId>,
     /// What belongs to no seed, if that changed.
@@ -110,7 +111,12 @@ impl State {
         for seed in &delta.forgotten {
             self.seeds.remove(seed);
         }
-        self.seeds.extend(delta.seeds);
+        for seed in delta.seeds {
+            match self.seeds.get_mut(&seed.id) {
+                Some(known) => *known = seed,
+                None => drop(self.seeds.insert(seed.id.clone(), seed)),
+            }
+        }
         if let Some(run) = delta.run {
             self.run = run;
         }

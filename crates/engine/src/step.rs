@@ -1,6 +1,6 @@
 //! What a training step shows, and what follows from it for every seed.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use kasmina_commands::BreakerName;
 use kasmina_gates::{Contribution, Idle};
@@ -16,7 +16,7 @@ use crate::{
     input::{Fault, HostPassFacts, LearningFacts, ProbeFacts, SeedStep, StepFacts, Violation},
     moves::CullReason,
     refusal::Refusal,
-    seed::{Probation, Stage, Turn},
+    seed::{Probation, Seed, Stage, Turn},
     settings::EngineSettings,
 };
 
@@ -25,10 +25,10 @@ impl Draft<'_> {
     pub(crate) fn host_pass(&mut self, facts: HostPassFacts) -> Result<(), Refusal> {
         facts.faults.iter().for_each(|fault| self.faulted(fault));
         facts.violations.into_iter().for_each(|violation| self.violated(violation));
-        for id in self.ids() {
-            if self.seed(&id)?.stage.turn() == Turn::Rides {
-                let idle = facts.idle.iter().find(|(seed, _)| *seed == id).map(|(_, idle)| *idle);
-                self.saw_idle(&id, idle)?;
+        for before in self.seeds_before() {
+            if self.latest(before).stage.turn() == Turn::Rides {
+                let idle = facts.idle.iter().find(|(seed, _)| *seed == before.id).map(|(_, idle)| *idle);
+                self.saw_idle(&before.id, idle)?;
             }
         }
         Ok(())
@@ -40,10 +40,9 @@ impl Draft<'_> {
         if self.breaker_is_open(BreakerName::Blending) {
             return Ok(());
         }
-        for id in self.ids() {
-            if self.seed(&id)?.stage.turn() == Turn::Learns
-                && let Stage::Blending(_, blend) = &mut self.seed_mut(&id)?.stage
-            {
+        for before in self.seeds_before() {
+            let learns = self.latest(before).stage.turn() == Turn::Learns;
+            if learns && let Stage::Blending(_, blend) = &mut self.latest_mut(before).stage {
                 blend.advanced += 1;
             }
         }
@@ -90,21 +89,20 @@ impl Draft<'_> {
     /// If a seed has come into the blend or gone out of it, or is going, the losses from before say nothing of the blend as it is: the
     /// windows of all begin anew.
     fn begin_windows_of_another_blend(&mut self) -> Result<(), Refusal> {
-        let live: Vec<_> =
-            self.ids().into_iter().filter(|id| self.seed(id).is_ok_and(|it| it.stage.is_live())).collect();
-        let staying = live.iter().filter(|id| self.seed(id).is_ok_and(|it| it.stage.leaving().is_none()));
-        let staying: BTreeSet<_> = staying.cloned().collect();
-        let same = live.is_empty() || self.run().blended == staying;
+        let live: Vec<_> = self.ids().filter(|id| self.seed(id).is_ok_and(|it| it.stage.is_live())).collect();
+        let stays = |id: &&SeedId| self.seed(id).is_ok_and(|it| it.stage.leaving().is_none());
+        let staying: Vec<_> = live.iter().copied().filter(stays).collect();
+        let same = live.is_empty() || self.run().blended.iter().eq(staying.iter().copied());
         if same && staying.len() == live.len() {
             return Ok(());
         }
-        for id in &live {
+        for id in live {
             if !self.graft(id)?.vitals.losses.is_empty() {
                 self.graft_mut(id)?.vitals.losses.clear();
             }
         }
         if !same {
-            self.run_mut().blended = staying;
+            self.run_mut().blended = staying.into_iter().cloned().collect();
         }
         Ok(())
     }
@@ -150,21 +148,25 @@ impl Draft<'_> {
         }
         self.end_hunt()?;
         let (mut taken_part, mut blended) = (false, false);
-        for id in self.ids() {
-            let Ok(graft) = self.graft(&id) else { continue };
-            if graft.paused {
+        for before in self.seeds_before() {
+            if self.latest(before).stage.graft().is_none_or(|graft| graft.paused) {
                 continue;
             }
+            let seed = self.latest_mut(before);
             taken_part = true;
-            blended |= self.seed(&id)?.stage.is_live();
-            self.graft_mut(&id)?.vitals.steps += 1;
-            match self.seed(&id)?.stage {
-                Stage::Training(_) => {
-                    self.graft_mut(&id)?.vitals.verify_latency.record(facts.verify_latency);
-                    self.stepped(&id, facts.host_loss);
+            blended |= seed.stage.is_live();
+            if let Some(graft) = seed.stage.graft_mut() {
+                graft.vitals.steps += 1;
+            }
+            match &mut seed.stage {
+                Stage::Training(graft) => {
+                    graft.vitals.verify_latency.record(facts.verify_latency);
+                    if let Some(event) = stepped(seed, facts.host_loss) {
+                        self.emit(event);
+                    }
                 }
                 // What was not measured leaves the seed where it is.
-                Stage::Blending(..) => drop(self.recheck_stability(&id)),
+                Stage::Blending(..) => drop(self.recheck_stability(&before.id)),
                 Stage::Dormant
                 | Stage::Germinated(_)
                 | Stage::Shadowing(..)
@@ -249,9 +251,15 @@ impl Draft<'_> {
     }
 
     fn stepped(&mut self, id: &SeedId, loss: f32) {
-        let Ok(seed) = self.seed(id) else { return };
-        let Some((graft, alpha)) = seed.stage.graft().zip(seed.stage.alpha()) else { return };
-        let (stage, gradient_norm) = (seed.stage.leyline(), graft.vitals.gradient_norm);
-        self.emit(Event::SeedStepped(SeedStep { seed: id.clone(), stage, loss, alpha: alpha.get(), gradient_norm }));
+        if let Some(event) = self.seed(id).ok().and_then(|seed| stepped(seed, loss)) {
+            self.emit(event);
+        }
     }
+}
+
+/// What the step was for a seed that has a kernel.
+fn stepped(seed: &Seed, loss: f32) -> Option<Event> {
+    let (graft, alpha) = seed.stage.graft().zip(seed.stage.alpha())?;
+    let (stage, gradient_norm) = (seed.stage.leyline(), graft.vitals.gradient_norm);
+    Some(Event::SeedStepped(SeedStep { seed: seed.id.clone(), stage, loss, alpha: alpha.get(), gradient_norm }))
 }

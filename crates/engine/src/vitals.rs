@@ -1,8 +1,11 @@
 //! What has been measured of a grafted seed.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+pub use crate::recent::Recent;
 
 /// What has been measured of a grafted seed, as the gates and the state packets read it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -10,7 +13,7 @@ pub struct Vitals {
     /// Steps since it entered its stage, those in which it was paused left out.
     pub steps: u64,
     /// Losses of the last learning passes of its stage that it took part in, oldest first; at most [`Vitals::WINDOW`]. A hunt empties it.
-    pub losses: VecDeque<f32>,
+    pub losses: Recent<f32>,
     /// L2 norm of its last sampled gradient.
     pub gradient_norm: Option<f32>,
     /// Learning rate of its last optimizer step.
@@ -26,32 +29,26 @@ impl Vitals {
     pub const WINDOW: usize = 256;
 
     pub(crate) fn record_loss(&mut self, loss: f32) {
-        if self.losses.len() == Self::WINDOW {
-            self.losses.pop_front();
-        }
-        self.losses.push_back(loss);
+        self.losses.record(loss, Self::WINDOW);
     }
 }
 
 /// The last durations of something that is done in every step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latencies(VecDeque<Duration>);
+pub struct Latencies(Recent<Duration>);
 
 impl Latencies {
     /// Enough that one interruption by the operating system does not move the median.
     const WINDOW: usize = 32;
 
     pub(crate) fn record(&mut self, latency: Duration) {
-        if self.0.len() == Self::WINDOW {
-            self.0.pop_front();
-        }
-        self.0.push_back(latency);
+        self.0.record(latency, Self::WINDOW);
     }
 
     /// The median; zero before the first.
     #[must_use]
     pub fn median(&self) -> Duration {
-        let mut sorted: Vec<_> = self.0.iter().copied().collect();
+        let mut sorted: SmallVec<[_; Self::WINDOW]> = self.0.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).copied().unwrap_or_default()
     }

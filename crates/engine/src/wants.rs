@@ -2,6 +2,7 @@
 
 use kasmina_commands::Order;
 use kasmina_leyline::Monotonic;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     input::{Input, Want},
@@ -12,7 +13,7 @@ use crate::{
 impl Overlay<'_> {
     /// As [`Engine::wants`](crate::Engine::wants), with what was adopted so far.
     #[must_use]
-    pub fn wants(&self, input: &Input, now: Monotonic) -> Vec<Want> {
+    pub fn wants(&self, input: &Input, now: Monotonic) -> SmallVec<[Want; 4]> {
         let slot = |id| self.seed(id).map(|seed| Want::Slot(seed.slot.clone()));
         match input {
             Input::Order(order) | Input::Command(_, order) => match order {
@@ -20,7 +21,7 @@ impl Overlay<'_> {
                     slot(seed).into_iter().chain([Want::Descriptor(blueprint.clone())]).collect()
                 }
                 Order::StartTraining { seed } | Order::Resume { seed } => {
-                    vec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
+                    smallvec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
                 }
                 Order::StartGrafting { seed, .. } => {
                     slot(seed).into_iter().chain([Want::Origin(seed.clone())]).collect()
@@ -29,9 +30,9 @@ impl Overlay<'_> {
                     .into_iter()
                     .chain([Want::Origin(seed.clone()), Want::Ownership(seed.clone()), Want::Packets(seed.clone())])
                     .collect(),
-                Order::Evaluate { seed } | Order::Fossilize { seed } => vec![Want::Origin(seed.clone())],
-                Order::Rollback { .. } => vec![Want::Epochs],
-                Order::RollBackSeed { seed, epoch } => vec![Want::Checkpoint(seed.clone(), *epoch)],
+                Order::Evaluate { seed } | Order::Fossilize { seed } => smallvec![Want::Origin(seed.clone())],
+                Order::Rollback { .. } => smallvec![Want::Epochs],
+                Order::RollBackSeed { seed, epoch } => smallvec![Want::Checkpoint(seed.clone(), *epoch)],
                 Order::FineTune { .. }
                 | Order::Cull { .. }
                 | Order::Cancel { .. }
@@ -39,10 +40,10 @@ impl Overlay<'_> {
                 | Order::Optimizer { .. }
                 | Order::CircuitBreaker { .. }
                 | Order::Emergency { .. }
-                | Order::Terminate { .. } => Vec::new(),
+                | Order::Terminate { .. } => SmallVec::new(),
             },
             Input::KernelReady(seed, _) if self.settings().fast_path => {
-                vec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
+                smallvec![Want::Rehearsal(seed.clone()), Want::Origin(seed.clone())]
             }
             Input::Tick => {
                 let due = self.due(now).map(|seed| &seed.id);
@@ -72,7 +73,7 @@ impl Overlay<'_> {
             | Input::Validation(_)
             | Input::EpochEnded
             | Input::RolledBack(..)
-            | Input::RollbackAbandoned => Vec::new(),
+            | Input::RollbackAbandoned => SmallVec::new(),
         }
     }
 }

@@ -125,7 +125,7 @@ pub mod sound {
 
     #[must_use]
     pub fn interface(expected_stage: SeedLifecycleStage) -> InterfaceEvidence {
-        let side = Interface { rank: 2, channels: (64, 6), dtype: "f32".to_owned() };
+        let side = Interface { rank: 2, channels: (64, 6), dtype: "f32".into() };
         InterfaceEvidence {
             expected_stage,
             origin: KernelOrigin::Verified,

@@ -1,5 +1,6 @@
 //! What a seed changes, measured on pairs of losses, and how much that says.
 
+use kasmina_leyline::ShortText;
 use kasmina_lifecycle::Finding;
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +121,7 @@ impl Contribution {
 
     /// The finding with the attributes `contribution`, `contribution_error`, `probes` and `evidence`.
     pub fn describe(&self, finding: Finding) -> Finding {
-        let error = self.error().map_or_else(|| "unknown".to_owned(), |error| error.to_string());
+        let error = self.error().map_or_else(|| "unknown".into(), ShortText::of);
         let finding = finding.with("contribution", self.mean).with("contribution_error", error);
         finding.with("probes", self.probes).with("evidence", self.evidence())
     }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use kasmina_leyline::{
-    SeedId, SlotId, TrainingRunId,
+    SeedId, ShortText, SlotId, TrainingRunId,
     v1::{BlueprintDescriptor, SeedLifecycleStage},
 };
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,7 @@ pub struct Interface {
     /// Channels in and channels out.
     pub channels: (usize, usize),
     /// The element type in lower case, for example `f32`.
-    pub dtype: String,
+    pub dtype: ShortText,
 }
 
 /// Evidence of G4: what the seed does to the whole network.

@@ -1,6 +1,7 @@
 //! The default policy's judgement at each gate. A refusal or a postponement names the first check that failed.
+#![expect(clippy::result_large_err, reason = "a finding lies in place, so that a gate that passes allocates nothing")]
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use kasmina_leyline::v1::BlueprintDescriptor;
 use kasmina_lifecycle::{
@@ -175,15 +176,19 @@ impl Gatekeeper<Stabilize> for GatePolicy {
         let InterfaceEvidence { kernel, slot, .. } = evidence;
         let (own, registered) = evidence.parameters;
         let (due, delivered) = evidence.packets;
-        let differ = |reason, kernel: String, slot: String| {
-            if kernel == slot { Ok(()) } else { Err(Finding::refuse(reason).with("kernel", kernel).with("slot", slot)) }
+        let differ = |reason, same, kernel: fmt::Arguments<'_>, slot: fmt::Arguments<'_>| {
+            if same { Ok(()) } else { Err(Finding::refuse(reason).with("kernel", kernel).with("slot", slot)) }
         };
         finding(
             check_stage(subject, evidence.expected_stage).and_then(|()| {
                 verified(evidence.origin)?;
-                differ("rank", kernel.rank.to_string(), slot.rank.to_string())?;
-                differ("channels", format!("{:?}", kernel.channels), format!("{:?}", slot.channels))?;
-                differ("dtype", kernel.dtype.clone(), slot.dtype.clone())?;
+                let (own_rank, rank) = (kernel.rank, slot.rank);
+                differ("rank", own_rank == rank, format_args!("{own_rank}"), format_args!("{rank}"))?;
+                let (own_channels, channels) = (kernel.channels, slot.channels);
+                let same = own_channels == channels;
+                differ("channels", same, format_args!("{own_channels:?}"), format_args!("{channels:?}"))?;
+                let (own_dtype, dtype) = (&kernel.dtype, &slot.dtype);
+                differ("dtype", own_dtype == dtype, format_args!("{own_dtype}"), format_args!("{dtype}"))?;
                 if own != registered || evidence.foreign_parameters > 0 {
                     let refusal = Finding::refuse("registry_coverage").with("own", own).with("registered", registered);
                     return Err(refusal.with("foreign", evidence.foreign_parameters));

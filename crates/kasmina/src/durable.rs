@@ -246,7 +246,7 @@ impl Durable {
             .iter()
             .filter(|seed| !batch.delta.seeds.contains_key(*seed) && !batch.delta.forgotten.contains(*seed));
         let mut delta = batch.delta.clone();
-        delta.seeds.extend(owed.filter_map(|seed| Some((seed.clone(), batch.state.seeds.get(seed)?.clone()))));
+        delta.seeds.extend(owed.filter_map(|seed| batch.state.seeds.get(seed)).cloned());
         delta.run.get_or_insert_with(|| batch.state.run.clone());
         let incarnation = self.incarnation;
         let record = DeltaRecord { incarnation, at: now, delta, weights, network, watermark, undelivered };

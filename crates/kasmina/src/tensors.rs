@@ -139,7 +139,7 @@ impl<B: GraftBackend> Tensors<B> {
         self.slots.get(slot).map(|shape| Contract {
             rank: shape.output.rank(),
             channels: (shape.input.channels(), shape.output.channels()),
-            dtype: format!("{:?}", shape.output.dtype).to_lowercase(),
+            dtype: format!("{:?}", shape.output.dtype).to_lowercase().as_str().into(),
         })
     }
 
@@ -456,7 +456,7 @@ fn contract_of(manifest: &Manifest) -> Contract {
     Contract {
         rank: contract.rank,
         channels: (contract.channels_in, contract.channels_out),
-        dtype: format!("{:?}", contract.dtype).to_lowercase(),
+        dtype: format!("{:?}", contract.dtype).to_lowercase().as_str().into(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Identifiers, checked once at the edge.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use crate::ShortText;
 
 /// The longest accepted identifier, in bytes. Our choice: twice a UUID with a generous prefix.
 pub const MAX_ID_BYTES: usize = 128;
@@ -27,6 +29,9 @@ fn check(kind: &'static str, text: &str) -> Result<(), InvalidId> {
     if text.len() > MAX_ID_BYTES {
         return Err(InvalidId::TooLong { kind, bytes: text.len() });
     }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     match text.char_indices().find(|(_, character)| !character.is_ascii_graphic()) {
         Some((at, character)) => Err(InvalidId::Character { kind, character, at }),
         None => Ok(()),
@@ -34,12 +39,10 @@ fn check(kind: &'static str, text: &str) -> Result<(), InvalidId> {
 }
 
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident($text:ty)) => {
         $(#[$doc])*
-        ///
-        /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. Cloning copies a pointer.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(std::sync::Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Checks `text` and keeps it.
@@ -49,7 +52,7 @@ macro_rules! identifier {
             pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidId> {
                 let text = text.as_ref();
                 check(stringify!($name), text)?;
-                Ok(Self(text.into()))
+                Ok(Self(<$text>::from(text)))
             }
 
             /// The text.
@@ -67,7 +70,7 @@ macro_rules! identifier {
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), &self.0)
+                write!(f, concat!(stringify!($name), "({})"), self.as_str())
             }
         }
 
@@ -109,23 +112,34 @@ macro_rules! identifier {
 
 identifier! {
     /// Names one seed for the length of a training run.
-    SeedId
+    ///
+    /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. Cloning copies a pointer.
+    SeedId(Arc<str>)
 }
 identifier! {
     /// Names a place in the host's forward pass where a seed can be grafted.
-    SlotId
+    ///
+    /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. Cloning copies a pointer.
+    SlotId(Arc<str>)
 }
 identifier! {
     /// Names a blueprint: the design that a kernel was compiled from.
-    BlueprintId
+    ///
+    /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. Cloning copies a pointer.
+    BlueprintId(Arc<str>)
 }
 identifier! {
     /// Names a command. It is the command's nonce: no two commands may share one.
-    CommandId
+    ///
+    /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. One of up to 38 bytes is copied in place, so that a flood of commands allocates nothing;
+    /// the copies of a longer one share it.
+    CommandId(ShortText)
 }
 identifier! {
     /// Names a training run.
-    TrainingRunId
+    ///
+    /// Visible ASCII, 1 to [`MAX_ID_BYTES`] bytes. Cloning copies a pointer.
+    TrainingRunId(Arc<str>)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //! ```
 
 mod id;
+mod text;
 mod time;
 pub mod wire;
 
@@ -31,4 +32,5 @@ pub mod wire;
 pub mod v1;
 
 pub use id::{BlueprintId, CommandId, InvalidId, MAX_ID_BYTES, SeedId, SlotId, TrainingRunId};
+pub use text::ShortText;
 pub use time::{Monotonic, UnixTime};

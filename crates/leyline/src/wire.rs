@@ -23,6 +23,7 @@
 //! # Ok::<(), wire::Malformed>(())
 //! ```
 
+mod check;
 #[rustfmt::skip]
 mod fields;
 mod reader;
@@ -30,7 +31,10 @@ mod schema;
 mod spell_out;
 mod walk;
 
-use walk::{Checked, Signature, Walk};
+use check::{Checked, Signature};
+use walk::Walk;
+
+use crate::UnixTime;
 
 /// The maximum size of a signed command in bytes: 64 KiB, our choice. Real ones have a few hundred.
 pub const MAX_SIGNED_BYTES: usize = 64 << 10;
@@ -91,7 +95,7 @@ pub struct SignedBytes<'a> {
 }
 
 impl<'a> SignedBytes<'a> {
-    /// Walks the bytes of an `AdaptationCommand`. It decodes nothing and allocates nothing for their content.
+    /// Walks the bytes of an `AdaptationCommand`. It decodes nothing. It allocates only for a map of more than 16 entries.
     ///
     /// # Errors
     /// [`Malformed`] says what is wrong, and where.
@@ -99,7 +103,7 @@ impl<'a> SignedBytes<'a> {
         if received.len() > MAX_SIGNED_BYTES {
             return Err(Malformed::TooLong { got: received.len() });
         }
-        let checked = walk::check(received, &fields::ADAPTATION_COMMAND)?;
+        let checked = check::check(received)?;
         Ok(Self { received, checked })
     }
 
@@ -132,11 +136,35 @@ impl<'a> SignedBytes<'a> {
     /// The bytes without the signature, with every map in this order.
     #[must_use]
     pub fn in_order(&self, order: MapOrder) -> Vec<u8> {
-        if order == MapOrder::AsReceived {
-            return self.as_received().concat();
-        }
-        Walk::new(order, self.received.len()).rearrange(self.received, &fields::ADAPTATION_COMMAND)
+        let mut out = Vec::with_capacity(self.received.len());
+        self.write_in_order(order, &mut out);
+        out
     }
+
+    /// Adds to `out` what [`in_order`](Self::in_order) returns.
+    pub fn write_in_order(&self, order: MapOrder, out: &mut Vec<u8>) {
+        match order {
+            MapOrder::AsReceived => self.as_received().into_iter().for_each(|part| out.extend_from_slice(part)),
+            MapOrder::Upb | MapOrder::Bytewise => Walk::new(order, out).rearrange(self.received),
+        }
+    }
+
+    /// What a decoder would read of the command's id and time of issue. `None` if it may refuse the command: if a text in it is not UTF-8,
+    /// or a field has not the type that the contract gives it. Then only decoding tells.
+    #[must_use]
+    pub fn head(&self) -> Option<Head<'a>> {
+        let Checked { readable, command_id, issued_at, .. } = self.checked;
+        readable.then(|| Head { command_id, issued_at: issued_at.map(UnixTime::from) })
+    }
+}
+
+/// The fields of a command that tell it from others, as a decoder would read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    /// Empty if it has none.
+    pub command_id: &'a str,
+    /// `None` if it has none.
+    pub issued_at: Option<UnixTime>,
 }
 
 /// A serialised command in the form that receivers agree on even if they decode and serialise it again: every map entry has its

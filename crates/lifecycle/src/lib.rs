@@ -55,6 +55,7 @@
 //! # }
 //! ```
 
+mod attributes;
 mod gatekeeper;
 mod machine;
 mod moves;
@@ -62,6 +63,7 @@ mod stored;
 mod table;
 mod verdict;
 
+pub use attributes::Attributes;
 pub use gatekeeper::{Gatekeeper, Subject};
 pub use machine::{Approach, Grant, IllegalTransition, Lifecycle, Transition};
 pub use moves::{Evaluate, Fossilize, Germinate, GuardedMove, Reset, Stabilize, StartGrafting, StartTraining};

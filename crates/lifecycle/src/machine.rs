@@ -231,6 +231,10 @@ impl<M: GuardedMove> Approach<'_, M> {
     ///
     /// # Errors
     /// The verdict that refuses or postpones; the seed stays where it is.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a verdict lies in place, so that a gate that passes allocates nothing"
+    )]
     pub fn judge<G: Gatekeeper<M> + ?Sized>(
         self,
         keeper: &G,
@@ -245,6 +249,10 @@ impl<M: GuardedMove> Approach<'_, M> {
     ///
     /// # Errors
     /// The verdict that refuses or postpones.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a verdict lies in place, so that a gate that passes allocates nothing"
+    )]
     pub fn grant<G: Gatekeeper<M> + ?Sized>(
         self,
         keeper: &G,

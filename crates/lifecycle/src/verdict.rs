@@ -1,11 +1,11 @@
 //! Findings and verdicts: pass, refuse, postpone.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use kasmina_leyline::{SeedId, v1::SeedLifecycleGate};
 use serde::Serialize;
 
-use crate::stored;
+use crate::{Attributes, stored};
 
 /// What a gate says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
@@ -27,28 +27,28 @@ pub enum Outcome {
 pub struct Finding {
     pub(crate) outcome: Outcome,
     pub(crate) reason: &'static str,
-    pub(crate) attributes: BTreeMap<&'static str, String>,
+    pub(crate) attributes: Attributes,
 }
 
 impl Finding {
     /// The seed may make the move.
-    pub const fn pass() -> Self {
-        Self { outcome: Outcome::Passed, reason: Verdict::PASSED, attributes: BTreeMap::new() }
+    pub fn pass() -> Self {
+        Self { outcome: Outcome::Passed, reason: Verdict::PASSED, attributes: Attributes::default() }
     }
 
     /// The seed may not make the move. `reason` is machine-readable and stable.
-    pub const fn refuse(reason: &'static str) -> Self {
-        Self { outcome: Outcome::Refused, reason, attributes: BTreeMap::new() }
+    pub fn refuse(reason: &'static str) -> Self {
+        Self { outcome: Outcome::Refused, reason, attributes: Attributes::default() }
     }
 
     /// The seed may not make the move yet; asking again later can help. `reason` is machine-readable and stable.
-    pub const fn postpone(reason: &'static str) -> Self {
-        Self { outcome: Outcome::Postponed, reason, attributes: BTreeMap::new() }
+    pub fn postpone(reason: &'static str) -> Self {
+        Self { outcome: Outcome::Postponed, reason, attributes: Attributes::default() }
     }
 
     /// Adds a value that was looked at.
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.attributes.insert(name, value.to_string());
+        self.attributes.insert(name, value);
         self
     }
 
@@ -90,7 +90,7 @@ pub struct Verdict {
     /// Why the gate refused or postponed, machine-readable, or [`PASSED`](Self::PASSED).
     pub reason: &'static str,
     /// The values that were looked at.
-    pub attributes: BTreeMap<&'static str, String>,
+    pub attributes: Attributes,
 }
 
 impl Verdict {

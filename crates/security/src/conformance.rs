@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kasmina_leyline::{CommandId, Monotonic, UnixTime, v1::AdaptationCommand};
 
-use crate::{Retention, Secret, Signer, Verified, Verifier};
+use crate::{Retention, Secret, Signer, VerifiedBytes, Verifier};
 
 /// The wall clock that the suite runs at.
 pub const WALL: UnixTime = UnixTime::from_millis(1_790_000_000_000);
@@ -39,7 +39,9 @@ pub fn run<V: Verifier>(build: impl Fn(Secret) -> V) {
 fn accepts_signed_command_once(verifier: &mut dyn Verifier, wire: &[u8]) {
     let verified = verifier.verify(wire, WALL, NOW).expect("authentic, fresh and new");
     assert_eq!((verified.id().as_str(), verified.issued_at()), ("c1", WALL), "what was proved");
-    assert_eq!(verified.command().command_id, "c1");
+    let decoded = verified.decode().expect("what is accepted decodes");
+    assert_eq!((decoded.id().as_str(), decoded.issued_at()), ("c1", WALL), "what was proved");
+    assert_eq!(decoded.command().command_id, "c1");
     assert_eq!(reason(verifier.verify(wire, WALL, NOW)), "nonce_replayed");
 }
 
@@ -98,6 +100,6 @@ fn command(id: &str, issued_at: UnixTime) -> AdaptationCommand {
     AdaptationCommand { command_id: id.into(), issued_at: Some(issued_at.into()), ..AdaptationCommand::default() }
 }
 
-fn reason(outcome: Result<Verified, crate::Rejection>) -> &'static str {
+fn reason(outcome: Result<VerifiedBytes<'_>, crate::Rejection>) -> &'static str {
     outcome.map_or_else(|rejection| rejection.reason(), |_| "ok")
 }

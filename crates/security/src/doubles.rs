@@ -5,10 +5,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kasmina_leyline::{CommandId, Monotonic, UnixTime, v1::AdaptationCommand};
-use prost::Message;
+use kasmina_leyline::{CommandId, Monotonic, UnixTime};
 
-use crate::{NonceLedger, Rejection, Retention, Verified, Verifier};
+use crate::{NonceLedger, Rejection, Retention, VerifiedBytes, Verifier};
 
 /// Accepts every command that has an id and a time of issue, signed or not, replays included, unless a rejection was scripted. It
 /// asks for nonces to be kept for as long as a [`NonceLedger`] keeps them.
@@ -41,10 +40,10 @@ impl AcceptAllHandle {
 }
 
 impl Verifier for AcceptAll {
-    fn verify(&mut self, wire: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified, Rejection> {
+    fn verify<'w>(&mut self, wire: &'w [u8], _: UnixTime, _: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
         match self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
             Some(rejection) => Err(rejection),
-            None => Verified::of(AdaptationCommand::decode(wire)?),
+            None => VerifiedBytes::decoded(wire),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Accepts a command only if it is authentic, fresh and new.
 //!
-//! [`CommandVerifier`] takes the bytes of an `AdaptationCommand` as they were received and returns a [`Verified`] command with its
-//! id and its time of issue. Nothing else can make a `Verified`. If it does not accept the command, it returns a [`Rejection`]
-//! with the contract's reason. It has no clock: the wall clock and the monotonic clock are arguments.
+//! [`CommandVerifier`] takes the bytes of an `AdaptationCommand` as they were received and returns [`VerifiedBytes`], with the command's
+//! id and its time of issue; they decode to a [`Verified`] command. Nothing else can make either. If it does not accept the command, it
+//! returns a [`Rejection`] with the contract's reason. It has no clock: the wall clock and the monotonic clock are arguments.
 //!
 //! | check, in this order | reason if it fails |
 //! |---|---|
@@ -28,13 +28,14 @@
 //! let mut verifier = CommandVerifier::new(KeyRing::of("2026-q1", Secret::new("a shared secret")?));
 //! let verified = verifier.verify(&wire, now, Monotonic::ORIGIN)?;
 //! assert_eq!(verified.id().as_str(), "cmd-1");
+//! assert_eq!(verified.decode()?.command().command_id, "cmd-1");
 //!
 //! let replay = verifier.verify(&wire, now, Monotonic::ORIGIN);
 //! assert_eq!(replay.map_err(|rejection| rejection.reason()).err(), Some("nonce_replayed"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Only a verifier can make a `Verified`:
+//! Only a verifier can make `VerifiedBytes`, and only they a `Verified`:
 //!
 //! ```compile_fail,E0451
 //! use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
@@ -53,10 +54,12 @@ mod keys;
 mod nonce;
 mod rejection;
 mod signer;
+mod verified;
 mod verifier;
 
 pub use keys::{EmptySecret, Key, KeyRing, Secret};
 pub use nonce::{LedgerGauges, NonceLedger, NonceRefusal};
 pub use rejection::Rejection;
 pub use signer::Signer;
-pub use verifier::{CommandVerifier, FreshnessWindow, RejectAll, Retention, Verified, Verifier};
+pub use verified::{Verified, VerifiedBytes};
+pub use verifier::{CommandVerifier, FreshnessWindow, RejectAll, Retention, Verifier};

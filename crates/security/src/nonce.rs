@@ -1,11 +1,15 @@
 //! The commands that have been seen.
 
-use std::{collections::VecDeque, time::Duration};
+mod fingerprints;
 
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use fingerprints::{Fingerprint, Fingerprints};
 use kasmina_leyline::{CommandId, Monotonic, UnixTime};
-
-#[expect(clippy::disallowed_types, reason = "nothing iterates over it; lookups must not slow down as it fills")]
-type Seen = std::collections::HashSet<CommandId>;
 
 /// Remembers command ids for a while, and makes sure that forgotten ones cannot be replayed.
 ///
@@ -13,12 +17,16 @@ type Seen = std::collections::HashSet<CommandId>;
 /// command's time of issue, and nothing that was issued at the watermark or before is admitted. So a replay is either remembered or
 /// too old, whatever the wall clock does. Every call takes amortised O(1).
 ///
+/// Of an id it remembers a hash of 64 bits, with a key of its own. An id that was seen is always recognised. A new one is taken for a
+/// replay with a probability of one in 2^64 for each id that is remembered: less than one in 10^15 at the capacity of the contract.
+///
 /// If it wrongly admits an id, a captured command is obeyed twice. If it wrongly refuses one, its sender must sign again.
 #[derive(Clone, Debug)]
 pub struct NonceLedger {
     ttl: Duration,
     capacity: usize,
-    seen: Seen,
+    hasher: RandomState,
+    seen: Fingerprints,
     /// In order of arrival.
     order: VecDeque<Entry>,
     /// Commands issued at this time or before are too old.
@@ -30,7 +38,7 @@ pub struct NonceLedger {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    id: CommandId,
+    id: Fingerprint,
     issued_at: UnixTime,
     forget_at: Monotonic,
 }
@@ -69,7 +77,8 @@ impl NonceLedger {
         Self {
             ttl,
             capacity: capacity.max(1),
-            seen: Seen::default(),
+            hasher: RandomState::new(),
+            seen: Fingerprints::default(),
             order: VecDeque::new(),
             watermark: None,
             reset: None,
@@ -82,25 +91,33 @@ impl NonceLedger {
     /// # Errors
     /// [`NonceRefusal`]; nothing is remembered.
     pub fn admit(&mut self, id: &CommandId, issued_at: UnixTime, now: Monotonic) -> Result<(), NonceRefusal> {
+        let id = self.fingerprint(id);
+        if let Some(oldest) = self.order.front() {
+            self.seen.fetch([id, oldest.id]);
+        }
         while self.order.front().is_some_and(|entry| entry.forget_at <= now) {
             self.forget();
         }
-        if self.seen.contains(id) {
+        let is_old = |ledger: &Self| ledger.watermark.is_some_and(|watermark| issued_at <= watermark);
+        let is_full = self.order.len() == self.capacity;
+        if (is_old(self) || is_full) && self.seen.contains(id) {
             return Err(NonceRefusal::Replayed);
         }
-        if self.watermark.is_some_and(|watermark| issued_at <= watermark) {
+        if is_old(self) {
             return Err(NonceRefusal::Forgotten);
         }
-        if self.order.len() == self.capacity {
+        if is_full {
             self.forget();
             self.evictions += 1;
             // The forgotten command may have been issued after this one.
-            if self.watermark.is_some_and(|watermark| issued_at <= watermark) {
+            if is_old(self) {
                 return Err(NonceRefusal::Forgotten);
             }
         }
-        self.seen.insert(id.clone());
-        self.order.push_back(Entry { id: id.clone(), issued_at, forget_at: now.after(self.ttl) });
+        if !self.seen.insert(id) {
+            return Err(NonceRefusal::Replayed);
+        }
+        self.order.push_back(Entry { id, issued_at, forget_at: now.after(self.ttl) });
         Ok(())
     }
 
@@ -143,7 +160,8 @@ impl NonceLedger {
                 self.forget();
                 self.evictions += 1;
             }
-            if self.seen.insert(id.clone()) {
+            let id = self.fingerprint(&id);
+            if self.seen.insert(id) {
                 self.order.push_back(Entry { id, issued_at, forget_at: now.after(self.ttl) });
             }
         }
@@ -165,9 +183,13 @@ impl NonceLedger {
         }
     }
 
+    fn fingerprint(&self, id: &CommandId) -> Fingerprint {
+        Fingerprint::new(self.hasher.hash_one(id)).unwrap_or(Fingerprint::MIN)
+    }
+
     fn forget(&mut self) {
         if let Some(entry) = self.order.pop_front() {
-            self.seen.remove(&entry.id);
+            self.seen.remove(entry.id);
             self.watermark = self.watermark.max(Some(entry.issued_at));
         }
     }

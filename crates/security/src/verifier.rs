@@ -1,6 +1,7 @@
 //! The verifier: its trait, its null object, and the one that checks signatures.
 
 use std::{
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -8,50 +9,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kasmina_leyline::{
     CommandId, Monotonic, UnixTime,
-    v1::AdaptationCommand,
     wire::{MapOrder, SignedBytes},
 };
-use prost::Message;
 
-use crate::{KeyRing, LedgerGauges, NonceLedger, NonceRefusal, Rejection};
-
-/// A command that a [`Verifier`] has accepted, with the id and the time that it proved. Only a verifier can make one, and it cannot
-/// be copied.
-#[derive(Debug, PartialEq)]
-pub struct Verified {
-    id: CommandId,
-    issued_at: UnixTime,
-    command: AdaptationCommand,
-}
-
-impl Verified {
-    /// An authentic command must still have an id and a time of issue.
-    pub(crate) fn of(command: AdaptationCommand) -> Result<Self, Rejection> {
-        let id = CommandId::new(&command.command_id).map_err(Rejection::MissingCommandId)?;
-        match command.issued_at.map(UnixTime::from) {
-            Some(issued_at) => Ok(Self { id, issued_at, command }),
-            None => Err(Rejection::MissingTimestamp { id }),
-        }
-    }
-
-    /// The command's id, which is its nonce.
-    #[must_use]
-    pub const fn id(&self) -> &CommandId {
-        &self.id
-    }
-
-    /// The time of issue, by the sender's clock.
-    #[must_use]
-    pub const fn issued_at(&self) -> UnixTime {
-        self.issued_at
-    }
-
-    /// The command.
-    #[must_use]
-    pub const fn command(&self) -> &AdaptationCommand {
-        &self.command
-    }
-}
+use crate::{KeyRing, LedgerGauges, NonceLedger, NonceRefusal, Rejection, VerifiedBytes};
 
 /// What must be kept across a restart, so that a [`Verifier`] rejects replays after it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +35,7 @@ pub trait Verifier: Send {
     ///
     /// # Errors
     /// [`Rejection`]; no nonce is used up.
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection>;
+    fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection>;
 
     /// Restores the replay protection after a restart: the nonces from the journal with their times of issue, and the watermark for
     /// older ones. None of these commands is accepted again.
@@ -91,7 +52,7 @@ pub trait Verifier: Send {
 }
 
 impl<V: Verifier + ?Sized> Verifier for &mut V {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
+    fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
         (**self).verify(wire, wall, now)
     }
 
@@ -109,7 +70,7 @@ impl<V: Verifier + ?Sized> Verifier for &mut V {
 }
 
 impl<V: Verifier + ?Sized> Verifier for Box<V> {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
+    fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
         (**self).verify(wire, wall, now)
     }
 
@@ -128,7 +89,7 @@ impl<V: Verifier + ?Sized> Verifier for Box<V> {
 
 /// For an owner that keeps a handle, for example to rotate the keys of a [`CommandVerifier`] or to reset its watermark.
 impl<V: Verifier> Verifier for Arc<Mutex<V>> {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
+    fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
         self.lock().unwrap_or_else(PoisonError::into_inner).verify(wire, wall, now)
     }
 
@@ -153,7 +114,7 @@ pub struct RejectAll {
 }
 
 impl Verifier for RejectAll {
-    fn verify(&mut self, _: &[u8], _: UnixTime, _: Monotonic) -> Result<Verified, Rejection> {
+    fn verify<'w>(&mut self, _: &'w [u8], _: UnixTime, _: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
         Err(Rejection::NoVerifier)
     }
 
@@ -182,19 +143,30 @@ impl Default for FreshnessWindow {
 }
 
 /// Verifies commands with shared secrets.
+///
+/// It works on the bytes as they were received, and decodes nothing: a command that is rejected costs little more than its HMAC. It allocates
+/// only while its ledger grows, for ids of more than 38 bytes and for maps of more than 16 entries.
 #[derive(Clone, Debug)]
 pub struct CommandVerifier {
     keys: KeyRing,
     window: FreshnessWindow,
     ledger: NonceLedger,
     digests: u64,
+    /// The last command that had to be put into another order.
+    reordered: Vec<u8>,
 }
 
 impl CommandVerifier {
     /// Accepts commands that were signed with a key of this ring. An empty ring accepts nothing.
     #[must_use]
     pub fn new(keys: KeyRing) -> Self {
-        Self { keys, window: FreshnessWindow::default(), ledger: NonceLedger::default(), digests: 0 }
+        Self {
+            keys,
+            window: FreshnessWindow::default(),
+            ledger: NonceLedger::default(),
+            digests: 0,
+            reordered: Vec::new(),
+        }
     }
 
     /// Replaces the window of freshness.
@@ -243,23 +215,30 @@ impl CommandVerifier {
         self.digests
     }
 
-    fn authentic(&mut self, wire: &[u8]) -> Result<AdaptationCommand, Rejection> {
-        let received = SignedBytes::parse(wire)?;
+    /// Whether the command is signed with a key of the ring.
+    fn authenticate(&mut self, received: &SignedBytes<'_>) -> Result<(), Rejection> {
         let signature = received.signature().ok_or(Rejection::MissingSignature)?;
         let signature = decode(signature).ok_or(Rejection::InvalidSignature)?;
-        let mut made = self.made(&signature, &received.as_received());
+        if self.made(&signature, &received.as_received()) {
+            return Ok(());
+        }
         for order in [MapOrder::Upb, MapOrder::Bytewise] {
             // A map that is already in that order gives the same bytes again.
-            made = made || (!received.is_in(order) && self.made(&signature, &[&received.in_order(order)]));
+            if received.is_in(order) {
+                continue;
+            }
+            let mut reordered = mem::take(&mut self.reordered);
+            reordered.clear();
+            received.write_in_order(order, &mut reordered);
+            let made = self.made(&signature, &[&reordered]);
+            self.reordered = reordered;
+            if made {
+                return Ok(());
+            }
         }
-        if !made {
-            return Err(Rejection::InvalidSignature);
-        }
-        Ok(AdaptationCommand::decode(wire)?)
+        Err(Rejection::InvalidSignature)
     }
-}
 
-impl CommandVerifier {
     /// Whether a key of the ring made the signature.
     fn made(&mut self, signature: &[u8; 32], bytes: &[&[u8]]) -> bool {
         let (made, tried) = self.keys.any_made(signature, bytes);
@@ -269,8 +248,10 @@ impl CommandVerifier {
 }
 
 impl Verifier for CommandVerifier {
-    fn verify(&mut self, wire: &[u8], wall: UnixTime, now: Monotonic) -> Result<Verified, Rejection> {
-        let verified = Verified::of(self.authentic(wire)?)?;
+    fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection> {
+        let received = SignedBytes::parse(wire)?;
+        self.authenticate(&received)?;
+        let verified = VerifiedBytes::read(&received, wire)?;
         let (id, issued_at) = (verified.id(), verified.issued_at());
         let (ahead, age) = (issued_at.since(wall), wall.since(issued_at));
         if ahead > self.window.ahead {

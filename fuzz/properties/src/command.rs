@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use kasmina_leyline::{
     Monotonic, UnixTime,
     v1::{AdaptationCommand, CommandOptimizerAdjustment, CommandSeedOperation, adaptation_command::Payload},
-    wire::{self, Malformed, MapOrder, SignedBytes},
+    wire::{self, Head, Malformed, MapOrder, SignedBytes},
 };
-use kasmina_security::{CommandVerifier, KeyRing, Secret, Signer, Verifier};
+use kasmina_security::{CommandVerifier, KeyRing, Secret, Signer, VerifiedBytes, Verifier};
 use prost::Message;
 
 use crate::{
@@ -35,13 +35,18 @@ pub fn command(data: &[u8]) {
     }
 }
 
-/// What a parse gives is the input, the signature taken out and the maps in order.
+/// What a parse gives is the input, the signature taken out and the maps in order. What it says of the command is what is decoded.
 fn parsed(bytes: &[u8]) {
     let Ok(received) = SignedBytes::parse(bytes) else { return };
     let plain = received.in_order(MapOrder::AsReceived);
     assert_eq!(received.as_received().concat(), plain);
     let none_or_shorter = if received.signature().is_none() { plain == bytes } else { plain.len() < bytes.len() };
     assert!(none_or_shorter, "the signature, and nothing else, is taken out");
+    if let Some(head) = received.head() {
+        let command = AdaptationCommand::decode(bytes).expect("what has a head decodes");
+        let issued_at = command.issued_at.map(UnixTime::from);
+        assert_eq!(head, Head { command_id: &command.command_id, issued_at }, "the head is what is decoded");
+    }
     for order in MapOrder::ALL {
         let ordered = received.in_order(order);
         assert_eq!(sorted(&ordered), sorted(&plain), "{order:?} only permutes");
@@ -86,7 +91,8 @@ fn signed(mut choices: Choices<'_>) {
         }
     };
     let mut verifier = verifier();
-    let verified = verifier.verify(&wire, WALL, NOW).map(|verified| unsigned(verified.command().clone()));
+    let verified =
+        verifier.verify(&wire, WALL, NOW).and_then(VerifiedBytes::decode).map(|it| unsigned(it.into_command()));
     assert_eq!(verified, Ok(unsigned(command)), "what was signed is obeyed");
     let again = verifier.verify(&wire, WALL, NOW).map(|_| ()).map_err(|rejection| rejection.reason());
     assert_eq!(again, Err("nonce_replayed"));
@@ -160,7 +166,7 @@ fn shuffle(wire: &mut Vec<u8>, choices: &mut Choices<'_>) {
 }
 
 fn verify(wire: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let verified = verifier().verify(wire, WALL, NOW);
+    let verified = verifier().verify(wire, WALL, NOW).and_then(VerifiedBytes::decode);
     verified.map(|verified| verified.command().encode_to_vec()).map_err(|rejection| rejection.reason())
 }
 

@@ -1,4 +1,4 @@
-//! Where a signed message has string-keyed maps, at any depth: the tables of `kasmina_leyline::wire`.
+//! The fields of a signed message, at any depth: the tables of `kasmina_leyline::wire`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-/// A field that the walk over the bytes has to know.
+/// A field that leads to a message or a map.
 struct Known<'a> {
     field: &'a FieldDescriptorProto,
     child: Child<'a>,
@@ -22,11 +22,11 @@ enum Child<'a> {
     Map(&'a FieldDescriptorProto),
 }
 
-/// The tables as Rust, for the message `root` (with its package) and every message below it that holds a map.
+/// The tables as Rust, for the message `root` (with its package) and every message below it.
 ///
 /// # Errors
 /// A map that the walk cannot put into a canonical order: one without string keys, a second one in a message, or one with
-/// values of a type that it does not know.
+/// values of a type that it does not know. A field of a type that the walk does not know.
 pub(crate) fn print(descriptors: &FileDescriptorSet, root: &str) -> Result<String, Box<dyn Error>> {
     let messages: BTreeMap<String, &DescriptorProto> = descriptors
         .file
@@ -46,33 +46,66 @@ pub(crate) fn print(descriptors: &FileDescriptorSet, root: &str) -> Result<Strin
 
     let mut out = String::from("\nuse super::schema::{Child, Schema, Value};\n");
     let message = messages.get(root).ok_or_else(|| format!("there is no message {root}"))?;
-    let annotations = message.field.iter().find(|field| field.name() == "annotations").ok_or("no annotations")?;
-    write!(
-        out,
-        "\n/// The field of a command's annotations.\npub(super) const ANNOTATIONS: u32 = {};\n",
-        annotations.number()
-    )?;
-    for name in mapped.iter() {
+    for (name, what) in [
+        ("annotations", "The field of a command's annotations."),
+        ("command_id", "The field of a command's id."),
+        ("issued_at", "The field of a command's time of issue."),
+    ] {
+        let field = message.field.iter().find(|field| field.name() == name).ok_or_else(|| format!("no {name}"))?;
+        let (constant, number) = (name.to_ascii_uppercase(), field.number());
+        write!(out, "\n/// {what}\npub(super) const {constant}: u32 = {number};\n")?;
+    }
+    for name in &reached {
+        let message = messages.get(name).ok_or_else(|| format!("there is no message {name}"))?;
         let visibility = if name == root { "pub(super) " } else { "" };
         write!(out, "\n/// `{name}`\n{visibility}static {}: Schema = Schema(&[\n", constant(name))?;
-        let mut maps = 0;
-        for Known { field, child } in known(name) {
-            let child = match child {
-                Child::Message(inner) if mapped.contains(inner) => format!("Child::Message(&{})", constant(inner)),
-                Child::Message(_) => continue,
-                Child::Map(entry) => {
-                    maps += 1;
-                    format!("Child::Map({})", value(entry, &mapped).ok_or_else(|| unknown_map(name, field))?)
-                }
-            };
-            writeln!(out, "    ({}, {child}), // {}", field.number(), field.name())?;
-        }
+        let maps = known(name).iter().filter(|known| matches!(known.child, Child::Map(_))).count();
         if maps > 1 {
             return Err(format!("{name} has {maps} maps, and the walk expects at most one in a message").into());
+        }
+        for number in 0..=message.field.iter().map(FieldDescriptorProto::number).max().unwrap_or_default() {
+            match message.field.iter().find(|field| field.number() == number) {
+                None => writeln!(out, "    Child::Unknown,")?,
+                Some(field) => {
+                    let child = child(name, field, known, &mapped)?;
+                    writeln!(out, "    {child}, // {number} {}", field.name())?;
+                }
+            }
         }
         out.push_str("]);\n");
     }
     Ok(out)
+}
+
+fn child<'a>(
+    message: &str,
+    field: &'a FieldDescriptorProto,
+    known: impl Fn(&str) -> Vec<Known<'a>>,
+    mapped: &BTreeSet<String>,
+) -> Result<String, Box<dyn Error>> {
+    let leads = known(message).into_iter().find(|known| known.field.number() == field.number());
+    match leads.map(|known| known.child) {
+        Some(Child::Map(entry)) => {
+            Ok(format!("Child::Map({})", value(entry, mapped).ok_or_else(|| unknown_map(message, field))?))
+        }
+        Some(Child::Message(inner)) => {
+            let entered = if mapped.contains(inner) { "Message" } else { "Plain" };
+            Ok(format!("Child::{entered}(&{})", constant(inner)))
+        }
+        None => Ok(format!("Child::{}", scalar(field).ok_or_else(|| unknown_field(message, field))?)),
+    }
+}
+
+fn scalar(field: &FieldDescriptorProto) -> Option<&'static str> {
+    match (field.r#type(), field.label()) {
+        (Type::Float, Label::Repeated) => Some("Floats"),
+        (_, Label::Repeated) => None,
+        (Type::Uint32 | Type::Uint64 | Type::Int32 | Type::Int64 | Type::Bool | Type::Enum, _) => Some("Varint"),
+        (Type::Float, _) => Some("Fixed32"),
+        (Type::Double, _) => Some("Fixed64"),
+        (Type::String, _) => Some("Text"),
+        _ => None,
+    }
 }
 
 fn known<'a>(message: &'a DescriptorProto, field: &'a FieldDescriptorProto) -> Option<Known<'a>> {
@@ -116,6 +149,13 @@ fn value(entry: &FieldDescriptorProto, mapped: &BTreeSet<String>) -> Option<Stri
 fn unknown_map(message: &str, field: &FieldDescriptorProto) -> String {
     format!(
         "{message}.{} is a map that the walk cannot order: it must have string keys, and text, float or map-bearing values",
+        field.name()
+    )
+}
+
+fn unknown_field(message: &str, field: &FieldDescriptorProto) -> String {
+    format!(
+        "{message}.{} has a type that the walk does not know: see `Child` in crates/leyline/src/wire/schema.rs",
         field.name()
     )
 }

@@ -52,7 +52,7 @@ fn id(name: &str) -> SeedId {
 fn graft(steps: u64, gradient_norm: Option<f32>) -> Graft {
     Graft {
         blueprint: BlueprintId::new("any").unwrap(),
-        contract: Contract { rank: 2, channels: (4, 4), dtype: "f32".to_owned() },
+        contract: Contract { rank: 2, channels: (4, 4), dtype: "f32".into() },
         parameters: 2,
         lr_scale: 1.0,
         epoch: 0,

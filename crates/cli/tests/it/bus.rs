@@ -14,7 +14,7 @@ use kasmina_leyline::{
 };
 use kasmina_oona::{BusSettings, EntryKeys, RedisBus, RedisSettings, Subscription, doubles::RedisServer};
 use kasmina_safety::{Clock, SystemClock};
-use kasmina_security::{CommandVerifier, KeyRing, Secret, Verifier};
+use kasmina_security::{CommandVerifier, KeyRing, Secret, VerifiedBytes, Verifier};
 use kasmina_telemetry::{Assembler, Event, Sink, field_report_event, names};
 
 use crate::{failure, kasmina};
@@ -95,7 +95,8 @@ fn command_sent_over_redis_is_stored_and_authentic() {
     let clock = SystemClock::new();
     let answered = loop {
         assert!(clock.monotonic() < Monotonic::ORIGIN.after(SOON), "nothing came");
-        let verify = |wire: &[u8]| verifier.verify(wire, clock.unix(), clock.monotonic());
+        let verify =
+            |wire: &[u8]| verifier.verify(wire, clock.unix(), clock.monotonic()).and_then(VerifiedBytes::decode);
         let served = inbox.serve(|wires| wires.into_iter().map(verify).collect(), |_| true).unwrap();
         if !served.answers.is_empty() {
             break served.answers;

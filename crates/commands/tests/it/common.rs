@@ -2,7 +2,7 @@
 
 use kasmina_commands::{Command, CommandSender, ReadSettings, Unreadable, read};
 use kasmina_leyline::{Monotonic, SeedId, TrainingRunId, UnixTime, v1::AdaptationCommand};
-use kasmina_security::{CommandVerifier, KeyRing, Secret, Verified, Verifier};
+use kasmina_security::{CommandVerifier, KeyRing, Secret, Verified, VerifiedBytes, Verifier};
 use prost::Message;
 
 pub(crate) const NOW: UnixTime = UnixTime::from_millis(1_790_000_000_000);
@@ -29,7 +29,8 @@ pub(crate) fn settings() -> ReadSettings {
 }
 
 pub(crate) fn verify(wire: &[u8]) -> Verified {
-    CommandVerifier::new(KeyRing::of("k1", secret())).verify(wire, NOW, Monotonic::ORIGIN).unwrap()
+    let mut verifier = CommandVerifier::new(KeyRing::of("k1", secret()));
+    verifier.verify(wire, NOW, Monotonic::ORIGIN).and_then(VerifiedBytes::decode).unwrap()
 }
 
 pub(crate) fn read_wire(wire: &[u8]) -> Result<Command, Unreadable> {

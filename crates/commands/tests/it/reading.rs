@@ -276,7 +276,7 @@ proptest! {
             ..Default::default()
         };
         let wire = command.encode_to_vec();
-        let verified = AcceptAll::default().verify(&wire, NOW, Default::default()).unwrap();
+        let verified = AcceptAll::default().verify(&wire, NOW, Default::default()).unwrap().decode().unwrap();
         let outcome = read(&verified, &settings(), NOW);
         match &outcome {
             Ok(read) => {

@@ -20,7 +20,7 @@ fn short_memory_postpones_germination_and_nothing_else() {
     let (a, c) = (seed("a"), seed("c"));
     world.grow(&a, SeedStageTraining);
     let began = world.memory(SHORT);
-    assert_eq!((began.events, began.effects), (vec![Event::ConservationBegan(SHORT)], vec![]));
+    assert_eq!((&began.events[..], &began.effects[..]), (&[Event::ConservationBegan(SHORT)][..], &[][..]));
 
     let postponed = world.order(germinate(&c));
     assert_eq!((reason(&postponed), world.stage(&c)), ("memory_pressure", SeedStageDormant));
@@ -47,7 +47,7 @@ fn germination_goes_on_when_memory_suffices_again() {
     world.memory(SHORT);
     world.order(germinate(&a));
     assert!(world.memory(MemoryFacts { held: 80, ..SHORT }).events.is_empty(), "it is told once");
-    assert_eq!(world.memory(ENOUGH).events, [Event::ConservationEnded(ENOUGH)]);
+    assert_eq!(world.memory(ENOUGH).events[..], [Event::ConservationEnded(ENOUGH)]);
     assert!(world.memory(ENOUGH).delta.is_empty(), "there is nothing to journal");
     world.grow(&a, SeedStageTraining);
 }
@@ -57,7 +57,7 @@ fn exceeded_hard_limit_purges_and_leaves_the_teacher() {
     let mut world = World::new();
     world.memory(SHORT);
     let purged = world.memory(MemoryFacts { purge: true, held: 101, ..SHORT });
-    assert_eq!((purged.effects, purged.events), (vec![Effect::Purge { include_teacher: false }], vec![]));
+    assert_eq!((&purged.effects[..], &purged.events[..]), (&[Effect::Purge { include_teacher: false }][..], &[][..]));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn harmful_seed_is_refused_and_helpful_one_beside_it_passes() {
     }
     let verdict = refused.expect("a refusal");
     assert_eq!((&verdict.seed_id, verdict.reason), (&bad, "contribution_negative"));
-    let contribution: f64 = verdict.attributes["contribution"].parse().unwrap();
+    let contribution: f64 = verdict.attributes.get("contribution").unwrap().parse().unwrap();
     assert!((contribution + 0.1).abs() < 0.02, "{verdict:?}");
     assert_eq!(world.stage(&good), SeedStageFossilized);
     assert_ne!(world.stage(&bad), SeedStageFossilized);

@@ -46,7 +46,7 @@ fn seed_in_the_blend_is_ramped_down_and_then_culled() {
         }
         // In the step in which alpha would be 0, the seed is gone before the passes that come next.
         let advanced = world.plain_step().remove(1);
-        assert_eq!(advanced.effects, [Effect::Detach { seed: a.clone() }]);
+        assert_eq!(advanced.effects[..], [Effect::Detach { seed: a.clone() }]);
         assert!(advanced.events.contains(&Event::Culled { seed: a.clone(), why: "blended_out" }));
         assert_eq!((world.stage(&a), alpha(&world, &a)), (SeedStageEmbargoed, None));
     }

@@ -9,6 +9,7 @@
     reason = "a test may stop at what it does not expect"
 )]
 
+mod allocations;
 mod batch;
 mod breakers;
 mod conservation;
@@ -21,6 +22,7 @@ mod leaving;
 mod measurements;
 mod model;
 mod orders;
+mod records;
 mod restore;
 mod stored;
 mod world;

@@ -92,7 +92,7 @@ fn gate_that_refuses_culls_and_the_slot_is_free_again() {
     assert_eq!(reason(&world.order(germinate(&b))), "slot_taken");
     let refused = world.order(Order::Stabilize { seed: a.clone() });
     assert_eq!((reason(&refused), world.stage(&a)), ("pause_unproven", SeedStageEmbargoed));
-    assert_eq!(refused.effects, [Effect::Detach { seed: a }]);
+    assert_eq!(refused.effects[..], [Effect::Detach { seed: a }]);
     assert_eq!(reason(&world.order(germinate(&b))), "ok");
 }
 

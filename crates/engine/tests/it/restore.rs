@@ -20,7 +20,8 @@ impl World {
         self.now = Monotonic::ORIGIN.after(Duration::from_secs(7));
         self.engine.restore(state, then, self.now);
         let rebased = self.engine.state().clone();
-        self.journal = vec![Delta { seeds: rebased.seeds, run: Some(rebased.run), ..Delta::default() }];
+        self.journal =
+            vec![Delta { seeds: rebased.seeds.into_values().collect(), run: Some(rebased.run), ..Delta::default() }];
         // Checkpoints come from the store, which counts the same way.
         let breakers = self.engine.settings().breakers();
         for checkpoint in self.checkpoints.values_mut() {

@@ -109,7 +109,7 @@ pub fn blueprint() -> BlueprintId {
 }
 
 pub fn contract() -> Contract {
-    Contract { rank: 2, channels: (4, 4), dtype: "f32".to_owned() }
+    Contract { rank: 2, channels: (4, 4), dtype: "f32".into() }
 }
 
 pub fn settings() -> EngineSettings {

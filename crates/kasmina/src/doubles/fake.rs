@@ -130,7 +130,7 @@ impl State {
 impl CommandPort for FakeManager {
     fn submit(&mut self, wire: &[u8]) -> Result<Receipt, CommandError> {
         let issued_at = kasmina_leyline::UnixTime::from_millis(0);
-        let verified = self.verifier.verify(wire, issued_at, Monotonic::ORIGIN)?;
+        let verified = self.verifier.verify(wire, issued_at, Monotonic::ORIGIN)?.decode()?;
         let id = verified.id().clone();
         if !self.state().ids.insert(id.clone()) {
             return Err(Rejection::NonceReplayed { id }.into());

@@ -195,7 +195,7 @@ impl<B: GraftBackend> SeedManager<B> {
         }
         self.engine.commit(std::mem::take(&mut decision.delta));
         self.perform(std::slice::from_ref(&decision));
-        decision.events
+        decision.events.into_vec()
     }
 
     /// Makes durable what has been committed before it was: moves at once, what was learned if `all`. What cannot be written now
@@ -208,7 +208,7 @@ impl<B: GraftBackend> SeedManager<B> {
         if !ahead && !durable.owes() {
             return;
         }
-        let seeds = learned.iter().filter_map(|seed| Some((seed.clone(), state.seeds.get(seed)?.clone())));
+        let seeds = learned.iter().filter_map(|seed| state.seeds.get(seed)).cloned();
         let delta = Delta { seeds: seeds.collect(), run: Some(state.run.clone()), ..Delta::default() };
         let weights = if all { self.tensors.changed().cloned().collect() } else { BTreeSet::new() };
         let draft = self.reporter.draft(state.run.step, self.clock.unix(), |_| {});

@@ -7,7 +7,7 @@ use kasmina_engine::{Input, commands::Order};
 use kasmina_leyline::{CommandId, UnixTime, v1::AdaptationCommand};
 use kasmina_lifecycle::Transition;
 use kasmina_rollback::Entry;
-use kasmina_security::Verified;
+use kasmina_security::{Verified, VerifiedBytes};
 
 use super::door::Batch;
 use crate::{
@@ -53,7 +53,7 @@ impl<B: GraftBackend> SeedManager<B> {
             }
         };
         let mut batch = Batch::patient(self.patience());
-        let decided = self.decide_command(wire, &verified, &mut batch);
+        let decided = self.decide_command(wire, verified, &mut batch);
         let moves = batch.transitions(decided.decisions.clone());
         let concluded = self.conclude(batch);
         let earlier = self.moved_before(moves.len(), &concluded);
@@ -73,10 +73,8 @@ impl<B: GraftBackend> SeedManager<B> {
             return verified.into_iter().filter_map(|(_, verified)| verified.err()).map(Err).collect();
         }
         let mut batch = Batch::patient(self.patience());
-        let decided: Vec<Result<Decided, CommandError>> = verified
-            .into_iter()
-            .map(|(wire, verified)| Ok(self.decide_command(wire, &verified?, &mut batch)))
-            .collect();
+        let decided: Vec<Result<Decided, CommandError>> =
+            verified.into_iter().map(|(wire, verified)| Ok(self.decide_command(wire, verified?, &mut batch))).collect();
         let moves: Vec<Vec<Transition>> = decided
             .iter()
             .map(|decided| decided.as_ref().map_or_else(|_| Vec::new(), |it| batch.transitions(it.decisions.clone())))
@@ -107,19 +105,22 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Asks the verifier. Nothing is touched for a command that it does not vouch for.
     fn verify(&mut self, wire: &[u8]) -> Result<Verified, CommandError> {
         let (unix, now) = (self.group.unix(), self.now());
-        self.verifier.verify(wire, unix, now).map_err(|rejection| {
+        let verified = self.verifier.verify(wire, unix, now).and_then(VerifiedBytes::decode);
+        verified.map_err(|rejection| {
             self.reporter.rejected(rejection.reason(), rejection.command_id());
             CommandError::Rejected(rejection)
         })
     }
 
     /// Decides a command, once: its nonce is remembered whatever the answer is.
-    fn decide_command(&mut self, wire: &[u8], verified: &Verified, batch: &mut Batch) -> Decided {
-        let (id, command) = (verified.id().clone(), Arc::new(verified.command().clone()));
-        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at: verified.issued_at() });
+    fn decide_command(&mut self, wire: &[u8], verified: Verified, batch: &mut Batch) -> Decided {
+        let (id, issued_at) = (verified.id().clone(), verified.issued_at());
+        let read = kasmina_commands::read(&verified, &self.reading, self.group.unix());
+        let command = Arc::new(verified.into_command());
+        batch.entries.push(Entry::NonceSeen { command_id: id.clone(), issued_at });
         let from = batch.decisions();
         let answered = batch.entries.len();
-        let answer = match kasmina_commands::read(verified, &self.reading, self.group.unix()) {
+        let answer = match read {
             Ok(read) => {
                 let (about, notices) = (Arc::clone(&command), read.notices.clone());
                 batch.note(move |to| events::noticed(to, &about, &notices));
@@ -146,7 +147,7 @@ impl<B: GraftBackend> SeedManager<B> {
         };
         // The answer comes before the moves that it explains.
         batch.entries.insert(answered, entry);
-        Decided { id, issued_at: verified.issued_at(), command, answer, decisions: from..batch.decisions() }
+        Decided { id, issued_at, command, answer, decisions: from..batch.decisions() }
     }
 
     /// Decides a local order and writes it down.

@@ -7,6 +7,8 @@ use super::Malformed;
 pub(super) struct Field<'a> {
     pub(super) number: u32,
     pub(super) wire_type: u8,
+    /// What a varint says; 0 for the others.
+    pub(super) value: u64,
     /// With its tag and length.
     pub(super) raw: &'a [u8],
     /// Without them.
@@ -20,61 +22,105 @@ impl<'a> Field<'a> {
     }
 }
 
+pub(super) const VARINT: u8 = 0;
+pub(super) const FIXED64: u8 = 1;
 /// Length-delimited.
 pub(super) const LEN: u8 = 2;
+pub(super) const FIXED32: u8 = 5;
 
-/// Reads the fields of `bytes`.
-pub(super) fn fields(bytes: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Malformed>> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        if at == bytes.len() {
-            return None;
-        }
-        let field = read(bytes, at);
-        // After an error, the beginning of the next field is unknown.
-        at = field.as_ref().map_or(bytes.len(), |field| at + field.raw.len());
-        Some(field)
-    })
+/// Reads the fields of `bytes`, up to one that is malformed: see [`Fields::end`].
+pub(super) const fn fields(bytes: &[u8]) -> Fields<'_> {
+    Fields { bytes, at: 0, malformed: None }
 }
 
+pub(super) struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    malformed: Option<Malformed>,
+}
+
+impl Fields<'_> {
+    /// Whether all of the bytes were fields. Ask it after the last one.
+    pub(super) fn end(self) -> Result<(), Malformed> {
+        self.malformed.map_or(Ok(()), Err)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    #[expect(clippy::inline_always, reason = "a field that is returned through memory costs more than reading it")]
+    #[inline(always)]
+    fn next(&mut self) -> Option<Field<'a>> {
+        if self.at == self.bytes.len() {
+            return None;
+        }
+        match read(self.bytes, self.at) {
+            Ok(field) => {
+                self.at += field.raw.len();
+                Some(field)
+            }
+            Err(malformed) => {
+                // The beginning of the next field is unknown.
+                self.at = self.bytes.len();
+                self.malformed = Some(malformed);
+                None
+            }
+        }
+    }
+}
+
+#[expect(clippy::inline_always, reason = "a field that is returned through memory costs more than reading it")]
+#[inline(always)]
 fn read(bytes: &[u8], start: usize) -> Result<Field<'_>, Malformed> {
-    let mut at = start;
-    let tag = varint(bytes, &mut at, start)?;
+    // Nearly all fields are short texts, messages and entries.
+    if let Some([tag @ 8..0x80, length @ ..0x80, rest @ ..]) = bytes.get(start..)
+        && tag & 7 == LEN
+        && let Some(payload) = rest.get(..usize::from(*length))
+    {
+        let raw = &bytes[start..start + 2 + payload.len()];
+        return Ok(Field { number: u32::from(tag >> 3), wire_type: LEN, value: 0, raw, payload });
+    }
+    let (tag, mut body) = varint(bytes, start, start)?;
     let number =
         u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number)).ok_or(Malformed::Tag { tag })?;
     let wire_type = (tag & 7) as u8;
-    let mut body = at;
+    let mut value = 0;
     let length = match wire_type {
-        0 => {
-            let mut end = at;
-            varint(bytes, &mut end, start)?;
-            (end - at) as u64
+        VARINT => {
+            let end;
+            (value, end) = varint(bytes, body, start)?;
+            (end - body) as u64
         }
-        1 => 8,
+        FIXED64 => 8,
         LEN => {
-            let length = varint(bytes, &mut at, start)?;
-            body = at;
+            let length;
+            (length, body) = varint(bytes, body, start)?;
             length
         }
-        5 => 4,
+        FIXED32 => 4,
         _ => return Err(Malformed::WireType { field: number, wire_type }),
     };
     let end = usize::try_from(length).ok().and_then(|length| body.checked_add(length));
     let end = end.filter(|end| *end <= bytes.len()).ok_or(Malformed::Truncated { at: start })?;
-    Ok(Field { number, wire_type, raw: &bytes[start..end], payload: &bytes[body..end] })
+    Ok(Field { number, wire_type, value, raw: &bytes[start..end], payload: &bytes[body..end] })
 }
 
-fn varint(bytes: &[u8], at: &mut usize, field: usize) -> Result<u64, Malformed> {
-    let start = *at;
-    // Most tags and lengths are one byte.
-    if let Some(byte) = bytes.get(start).filter(|byte| **byte < 0x80) {
-        *at += 1;
-        return Ok((*byte).into());
+/// The number at `at`, and where it ends.
+#[inline]
+fn varint(bytes: &[u8], at: usize, field: usize) -> Result<(u64, usize), Malformed> {
+    match bytes.get(at..) {
+        // Most tags and lengths are one byte, and the others two.
+        Some([byte @ ..0x80, ..]) => Ok(((*byte).into(), at + 1)),
+        Some([low, high @ 1..0x80, ..]) => Ok((u64::from(low & 0x7f) | u64::from(*high) << 7, at + 2)),
+        _ => long_varint(bytes, at, field),
     }
+}
+
+fn long_varint(bytes: &[u8], start: usize, field: usize) -> Result<(u64, usize), Malformed> {
     let mut value = 0_u64;
-    for shift in (0..70).step_by(7) {
-        let byte = *bytes.get(*at).ok_or(Malformed::Truncated { at: field })?;
-        *at += 1;
+    for (at, shift) in (start..).zip((0..70).step_by(7)) {
+        let byte = *bytes.get(at).ok_or(Malformed::Truncated { at: field })?;
         // The tenth byte holds one bit.
         if shift == 63 && byte > 1 {
             break;
@@ -82,7 +128,7 @@ fn varint(bytes: &[u8], at: &mut usize, field: usize) -> Result<u64, Malformed> 
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             let minimal = byte != 0 || shift == 0;
-            return if minimal { Ok(value) } else { Err(Malformed::Varint { at: start }) };
+            return if minimal { Ok((value, at + 1)) } else { Err(Malformed::Varint { at: start }) };
         }
     }
     Err(Malformed::Varint { at: start })

@@ -12,28 +12,34 @@ pub(super) fn message(bytes: &[u8], schema: &Schema, depth: usize) -> Result<Vec
         return Err(Malformed::TooDeep);
     }
     let mut out = Vec::with_capacity(bytes.len());
-    for field in fields(bytes) {
-        let field = field?;
+    let mut fields = fields(bytes);
+    for field in &mut fields {
         match schema.child(field.number) {
-            Some(Child::Message(inner)) => {
-                write_bytes(&mut out, field.number, &message(field.payload, inner, depth + 1)?)
-            }
-            Some(Child::Map(value)) => write_bytes(&mut out, field.number, &entry(field.payload, *value, depth)?),
-            None => out.extend_from_slice(field.raw),
+            Child::Message(inner) => write_bytes(&mut out, field.number, &message(field.payload, inner, depth + 1)?),
+            Child::Map(value) => write_bytes(&mut out, field.number, &entry(field.payload, *value, depth)?),
+            Child::Unknown
+            | Child::Varint
+            | Child::Fixed32
+            | Child::Fixed64
+            | Child::Text
+            | Child::Floats
+            | Child::Plain(_) => out.extend_from_slice(field.raw),
         }
     }
+    fields.end()?;
     Ok(out)
 }
 
 fn entry(bytes: &[u8], value: Value, depth: usize) -> Result<Vec<u8>, Malformed> {
     let (mut key, mut held) = (&[][..], None);
-    for part in fields(bytes) {
-        let part = part?;
+    let mut parts = fields(bytes);
+    for part in &mut parts {
         match part.number {
             1 => key = part.payload,
             _ => held = Some(part.payload),
         }
     }
+    parts.end()?;
     let mut out = Vec::with_capacity(bytes.len() + 8);
     write_bytes(&mut out, 1, key);
     match value {

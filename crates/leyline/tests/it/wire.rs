@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use kasmina_leyline::{
+    UnixTime,
     v1::{
-        AdaptationCommand, BlendConfig, BlendMode, CommandOptimizerAdjustment, CommandSeedOperation,
-        adaptation_command::Payload,
+        AdaptationCommand, BlendConfig, BlendMode, CommandCircuitBreaker, CommandOptimizerAdjustment,
+        CommandSeedOperation, adaptation_command::Payload,
     },
-    wire::{self, MAX_DEPTH, MAX_SIGNED_BYTES, Malformed, MapOrder, SignedBytes},
+    wire::{self, Head, MAX_DEPTH, MAX_SIGNED_BYTES, Malformed, MapOrder, SignedBytes},
 };
 use proptest::prelude::*;
 use prost::Message;
+use prost_types::{ListValue, Struct, Timestamp, Value, value::Kind};
 
 /// A length-delimited field with a short number and payload.
 fn field(number: u8, payload: &[u8]) -> Vec<u8> {
@@ -176,6 +178,140 @@ proptest! {
         }
         let _ = wire::deterministic(&bytes);
     }
+}
+
+fn head(bytes: &[u8]) -> Option<Head<'_>> {
+    SignedBytes::parse(bytes).unwrap().head()
+}
+
+/// Commands with every kind of field in them.
+fn full_command() -> impl Strategy<Value = AdaptationCommand> {
+    let text = || prop_oneof!["[a-zé]{0,6}", Just(String::new())];
+    let payload = prop_oneof![
+        (text(), map(any::<f32>()), prop::collection::vec(any::<f32>(), 0..4), prop::option::of(any::<f32>()))
+            .prop_map(|(blueprint_id, parameters, alpha_vec, gate_k)| {
+                let blend = Some(BlendConfig {
+                    mode: 2,
+                    source: Some("policy".into()),
+                    gate_k,
+                    alpha_vec,
+                    ..Default::default()
+                });
+                Payload::SeedOperation(CommandSeedOperation { operation: 3, blueprint_id, parameters, blend })
+            }),
+        (text(), any::<i32>()).prop_map(|(rationale, desired_state)| {
+            Payload::CircuitBreaker(CommandCircuitBreaker { desired_state, rationale })
+        }),
+        prop::collection::vec(any::<u8>(), 0..60).prop_filter_map("a struct", |bytes| Message::decode(
+            bytes.as_slice()
+        )
+        .ok()
+        .map(Payload::RollbackPayload)),
+        Just(Payload::RollbackPayload(nested())),
+    ];
+    (
+        command(),
+        text(),
+        (any::<u32>(), any::<i32>(), prop_oneof![any::<i64>(), -9_000_000_000..9_000_000_000_i64], any::<i32>()),
+        prop::option::of(payload),
+    )
+        .prop_map(|(command, text, (version, command_type, seconds, nanos), payload)| AdaptationCommand {
+            version,
+            command_type,
+            target_seed_id: text.clone(),
+            issued_at: Some(Timestamp { seconds, nanos }),
+            issued_by: text,
+            payload,
+            ..command
+        })
+}
+
+/// Every kind of value, in a list in a struct.
+fn nested() -> Struct {
+    let value = |kind| Value { kind: Some(kind) };
+    let kinds = [Kind::NullValue(0), Kind::NumberValue(1.5), Kind::StringValue("é".into()), Kind::BoolValue(true)];
+    let list = Kind::ListValue(ListValue { values: kinds.map(value).into() });
+    let inner = Struct { fields: [("list".to_owned(), value(list))].into() };
+    Struct { fields: [("inner".to_owned(), value(Kind::StructValue(inner)))].into() }
+}
+
+/// What [`SignedBytes::head`] says is what a decoder reads, and a decoder reads the rest too.
+fn head_is_decoded(bytes: &[u8]) -> Result<bool, TestCaseError> {
+    let Ok(Some(head)) = SignedBytes::parse(bytes).map(|received| received.head()) else { return Ok(false) };
+    let decoded = AdaptationCommand::decode(bytes);
+    prop_assert!(decoded.is_ok(), "{head:?} of what does not decode: {decoded:?}");
+    let decoded = decoded.unwrap();
+    let issued_at = decoded.issued_at.map(UnixTime::from);
+    prop_assert_eq!(head, Head { command_id: &decoded.command_id, issued_at });
+    Ok(true)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn head_of_a_command_is_what_is_decoded(command in full_command()) {
+        prop_assert!(head_is_decoded(&command.encode_to_vec())?, "nothing is wrong with it");
+    }
+
+    #[test]
+    fn head_of_damaged_bytes_is_what_is_decoded_or_none(
+        command in full_command(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut bytes = command.encode_to_vec();
+        for (at, to) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = to;
+        }
+        head_is_decoded(&bytes)?;
+    }
+
+    /// Fields that come twice, in any order.
+    #[test]
+    fn head_of_two_commands_in_a_row_is_what_is_decoded_or_none(one in full_command(), other in full_command()) {
+        let other = AdaptationCommand { annotations: BTreeMap::new(), ..other };
+        head_is_decoded(&[other.encode_to_vec(), one.encode_to_vec()].concat())?;
+    }
+}
+
+#[test]
+fn head_is_none_for_what_a_decoder_may_refuse() {
+    let id = Head { command_id: "c", issued_at: None };
+    assert_eq!(head(&field(2, b"c")), Some(id));
+    assert_eq!(head(&[field(2, b"c"), field(99, b"\xff")].concat()), Some(id), "what is unknown is skipped");
+    for wrong in [
+        field(2, b"\xff"),
+        vec![0x10, 1],
+        field(1, b""),
+        field(4, b"\xff"),
+        vec![0x30, 1],
+        field(6, &field(1, b"")),
+        field(6, b"\x08"),
+        field(10, &field(2, b"\xff")),
+        field(10, &field(10, &field(7, b"123"))),
+        field(10, &field(10, &[0x18, 1])),
+        field(10, &field(10, &field(1, b""))),
+        field(12, &[0x0d, 0, 0, 0, 0]),
+        field(13, &field(1, &field(2, &[0x15, 0, 0, 0, 0]))),
+        field(10, &field(3, &[field(1, b"k"), field(2, b"")].concat())),
+        field(13, &field(1, &field(2, &field(3, b"\xff")))),
+        field(20, &field(1, b"\xff")),
+        field(20, &[0x10, 1]),
+    ] {
+        assert_eq!(head(&wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn keys_of_a_long_unordered_map_are_all_compared() {
+    let entries = |keys: &[&str]| keys.iter().flat_map(|key| annotation(key, "")).collect::<Vec<_>>();
+    let mut keys: Vec<_> = (0..40).rev().map(|number| format!("key-{number:02}")).collect();
+    keys.push("key-41".to_owned());
+    let mut keys: Vec<_> = keys.iter().map(String::as_str).collect();
+    assert!(SignedBytes::parse(&entries(&keys)).is_ok());
+    keys.push("key-07");
+    assert_eq!(refused(&entries(&keys)), Malformed::DuplicateKey { field: 20 });
 }
 
 /// A typed blend has no map, so nothing in it is reordered.

@@ -280,6 +280,7 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::result_large_err, reason = "as those of the crate")]
 fn granted_move_is_made_later_and_by_that_seed_alone() {
     let at = |name: &str, stage| Lifecycle::resumed(SeedId::new(name).unwrap(), stage, EMBARGO, None, NOW);
     let grant = |seed: &mut Lifecycle, passes, postpones| {
@@ -304,4 +305,17 @@ fn granted_move_is_made_later_and_by_that_seed_alone() {
     let moved = seed.complete(granted, NOW).unwrap();
     assert_eq!((moved.from, moved.to, moved.gate), (SeedStageProbationary, SeedStageFossilized, Some(Fossilize::GATE)));
     assert_eq!(seed.stage(), SeedStageFossilized);
+}
+
+#[test]
+fn values_of_a_finding_are_kept_by_name_and_the_last_of_a_name_counts() {
+    let long = "x".repeat(100);
+    let finding = Finding::pass().with("steps", 7).with("loss", 0.5).with("detail", &long).with("steps", 8);
+    let verdict = finding.into_verdict(&SeedId::new("seed-1").unwrap(), SeedLifecycleGate::SeedGateG0Sanity);
+    let attributes = &verdict.attributes;
+    assert_eq!(attributes.iter().collect::<Vec<_>>(), [("detail", long.as_str()), ("loss", "0.5"), ("steps", "8")]);
+    assert_eq!((attributes.get("loss"), attributes.contains_key("loss")), (Some("0.5"), true));
+    assert_eq!((attributes.get("slot"), attributes.contains_key("slot")), (None, false));
+    let json = serde_json::to_value(&verdict).unwrap();
+    assert_eq!(json["attributes"], serde_json::json!({ "detail": long, "loss": "0.5", "steps": "8" }));
 }

@@ -45,7 +45,7 @@ fn signed(command: &AdaptationCommand) -> Vec<u8> {
     Signer::new(&secret("secret one")).sign(command).unwrap()
 }
 
-fn reason(outcome: Result<Verified, Rejection>) -> &'static str {
+fn reason(outcome: Result<VerifiedBytes<'_>, Rejection>) -> &'static str {
     outcome.map_or_else(|rejection| rejection.reason(), |_| "ok")
 }
 
@@ -226,7 +226,7 @@ fn accept_all_returns_what_it_read_and_follows_its_script() {
     let wire = command("c", WALL).encode_to_vec();
     let verified = double.verify(&wire, UnixTime::default(), NOW).unwrap();
     assert_eq!((verified.id().as_str(), verified.issued_at()), ("c", WALL));
-    assert_eq!(verified.command(), &command("c", WALL));
+    assert_eq!(verified.decode().unwrap().command(), &command("c", WALL));
     handle.reject_next(Rejection::InvalidSignature);
     assert_eq!(reason(double.verify(&wire, WALL, NOW)), "invalid_signature");
     assert_eq!(reason(double.verify(&wire, WALL, NOW)), "ok");
@@ -327,4 +327,50 @@ fn flood_of_replays_and_stale_copies_leaves_the_ledger_as_it_was() {
         assert_eq!(reason(verifier.verify(&stale, WALL, NOW)), "stale_command");
     }
     assert_eq!((verifier.gauges(), verifier.digests()), (gauges, digests + 20_000));
+}
+
+/// What a verifier allocates for a command that it has room for.
+fn allocations(verifier: &mut CommandVerifier, wire: &[u8], expected: &str) -> u64 {
+    let mut told = "";
+    let counted = allocation_counter::measure(|| told = reason(verifier.verify(wire, WALL, NOW)));
+    assert_eq!(told, expected);
+    counted.count_total
+}
+
+/// A command as the stock Python runtime sends it: signed in one order, and sent in another.
+fn shuffled(id: &str) -> Vec<u8> {
+    let signed = signed(&command(id, WALL));
+    let received = kasmina_leyline::wire::SignedBytes::parse(&signed).unwrap();
+    let [before, after] = received.as_received();
+    let entry = &signed[before.len()..signed.len() - after.len()];
+    let bytewise = received.in_order(kasmina_leyline::wire::MapOrder::Bytewise);
+    let sent = [bytewise.as_slice(), entry].concat();
+    assert_ne!(sent, signed);
+    sent
+}
+
+#[test]
+fn steady_verifier_allocates_nothing_whatever_it_is_sent() {
+    let mut verifier = verifier();
+    // The ledger's first ids make room for some more, and the first command in another order for the next one.
+    for number in 0..10 {
+        assert_eq!(reason(verifier.verify(&shuffled(&format!("s-{number}")), WALL, NOW)), "ok");
+    }
+    let uuid = "01990f6e-5f3c-7c53-9e6f-0123456789ab";
+    let new = signed(&command(uuid, WALL));
+    let stale = signed(&command("old", WALL.before(Duration::from_secs(61))));
+    let early = signed(&command("early", WALL.after(Duration::from_secs(6))));
+    let forged = Signer::new(&secret("a stranger's")).sign(&command("forged", WALL)).unwrap();
+    for (wire, expected) in [
+        (new.as_slice(), "ok"),
+        (&new, "nonce_replayed"),
+        (&shuffled("s-10"), "ok"),
+        (&stale, "stale_command"),
+        (&early, "issued_in_future"),
+        (&forged, "invalid_signature"),
+        (&new[..new.len() / 2], "malformed"),
+        (&[], "missing_signature"),
+    ] {
+        assert_eq!(allocations(&mut verifier, wire, expected), 0, "{expected}");
+    }
 }
