@@ -32,11 +32,12 @@ pub enum Output {
     /// A round is decided. Apply its orders before the step [`Plan::apply_at`].
     Decided(Decided),
     /// The wait for a round is over, nothing is decided, and this worker has not accepted anything: train on. If the
-    /// others decide without it and it hears of that in time, [`Decided`](Self::Decided) follows.
+    /// others decide without it and it hears of that in time, [`Decided`](Self::Decided) follows. It also ends
+    /// [`Isolation::Undecided`], if the others have decided something else (`skipped`).
     NoDecision {
         /// The round.
         round: Round,
-        /// `no_holder`, `no_quorum`, `overtaken` or `timed_out`.
+        /// `no_holder`, `no_quorum`, `skipped` or `timed_out`.
         reason: &'static str,
     },
     /// The wait for a round is over, and this worker has accepted a plan of which it does not know whether it is decided:
@@ -48,8 +49,8 @@ pub enum Output {
         apply_at: u64,
     },
     /// This replica is out of lock-step. Restore it from a checkpoint of the replica that has the newest decision.
-    /// After [`Isolation::Undecided`] it goes on asking while it waits, and [`Decided`](Self::Decided) may follow after
-    /// all.
+    /// After [`Isolation::Undecided`] it goes on asking while it waits, and [`Decided`](Self::Decided) or
+    /// [`NoDecision`](Self::NoDecision) may follow after all.
     Isolated {
         /// The round.
         round: Round,

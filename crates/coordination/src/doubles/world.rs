@@ -506,7 +506,10 @@ impl World {
                         self.replicas[replica].isolated = None;
                         self.replicas[replica].due.insert(decided.plan.apply_at, decided);
                     }
-                    Output::NoDecision { .. } => self.seen.undecided += u64::from(honest),
+                    Output::NoDecision { .. } => {
+                        self.seen.undecided += u64::from(honest);
+                        self.replicas[replica].isolated = None;
+                    }
                     Output::Promised { .. } => self.seen.promised += u64::from(honest),
                     Output::Isolated { cause, .. } => {
                         self.seen.isolated += u64::from(honest);
@@ -625,7 +628,9 @@ impl World {
             let tip = it.worker.as_ref().and_then(|worker| worker.ledger().tip()).map(|(round, _)| round);
             let honest = if self.is_honest(at) { "" } else { " (liar)" };
             let (step, isolated, applied) = (it.step, it.isolated, it.applied.len());
-            format!("{at}{honest}: step {step}, tip {tip:?}, {isolated:?}, {applied} applied")
+            let waits = it.worker.as_ref().map(super::super::Worker::is_waiting);
+            let (life, asleep) = (it.life, self.now < it.asleep_until);
+            format!("{at}{honest}: step {step}, tip {tip:?}, {isolated:?}, {applied} applied, waits {waits:?}, life {life}, asleep {asleep}")
         };
         let all: Vec<_> = self.replicas.iter().enumerate().map(one).collect();
         format!("lease {:?}; {}", self.lease, all.join("; "))

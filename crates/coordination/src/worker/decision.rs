@@ -9,7 +9,7 @@ impl Worker {
         if self.compare(&proven) {
             return;
         }
-        let round = proven.certificate.round;
+        let (round, previous) = (proven.certificate.round, proven.plan.previous);
         self.keep_decision(&proven);
         self.decisions.insert(round, proven);
         while self.decisions.len() > self.settings.decisions {
@@ -20,9 +20,29 @@ impl Worker {
             // It was restored behind the round, which was open.
             None => round.era == self.ledger.era() && round.step < self.next,
         };
-        if has_come && self.ledger.covers(round) && !self.is_lost() {
-            self.settle(round);
+        if self.is_lost() || !self.ledger.covers(round) {
+            return;
         }
+        if has_come {
+            self.settle(round);
+        } else if previous == self.ledger.tip() {
+            self.skip_to(round);
+        } else if let (Some(missing), Some(came)) = (self.missing_before(round), self.came) {
+            // It has gone past a round that was decided, or is so far behind that nobody keeps what it would need.
+            let behind = missing.step.saturating_sub(came.step) / self.settings.every;
+            if missing < came || behind > self.settings.decisions as u64 {
+                self.isolate(round, Isolation::Missed);
+            }
+        }
+    }
+
+    /// The last round before this one that was decided and whose decision this worker does not know.
+    fn missing_before(&self, round: Round) -> Option<Round> {
+        let mut previous = self.decisions.get(&round)?.plan.previous?.0;
+        while let Some(known) = self.decisions.get(&previous) {
+            previous = known.plan.previous?.0;
+        }
+        self.ledger.tip().is_none_or(|(tip, _)| tip < previous).then_some(previous)
     }
 
     /// Whether the round's decision was known. If it was another one, the group cannot be trusted any more.

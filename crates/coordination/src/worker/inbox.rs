@@ -82,7 +82,7 @@ impl Worker {
     /// Takes a message whose own signature is genuine.
     pub(super) fn handle(&mut self, message: Message, now: Monotonic) {
         if let Some(signed) = message.signed() {
-            self.note_place(signed.statement.worker, signed.statement.round, now);
+            self.note_place(signed.statement.worker, signed.statement.round);
         }
         if let Message::Query(signed) = message {
             self.answer(signed.statement.worker, signed.statement.round, now);
@@ -154,7 +154,9 @@ impl Worker {
         // A worker of an earlier era has missed the decision to go back, which was that era's last.
         let gone_back = || self.decisions.range(..=round).next_back().map(|(_, proven)| proven);
         let is_behind = round.era < self.ledger.era();
-        if let Some(proven) = decided.or_else(|| if is_behind { gone_back() } else { None }) {
+        // What comes after it shows what was decided before.
+        let later = || self.decisions.range(round..).next().map(|(_, proven)| proven);
+        if let Some(proven) = decided.or_else(|| if is_behind { gone_back() } else { later() }) {
             let message = Message::Commit(Box::new(proven.clone()));
             self.send(to, message);
             return;

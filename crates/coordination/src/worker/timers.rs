@@ -1,5 +1,7 @@
 //! Time passes.
 
+use std::time::Duration;
+
 use kasmina_leyline::Monotonic;
 
 use super::{Stand, Worker};
@@ -93,10 +95,14 @@ impl Worker {
     }
 
     /// Until when it waits for its round: half as long for each worker that has gone on. If all waited equally long, those
-    /// that are a round ahead would stay ahead for ever, and no quorum would meet.
+    /// that are a round ahead would stay ahead for ever, and no quorum would meet. If the rest is not a quorum, it waits
+    /// only until it has asked for the decision once.
     fn patience(&self, since: Monotonic) -> Monotonic {
-        let halvings = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).min(16);
-        since.after(self.settings.timeout / 2_u32.pow(halvings))
+        let ahead = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).min(16);
+        let is_later = self.decisions.keys().next_back().copied() > self.came;
+        let is_overtaken = is_later || self.ahead.len() + self.membership.quorum() > self.membership.workers();
+        let wait = if is_overtaken { Duration::ZERO } else { self.settings.timeout / 2_u32.pow(ahead) };
+        since.after(wait.max(self.settings.retry * 2))
     }
 
     /// The same at the step of a plan, if it has only voted for it.
@@ -110,20 +116,24 @@ impl Worker {
         given.is_some_and(|given| given.lock.is_some())
     }
 
-    /// Hears where another worker is. If so many have gone on that the rest is not a quorum, nobody waits for this round.
-    pub(super) fn note_place(&mut self, worker: WorkerId, round: Round, now: Monotonic) {
-        let Some(came) = self.came.filter(|came| round > *came && self.is_waiting()) else { return };
-        if !self.ahead.insert(worker) || self.ahead.len() + self.membership.quorum() <= self.membership.workers() {
-            return;
+    /// Hears where another worker is.
+    pub(super) fn note_place(&mut self, worker: WorkerId, round: Round) {
+        if self.came.is_some_and(|came| round > came) && self.is_waiting() {
+            self.ahead.insert(worker);
         }
-        match self.bound_to() {
-            None => {
-                self.stand = Stand::Running;
-                self.undecided(came, "overtaken");
-                self.yield_lease(now);
-            }
-            Some(_) if matches!(self.stand, Stand::AtPlan { .. }) && !self.has_accepted() => self.leave_plan(now),
-            Some(_) => {}
+    }
+
+    /// A later round was decided, and it follows the last decision that this worker knows: nothing comes between.
+    pub(super) fn skip_to(&mut self, round: Round) {
+        self.open.retain(|other, _| *other >= round);
+        self.promises.rounds.retain(|other, _| *other >= round);
+        self.left.retain(|other| *other >= round);
+        self.keep();
+        if let Some(came) = self.came
+            && self.stand != Stand::Running
+        {
+            self.stand = Stand::Running;
+            self.undecided(came, "skipped");
         }
     }
 
