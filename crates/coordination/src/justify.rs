@@ -59,6 +59,11 @@ pub(crate) fn first_rollback(orders: &[Order]) -> Option<(&Order, u64)> {
     orders.iter().find_map(|order| Some((order, order.rollback_to?)))
 }
 
+/// Whether a quorum could apply a new plan.
+pub(crate) fn is_attended(promises: &[SignedPromise], membership: &Membership) -> bool {
+    promises.iter().filter(|it| it.promise.present).count() >= membership.quorum()
+}
+
 /// The promises' accepted plan of the highest token.
 pub(crate) fn highest_lock<'a>(promises: impl Iterator<Item = &'a Promise>) -> Option<(u64, [u8; 32])> {
     promises.filter_map(|promise| promise.locked).max_by_key(|(token, _)| *token)
@@ -109,6 +114,9 @@ pub(crate) fn check(
 
 fn check_fresh(prepare: &Prepare, membership: &Membership, settings: &Settings) -> Result<(), &'static str> {
     let (plan, promises) = (&prepare.plan, &prepare.promises);
+    if !is_attended(promises, membership) {
+        return Err("promises_missing");
+    }
     let round = prepare.signed.statement.round;
     if !plan.is_in_order(&settings.limits) {
         return Err("orders_out_of_order");

@@ -61,6 +61,9 @@ pub struct Promise {
     pub at: UnixTime,
     /// The report's checkpoints.
     pub checkpoints: Vec<u64>,
+    /// Whether it could still apply a new plan. One that has gone past the round says what it has accepted, so that this can
+    /// be brought to an end.
+    pub present: bool,
     /// The plan that it has accepted in this round under a lower token, and which may have been decided.
     pub locked: Option<(u64, Hash)>,
 }
@@ -77,6 +80,7 @@ impl Promise {
         for epoch in &self.checkpoints {
             hash.update(epoch.to_le_bytes());
         }
+        hash.update([u8::from(self.present)]);
         let (token, locked) = self.locked.unwrap_or((0, [0; 32]));
         hash.update([u8::from(self.locked.is_some())]);
         hash.update(token.to_le_bytes());

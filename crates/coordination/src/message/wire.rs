@@ -66,6 +66,8 @@ struct WirePromise {
     locked_token: u64,
     #[prost(bytes = "vec", tag = "8")]
     locked_hash: Vec<u8>,
+    #[prost(bool, tag = "9")]
+    present: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -208,6 +210,7 @@ fn promise_to_wire(promise: &Promise, signed: Option<&Signed>) -> WirePromise {
         checkpoints: promise.checkpoints.clone(),
         locked_token: token,
         locked_hash: hash,
+        present: promise.present,
     }
 }
 
@@ -381,6 +384,7 @@ impl Reader<'_> {
             report: array("report", &wire.report)?,
             at: UnixTime::from_nanos(wire.at_ns),
             checkpoints: wire.checkpoints,
+            present: wire.present,
             locked,
         };
         let (worker, signature) = by.unwrap_or((wire.worker, &wire.signature));

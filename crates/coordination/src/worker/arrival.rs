@@ -168,6 +168,7 @@ impl Worker {
                 report: report.hash(),
                 at: report.at,
                 checkpoints: report.checkpoints.clone(),
+                present: round.step.saturating_add(self.settings.lead) >= self.next,
                 locked: lock.as_ref().map(|lock| (lock.certificate.token, lock.certificate.hash)),
             };
             let signed = self.sign(Phase::Propose, round, lease.token, promise.hash());

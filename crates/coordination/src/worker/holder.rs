@@ -8,7 +8,7 @@ use super::{Stand, Worker};
 use crate::{
     Event, Message, Order, Phase, Prepare, Proposal, Proven, Round, SignedPromise, To,
     judge::judge,
-    justify::{first_rollback, fresh},
+    justify::{first_rollback, fresh, is_attended},
     plan::sorted,
 };
 
@@ -54,7 +54,7 @@ impl Worker {
             let orders: Vec<Order> = sorted(pending.filter(|it| self.ledger.admits(it)).cloned().collect());
             let (grace, patience) = (self.settings.grace, self.settings.rollback_prepare);
             let wait = if first_rollback(&orders).is_some() { grace.max(patience) } else { grace };
-            if !is_here || (came < workers && now < quorum_at.after(wait)) {
+            if !is_here || !is_attended(&promises, &self.membership) || (came < workers && now < quorum_at.after(wait)) {
                 return;
             }
             (fresh(round, &promises, orders, &self.ledger, &self.membership, &self.settings), None)

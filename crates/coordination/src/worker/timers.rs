@@ -98,7 +98,9 @@ impl Worker {
     /// that are a round ahead would stay ahead for ever, and no quorum would meet. If the rest is not a quorum, it waits
     /// only until it has asked for the decision once.
     fn patience(&self, since: Monotonic) -> Monotonic {
-        let ahead = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).min(16);
+        // Two waits of one round are together shorter than one of those that are ahead.
+        let again = u32::from(matches!(self.stand, Stand::AtPlan { .. }) && !self.ahead.is_empty());
+        let ahead = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX).min(16) + again;
         let is_later = self.decisions.keys().next_back().copied() > self.came;
         let is_overtaken = is_later || self.ahead.len() + self.membership.quorum() > self.membership.workers();
         let wait = if is_overtaken { Duration::ZERO } else { self.settings.timeout / 2_u32.pow(ahead) };
