@@ -35,8 +35,8 @@ pub struct BadKeep {
 pub(crate) struct Promises {
     /// No holder with a lower token is obeyed.
     pub(crate) token: u64,
-    /// The newest round that it has come to. In an older one that is not among `rounds` it signs nothing.
-    pub(crate) newest: Round,
+    /// The newest round that it has come to, if any. In an older one that is not among `rounds` it signs nothing.
+    pub(crate) newest: Option<Round>,
     /// Rounds that it has come to and that may still be decided.
     pub(crate) rounds: BTreeMap<Round, Given>,
 }
@@ -75,6 +75,9 @@ struct Stored {
     step: u64,
     #[prost(message, repeated, tag = "5")]
     rounds: Vec<StoredRound>,
+    /// Whether `era` and `step` are those of a round.
+    #[prost(bool, tag = "6")]
+    has_come: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -128,8 +131,9 @@ impl Promises {
         Stored {
             version: VERSION,
             token: self.token,
-            era: self.newest.era,
-            step: self.newest.step,
+            era: self.newest.map_or(0, |round| round.era),
+            step: self.newest.map_or(0, |round| round.step),
+            has_come: self.newest.is_some(),
             rounds: self.rounds.iter().map(stored).collect(),
         }
         .encode_to_vec()
@@ -140,7 +144,7 @@ impl Promises {
         if stored.version != VERSION {
             return Err(bad(&format!("version {}, and this is version {VERSION}", stored.version)));
         }
-        let newest = Round { era: stored.era, step: stored.step };
+        let newest = stored.has_come.then_some(Round { era: stored.era, step: stored.step });
         let mut promises = Self { token: stored.token, newest, rounds: BTreeMap::new() };
         for stored in stored.rounds {
             let round = Round { era: stored.era, step: stored.step };

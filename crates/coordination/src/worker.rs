@@ -191,6 +191,12 @@ impl Worker {
         self.paused
     }
 
+    /// The highest token that it has seen or promised to obey.
+    #[must_use]
+    pub fn highest_token(&self) -> u64 {
+        self.lease.map_or(0, |lease| lease.token).max(self.promises.token)
+    }
+
     /// Whether it is out of lock-step.
     #[must_use]
     pub const fn isolation(&self) -> Option<Isolation> {

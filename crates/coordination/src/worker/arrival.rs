@@ -35,8 +35,8 @@ impl Worker {
             self.isolate(round, Isolation::Missed);
             return Ok(());
         }
-        if round > self.promises.newest {
-            self.promises.newest = round;
+        if self.promises.newest.is_none_or(|newest| round > newest) {
+            self.promises.newest = Some(round);
             self.promises.rounds.entry(round).or_default();
             // Not those in which it has accepted something.
             while self.promises.rounds.len() > OPEN_ROUNDS

@@ -104,7 +104,8 @@ impl Worker {
         }
         let (round, sender) = (message.round(), message.sender());
         if !self.open.contains_key(&round) {
-            let is_ahead = self.came.is_none_or(|came| round > came) && round > self.promises.newest;
+            let is_after = |known: Option<Round>| known.is_none_or(|known| round > known);
+            let is_ahead = is_after(self.came) && is_after(self.promises.newest);
             match (&message, sender) {
                 (_, Some(sender)) if is_ahead => self.early.hold(sender, message),
                 (Message::Propose(_), Some(sender)) => self.answer(sender, round, now),
