@@ -7,9 +7,9 @@ use crate::{
     ledger::Ledger, plan::sorted, report::Promise,
 };
 
-/// The median of the clocks: not before the earliest and not after the latest honest one.
+/// The median of the clocks of those that are there: not before the earliest and not after the latest honest one.
 fn median(promises: &[SignedPromise]) -> UnixTime {
-    let mut clocks: Vec<_> = promises.iter().map(|it| it.promise.at).collect();
+    let mut clocks: Vec<_> = promises.iter().filter(|it| it.promise.present).map(|it| it.promise.at).collect();
     clocks.sort_unstable();
     clocks.get(clocks.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! What must survive a restart of the process: what a worker has signed and accepted.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use prost::Message as _;
 
@@ -37,6 +37,8 @@ pub(crate) struct Promises {
     pub(crate) token: u64,
     /// The newest round that it has come to, if any. In an older one that is not among `rounds` it signs nothing.
     pub(crate) newest: Option<Round>,
+    /// Up to this round, what it has signed is forgotten: there it signs nothing any more.
+    pub(crate) floor: Option<Round>,
     /// Rounds that it has come to and that may still be decided.
     pub(crate) rounds: BTreeMap<Round, Given>,
 }
@@ -78,6 +80,10 @@ struct Stored {
     /// Whether `era` and `step` are those of a round.
     #[prost(bool, tag = "6")]
     has_come: bool,
+    #[prost(uint64, optional, tag = "7")]
+    floor_era: Option<u64>,
+    #[prost(uint64, tag = "8")]
+    floor_step: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -101,19 +107,28 @@ struct StoredRound {
 impl Promises {
     /// Forgets rounds that cannot be decided any more, because a later one was.
     pub(crate) fn close(&mut self, ledger: &Ledger) {
-        let tip = ledger.tip().map(|(tip, _)| tip);
-        self.rounds.retain(|round, _| round.era == ledger.era() && tip.is_none_or(|tip| *round > tip));
+        if let Some((tip, _)) = ledger.tip() {
+            self.forget(tip);
+        }
+        self.rounds.retain(|round, _| round.era == ledger.era());
     }
 
-    /// Whether it may vote in this round, or accept what was voted for: it has come to it, has not voted in a later one,
-    /// and has accepted nothing in an earlier one of which it does not know the end. So of two plans that follow the same
-    /// decision, in whatever rounds, no quorum accepts both.
+    /// Forgets all rounds up to this one.
+    pub(crate) fn forget(&mut self, round: Round) {
+        self.floor = self.floor.max(Some(round));
+        self.rounds.retain(|other, _| *other > round);
+    }
+
+    /// Whether it has signed nothing in this round, as far as it can know.
+    pub(crate) fn is_new(&self, round: Round) -> bool {
+        !self.rounds.contains_key(&round) && self.floor.is_none_or(|floor| round > floor)
+    }
+
+    /// Whether it may vote in this round, and accept what was voted for: it has come to it, and has accepted nothing in
+    /// another round of which it does not know the end. So of two plans that follow the same decision, in whatever
+    /// rounds, no quorum accepts both.
     pub(crate) fn allow(&self, round: Round) -> bool {
-        let is_free = |(other, given): (&Round, &Given)| match other.cmp(&round) {
-            Ordering::Less => given.lock.is_none(),
-            Ordering::Equal => true,
-            Ordering::Greater => given.voted.is_none(),
-        };
+        let is_free = |(other, given): (&Round, &Given)| *other == round || given.lock.is_none();
         self.rounds.contains_key(&round) && self.rounds.iter().all(is_free)
     }
 
@@ -134,6 +149,8 @@ impl Promises {
             era: self.newest.map_or(0, |round| round.era),
             step: self.newest.map_or(0, |round| round.step),
             has_come: self.newest.is_some(),
+            floor_era: self.floor.map(|round| round.era),
+            floor_step: self.floor.map_or(0, |round| round.step),
             rounds: self.rounds.iter().map(stored).collect(),
         }
         .encode_to_vec()
@@ -145,7 +162,8 @@ impl Promises {
             return Err(bad(&format!("version {}, and this is version {VERSION}", stored.version)));
         }
         let newest = stored.has_come.then_some(Round { era: stored.era, step: stored.step });
-        let mut promises = Self { token: stored.token, newest, rounds: BTreeMap::new() };
+        let floor = stored.floor_era.map(|era| Round { era, step: stored.floor_step });
+        let mut promises = Self { token: stored.token, newest, floor, rounds: BTreeMap::new() };
         for stored in stored.rounds {
             let round = Round { era: stored.era, step: stored.step };
             promises.rounds.insert(round, given(stored, membership, settings)?);

@@ -34,6 +34,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// That of a replica that is not at the round any more.
+    pub(crate) fn absent() -> Self {
+        let digest = Digest { state: [0; 32], parameters: [0; 32], sketch: Vec::new() };
+        Self { digest, pending: Vec::new(), checkpoints: Vec::new(), at: UnixTime::default() }
+    }
+
     /// The hash that its worker signs.
     #[must_use]
     pub fn hash(&self) -> Hash {

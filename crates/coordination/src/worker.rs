@@ -51,6 +51,8 @@ pub struct Worker {
     ahead: BTreeSet<WorkerId>,
     /// When it asks again about open rounds.
     retry_at: Monotonic,
+    /// Which of the older rounds it asks about next.
+    turn: usize,
     lease: Option<Lease>,
     /// Until when this worker holds it.
     holding: Option<Monotonic>,
@@ -146,6 +148,7 @@ impl Worker {
             left: BTreeSet::new(),
             ahead: BTreeSet::new(),
             retry_at: Monotonic::ORIGIN,
+            turn: 0,
             lease: None,
             holding: None,
             watch: Watch::default(),

@@ -8,9 +8,9 @@ use crate::{
     plan::sorted,
 };
 
-/// How many rounds without a decision a worker remembers its part in. A group that decides nothing for longer than that
-/// has lost more than it can bear.
-const OPEN_ROUNDS: usize = 8;
+/// How many rounds without a decision a worker remembers its part in. In all of them something may have been accepted by
+/// somebody who waits for the end. A group that decides nothing for longer than that has lost more than it can bear.
+pub(super) const OPEN_ROUNDS: usize = 64;
 
 impl Worker {
     /// The replica has come to a step at which a round is held, and has not begun it. Wait until the outputs or
@@ -43,6 +43,7 @@ impl Worker {
                 && let Some(oldest) = self.promises.rounds.iter().find(|(_, it)| it.lock.is_none()).map(|(at, _)| *at)
             {
                 self.promises.rounds.remove(&oldest);
+                self.promises.floor = self.promises.floor.max(Some(oldest));
                 self.open.remove(&oldest);
             }
         }
@@ -158,9 +159,10 @@ impl Worker {
         let proposal = if let Some(said) = said.filter(|said| said.promise.signed.statement.token == lease.token) {
             said.clone()
         } else {
-            let is_voted = given.voted.is_some_and(|voted| voted.token >= lease.token);
+            let is_voted = given.voted.is_some_and(|voted| voted.token >= lease.token)
+                || given.lock.as_ref().is_some_and(|lock| lock.certificate.token >= lease.token);
             let report = self.open.get(&round).and_then(|open| open.report.clone());
-            // Once it has voted under this token, it has promised as much. Without a report it says what it has accepted.
+            // Once it has voted or accepted under this token, it has promised as much. Without a report it says what it has accepted.
             let Some(report) = report.or_else(|| said.map(|said| said.report.clone())).filter(|_| !is_voted) else { return };
             let lock = given.lock.clone();
             let promise = Promise {

@@ -88,7 +88,8 @@ impl Worker {
 
     fn tell_differences(&mut self, round: Round) {
         let Some(open) = self.open.get(&round) else { return };
-        let reports: BTreeMap<_, _> = open.proposals.iter().map(|(worker, it)| (*worker, &it.report)).collect();
+        let there = open.proposals.iter().filter(|(_, it)| it.promise.promise.present);
+        let reports: BTreeMap<_, _> = there.map(|(worker, it)| (*worker, &it.report)).collect();
         let mut events = judge(round, &reports, self.settings.sketch_tolerance);
         let is_late = |worker: &_| !reports.contains_key(worker);
         events.extend(self.membership.ids().filter(is_late).map(|worker| Event::Straggler { round, worker }));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kasmina_leyline::Monotonic;
 
-use super::Worker;
-use crate::{Event, Message, Phase, Proposal, Round, Signed, To, Unreadable, WorkerId};
+use super::{Worker, arrival::OPEN_ROUNDS};
+use crate::{Event, Message, Phase, Proposal, Report, Round, Signed, To, Unreadable, WorkerId};
 
 /// A message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +84,7 @@ impl Worker {
         if let Some(signed) = message.signed() {
             self.note_place(signed.statement.worker, signed.statement.round);
         }
+        self.reopen(message.round(), now);
         if let Message::Query(signed) = message {
             self.answer(signed.statement.worker, signed.statement.round, now);
             return;
@@ -120,6 +121,19 @@ impl Worker {
             Message::Lock(proven) => self.on_lock(*proven),
             Message::Accept(signed) => self.on_accept(signed),
             Message::Commit(_) | Message::Query(_) => {}
+        }
+    }
+
+    /// Takes part in a round that the replica was restored behind, and in which this worker has signed nothing: others may
+    /// need it to bring the round to an end.
+    fn reopen(&mut self, round: Round, now: Monotonic) {
+        let is_undecided = self.ledger.tip().is_none_or(|(tip, _)| tip < round) && round.era == self.ledger.era();
+        let is_barrier = round.step < self.next && round.step.is_multiple_of(self.settings.every);
+        if is_undecided && self.promises.is_new(round) && is_barrier && !self.is_lost() && self.open.len() < OPEN_ROUNDS {
+            self.promises.newest = self.promises.newest.max(Some(round));
+            self.promises.rounds.entry(round).or_default();
+            self.open.entry(round).or_default().report = Some(Report::absent());
+            self.promise(round, now);
         }
     }
 

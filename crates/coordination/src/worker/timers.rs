@@ -1,6 +1,6 @@
 //! Time passes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use kasmina_leyline::Monotonic;
 
@@ -128,7 +128,9 @@ impl Worker {
     /// A later round was decided, and it follows the last decision that this worker knows: nothing comes between.
     pub(super) fn skip_to(&mut self, round: Round) {
         self.open.retain(|other, _| *other >= round);
-        self.promises.rounds.retain(|other, _| *other >= round);
+        if let Some(step) = round.step.checked_sub(1) {
+            self.promises.forget(Round { step, ..round });
+        }
         self.left.retain(|other| *other >= round);
         self.keep();
         if let Some(came) = self.came
@@ -145,7 +147,13 @@ impl Worker {
         }
         self.retry_at = now.after(self.settings.retry);
         self.emit(Output::CheckLease);
-        let rounds: Vec<_> = self.open.keys().copied().collect();
+        let newest = self.open.keys().next_back().copied();
+        let bound = self.bound_to().map(|(round, _)| round);
+        // Of the older ones one at a time.
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn % self.open.len();
+        let older = self.open.keys().nth(turn).copied();
+        let rounds: BTreeSet<_> = [newest, bound, older].into_iter().flatten().collect();
         for round in rounds {
             let voted = self.promises.rounds.get(&round).and_then(|given| given.voted).map(|voted| voted.token);
             if voted.is_none() || voted != self.lease.map(|lease| lease.token) {
