@@ -2,7 +2,7 @@
 
 use std::{fmt, io, time::Duration};
 
-use kasmina_leyline::{Monotonic, v1::BusMessageType};
+use kasmina_leyline::{Monotonic, TrainingRunId, v1::BusMessageType};
 use kasmina_oona::{Bus, BusError, Message as Envelope, Stream, Subscription};
 use kasmina_safety::Clock;
 
@@ -114,13 +114,6 @@ impl<B: Bus, L: Lease, K: Keeper> Member<B, L, K> {
             counts: MemberCounts::default(),
             is_mute: false,
         }
-    }
-
-    /// What its bus has to be subscribed to: every member is a group of its own, because each gets all messages.
-    #[must_use]
-    pub fn subscription(run: &kasmina_leyline::TrainingRunId, worker: WorkerId) -> Subscription {
-        let group = format!("coordination-{run}-{}", worker.0);
-        Subscription::new(group, "one", [Stream::Coordination])
     }
 
     /// Comes to the round of a step, and waits for its end: at most [`Settings::timeout`](crate::Settings::timeout).
@@ -332,6 +325,13 @@ impl<B: Bus, L: Lease, K: Keeper> Member<B, L, K> {
             Err(_) => self.counts.refused += 1,
         }
     }
+}
+
+/// What a member's bus has to be subscribed to: every member is a group of its own, because each gets all messages.
+#[must_use]
+pub fn subscription(run: &TrainingRunId, worker: WorkerId) -> Subscription {
+    let group = format!("coordination-{run}-{}", worker.0);
+    Subscription::new(group, "one", [Stream::Coordination])
 }
 
 impl<B, L, K> fmt::Debug for Member<B, L, K> {

@@ -182,6 +182,12 @@ impl Worker {
         &self.ledger
     }
 
+    /// What was decided in a round, with the signatures, if it is still kept.
+    #[must_use]
+    pub fn decision(&self, round: Round) -> Option<&Proven> {
+        self.decisions.get(&round)
+    }
+
     /// The first step that has not begun.
     #[must_use]
     pub const fn next_step(&self) -> u64 {

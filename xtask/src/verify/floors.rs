@@ -35,7 +35,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 21] = [
+pub(super) const FLOORS: [Row; 22] = [
     row(
         0,
         "leyline",
@@ -173,6 +173,14 @@ pub(super) const FLOORS: [Row; 21] = [
         "a host and its fossils as one module, and their file",
         &["blending", "isolation", "kernel-load", "leyline"],
         "a file is loaded as what was saved, or it is refused",
+    ),
+    row(
+        4,
+        "coordination",
+        Plain,
+        "rounds of several workers that agree on orders and the step of each",
+        &["leyline", "oona", "safety"],
+        "of two decisions that follow the same one, no quorum accepts both",
     ),
     row(
         5,

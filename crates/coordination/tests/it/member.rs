@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use kasmina_coordination::{
     DirectoryKeeper, Isolation, Keeper, Lease, LocalLease, Member, MemberError, MemoryKeeper, NoKeeper, Outcome, Pace, Settings,
-    Tenancy, Worker, WorkerId,
+    Tenancy, Worker, WorkerId, subscription,
 };
 use kasmina_leyline::UnixTime;
 use kasmina_oona::{Bus, BusSettings, LocalBroker, LocalBus};
@@ -31,7 +31,7 @@ fn group<C: Clock + Clone + 'static>(workers: u8, clock: &C) -> Vec<Member<Local
     let members = members(&keys);
     let member = |key| {
         let worker = Worker::new(settings(), Arc::clone(&members), key).unwrap();
-        let bus = broker.join(kasmina_coordination::Member::<LocalBus, Tenancy, MemoryKeeper>::subscription(&run(), worker.id()));
+        let bus = broker.join(subscription(&run(), worker.id()));
         let tenancy = lease.of(worker.id());
         Member::new(worker, bus.unwrap(), tenancy, MemoryKeeper, clock.clone(), TTL)
     };
@@ -135,7 +135,7 @@ fn when_a_promise_is_not_durable_nothing_is_said() {
     let broker = LocalBroker::new(BusSettings::default(), clock.clone()).unwrap();
     let keys = keys(1);
     let worker = Worker::new(settings(), members(&keys), keys[0].clone()).unwrap();
-    let bus = broker.join(Member::<LocalBus, Tenancy, NoKeeper>::subscription(&run(), WorkerId(0))).unwrap();
+    let bus = broker.join(subscription(&run(), WorkerId(0))).unwrap();
     let lease = LocalLease::new(TTL, clock.clone()).of(WorkerId(0));
     let mut member = Member::new(worker, bus, lease, NoKeeper, clock, TTL);
     assert!(matches!(member.barrier(0, report(&[])), Err(MemberError::Keep(_))));

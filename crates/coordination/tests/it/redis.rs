@@ -4,6 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use kasmina_coordination::{
     DirectoryKeeper, LeaseError, Lease as _, Member, Outcome, Pace, RedisLease, RedisLeaseSettings, Settings, Worker, WorkerId,
+    subscription,
 };
 use kasmina_oona::{EntryKeys, RedisBus, RedisSettings, doubles::RedisServer};
 use kasmina_safety::SystemClock;
@@ -64,7 +65,7 @@ fn member(server: &RedisServer, directory: &std::path::Path, number: u16, worker
     let worker = Worker::new(settings, members(&keys), keys[usize::from(number)].clone()).unwrap();
     let mut bus = RedisSettings::new(server.address());
     (bus.first_retry, bus.response_timeout) = (Duration::from_millis(1), PATIENT);
-    let subscription = RedisMember::subscription(&run(), WorkerId(number));
+    let subscription = subscription(&run(), WorkerId(number));
     let keys = EntryKeys::of("2026", "secret").unwrap();
     let bus = RedisBus::start(bus, keys, Some(subscription), SystemClock::new()).unwrap();
     let ttl = Duration::from_secs(10);
