@@ -1,6 +1,7 @@
 //! A group of replicas in a world where everything goes wrong, from a seed.
 
 mod chain;
+mod exhaustive;
 mod liar;
 mod network;
 mod replica;
@@ -8,4 +9,5 @@ mod simulation;
 mod world;
 
 pub use chain::Violation;
+pub use exhaustive::{Explored, Scenario, explore};
 pub use simulation::{Simulated, Simulation, simulate};

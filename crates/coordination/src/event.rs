@@ -1,6 +1,6 @@
 //! What the group should hear of. Nobody is expelled for it.
 
-use crate::{Evidence, Round, WorkerId};
+use crate::{Evidence, Isolation, Round, Undecided, Unfounded, WorkerId};
 
 /// How bad an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +69,7 @@ pub enum Event {
         /// The holder.
         worker: WorkerId,
         /// What is wrong.
-        reason: &'static str,
+        cause: Unfounded,
     },
     /// Two plans have a certificate in one round: more workers lie than the group can bear.
     AgreementBroken {
@@ -81,7 +81,7 @@ pub enum Event {
         /// The round.
         round: Round,
         /// Why there was no decision.
-        reason: &'static str,
+        cause: Undecided,
     },
     /// A round was decided again.
     GerminationResumed {
@@ -93,7 +93,7 @@ pub enum Event {
         /// The round.
         round: Round,
         /// Why.
-        reason: &'static str,
+        cause: Isolation,
     },
 }
 
@@ -112,6 +112,23 @@ impl Event {
             Self::GerminationPaused { .. } => "germination_paused",
             Self::GerminationResumed { .. } => "germination_resumed",
             Self::Isolated { .. } => "replica_isolated",
+        }
+    }
+
+    /// The machine-readable reason, if there is more to say than the name.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Unjustified { cause, .. } => Some(cause.reason()),
+            Self::GerminationPaused { cause, .. } => Some(cause.reason()),
+            Self::Isolated { cause, .. } => Some(cause.reason()),
+            Self::Straggler { .. }
+            | Self::Equivocation(_)
+            | Self::DigestMismatch { .. }
+            | Self::SketchOutlier { .. }
+            | Self::Forged { .. }
+            | Self::AgreementBroken { .. }
+            | Self::GerminationResumed { .. } => None,
         }
     }
 

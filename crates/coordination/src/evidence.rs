@@ -38,8 +38,13 @@ const REMEMBERED: usize = 64;
 /// The first statement of each worker about each matter. It remembers genuine statements only.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
-    heard: BTreeMap<WorkerId, BTreeMap<(Round, u64, Phase), (Signed, bool)>>,
+    heard: BTreeMap<WorkerId, BTreeMap<Matter, Heard>>,
 }
+
+/// A round, a token and a phase.
+type Matter = (Round, u64, Phase);
+/// What was said first, and whether a contradiction was told.
+type Heard = (Signed, bool);
 
 impl Watch {
     /// Hears a genuine statement. Gives the evidence if it contradicts an earlier one, once for each matter.

@@ -7,6 +7,48 @@ use crate::{
     ledger::Ledger, plan::sorted, report::Promise,
 };
 
+/// What is wrong with a holder's plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfounded {
+    /// Fewer promises than a quorum's, or too few of workers that could apply it.
+    PromisesMissing,
+    /// Promises to another holder, or under another token.
+    PromisesOfAnother,
+    /// A promise that its worker has not signed.
+    PromisesForged,
+    /// A plan that was accepted is named, and the votes for it are missing or wrong.
+    AcceptedUnproven,
+    /// A plan that was accepted is not repeated.
+    AcceptedIgnored,
+    /// The orders are not sorted, not different, or too many.
+    OrdersUnsorted,
+    /// Its time is not the median of the promises.
+    TimeInvented,
+    /// It would be applied at another step than its round says.
+    WrongStep,
+    /// It goes back although not all hold the checkpoint, or says nothing of an order to go back.
+    RollbackUnfounded,
+}
+
+impl Unfounded {
+    /// The machine-readable reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::PromisesMissing => "promises_missing",
+            Self::PromisesOfAnother => "promises_of_another_holder",
+            Self::PromisesForged => "promises_forged",
+            Self::AcceptedUnproven => "accepted_plan_unproven",
+            Self::AcceptedIgnored => "accepted_plan_ignored",
+            Self::OrdersUnsorted => "orders_unsorted",
+            Self::TimeInvented => "time_invented",
+            Self::WrongStep => "step_of_another_round",
+            Self::RollbackUnfounded => "rollback_unfounded",
+        }
+    }
+}
+
 /// The median of the clocks of those that are there: not before the earliest and not after the latest honest one.
 fn median(promises: &[SignedPromise]) -> UnixTime {
     let mut clocks: Vec<_> = promises.iter().filter(|it| it.promise.present).map(|it| it.promise.at).collect();
@@ -73,24 +115,25 @@ pub(crate) fn highest_lock<'a>(promises: impl Iterator<Item = &'a Promise>) -> O
 /// a promise's signature is.
 ///
 /// # Errors
-/// The reason why it does not follow.
+/// [`Unfounded`].
 pub(crate) fn check(
     prepare: &Prepare,
     membership: &Membership,
     settings: &Settings,
     genuine: impl Fn(&SignedPromise) -> bool,
-) -> Result<(), &'static str> {
+) -> Result<(), Unfounded> {
     let Prepare { signed, plan, promises, locked } = prepare;
     let statement = &signed.statement;
     if promises.len() < membership.quorum() {
-        return Err("promises_missing");
+        return Err(Unfounded::PromisesMissing);
     }
-    let fits = |it: &SignedPromise| it.promise.holder == statement.worker && it.signed.statement.token == statement.token;
+    let fits =
+        |it: &SignedPromise| it.promise.holder == statement.worker && it.signed.statement.token == statement.token;
     if !promises.iter().all(fits) {
-        return Err("promises_of_another_holder");
+        return Err(Unfounded::PromisesOfAnother);
     }
     if !promises.iter().all(genuine) {
-        return Err("promises_forged");
+        return Err(Unfounded::PromisesForged);
     }
     match (highest_lock(promises.iter().map(|it| &it.promise)), locked) {
         (None, _) => check_fresh(prepare, membership, settings),
@@ -101,38 +144,39 @@ pub(crate) fn check(
                 && token < statement.token
                 && certificate.is_genuine(membership);
             if !fits {
-                Err("accepted_plan_unproven")
+                Err(Unfounded::AcceptedUnproven)
             } else if plan.hash() != hash {
-                Err("accepted_plan_ignored")
+                Err(Unfounded::AcceptedIgnored)
             } else {
                 Ok(())
             }
         }
-        (Some(_), None) => Err("accepted_plan_unproven"),
+        (Some(_), None) => Err(Unfounded::AcceptedUnproven),
     }
 }
 
-fn check_fresh(prepare: &Prepare, membership: &Membership, settings: &Settings) -> Result<(), &'static str> {
+fn check_fresh(prepare: &Prepare, membership: &Membership, settings: &Settings) -> Result<(), Unfounded> {
     let (plan, promises) = (&prepare.plan, &prepare.promises);
     if !is_attended(promises, membership) {
-        return Err("promises_missing");
+        return Err(Unfounded::PromisesMissing);
     }
     let round = prepare.signed.statement.round;
     if !plan.is_in_order(&settings.limits) {
-        return Err("orders_out_of_order");
+        return Err(Unfounded::OrdersUnsorted);
     }
     if plan.at != median(promises) {
-        return Err("time_invented");
+        return Err(Unfounded::TimeInvented);
     }
     let goes_back = matches!(plan.rollback, Some(Rollback::Go { .. }));
     let lead = if goes_back { 0 } else { settings.lead };
     if plan.apply_at != round.step.saturating_add(lead) {
-        return Err("step_of_another_round");
+        return Err(Unfounded::WrongStep);
     }
     let is_told = match &plan.rollback {
         None => first_rollback(&plan.orders).is_none(),
         Some(Rollback::Go { id, epoch }) => {
-            let is_alone = matches!(plan.orders.as_slice(), [order] if order.id == *id && order.rollback_to == Some(*epoch));
+            let is_alone =
+                matches!(plan.orders.as_slice(), [order] if order.id == *id && order.rollback_to == Some(*epoch));
             let (missing, without) = absent(promises, *epoch, membership);
             is_alone && missing.is_empty() && without.is_empty()
         }
@@ -141,5 +185,5 @@ fn check_fresh(prepare: &Prepare, membership: &Membership, settings: &Settings) 
             of.next().is_some_and(|order| order.id == *id && order.rollback_to == Some(*epoch)) && of.next().is_none()
         }
     };
-    if is_told { Ok(()) } else { Err("rollback_unfounded") }
+    if is_told { Ok(()) } else { Err(Unfounded::RollbackUnfounded) }
 }

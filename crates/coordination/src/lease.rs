@@ -4,9 +4,9 @@ mod local;
 #[cfg(feature = "redis")]
 mod redis;
 
-pub use local::{LocalLease, Tenancy};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisLease, RedisLeaseSettings};
+pub use local::{LocalLease, Tenancy};
 
 use crate::WorkerId;
 

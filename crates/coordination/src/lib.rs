@@ -93,6 +93,7 @@ mod worker;
 
 pub use event::{Event, Part, Severity};
 pub use evidence::Evidence;
+pub use justify::Unfounded;
 pub use keep::{BadKeep, Kept};
 pub use keeper::{DirectoryKeeper, Keeper, MemoryKeeper, NoKeeper};
 pub use keys::{InvalidKey, PublicKey, SIGNATURE_BYTES, SecretKey, Signature};
@@ -104,7 +105,7 @@ pub use limits::Limits;
 pub use member::{Member, MemberCounts, MemberError, Outcome, subscription};
 pub use membership::{MAX_WORKERS, Membership, MembershipError, WorkerId};
 pub use message::{Message, Prepare, Proposal, Proven, Unreadable};
-pub use output::{Decided, Isolation, Misuse, Output, Pace, To};
+pub use output::{Decided, Isolation, Misuse, Output, Pace, To, Undecided};
 pub use plan::{Order, Plan, Rollback};
 pub use report::{Digest, Promise, Report, SignedPromise, hash};
 pub use round::Round;

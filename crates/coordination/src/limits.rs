@@ -21,13 +21,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            message_bytes: (1 << 20) - 1_024,
-            orders: 1_024,
-            order_bytes: 256 << 10,
-            sketch: 1_024,
-            checkpoints: 16,
-        }
+        Self { message_bytes: (1 << 20) - 1_024, orders: 1_024, order_bytes: 256 << 10, sketch: 1_024, checkpoints: 16 }
     }
 }
 

@@ -7,8 +7,8 @@ use kasmina_oona::{Bus, BusError, Message as Envelope, Stream, Subscription};
 use kasmina_safety::Clock;
 
 use crate::{
-    Decided, Event, Isolation, Keeper, Lease, LeaseError, Message, Misuse, Output, Pace, Report, Round, To, Worker,
-    WorkerId,
+    Decided, Event, Isolation, Keeper, Lease, LeaseError, Message, Misuse, Output, Pace, Report, Round, To, Undecided,
+    Worker, WorkerId,
 };
 
 /// How many deliveries are taken in one turn.
@@ -26,7 +26,7 @@ pub enum Outcome {
         /// The round.
         round: Round,
         /// Why.
-        reason: &'static str,
+        cause: Undecided,
     },
     /// A plan is accepted, and whether it is decided is not known yet: train on, and [`Member::advance`] waits at its step.
     Promised {
@@ -297,8 +297,8 @@ impl<B: Bus, L: Lease, K: Keeper> Member<B, L, K> {
                         self.counts.lease_failures += u64::from(self.lease.release().is_err());
                     }
                     Output::Decided(decided) => self.outcomes.push(Outcome::Decided(decided)),
-                    Output::NoDecision { round, reason } => {
-                        self.outcomes.push(Outcome::NoDecision { round, reason });
+                    Output::NoDecision { round, cause } => {
+                        self.outcomes.push(Outcome::NoDecision { round, cause });
                     }
                     Output::Promised { round, apply_at } => {
                         self.outcomes.push(Outcome::Promised { round, apply_at });
@@ -315,8 +315,7 @@ impl<B: Bus, L: Lease, K: Keeper> Member<B, L, K> {
     }
 
     fn send(&mut self, to: To, message: &Message) {
-        let mut envelope =
-            Envelope::new(BusMessageType::Coordination, message.encode(self.worker.membership()));
+        let mut envelope = Envelope::new(BusMessageType::Coordination, message.encode(self.worker.membership()));
         if let To::One(worker) = to {
             envelope.envelope.attributes.insert(TO.to_owned(), worker.0.to_string());
         }
@@ -336,6 +335,9 @@ pub fn subscription(run: &TrainingRunId, worker: WorkerId) -> Subscription {
 
 impl<B, L, K> fmt::Debug for Member<B, L, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member").field("worker", &self.worker.id()).field("counts", &self.counts).finish_non_exhaustive()
+        f.debug_struct("Member")
+            .field("worker", &self.worker.id())
+            .field("counts", &self.counts)
+            .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,7 @@
 mod wire;
 
 use crate::{
-    Certificate, Plan, Report, Round, Signed, SignedPromise, WorkerId, limits::Limits,
-    membership::Membership,
+    Certificate, Plan, Report, Round, Signed, SignedPromise, WorkerId, limits::Limits, membership::Membership,
 };
 
 /// A plan with the signatures of a quorum that speak for it.
@@ -186,4 +185,3 @@ impl Message {
         }
     }
 }
-

@@ -33,12 +33,12 @@ pub enum Output {
     Decided(Decided),
     /// The wait for a round is over, nothing is decided, and this worker has not accepted anything: train on. If the
     /// others decide without it and it hears of that in time, [`Decided`](Self::Decided) follows. It also ends
-    /// [`Isolation::Undecided`], if the others have decided something else (`skipped`).
+    /// [`Isolation::Undecided`], if the others have decided something else ([`Undecided::Skipped`]).
     NoDecision {
         /// The round.
         round: Round,
-        /// `no_holder`, `no_quorum`, `skipped` or `timed_out`.
-        reason: &'static str,
+        /// Why.
+        cause: Undecided,
     },
     /// The wait for a round is over, and this worker has accepted a plan of which it does not know whether it is decided:
     /// train on, up to the step at which it would be applied.
@@ -70,6 +70,32 @@ pub struct Decided {
     pub plan: Plan,
     /// The hash of what was decided.
     pub hash: Hash,
+}
+
+/// Why a round ended for a worker without a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// It has never seen anybody hold the lease.
+    NoHolder,
+    /// It was the holder, and too few came.
+    NoQuorum,
+    /// The others have decided a later round, and nothing in between.
+    Skipped,
+    /// It has waited, and heard of no decision.
+    TimedOut,
+}
+
+impl Undecided {
+    /// The machine-readable reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoHolder => "no_holder",
+            Self::NoQuorum => "no_quorum",
+            Self::Skipped => "round_skipped",
+            Self::TimedOut => "round_timed_out",
+        }
+    }
 }
 
 /// Why a replica is out of lock-step.

@@ -29,7 +29,7 @@ use crate::{
 ///
 /// The caller tells it what happens, carries out its [outputs](Self::take_outputs) in their order, and calls
 /// [`tick`](Self::tick) at the time of [`wake`](Self::wake). Time is an argument, of one clock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Worker {
     settings: Settings,
     membership: Arc<Membership>,
@@ -73,9 +73,13 @@ struct Lease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stand {
     Running,
-    AtBarrier { since: Monotonic },
+    AtBarrier {
+        since: Monotonic,
+    },
     /// At the step of a plan that it has accepted.
-    AtPlan { since: Monotonic },
+    AtPlan {
+        since: Monotonic,
+    },
     /// [`Isolation::Undecided`] ends with the decision, if that comes before the replica was restored.
     Isolated(Isolation),
 }

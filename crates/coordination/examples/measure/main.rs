@@ -151,7 +151,11 @@ fn sketch() {
             black_box(sketch.finish());
         }
         let each = clock.monotonic().since(began) / times;
-        println!("a sketch of {k} of 1,000,000 values takes {:.3} ms: {:.0}/s", each.as_secs_f64() * 1e3, 1.0 / each.as_secs_f64());
+        println!(
+            "a sketch of {k} of 1,000,000 values takes {:.3} ms: {:.0}/s",
+            each.as_secs_f64() * 1e3,
+            1.0 / each.as_secs_f64()
+        );
     }
 }
 
@@ -159,7 +163,8 @@ fn sketch() {
 fn verification_us() -> f64 {
     let key = SecretKey::from_seed(&[1; 32]);
     let members = Membership::new(&run(), vec![key.public()]).unwrap();
-    let mut worker = Worker::new(Settings { every: 1, lead: 0, ..Settings::default() }, Arc::new(members.clone()), key).unwrap();
+    let mut worker =
+        Worker::new(Settings { every: 1, lead: 0, ..Settings::default() }, Arc::new(members.clone()), key).unwrap();
     let clock = SystemClock::new();
     let now = clock.monotonic();
     worker.lease_held(1, now.after(TTL), now);

@@ -71,7 +71,9 @@ pub(crate) fn run(file: Option<&str>, verification: f64) {
          signature (measured), one core a node",
         link.latency, link.handling
     );
-    println!("workers | all to all: ms, messages of a node | to the holder: ms, its messages | 32:1: ms, messages of the busiest");
+    println!(
+        "workers | all to all: ms, messages of a node | to the holder: ms, its messages | 32:1: ms, messages of the busiest"
+    );
     let sizes = [4.0, 8.0, 16.0, 32.0, 100.0, 316.0, 1_000.0, 3_162.0, 10_000.0];
     let mut curves = [Vec::new(), Vec::new(), Vec::new()];
     for workers in sizes {

@@ -85,9 +85,9 @@ impl Liar {
                 let locked = prepare.locked.clone();
                 let other = Prepare { signed, plan: other, promises: prepare.promises.clone(), locked };
                 let other = Message::Prepare(Box::new(other));
-                let half = members.ids().map(|worker| {
-                    (To::One(worker), if random.bool() { other.clone() } else { message.clone() })
-                });
+                let half = members
+                    .ids()
+                    .map(|worker| (To::One(worker), if random.bool() { other.clone() } else { message.clone() }));
                 half.collect()
             }
             Message::Vote(signed) | Message::Accept(signed) if chance(self.votes_for_all) => {
@@ -149,7 +149,10 @@ impl Liar {
                 let statement = Statement { worker: me, hash: other.hash(), token: statement.token + 1, ..statement };
                 let signed = Signed::new(statement, members, key);
                 let promises = prepare.promises.clone();
-                said.push((To::All, Message::Prepare(Box::new(Prepare { signed, plan: other, promises, locked: None }))));
+                said.push((
+                    To::All,
+                    Message::Prepare(Box::new(Prepare { signed, plan: other, promises, locked: None })),
+                ));
             }
         }
         if let Message::Vote(signed) = heard

@@ -147,12 +147,16 @@ impl Replica {
     }
 
     /// Begins again from a checkpoint of its own, or from the present state of another replica.
-    pub(super) fn begin(&mut self, from: Checkpoint, settings: &Settings, members: &Arc<Membership>) -> Result<(), String> {
+    pub(super) fn begin(
+        &mut self,
+        from: Checkpoint,
+        settings: &Settings,
+        members: &Arc<Membership>,
+    ) -> Result<(), String> {
         self.die();
         let ledger = Ledger::from_bytes(&from.ledger).map_err(|error| error.to_string())?;
         let kept = self.promises.iter().chain(self.decisions.values()).cloned();
-        let worker =
-            Worker::resume(settings.clone(), Arc::clone(members), self.key.clone(), kept, ledger, from.step);
+        let worker = Worker::resume(settings.clone(), Arc::clone(members), self.key.clone(), kept, ledger, from.step);
         self.worker = Some(worker.map_err(|error| error.to_string())?);
         self.checkpoints.retain(|old| (old.era, old.step) <= (from.era, from.step));
         (self.step, self.applied, self.weights) = (from.step, from.applied, from.weights);

@@ -15,9 +15,7 @@ use super::{
     replica::{Replica, Skew, settings},
     simulation::{Simulated, Simulation},
 };
-use crate::{
-    Event, Isolation, Membership, Message, Order, Output, Pace, SecretKey, Settings, To, Votes, WorkerId,
-};
+use crate::{Event, Isolation, Membership, Message, Order, Output, Pace, SecretKey, Settings, To, Votes, WorkerId};
 
 /// Microseconds.
 const MS: u64 = 1_000;
@@ -26,16 +24,31 @@ const LEASE: u64 = 900 * MS;
 /// Something that happens.
 #[derive(Debug)]
 pub(super) enum Happening {
-    Arrives { to: usize, bytes: Arc<[u8]> },
+    Arrives {
+        to: usize,
+        bytes: Arc<[u8]>,
+    },
     /// A trainer takes a step. It does so in one life only: a process that died takes none.
-    Step { replica: usize, life: u64 },
-    Wake { replica: usize },
-    Lease { replica: usize, life: u64 },
+    Step {
+        replica: usize,
+        life: u64,
+    },
+    Wake {
+        replica: usize,
+    },
+    Lease {
+        replica: usize,
+        life: u64,
+    },
     Order,
     Fault,
-    Restart { replica: usize },
+    Restart {
+        replica: usize,
+    },
     /// An operator looks after a replica that is out of lock-step.
-    Restore { replica: usize },
+    Restore {
+        replica: usize,
+    },
     Heal,
 }
 
@@ -327,7 +340,9 @@ impl World {
         let Some(worker) = &self.replicas[replica].worker else { return Ok(()) };
         let (token, holder, until) = self.lease;
         let is_mine = holder == replica && self.replicas[replica].lease_until > 0 && token > 0;
-        let may = !(self.is_healed && self.liars.contains_key(&replica)) && !matches!(worker.isolation(), Some(Isolation::Missed | Isolation::Conflict));
+        let is_silent = self.is_healed && self.liars.contains_key(&replica);
+        let is_lost = matches!(worker.isolation(), Some(Isolation::Missed | Isolation::Conflict));
+        let may = !is_silent && !is_lost;
         let now = self.now;
         // The answer may be lost or late.
         let reached = self.is_healed || self.random.u32(0..10) > 0;
@@ -568,10 +583,10 @@ impl World {
                     return Err(format!("an honest worker is accused: {evidence:?}"));
                 }
             }
-            Event::Unjustified { worker, reason, .. } => {
+            Event::Unjustified { worker, cause, .. } => {
                 self.seen.unjustified += 1;
                 if !lies(*worker) {
-                    return Err(format!("honest {worker} is accused: {reason}"));
+                    return Err(format!("honest {worker} is accused: {}", cause.reason()));
                 }
             }
             Event::AgreementBroken { round } => return Err(format!("two decisions at {round}")),
@@ -630,7 +645,9 @@ impl World {
             let (step, isolated, applied) = (it.step, it.isolated, it.applied.len());
             let waits = it.worker.as_ref().map(super::super::Worker::is_waiting);
             let (life, asleep) = (it.life, self.now < it.asleep_until);
-            format!("{at}{honest}: step {step}, tip {tip:?}, {isolated:?}, {applied} applied, waits {waits:?}, life {life}, asleep {asleep}")
+            format!(
+                "{at}{honest}: step {step}, tip {tip:?}, {isolated:?}, {applied} applied, waits {waits:?}, life {life}, asleep {asleep}"
+            )
         };
         let all: Vec<_> = self.replicas.iter().enumerate().map(one).collect();
         format!("lease {:?}; {}", self.lease, all.join("; "))

@@ -79,11 +79,7 @@ impl RedisLease {
     ///
     /// # Errors
     /// [`LeaseError::Away`], if the address cannot be read.
-    pub fn new(
-        settings: RedisLeaseSettings,
-        worker: WorkerId,
-        process: impl Into<String>,
-    ) -> Result<Self, LeaseError> {
+    pub fn new(settings: RedisLeaseSettings, worker: WorkerId, process: impl Into<String>) -> Result<Self, LeaseError> {
         let client = Client::open(settings.address.as_str()).map_err(|error| away(&error))?;
         Ok(Self { settings, client, connection: None, worker, process: process.into() })
     }
@@ -117,9 +113,8 @@ impl RedisLease {
     fn tenure(&self, answer: &Value) -> Result<Option<Tenure>, LeaseError> {
         let unreadable = || LeaseError::Unreadable { detail: format!("{answer:?}") };
         let Value::Array(fields) = answer else { return Err(unreadable()) };
-        let text = |value: &Value| match value {
-            Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-            _ => None,
+        let text = |value: &Value| {
+            if let Value::BulkString(bytes) = value { String::from_utf8(bytes.clone()).ok() } else { None }
         };
         let [worker, token, process] = fields.as_slice() else { return Err(unreadable()) };
         if let (Value::Nil, Value::Nil, Value::Nil) = (worker, token, process) {
@@ -159,8 +154,8 @@ impl Lease for RedisLease {
 
 impl fmt::Debug for RedisLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = f.debug_struct("RedisLease").field("settings", &self.settings).field("worker", &self.worker).finish_non_exhaustive();
-        shown
+        let mut shown = f.debug_struct("RedisLease");
+        shown.field("settings", &self.settings).field("worker", &self.worker).finish_non_exhaustive()
     }
 }
 

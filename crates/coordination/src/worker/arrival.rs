@@ -24,7 +24,8 @@ impl Worker {
             return Err(Misuse::NotABarrier { step, every: self.settings.every });
         }
         let round = Round { era: self.ledger.era(), step };
-        if let Some((earlier, _)) = self.bound_to().filter(|(earlier, apply_at)| *earlier < round && step >= *apply_at) {
+        if let Some((earlier, _)) = self.bound_to().filter(|(earlier, apply_at)| *earlier < round && step >= *apply_at)
+        {
             return Err(Misuse::Waiting { round: earlier });
         }
         self.next = step;
@@ -163,7 +164,9 @@ impl Worker {
                 || given.lock.as_ref().is_some_and(|lock| lock.certificate.token >= lease.token);
             let report = self.open.get(&round).and_then(|open| open.report.clone());
             // Once it has voted or accepted under this token, it has promised as much. Without a report it says what it has accepted.
-            let Some(report) = report.or_else(|| said.map(|said| said.report.clone())).filter(|_| !is_voted) else { return };
+            let Some(report) = report.or_else(|| said.map(|said| said.report.clone())).filter(|_| !is_voted) else {
+                return;
+            };
             let lock = given.lock.clone();
             let promise = Promise {
                 holder: lease.holder,

@@ -87,7 +87,7 @@ impl Worker {
             return;
         }
         self.stand = Stand::Isolated(cause);
-        self.event(Event::Isolated { round, reason: cause.reason() });
+        self.event(Event::Isolated { round, cause });
         self.emit(Output::Isolated { round, cause });
     }
 }

@@ -54,7 +54,8 @@ impl Worker {
             let orders: Vec<Order> = sorted(pending.filter(|it| self.ledger.admits(it)).cloned().collect());
             let (grace, patience) = (self.settings.grace, self.settings.rollback_prepare);
             let wait = if first_rollback(&orders).is_some() { grace.max(patience) } else { grace };
-            if !is_here || !is_attended(&promises, &self.membership) || (came < workers && now < quorum_at.after(wait)) {
+            if !is_here || !is_attended(&promises, &self.membership) || (came < workers && now < quorum_at.after(wait))
+            {
                 return;
             }
             (fresh(round, &promises, orders, &self.ledger, &self.membership, &self.settings), None)

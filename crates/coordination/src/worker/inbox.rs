@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmina_leyline::Monotonic;
 
 use super::{Worker, arrival::OPEN_ROUNDS};
-use crate::{Event, Message, Phase, Proposal, Report, Round, Signed, To, Unreadable, WorkerId};
+use crate::{Event, Message, Phase, Proposal, Report, Round, Signed, To, Unfounded, Unreadable, WorkerId};
 
 /// A message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub enum Rejected {
 }
 
 /// Messages about a round that this worker has not come to: the last of each kind from each worker.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Early(BTreeMap<(WorkerId, &'static str), Message>);
 
 impl Early {
@@ -129,7 +129,8 @@ impl Worker {
     fn reopen(&mut self, round: Round, now: Monotonic) {
         let is_undecided = self.ledger.tip().is_none_or(|(tip, _)| tip < round) && round.era == self.ledger.era();
         let is_barrier = round.step < self.next && round.step.is_multiple_of(self.settings.every);
-        if is_undecided && self.promises.is_new(round) && is_barrier && !self.is_lost() && self.open.len() < OPEN_ROUNDS {
+        if is_undecided && self.promises.is_new(round) && is_barrier && !self.is_lost() && self.open.len() < OPEN_ROUNDS
+        {
             self.promises.newest = self.promises.newest.max(Some(round));
             self.promises.rounds.entry(round).or_default();
             self.open.entry(round).or_default().report = Some(Report::absent());
@@ -148,7 +149,7 @@ impl Worker {
             let fits = locked.certificate.token < statement.token && self.is_proven(&locked.certificate);
             if !fits {
                 let round = statement.round;
-                self.event(Event::Unjustified { round, worker: sender, reason: "accepted_plan_unproven" });
+                self.event(Event::Unjustified { round, worker: sender, cause: Unfounded::AcceptedUnproven });
                 return;
             }
         }

@@ -7,7 +7,7 @@ use kasmina_leyline::Monotonic;
 use crate::{Certificate, Phase, Plan, Prepare, Proposal, Proven, Report, Round, Signed, WorkerId, statement::Hash};
 
 /// A round that a worker has come to and that is not decided.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Open {
     /// What it has brought. None if it came to the round before a restart.
     pub(super) report: Option<Report>,
@@ -35,7 +35,7 @@ impl Open {
 
 /// One statement of each worker in one phase: the first under its highest token. So a worker counts once, whatever it
 /// says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally(BTreeMap<WorkerId, Signed>);
 
 impl Tally {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use kasmina_leyline::Monotonic;
 
 use super::{Stand, Worker};
-use crate::{Event, Isolation, Message, Output, Phase, Round, To, WorkerId};
+use crate::{Event, Isolation, Message, Output, Phase, Round, To, Undecided, WorkerId};
 
 impl Worker {
     /// It is this time. Too early, too late or twice does no harm.
@@ -38,8 +38,8 @@ impl Worker {
         match self.bound_to() {
             Some((round, apply_at)) => self.emit(Output::Promised { round, apply_at }),
             None => {
-                let reason = self.why_undecided(round, now);
-                self.undecided(round, reason);
+                let cause = self.why_undecided(round, now);
+                self.undecided(round, cause);
             }
         }
         self.yield_lease(now);
@@ -58,15 +58,15 @@ impl Worker {
         } else {
             self.left.insert(round);
             self.stand = Stand::Running;
-            self.undecided(round, "timed_out");
+            self.undecided(round, Undecided::TimedOut);
         }
     }
 
-    fn undecided(&mut self, round: Round, reason: &'static str) {
-        self.emit(Output::NoDecision { round, reason });
+    fn undecided(&mut self, round: Round, cause: Undecided) {
+        self.emit(Output::NoDecision { round, cause });
         if !self.paused {
             self.paused = true;
-            self.event(Event::GerminationPaused { round, reason });
+            self.event(Event::GerminationPaused { round, cause });
         }
     }
 
@@ -77,14 +77,14 @@ impl Worker {
         }
     }
 
-    fn why_undecided(&self, round: Round, now: Monotonic) -> &'static str {
+    fn why_undecided(&self, round: Round, now: Monotonic) -> Undecided {
         let came = self.open.get(&round).map_or(0, |open| open.proposals.len());
         if self.lease.is_none() {
-            "no_holder"
+            Undecided::NoHolder
         } else if self.token_held(now).is_some() && came < self.membership.quorum() {
-            "no_quorum"
+            Undecided::NoQuorum
         } else {
-            "timed_out"
+            Undecided::TimedOut
         }
     }
 
@@ -137,7 +137,7 @@ impl Worker {
             && self.stand != Stand::Running
         {
             self.stand = Stand::Running;
-            self.undecided(came, "skipped");
+            self.undecided(came, Undecided::Skipped);
         }
     }
 

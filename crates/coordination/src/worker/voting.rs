@@ -14,9 +14,9 @@ impl Worker {
             return;
         }
         let checked = check(prepare, &self.membership, &self.settings, |promise| self.is_genuine(&promise.signed));
-        if let Err(reason) = checked {
+        if let Err(cause) = checked {
             let (round, worker) = (statement.round, statement.worker);
-            self.event(Event::Unjustified { round, worker, reason });
+            self.event(Event::Unjustified { round, worker, cause });
             return;
         }
         for promise in &prepare.promises {

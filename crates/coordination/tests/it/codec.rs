@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kasmina_coordination::{
-    Certificate, Limits, Membership, MembershipError, Message, Phase, Plan, PublicKey, Round, SecretKey, Unreadable, Worker,
-    WorkerId,
+    Certificate, Limits, Membership, MembershipError, Message, Phase, Plan, PublicKey, Round, SecretKey, Unreadable,
+    Worker, WorkerId,
 };
 use kasmina_leyline::TrainingRunId;
 use proptest::prelude::*;

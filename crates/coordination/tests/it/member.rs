@@ -3,8 +3,8 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use kasmina_coordination::{
-    DirectoryKeeper, Isolation, Keeper, Lease, LocalLease, Member, MemberError, MemoryKeeper, NoKeeper, Outcome, Pace, Settings,
-    Tenancy, Worker, WorkerId, subscription,
+    DirectoryKeeper, Isolation, Keeper, Lease, LocalLease, Member, MemberError, MemoryKeeper, NoKeeper, Outcome, Pace,
+    Settings, Tenancy, Worker, WorkerId, subscription,
 };
 use kasmina_leyline::UnixTime;
 use kasmina_oona::{Bus, BusSettings, LocalBroker, LocalBus};

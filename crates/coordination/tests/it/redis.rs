@@ -3,8 +3,8 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use kasmina_coordination::{
-    DirectoryKeeper, LeaseError, Lease as _, Member, Outcome, Pace, RedisLease, RedisLeaseSettings, Settings, Worker, WorkerId,
-    subscription,
+    DirectoryKeeper, Lease as _, LeaseError, Member, Outcome, Pace, RedisLease, RedisLeaseSettings, Settings, Worker,
+    WorkerId, subscription,
 };
 use kasmina_oona::{EntryKeys, RedisBus, RedisSettings, doubles::RedisServer};
 use kasmina_safety::SystemClock;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kasmina_coordination::{
     BadKeep, Event, Isolation, Kept, Ledger, Message, Misuse, Output, Pace, Phase, Prepare, Report, Round, Settings,
-    StartError, To, Votes, Worker, WorkerId,
+    StartError, To, Undecided, Votes, Worker, WorkerId,
 };
 
 use crate::group::{Group, order, report};
@@ -69,8 +69,8 @@ fn when_too_few_come_nobody_promises_anything_and_training_goes_on() {
     group.pass(group.settings.timeout);
     let round = Round { era: 0, step: 10 };
     let expected = [
-        Output::NoDecision { round, reason: "no_quorum" },
-        Output::Event(Event::GerminationPaused { round, reason: "no_quorum" }),
+        Output::NoDecision { round, cause: Undecided::NoQuorum },
+        Output::Event(Event::GerminationPaused { round, cause: Undecided::NoQuorum }),
     ];
     assert_eq!(group.outputs[&0], expected);
     let now = group.now;
@@ -182,7 +182,11 @@ fn when_a_worker_has_promised_a_token_lower_ones_are_ignored() {
     }
     let voted = |group: &mut Group| {
         group.collect();
-        group.sent.iter().filter(|(_, _, it)| matches!(**it, Message::Vote(signed) if signed.statement.token == 1)).count()
+        group
+            .sent
+            .iter()
+            .filter(|(_, _, it)| matches!(**it, Message::Vote(signed) if signed.statement.token == 1))
+            .count()
     };
     assert_eq!(voted(&mut group), 0, "nobody votes for what the old holder says");
 }
@@ -261,9 +265,9 @@ fn when_replicas_differ_the_minority_is_named_and_its_vote_counts() {
     group.deliver_all();
     group.pass(Duration::from_millis(50));
     let told = group.events(0);
-    let is_told = told.iter().any(|event| {
-        matches!(event, Event::DigestMismatch { minority, majority: 2, .. } if *minority == [WorkerId(2)])
-    });
+    let is_told = told.iter().any(
+        |event| matches!(event, Event::DigestMismatch { minority, majority: 2, .. } if *minority == [WorkerId(2)]),
+    );
     assert!(is_told, "{told:?}");
     assert_eq!(group.decided(0).len(), 1, "three of four, the different one among them, are a quorum");
 }
