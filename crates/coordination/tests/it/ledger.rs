@@ -37,10 +37,10 @@ impl Alone {
 fn an_order_is_applied_once_while_it_is_remembered_and_never_after() {
     let mut alone = Alone::new(Settings::default());
     let (first, second) = (order("first", 0), order("second", 10));
-    assert_eq!(alone.round(0, &[first.clone()]), ["first"]);
+    assert_eq!(alone.round(0, std::slice::from_ref(&first)), ["first"]);
     assert_eq!(alone.round(299, &[first.clone(), second.clone()]), ["second"]);
     // Forgotten, and older than what was forgotten.
-    assert_eq!(alone.round(300, &[first.clone()]), [""; 0]);
+    assert_eq!(alone.round(300, std::slice::from_ref(&first)), [""; 0]);
     assert_eq!(alone.round(700, &[first, second, order("old", -1), order("new", 699_000)]), ["new"]);
 }
 
@@ -58,8 +58,8 @@ fn beyond_its_capacity_the_oldest_are_forgotten_and_not_applied() {
 fn the_time_of_rounds_never_goes_back() {
     let mut alone = Alone::new(Settings { remember: Duration::from_secs(10), ..Settings::default() });
     let first = order("first", 0);
-    assert_eq!(alone.round(100, &[first.clone()]), ["first"]);
-    assert_eq!(alone.round(-1_000, &[first.clone()]), [""; 0]);
+    assert_eq!(alone.round(100, std::slice::from_ref(&first)), ["first"]);
+    assert_eq!(alone.round(-1_000, std::slice::from_ref(&first)), [""; 0]);
     assert_eq!(alone.round(-1_000, &[order("second", 5)]), ["second"]);
     assert_eq!(alone.group.workers[&0].ledger().due(), None);
 }

@@ -25,7 +25,7 @@ fn when_all_come_one_list_is_decided_by_all() {
         let mut group = Group::of(4, Settings { votes, ..settings() });
         group.lease(1, 0);
         let (a, b, c) = (order("a", 3), order("b", 2), order("c", 1));
-        group.arrive(0, 10, &[a.clone()]);
+        group.arrive(0, 10, std::slice::from_ref(&a));
         group.arrive(1, 10, &[b, a.clone()]);
         group.arrive(2, 10, &[]);
         group.arrive(3, 10, &[c, a]);
