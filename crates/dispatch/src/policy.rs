@@ -135,7 +135,8 @@ fn news(delivery: &Delivery) -> Result<Option<News>, DecodeError> {
         | BusMessageType::KernelPrefetchRequest
         | BusMessageType::KernelPrefetchReady
         | BusMessageType::KernelPrefetchError
-        | BusMessageType::KernelCatalogUpdate => Ok(None),
+        | BusMessageType::KernelCatalogUpdate
+        | BusMessageType::Coordination => Ok(None),
     }
 }
 

@@ -980,6 +980,8 @@ pub enum BusMessageType {
     KernelPrefetchReady = 7,
     KernelPrefetchError = 8,
     KernelCatalogUpdate = 9,
+    /// What the workers of one training run say to each other; the payload is kasmina-coordination's own.
+    Coordination = 10,
 }
 impl BusMessageType {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -998,6 +1000,7 @@ impl BusMessageType {
             Self::KernelPrefetchReady => "BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY",
             Self::KernelPrefetchError => "BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR",
             Self::KernelCatalogUpdate => "BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE",
+            Self::Coordination => "BUS_MESSAGE_TYPE_COORDINATION",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1015,6 +1018,7 @@ impl BusMessageType {
             "BUS_MESSAGE_TYPE_KERNEL_PREFETCH_READY" => Some(Self::KernelPrefetchReady),
             "BUS_MESSAGE_TYPE_KERNEL_PREFETCH_ERROR" => Some(Self::KernelPrefetchError),
             "BUS_MESSAGE_TYPE_KERNEL_CATALOG_UPDATE" => Some(Self::KernelCatalogUpdate),
+            "BUS_MESSAGE_TYPE_COORDINATION" => Some(Self::Coordination),
             _ => None,
         }
     }

@@ -41,6 +41,7 @@ pub fn run<W: World>(build: impl Fn(BusSettings) -> W) {
     let default = BusSettings::default;
     arrives_once(&mut build(default()));
     a_wait_ends_when_something_comes(&mut build(default()));
+    every_type_arrives_on_its_stream(&mut build(default()));
     refuses_what_nobody_could_read(&mut build(default()));
     drops_what_is_too_old(&mut build(default()));
     hands_out_no_more_than_may_be_unacknowledged(&mut build(BusSettings { most_unacknowledged: 10, ..default() }));
@@ -149,6 +150,22 @@ fn a_wait_ends_when_something_comes(world: &mut impl World) {
     assert!(!bus.wait(A_MOMENT), "what was handed out is not there any more");
     acknowledge(&bus, &arrived);
     assert!(!world.bus(None).wait(AT_ONCE), "without a subscription nothing comes");
+}
+
+fn every_type_arrives_on_its_stream(world: &mut impl World) {
+    let bus = world.bus(Some(Subscription::new("tamiyo", "one", Stream::ALL)));
+    let types = (1..).map_while(|number| BusMessageType::try_from(number).ok()).collect::<Vec<_>>();
+    for message_type in &types {
+        bus.publish(Message::new(*message_type, *b"x")).expect("room");
+    }
+    bus.flush(AT_ONCE).expect("flushed");
+    let arrived = arrivals(&bus, types.len());
+    for message_type in types {
+        let found = arrived.iter().find(|delivery| delivery.message_type == message_type);
+        let stream = found.map(|delivery| delivery.id.stream);
+        assert_eq!(stream, Stream::home(message_type), "{message_type:?}");
+    }
+    acknowledge(&bus, &arrived);
 }
 
 fn refuses_what_nobody_could_read(world: &mut impl World) {

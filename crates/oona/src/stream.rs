@@ -21,11 +21,13 @@ pub enum Stream {
     KernelErrors,
     /// Telemetry packets.
     Telemetry,
+    /// What the workers of one training run say to each other.
+    Coordination,
 }
 
 impl Stream {
     /// All of them, in the order in which a subscriber reads them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Emergency,
         Self::Normal,
         Self::Policy,
@@ -33,6 +35,7 @@ impl Stream {
         Self::KernelReady,
         Self::KernelErrors,
         Self::Telemetry,
+        Self::Coordination,
     ];
 
     /// The home of a type of message, which is where it goes if it is not CRITICAL:
@@ -45,6 +48,7 @@ impl Stream {
     /// | `KERNEL_PREFETCH_REQUEST` | kernel requests |
     /// | `KERNEL_PREFETCH_READY`, `KERNEL_CATALOG_UPDATE` | kernel ready |
     /// | `KERNEL_PREFETCH_ERROR` | kernel errors |
+    /// | `COORDINATION` | coordination |
     ///
     /// `UNSPECIFIED` has none.
     #[must_use]
@@ -59,6 +63,7 @@ impl Stream {
             BusMessageType::KernelPrefetchRequest => Some(Self::KernelRequests),
             BusMessageType::KernelPrefetchReady | BusMessageType::KernelCatalogUpdate => Some(Self::KernelReady),
             BusMessageType::KernelPrefetchError => Some(Self::KernelErrors),
+            BusMessageType::Coordination => Some(Self::Coordination),
         }
     }
 
@@ -78,6 +83,7 @@ pub struct StreamNames {
     pub kernel_ready: String,
     pub kernel_errors: String,
     pub telemetry: String,
+    pub coordination: String,
     /// Where entries go that nobody could handle.
     pub dead_letters: String,
 }
@@ -101,6 +107,7 @@ impl StreamNames {
             kernel_ready: name("kernels.ready"),
             kernel_errors: name("kernels.errors"),
             telemetry: name("telemetry"),
+            coordination: name("coordination"),
             dead_letters: name("dead_letters"),
         }
     }
@@ -116,6 +123,7 @@ impl StreamNames {
             Stream::KernelReady => &self.kernel_ready,
             Stream::KernelErrors => &self.kernel_errors,
             Stream::Telemetry => &self.telemetry,
+            Stream::Coordination => &self.coordination,
         }
     }
 

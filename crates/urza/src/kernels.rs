@@ -135,7 +135,8 @@ impl Polled {
             | BusMessageType::FieldReport
             | BusMessageType::Telemetry
             | BusMessageType::PolicyUpdate
-            | BusMessageType::KernelPrefetchRequest => self.ignored += 1,
+            | BusMessageType::KernelPrefetchRequest
+            | BusMessageType::Coordination => self.ignored += 1,
         }
         Ok(())
     }

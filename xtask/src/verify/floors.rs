@@ -183,6 +183,14 @@ pub(super) const FLOORS: [Row; 22] = [
         "a file is loaded as what was saved, or it is refused",
     ),
     row(
+        4,
+        "coordination",
+        Plain,
+        "rounds of several workers that agree on orders and the step of each",
+        &["leyline", "oona", "safety"],
+        "of two decisions that follow the same one, no quorum accepts both",
+    ),
+    row(
         5,
         "kasmina",
         Anything,
