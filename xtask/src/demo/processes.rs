@@ -18,7 +18,7 @@ use self::{
     trainer::Place,
 };
 pub(super) use self::{
-    story::{A_MOMENT, PATIENCE, Story, secret},
+    story::{A_MOMENT, PATIENCE, Story, join, secret},
     trainer::Outcome,
 };
 use crate::{failure::Failure, progress::Progress, stopwatch::Stopwatch};
@@ -83,7 +83,7 @@ pub(crate) fn run(bus: &str, seed: u64, out: &Path) -> Result<(), Failure> {
     }
     if bus != "redis" {
         // Before anything is trained: is this an address?
-        drop(story::join(bus, None).map_err(demo)?);
+        drop(join(bus, None).map_err(demo)?);
     }
     println!("One process");
     let story = Story::new(alone, seed).map_err(demo)?;

@@ -1,7 +1,9 @@
-//! `cargo xtask demo --workers N`: processes that train one growing network together, each on its share of every batch. One is killed
-//! and comes back; at the end all have the same bytes.
+//! `cargo xtask demo --workers N`: processes that train one growing network together, each on its share of every batch. Signed commands reach
+//! one of them each, and rounds make all carry them out before the same step. One worker is killed and comes back; at the end all
+//! have the same bytes.
 
 mod group;
+mod rounds;
 mod supervisor;
 mod worker;
 

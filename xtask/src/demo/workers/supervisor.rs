@@ -1,12 +1,17 @@
-//! Whoever starts the workers: it kills one, and brings all together again.
+//! Whoever starts the workers: it kills one, brings all together again, and gives the orders of a policy.
 
-use std::{collections::BTreeMap, error::Error, time::Duration};
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
-use kasmina_oona::doubles::RedisServer;
+use kasmina::{
+    CommandSender,
+    leyline::v1::SeedLifecycleStage,
+    safety::{Clock, SystemClock},
+};
+use kasmina_oona::{Bus, RedisBus, doubles::RedisServer};
 
 use super::{Meet, Said, group::Group};
 use crate::{
-    demo::processes::{A_MOMENT, Outcome, PATIENCE, Story},
+    demo::processes::{A_MOMENT, Outcome, PATIENCE, Story, join, secret},
     progress::Progress,
     stopwatch::Stopwatch,
 };
@@ -23,9 +28,13 @@ pub(super) struct Ended {
 pub(super) struct Supervisor<'s> {
     story: &'s Story,
     group: Group,
+    bus: Arc<RedisBus>,
+    sender: CommandSender,
     /// Workers without a group, and the epochs that each can go back to.
     waiting: BTreeMap<usize, Vec<u64>>,
     generation: u64,
+    /// The stage for which an order has been sent since the workers met.
+    ordered: Option<SeedLifecycleStage>,
     done: BTreeMap<usize, (Outcome, String)>,
     /// If this is a server of the demo's own.
     _server: Option<RedisServer>,
@@ -37,7 +46,17 @@ impl<'s> Supervisor<'s> {
         let server = if bus == "redis" { Some(RedisServer::start(&[]).ok_or(missing)?) } else { None };
         let address = server.as_ref().map_or_else(|| bus.to_owned(), RedisServer::address);
         let group = Group::start(&address, story.directory.clone(), story.random_seed, workers)?;
-        Ok(Self { story, group, waiting: BTreeMap::new(), generation: 0, done: BTreeMap::new(), _server: server })
+        Ok(Self {
+            story,
+            group,
+            bus: join(&address, None)?,
+            sender: CommandSender::new(&secret()?, "tamiyo")?,
+            waiting: BTreeMap::new(),
+            generation: 0,
+            ordered: None,
+            done: BTreeMap::new(),
+            _server: server,
+        })
     }
 
     pub(super) fn run(mut self, progress: &Progress) -> Result<Ended, Box<dyn Error>> {
@@ -61,6 +80,7 @@ impl<'s> Supervisor<'s> {
                 }
                 Said::At { rank: 0, step, epoch, stage } => {
                     progress.show(format_args!("epoch {epoch}/{}  {stage}", self.story.plan.epochs));
+                    self.order(step, &stage)?;
                     if epoch >= KILLED_IN && incidents.is_empty() {
                         progress.print(format_args!("  step {step:>5}  worker {victim} killed"));
                         incidents.push(format!("worker {victim} in epoch {epoch}"));
@@ -92,6 +112,21 @@ impl<'s> Supervisor<'s> {
         }
         self.group.tell_all(Meet { generation: self.generation, epoch })?;
         self.generation += 1;
+        self.ordered = None;
+        Ok(())
+    }
+
+    /// Sends the order that the seed waits for, to whichever worker takes it from the bus.
+    fn order(&mut self, step: u64, stage: &str) -> Result<(), Box<dyn Error>> {
+        let stage = SeedLifecycleStage::from_str_name(&format!("SEED_STAGE_{stage}")).unwrap_or_default();
+        if self.ordered == Some(stage) {
+            return Ok(());
+        }
+        if let Some(order) = self.story.order(stage, step) {
+            let command = self.sender.order(&order, SystemClock::new().unix())?;
+            self.bus.publish(kasmina_dispatch::command(command))?;
+            self.ordered = Some(stage);
+        }
         Ok(())
     }
 }

@@ -10,20 +10,26 @@ use std::{
 
 use burn::{
     module::AutodiffModule,
-    optim::{AdamW, AdamWConfig, adaptor::OptimizerAdaptor},
+    optim::{AdamW, AdamWConfig, GradientsParams, Optimizer, adaptor::OptimizerAdaptor},
     tensor::backend::Backend,
 };
 use kasmina::{
     Grown, SeedManager, StepError, Validation,
+    isolation::{flatten_gradients, gradients_present},
     kernel_load::{Digest, DirectoryLibrary},
     leyline::SlotId,
+    registry::parameter_ids,
     rollback::Store,
     security::{CommandVerifier, KeyRing},
     telemetry::JsonLinesSink,
 };
+use kasmina_coordination::{Sketch, hash};
 use kasmina_reduce::{Linked, Place, Unmet, redis_link::RedisLink};
 
-use super::{Meet, Said, WorkerArgs};
+use super::{
+    Meet, Said, WorkerArgs,
+    rounds::{OutOfRounds, Rounds},
+};
 use crate::{
     demo::{
         hosts::{Mlp, SLOT},
@@ -33,6 +39,9 @@ use crate::{
     },
     digits::shuffle,
 };
+
+/// Sums of a sketch.
+const SKETCH: usize = 64;
 
 type Model = Grown<B, Mlp<B>>;
 
@@ -53,9 +62,10 @@ pub(super) fn work(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
         match trainer.train() {
             Ok(()) => break,
             // What a lost worker looks like from here. All else is an error of the demo.
-            Err(error) => match error.downcast_ref::<StepError>() {
-                Some(StepError::Reduce(lost)) => why = lost.to_string(),
-                Some(_) | None => return Err(error),
+            Err(error) => match (error.downcast_ref::<StepError>(), error.downcast_ref::<OutOfRounds>()) {
+                (Some(StepError::Reduce(lost)), _) => why = lost.to_string(),
+                (_, Some(out)) => why = out.to_string(),
+                _ => return Err(error),
             },
         }
     }
@@ -86,6 +96,9 @@ struct Trainer<'s> {
     manager: SeedManager<B>,
     model: Model,
     optimizer: OptimizerAdaptor<AdamW, Model, B>,
+    rounds: Option<Rounds>,
+    /// Of the last step's gradients.
+    sketch: Vec<f32>,
 }
 
 impl<'s> Trainer<'s> {
@@ -104,7 +117,7 @@ impl<'s> Trainer<'s> {
             .reduce(Unmet(place))
             .recover(&Default::default())?;
         let (model, optimizer) = (load_start(story)?, AdamWConfig::new().init());
-        Ok(Self { story, place, manager, model, optimizer })
+        Ok(Self { story, place, manager, model, optimizer, rounds: None, sketch: Vec::new() })
     }
 
     /// What this worker could go back to.
@@ -125,30 +138,37 @@ impl<'s> Trainer<'s> {
         if manager.stage(&story.seed).is_none() {
             manager.register_seed(story.seed.clone(), SlotId::new(SLOT)?)?;
         }
+        let steps = (per_epoch(story), manager.step());
+        // The lease and the subscriptions of the rounds before end with their connections.
+        self.rounds = Some(Rounds::new(story, self.place, address, meet.generation, steps)?);
+        self.sketch.clear();
         Ok(())
     }
 
     fn train(&mut self) -> Result<(), Box<dyn Error>> {
-        let Self { story, place, manager, model, optimizer } = self;
+        let Self { story, place, manager, model, optimizer, rounds, sketch, .. } = self;
+        let rounds = rounds.as_mut().ok_or("the worker has not met the others")?;
         let (images, rate) = (&story.images, story.plan.learning_rate);
         let validation = whole(&images.validation);
         let mut order: Vec<usize> = (0..images.train.labels.len()).collect();
-        // Every batch is whole, so that the shares of all workers weigh the same.
-        let per_epoch = (order.len() / BATCH) as u64;
+        let per_epoch = per_epoch(story);
         for epoch in 0..story.plan.epochs {
             // Each epoch shuffles what the one before it left, also for a run that does not begin here.
             shuffle(&mut order, story.random_seed.wrapping_mul(1_000).wrapping_add(epoch));
             if manager.step() >= (epoch + 1) * per_epoch {
                 continue;
             }
+            // Nobody knows it before the gradients are fixed.
+            let round = epoch;
             for chunk in order.chunks_exact(BATCH) {
-                let stage = manager.stage(&story.seed).unwrap_or_default();
-                if let Some(order) = story.order(stage, manager.step()) {
-                    // A refusal is part of the story.
-                    let _ = manager.order(order);
-                }
+                rounds.before_step(manager, names(model), sketch)?;
                 let batch = batch(&images.train, &chunk[share(*place)]);
-                manager.train_batch(model, optimizer, rate, |host, grafts| loss(host, &batch, grafts))?;
+                let mut step = manager.begin_step(model)?;
+                step.run(model, |host, grafts| loss(host, &batch, grafts))?;
+                let gradients = step.gradients(model)?;
+                *sketch = sketch_of(model, &gradients, round);
+                *model = optimizer.step(rate, model.clone(), gradients);
+                step.finish(model)?;
             }
             manager.end_epoch();
             let committed = model.valid();
@@ -175,6 +195,27 @@ impl<'s> Trainer<'s> {
         let outcome = Outcome { digest, stage: stage(self.story, &self.manager), accuracy };
         Ok((outcome, self.manager.digest().to_string()))
     }
+}
+
+/// Every batch is whole, so that the shares of all workers weigh the same.
+fn per_epoch(story: &Story) -> u64 {
+    (story.images.train.labels.len() / BATCH) as u64
+}
+
+/// The names of the model's parameters as a checksum.
+fn names(model: &Model) -> [u8; 32] {
+    let ids = parameter_ids(model).into_iter().flat_map(|id| id.val().to_le_bytes());
+    hash(&ids.collect::<Vec<_>>())
+}
+
+/// A short form of the gradients that all workers have got.
+fn sketch_of(model: &Model, gradients: &GradientsParams, round: u64) -> Vec<f32> {
+    let mut sketch = Sketch::new(SKETCH, round);
+    let flat = flatten_gradients(model, gradients, &gradients_present(model, gradients));
+    if let Some(flat) = flat {
+        sketch.add(&flat.into_data().iter::<f32>().collect::<Vec<_>>());
+    }
+    sketch.finish()
 }
 
 /// A worker's rows of a batch.
