@@ -18,6 +18,7 @@ const TO: &str = "to";
 
 /// How a round, or the wait for a decision, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a round")]
 pub enum Outcome {
     /// Apply the orders before the step that the plan names.
     Decided(Decided),

@@ -107,7 +107,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Unflatten<'_, B> {
             return;
         }
         self.at = to;
-        let gradient = self.flat.clone().slice([from..to]).cast(value.dtype()).reshape(value.shape());
+        let gradient = self.flat.clone().narrow(0, from, to - from).cast(value.dtype()).reshape(value.shape());
         self.gradients.register::<B::InnerBackend, D>(param.id, gradient);
     }
 }

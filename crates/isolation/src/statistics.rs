@@ -63,7 +63,7 @@ impl<B: AutodiffBackend> Statistics<B> {
                 return;
             }
             at = to;
-            let value = (flat::<B>(before) + by.clone().slice([from..to])).cast(dtype);
+            let value = (flat::<B>(before) + by.clone().narrow(0, from, to - from)).cast(dtype);
             let value = Tensor::<B, 1>::from_inner(value).into_primitive().tensor();
             values.insert(*id, B::float_reshape(value, shape));
         }

@@ -244,7 +244,7 @@ impl Durable {
         let owed = self
             .moved
             .iter()
-            .filter(|seed| !batch.delta.seeds.contains_key(*seed) && !batch.delta.forgotten.contains(*seed));
+            .filter(|seed| !batch.delta.seeds.contains_key(seed) && !batch.delta.forgotten.contains(*seed));
         let mut delta = batch.delta.clone();
         delta.seeds.extend(owed.filter_map(|seed| batch.state.seeds.get(seed)).cloned());
         delta.run.get_or_insert_with(|| batch.state.run.clone());

@@ -353,13 +353,11 @@ fn worker_that_was_lost_goes_back_with_the_others_and_they_go_on_alike() {
     assert_eq!(ends[0].len(), 30);
 }
 
+/// A worker that has survived, and what its last step said.
+type FirstPart = (Option<Worker<Mlp<B>>>, &'static str);
+
 /// Trains to step 20 with a checkpoint at 18; then worker 2 is lost, and the others find that out.
-fn first_part(
-    reduce: Threads<Flex>,
-    host: &Mlp<B>,
-    store: &MemoryStore,
-    library: MemoryLibrary,
-) -> (Option<Worker<Mlp<B>>>, &'static str) {
+fn first_part(reduce: Threads<Flex>, host: &Mlp<B>, store: &MemoryStore, library: MemoryLibrary) -> FirstPart {
     let mut shared = World::new(lenient());
     shared.library = library;
     let mut worker = Worker::new(reduce, host, lenient(), &shared, Some(store));
@@ -380,14 +378,14 @@ fn first_part(
 
 /// Worker 2 comes back from its store, in a new group with the others; all go back to the checkpoint and train on.
 fn second_part(
-    first: Vec<(Option<Worker<Mlp<B>>>, &'static str)>,
+    first: Vec<FirstPart>,
     host: &Mlp<B>,
     shared: &World,
     stores: &[MemoryStore; 3],
 ) -> Vec<Vec<(f32, Replica)>> {
     let group = Threads::<Flex>::group(3, PATIENCE);
     thread::scope(|scope| {
-        let start = |(reduce, (worker, _)): (Threads<Flex>, (Option<Worker<Mlp<B>>>, &'static str))| {
+        let start = |(reduce, (worker, _)): (Threads<Flex>, FirstPart)| {
             let (host, library) = (twin(host), shared.library.clone());
             let store = &stores[reduce.place().rank];
             scope.spawn(move || {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use kasmina::{
     SeedManager,
-    leyline::{CommandId, TrainingRunId, v1::AdaptationCommand},
+    leyline::{CommandId, TrainingRunId, UnixTime, v1::AdaptationCommand},
     reduce::Place,
     safety::{Clock, SystemClock},
 };
@@ -125,7 +125,7 @@ impl Rounds {
         for delivery in self.commands.poll(64)? {
             let bytes = delivery.envelope.payload.clone();
             let command = AdaptationCommand::decode(bytes.as_slice()).unwrap_or_default();
-            let issued_at = command.issued_at.and_then(|at| at.try_into().ok());
+            let issued_at = command.issued_at.map(UnixTime::from);
             match (CommandId::new(command.command_id), issued_at) {
                 (Ok(id), Some(at)) => {
                     let order = Order::new(id.clone(), at, bytes);
