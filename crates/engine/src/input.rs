@@ -208,7 +208,7 @@ pub struct Fault {
 pub struct Violation {
     /// The seed that was involved.
     pub seed: SeedId,
-    /// The pass it was found in: `host` or `seed`.
+    /// The pass it was found in: [`HOST`](Self::HOST) or [`SEED`](Self::SEED).
     pub pass: &'static str,
     /// How many parameters both had.
     pub shared: usize,
@@ -216,6 +216,13 @@ pub struct Violation {
     pub cosine: Option<f32>,
     /// Their dot product, if both could be had.
     pub dot_product: Option<f32>,
+}
+
+impl Violation {
+    /// [`pass`](Self::pass) of one that was found in the host's pass.
+    pub const HOST: &'static str = "Host";
+    /// [`pass`](Self::pass) of one that was found in a pass of seeds.
+    pub const SEED: &'static str = "Seed";
 }
 
 /// A fact that the shell is asked for.

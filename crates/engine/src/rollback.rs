@@ -8,7 +8,7 @@ use crate::{
     input::{CheckpointFailure, SeedCheckpoint},
     refusal::Refusal,
     seed::{Seed, Stage},
-    state::{RunState, State},
+    state::{Breakers, RunState, State},
 };
 
 impl Draft<'_> {
@@ -47,7 +47,7 @@ impl Draft<'_> {
     }
 
     /// Everything is as in the checkpoint but the breakers and how memory stands. A seed that was registered since is DORMANT. One of several
-    /// workers goes back with the breakers too, and forgets such a seed: another worker, which was lost, may know nothing of either.
+    /// workers closes its breakers and forgets such a seed: another worker, which was lost, may know nothing of either.
     pub(crate) fn rolled_back(&mut self, epoch: u64, state: State) -> Result<(), Refusal> {
         if self.run().rollback != Some(epoch) {
             return Err(Refusal::Unsupported("a rollback that was not ordered"));
@@ -65,8 +65,8 @@ impl Draft<'_> {
         if self.settings().replicated {
             newer.iter().for_each(|seed| self.forget_record(&seed.id));
             state.seeds.into_values().for_each(|seed| self.put(seed));
-            let conserving = self.run().conserving;
-            *self.run_mut() = RunState { conserving, rollback: None, ..state.run };
+            let (breakers, conserving) = (Breakers::new(self.settings().breakers()), self.run().conserving);
+            *self.run_mut() = RunState { breakers, conserving, rollback: None, ..state.run };
             return Ok(());
         }
         newer.into_iter().chain(state.seeds.into_values()).for_each(|seed| self.put(seed));

@@ -22,7 +22,7 @@ pub struct EngineSettings {
     /// How long a kernel and its blend may take in one pass before the blending breaker counts a failure.
     pub blend_budget: Duration,
     /// Whether this engine is one of several that get the same inputs, in the workers of one run. After a rollback they are alike, whatever
-    /// each has seen: breakers go back, and seeds that were registered since are forgotten.
+    /// each has seen: breakers are closed, and seeds that were registered since are forgotten.
     pub replicated: bool,
     /// The breaker that isolation violations open.
     pub isolation_breaker: BreakerSettings,

@@ -91,28 +91,26 @@ impl Kernels {
         arrival.outcome.map(Sought::Here)
     }
 
-    /// As [`seek`](Self::seek), but the kernel arrives later even if it is here.
-    pub(crate) fn seek_for_later(&mut self, seed: &SeedId, blueprint: &BlueprintId) -> Result<Sought, LoadError> {
+    /// As [`seek`](Self::seek), but the kernel, or its failure, arrives later even if it is here.
+    pub(crate) fn seek_for_later(&mut self, seed: &SeedId, blueprint: &BlueprintId) -> Sought {
         self.forget(seed);
-        let (purpose, run) = (Purpose::Seed(seed.clone()), self.run.clone());
+        let purpose = Purpose::Seed(seed.clone());
         self.sought.insert(seed.clone(), blueprint.clone());
-        match self.request(blueprint, purpose.clone()) {
-            Ok(Requested::Pending(_)) => {}
-            Ok(Requested::Ready(artifact)) => self.arrived.push_back(Arrival {
-                request: RequestId::AT_ONCE,
-                blueprint: blueprint.clone(),
-                purpose,
-                training_run_id: run,
-                outcome: Ok(artifact),
-                latency: Duration::ZERO,
-                lock_wait: None,
-            }),
-            Err(error) => {
-                self.sought.remove(seed);
-                return Err(error);
-            }
-        }
-        Ok(Sought::Later)
+        let outcome = match self.request(blueprint, purpose.clone()) {
+            Ok(Requested::Pending(_)) => return Sought::Later,
+            Ok(Requested::Ready(artifact)) => Ok(artifact),
+            Err(error) => Err(error),
+        };
+        self.arrived.push_back(Arrival {
+            request: RequestId::AT_ONCE,
+            blueprint: blueprint.clone(),
+            purpose,
+            training_run_id: self.run.clone(),
+            outcome,
+            latency: Duration::ZERO,
+            lock_wait: None,
+        });
+        Sought::Later
     }
 
     /// What has arrived and was not taken.

@@ -28,7 +28,7 @@ use kasmina_blending::{Alpha, GraftBackend};
 use kasmina_commands::BreakerName;
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_grown::{Grown, HostModule, PendingJoins};
-use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, StepRng};
+use kasmina_isolation::{Cast, Grafts, Override, RngStream, SlotShape, Statistics, StepRng};
 use kasmina_leyline::{
     Monotonic, SeedId, SlotId,
     v1::{
@@ -102,6 +102,8 @@ pub struct SeedManager<B: GraftBackend> {
     pending: PendingJoins,
     /// The other workers, if there are any.
     group: Group<B>,
+    /// With other workers: the model's running statistics before a step that has not been taken yet.
+    unsettled: Option<Statistics<B>>,
 }
 
 /// What the builder has collected.
@@ -162,6 +164,7 @@ impl<B: GraftBackend> SeedManager<B> {
             unrestored: false,
             pending: PendingJoins::default(),
             group,
+            unsettled: None,
         }
     }
 
@@ -269,7 +272,11 @@ impl<B: GraftBackend> SeedManager<B> {
             // A breaker that is closed and has nothing to count need not hear of it; a half-open one counts what was delivered.
             let trial = breaker == CircuitStateHalfOpen && flushed.delivered > 0;
             if !self.group.is_alone() {
-                let delivery = if flushed.failed { Delivery::Failed } else { Delivery::Delivered };
+                let delivery = match (flushed.failed, flushed.delivered) {
+                    (true, _) => Delivery::Failed,
+                    (false, 0) => Delivery::Nothing,
+                    (false, _) => Delivery::Delivered,
+                };
                 self.group.telemetry = self.group.telemetry.max(delivery);
             } else if flushed.failed || self.flush_failed || trial {
                 self.flush_failed = flushed.failed;

@@ -22,7 +22,12 @@ use kasmina_leyline::{BlueprintId, SeedId, SlotId, v1::SeedLifecycleStage::SeedS
 use kasmina_registry::{Registry, RegistryError, parameter_ids};
 use kasmina_safety::Clock;
 
+mod digest;
+mod ids;
 mod trials;
+
+pub(crate) use digest::weights_digest;
+use ids::with_ids;
 
 use crate::{
     error::KernelError,
@@ -30,7 +35,6 @@ use crate::{
     paths::Paths,
     records::Weights,
     settings::Settings,
-    workers::with_ids,
 };
 
 /// What the engine does not hold, for all seeds.

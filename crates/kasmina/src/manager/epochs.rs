@@ -174,6 +174,11 @@ impl<B: GraftBackend> SeedManager<B> {
         self.unrestored = false;
         self.joined.clear();
         self.group.compared = false;
+        self.unsettled = None;
+        if !self.group.is_alone() {
+            // Another worker, which was lost, does not know.
+            self.flush_failed = false;
+        }
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
         self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));

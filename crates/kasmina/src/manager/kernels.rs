@@ -75,7 +75,7 @@ impl<B: GraftBackend> SeedManager<B> {
         // What comes to one of several workers is taken when it has come to all.
         let sought = match self.group.is_alone() {
             true => self.kernels.seek(seed, blueprint, patience),
-            false => self.kernels.seek_for_later(seed, blueprint),
+            false => Ok(self.kernels.seek_for_later(seed, blueprint)),
         };
         self.report_loads();
         match sought {
@@ -150,9 +150,9 @@ impl<B: GraftBackend> SeedManager<B> {
             };
             let fetched = self.prewarmed(&seed, fetched, &mut batch);
             let outcome = match &fetched {
-                Fetched::Ready(_) => self.tensors.staged_as(&seed).ok_or_else(|| "not staged".to_owned()),
-                Fetched::Failed(failure, _) => Err(failure.detail.clone()),
-                Fetched::Later => Err("its slot has not been seen".to_owned()),
+                Fetched::Ready(_) => self.tensors.staged_as(&seed).ok_or_else(|| ("not staged".to_owned(), false)),
+                Fetched::Failed(failure, _) => Err((failure.detail.clone(), failure.source_failed)),
+                Fetched::Later => Err(("its slot has not been seen".to_owned(), false)),
             };
             came.push(KernelCame { seed: seed.clone(), outcome });
             taken.insert(seed, (arrival, fetched));
@@ -179,6 +179,10 @@ impl<B: GraftBackend> SeedManager<B> {
                     Fetched::failed(&arrival.blueprint, KernelError::Elsewhere(why))
                 }
             };
+            let mut fetched = fetched;
+            if let Fetched::Failed(failure, _) = &mut fetched {
+                failure.source_failed = KernelCame::source_failed(&all, &seed);
+            }
             // What the gate says is in the batch's events.
             let _ = self.decide_kernel(seed, fetched, arrival.latency, &mut batch);
             arrivals.push(arrival);

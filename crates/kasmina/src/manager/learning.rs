@@ -99,7 +99,7 @@ impl<B: GraftBackend> SeedManager<B> {
             host_gradient_norm,
             // G2's budget is that of one run.
             verify_latency: report.timing.verify.div_f64(runs.max(1) as f64),
-            clean: report.violations.is_empty(),
+            clean: if self.group.is_alone() { report.violations.is_empty() } else { !self.group.violated },
             learned,
         };
         let events = self.act(Input::StepTaken(facts));

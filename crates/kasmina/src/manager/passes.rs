@@ -61,8 +61,9 @@ impl<B: GraftBackend> SeedManager<B> {
             Err(HostPassError { cause, faults }) => {
                 let facts = HostPassFacts { faults: faults.iter().map(fault).collect(), ..HostPassFacts::default() };
                 let error = StepError::of(cause, report.step);
-                let facts = self.agree_on_refusal(facts, &error)?;
-                self.act(Input::HostPassFailed(facts.faults));
+                if let Some(facts) = self.agree_on_refusal(facts, &error) {
+                    self.act(Input::HostPassFailed(facts.faults));
+                }
                 return Err(error);
             }
         };
@@ -95,7 +96,7 @@ impl<B: GraftBackend> SeedManager<B> {
     ) -> Result<Vec<(SeedId, GradientsParams)>, StepError> {
         let learned = learning_pass(model, forward, &self.cast(model), pass, self.tensors.registry(), &self.rng());
         let mut on = On { model, forward, pass, live: None };
-        let (mut gradients, mut facts) = (Vec::new(), None);
+        let (mut gradients, mut facts, mut left_out) = (Vec::new(), None, BTreeSet::new());
         if let Some(learned) = learned {
             report.timing.seeds += learned.pass_time;
             let violations = first_of_the_step(&learned.violations, report);
@@ -103,10 +104,13 @@ impl<B: GraftBackend> SeedManager<B> {
             // With these, not all that live had a part in the loss.
             let whole = learned.culprits.is_empty() && learned.violations.is_empty() && learned.faults.is_empty();
             on.live = learned.loss.filter(|_| whole);
+            let violating = learned.violations.iter().map(|violation| &violation.seed);
+            let faulty = learned.faults.iter().map(|fault| &fault.seed);
+            left_out = learned.culprits.iter().chain(violating).chain(faulty).cloned().collect();
             facts = Some(LearningFacts { violations, ..learning_facts(&learned, learned_before, first) });
             gradients = learned.gradients;
         }
-        if let Some((facts, alike)) = self.agree_on_learning(facts)? {
+        if let Some((facts, alike)) = self.agree_on_learning(facts, left_out)? {
             report.timing.verify += facts.verify_latency;
             let events = self.act(Input::LearningPass(facts));
             report.seeds.extend(steps_of(events));
@@ -140,7 +144,8 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     /// Measures what a seed changes on a batch, now: the loss of the network without it and with it (at alpha 1 in SHADOWING), on
-    /// the same batch and the same draws. It counts as evidence like the probes that steps make by themselves. `forward` is that of
+    /// the same batch and the same draws. It counts as evidence like the probes that steps make by themselves, unless there are several
+    /// workers: each has its own share of the batch, and this does not wait for the others. `forward` is that of
     /// [`train_batch`](Self::train_batch); it is run twice, on frozen copies, and the model is as it was.
     ///
     /// `None` if that says nothing of the seed: it is not blended in at this stage, or paused; the batch does not come to its slot; or both
@@ -158,7 +163,9 @@ impl<B: GraftBackend> SeedManager<B> {
         let forward = |model: &Grown<B, H>, grafts: &mut Grafts<B>| forward(&model.host, grafts);
         let on = On { model, forward: &forward, pass: &HostPass::none(), live: None };
         let (probing, probed) = self.probe(seed, &on);
-        self.judge_probe(seed.clone(), probing);
+        if self.group.is_alone() {
+            self.judge_probe(seed.clone(), probing);
+        }
         self.rng().start(RngStream::Trainer);
         Ok(probed)
     }
@@ -284,8 +291,8 @@ fn first_of_the_step(violations: &[isolation::Violation], report: &StepReport) -
 
 fn violation(violation: &isolation::Violation) -> Violation {
     let pass = match violation.pass {
-        isolation::Pass::Host => "Host",
-        isolation::Pass::Seed => "Seed",
+        isolation::Pass::Host => Violation::HOST,
+        isolation::Pass::Seed => Violation::SEED,
     };
     let isolation::Violation { seed, shared, overlap, .. } = violation;
     let (cosine, dot_product) = (overlap.map(|it| it.cosine), overlap.map(|it| it.dot_product));

@@ -83,6 +83,12 @@ impl<B: GraftBackend> SeedManager<B> {
             return Err(self.refuse_step(error.into()));
         }
         self.follow(model);
+        if !self.group.is_alone() {
+            // What a disk refused is tried again before the others are met, who have it.
+            let settled = self.settle_with(model, parts);
+            let joined = self.tolerate(settled);
+            self.joined.extend(joined);
+        }
         if let Err(error) = self.begin_together(model) {
             return Err(self.refuse_step(error));
         }
@@ -105,7 +111,6 @@ impl<B: GraftBackend> SeedManager<B> {
             runs: 0,
             model: None,
             kernels: BTreeMap::new(),
-            statistics: None,
             logits: None,
             numbers: None,
         })
@@ -165,8 +170,6 @@ pub struct Step<'m, B: GraftBackend> {
     model: Option<GradientsParams>,
     /// The sums of the seeds' gradients.
     kernels: BTreeMap<SeedId, GradientsParams>,
-    /// The model's running statistics before the first run, if other workers have theirs.
-    statistics: Option<Statistics<B>>,
     logits: Option<Tensor<B, 2>>,
     /// What was read from the device, once the gradients have been taken.
     numbers: Option<Numbers>,
@@ -215,7 +218,7 @@ impl<B: GraftBackend> Step<'_, B> {
             }
         };
         if first && !manager.group.is_alone() {
-            self.statistics = Some(statistics);
+            manager.unsettled = Some(statistics);
         }
         let HostPass { loss, gradients, kernels, trace, .. } = pass;
         for (seed, gradients) in kernels.into_iter().chain(learned) {
@@ -254,12 +257,14 @@ impl<B: GraftBackend> Step<'_, B> {
                 }
             }
         }
-        let reduced = self.manager.reduce_gradients(model, gradients, &mut self.kernels, self.statistics.as_ref());
+        let reduced = self.manager.reduce_gradients(model, gradients, &mut self.kernels);
         gradients = match reduced {
             Ok(gradients) => gradients,
             Err(error) => {
                 self.runs = 0;
-                self.statistics.iter().for_each(|before| before.restore(model));
+                if let Some(before) = self.manager.unsettled.take() {
+                    before.restore(model);
+                }
                 return Err(self.manager.refuse_run(error));
             }
         };
@@ -320,6 +325,7 @@ impl<B: GraftBackend> Step<'_, B> {
         manager.report(&report);
         manager.flush_telemetry();
         manager.refused_steps = 0;
+        manager.unsettled = None;
         manager.rng().start(RngStream::Trainer);
         Ok(report)
     }

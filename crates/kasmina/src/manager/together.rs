@@ -1,6 +1,9 @@
 //! What the workers of a group do together in a step. Alone, none of this costs anything.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use burn::{module::AutodiffModule, optim::GradientsParams};
 use kasmina_blending::GraftBackend;
@@ -10,8 +13,8 @@ use kasmina_engine::{
     input::{HostPassFacts, LearningFacts},
 };
 use kasmina_grown::{Grown, HostModule};
-use kasmina_isolation::{HostPass, Statistics, flatten_gradients, gradients_present, unflatten_gradients};
-use kasmina_leyline::{SeedId, v1::CircuitBreakerState::CircuitStateHalfOpen};
+use kasmina_isolation::{HostPass, flatten_gradients, gradients_present, unflatten_gradients};
+use kasmina_leyline::{SeedId, UnixTime, v1::CircuitBreakerState::CircuitStateHalfOpen};
 use kasmina_reduce::{Part, Place, Reduce, ReduceError};
 use kasmina_registry::parameter_ids;
 use kasmina_rollback::Digest;
@@ -21,7 +24,8 @@ use crate::{
     error::StepError,
     events,
     records::encode,
-    workers::{Beginning, Delivery, HostPassed, LearningPassed, Probed, Probing, mean, proven, weights_digest},
+    tensors::weights_digest,
+    workers::{Beginning, Delivery, HostPassed, LearningPassed, Probed, Probing, mean, proven},
 };
 
 impl<B: GraftBackend> SeedManager<B> {
@@ -37,11 +41,21 @@ impl<B: GraftBackend> SeedManager<B> {
         self.group.join(Box::new(reduce));
     }
 
+    /// The workers have agreed on this time, for example in a round: commands that are submitted from now on count as received then. A time
+    /// before the one that they have agreed on already changes nothing.
+    pub fn agree_on_time(&mut self, at: UnixTime) {
+        self.group.agree_on(at);
+    }
+
     /// The state of all seeds as a checksum. Workers of one run have the same after every step.
     #[must_use]
     pub fn digest(&self) -> Digest {
         // Every record of the state can be encoded: the journal does.
-        Digest::of(&encode(self.state()).unwrap_or_default())
+        let mut bytes = encode(self.state()).unwrap_or_default();
+        // What the journal leaves out: how far breakers have counted, and whether memory is short.
+        let run = &self.state().run;
+        bytes.extend_from_slice(format!("{:?} {}", run.breakers, run.conserving).as_bytes());
+        Digest::of(&bytes)
     }
 
     /// Begins a step with the others, and takes what follows: time, random numbers, memory, telemetry, kernels.
@@ -53,7 +67,7 @@ impl<B: GraftBackend> SeedManager<B> {
             step: self.step(),
             state: *self.digest().as_bytes(),
             model: *names_of(model).as_bytes(),
-            weights: (!self.group.compared).then(|| *weights_digest(model).as_bytes()),
+            weights: (!self.group.compared).then(|| self.weights(model)),
             monotonic: self.group.proposes(),
             unix: self.clock.unix(),
             rng_seed: self.draw_rng_seed(model),
@@ -66,8 +80,14 @@ impl<B: GraftBackend> SeedManager<B> {
         let all = self.group.gather("the beginning of a step", &own)?;
         let begun = Beginning::agree(&all, rank).map_err(|(worker, what)| StepError::OutOfStep { worker, what })?;
         self.group.begun(&begun);
-        if !std::mem::replace(&mut self.group.compared, true) {
+        if own.weights.is_some() && begun.compared {
             self.reporter.emit(None, events::workers_met(self.place()));
+        }
+        self.group.compared = begun.compared;
+        self.group.violated = false;
+        if let Some(before) = self.unsettled.take() {
+            // The last step was dropped, and each worker's statistics had moved by its own share.
+            before.restore(model);
         }
         if let Some(seed) = begun.rng_seed.filter(|_| self.rng_seed().is_none()) {
             self.act(Input::RngSeeded(seed));
@@ -79,25 +99,23 @@ impl<B: GraftBackend> SeedManager<B> {
             self.flush_failed = failed;
             self.act(Input::Flushed { failed });
         }
-        self.take_arrivals_of(&begun.arrived).or_else(|error| match error {
-            // The next step tries again.
-            ArrivalError::NotDurable => Ok(()),
-            ArrivalError::Reduce(error) => Err(error.into()),
+        self.take_arrivals_of(&begun.arrived).map_err(|error| match error {
+            ArrivalError::NotDurable => {
+                let what = "its disk refused a kernel that the others have now".to_owned();
+                StepError::OutOfStep { worker: rank, what }
+            }
+            ArrivalError::Reduce(error) => error.into(),
         })
     }
 
-    /// The host's pass failed here. The others hear of it.
-    pub(super) fn agree_on_refusal(
-        &mut self,
-        facts: HostPassFacts,
-        error: &StepError,
-    ) -> Result<HostPassFacts, StepError> {
+    /// The host's pass failed here. The others hear of it; `None` if they do not, and then nothing follows from it.
+    pub(super) fn agree_on_refusal(&mut self, facts: HostPassFacts, error: &StepError) -> Option<HostPassFacts> {
         if self.group.is_alone() {
-            return Ok(facts);
+            return Some(facts);
         }
         let own = HostPassed::new(f32::NAN, Some(error.to_string()), Duration::ZERO, &facts);
-        let all = self.group.gather("the host's pass", &own)?;
-        Ok(HostPassed::agree(&all, &facts).facts)
+        let all = self.group.gather("the host's pass", &own).ok()?;
+        Some(HostPassed::agree(&all, &facts).facts)
     }
 
     /// The host's pass as all have seen it: its loss is the mean, and its verification took as long as the slowest. If another worker cannot
@@ -118,6 +136,7 @@ impl<B: GraftBackend> SeedManager<B> {
             return Err(StepError::RefusedElsewhere { worker, why });
         }
         (pass.loss, pass.verify_time) = (agreed.loss, agreed.verify);
+        self.group.violated |= !agreed.facts.violations.is_empty();
         Ok(agreed.facts)
     }
 
@@ -125,6 +144,7 @@ impl<B: GraftBackend> SeedManager<B> {
     pub(super) fn agree_on_learning(
         &mut self,
         facts: Option<LearningFacts>,
+        left_out: BTreeSet<SeedId>,
     ) -> Result<Option<(LearningFacts, bool)>, StepError> {
         if self.group.is_alone() {
             return Ok(facts.map(|facts| (facts, true)));
@@ -132,13 +152,14 @@ impl<B: GraftBackend> SeedManager<B> {
         if !self.state().holds_kernels() {
             return Ok(None);
         }
-        let own = facts.as_ref().map(LearningPassed::new);
+        let own = facts.as_ref().map(|facts| LearningPassed::new(facts, left_out));
         let all = self.group.gather("the pass of seeds", &own)?;
         if all.iter().all(Option::is_none) {
             return Ok(None);
         }
         let all: Vec<_> = all.into_iter().map(Option::unwrap_or_default).collect();
         let agreed = LearningPassed::agree(&all, &facts.unwrap_or_default());
+        self.group.violated |= !agreed.facts.violations.is_empty();
         Ok(Some((agreed.facts, agreed.alike)))
     }
 
@@ -171,7 +192,6 @@ impl<B: GraftBackend> SeedManager<B> {
         model: &Grown<B, H>,
         gradients: GradientsParams,
         kernels: &mut BTreeMap<SeedId, GradientsParams>,
-        statistics: Option<&Statistics<B>>,
     ) -> Result<GradientsParams, StepError> {
         if self.group.is_alone() {
             return Ok(gradients);
@@ -183,13 +203,15 @@ impl<B: GraftBackend> SeedManager<B> {
         let all = self.group.gather("the gradients", &own)?;
         let wanted = Present::union(all).map_err(StepError::from)?;
         let gradients = self.reduce_part(&Part::Host, model, gradients, &wanted.host)?;
-        if let Some((statistics, moved)) = statistics.and_then(|before| Some((before, before.moved(model)?))) {
+        if let Some(moved) = self.unsettled.as_ref().and_then(|before| before.moved(model)) {
             let moved = self.group.reduce(&Part::Statistics, moved)?;
-            statistics.restore_moved(model, &moved);
+            self.unsettled.iter().for_each(|before| before.restore_moved(model, &moved));
         }
         let mut own = std::mem::take(kernels);
         for (seed, wanted) in wanted.seeds {
-            let Some(kernel) = self.tensors.kernel_ref(&seed).cloned() else { continue };
+            let gone =
+                || ReduceError::Link(format!("another worker has gradients for seed {seed}, which has no kernel here"));
+            let kernel = self.tensors.kernel_ref(&seed).cloned().ok_or_else(gone)?;
             let gradients = own.remove(&seed).unwrap_or_default();
             let gradients = self.reduce_part(&Part::Seed(seed.clone()), &kernel, gradients, &wanted)?;
             kernels.insert(seed, gradients);
@@ -212,6 +234,13 @@ impl<B: GraftBackend> SeedManager<B> {
 
     fn present(&self, seed: &SeedId, gradients: &GradientsParams) -> Option<Vec<bool>> {
         Some(gradients_present(self.tensors.kernel_ref(seed)?, gradients))
+    }
+
+    /// All numbers of the model and of the seeds' kernels, as a checksum.
+    fn weights<H: HostModule<B>>(&self, model: &Grown<B, H>) -> [u8; 32] {
+        let kernels = self.state().seeds.keys().filter_map(|seed| self.tensors.kernel_ref(seed)).map(weights_digest);
+        let digests = std::iter::once(weights_digest(model)).chain(kernels);
+        *Digest::of(&digests.flat_map(|digest| *digest.as_bytes()).collect::<Vec<_>>()).as_bytes()
     }
 
     fn packets_of_grafts(&self) -> BTreeMap<SeedId, (u64, u64)> {

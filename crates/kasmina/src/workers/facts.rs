@@ -28,6 +28,8 @@ pub(crate) struct LearningPassed {
     loss: Option<f32>,
     learners: BTreeSet<SeedId>,
     culprits: Vec<SeedId>,
+    /// Seeds that its gradients are without.
+    left_out: BTreeSet<SeedId>,
     blend_latencies: BTreeMap<SeedId, Duration>,
     verify: Duration,
     seen: Seen,
@@ -90,10 +92,6 @@ struct ViolationSeen {
     dot_product: Option<f32>,
 }
 
-/// How the passes are named in a [`Violation`].
-const HOST_PASS: &str = "Host";
-const SEED_PASS: &str = "Seed";
-
 impl HostPassed {
     pub(crate) fn new(loss: f32, refused: Option<String>, verify: Duration, facts: &HostPassFacts) -> Self {
         Self { loss, refused, verify, seen: Seen::of(&facts.faults, &facts.violations, &facts.idle) }
@@ -117,8 +115,9 @@ impl HostPassed {
 }
 
 impl LearningPassed {
-    pub(crate) fn new(facts: &LearningFacts) -> Self {
+    pub(crate) fn new(facts: &LearningFacts, left_out: BTreeSet<SeedId>) -> Self {
         Self {
+            left_out,
             loss: facts.loss,
             learners: facts.learners.clone(),
             culprits: facts.culprits.clone(),
@@ -130,12 +129,7 @@ impl LearningPassed {
 
     pub(crate) fn agree(all: &[Self], own: &LearningFacts) -> LearningAgreed {
         let seen: Vec<&Seen> = all.iter().map(|one| &one.seen).collect();
-        let left_out = |one: &Self| -> BTreeSet<SeedId> {
-            let of_passes = one.seen.faults.iter().map(|fault| &fault.seed);
-            let violating = one.seen.violations.iter().map(|violation| &violation.seed);
-            one.culprits.iter().chain(of_passes).chain(violating).cloned().collect()
-        };
-        let alike = all.windows(2).all(|two| left_out(&two[0]) == left_out(&two[1]));
+        let alike = all.windows(2).all(|two| two[0].left_out == two[1].left_out);
         let mut blend_latencies: BTreeMap<SeedId, Duration> = BTreeMap::new();
         for (seed, latency) in all.iter().flat_map(|one| &one.blend_latencies) {
             let longest = blend_latencies.entry(seed.clone()).or_default();
@@ -226,7 +220,7 @@ impl ViolationSeen {
     fn of(violation: &Violation) -> Self {
         let Violation { seed, pass, shared, cosine, dot_product } = violation;
         let (cosine, dot_product) = (*cosine, *dot_product);
-        Self { seed: seed.clone(), in_host_pass: *pass == HOST_PASS, shared: *shared, cosine, dot_product }
+        Self { seed: seed.clone(), in_host_pass: *pass == Violation::HOST, shared: *shared, cosine, dot_product }
     }
 }
 
@@ -252,7 +246,7 @@ fn faults<'a>(all: impl IntoIterator<Item = &'a FaultSeen>, own: &[Fault]) -> Ve
 fn violations(all: &[&Seen]) -> Vec<Violation> {
     let mut agreed = BTreeMap::new();
     for seen in all.iter().flat_map(|seen| &seen.violations) {
-        let pass = if seen.in_host_pass { HOST_PASS } else { SEED_PASS };
+        let pass = if seen.in_host_pass { Violation::HOST } else { Violation::SEED };
         agreed.entry(seen.seed.clone()).or_insert_with(|| Violation {
             seed: seen.seed.clone(),
             pass,

@@ -18,6 +18,10 @@ pub(crate) struct Group<B: GraftBackend> {
     place: Place,
     time: Time,
     packets: BTreeMap<SeedId, (u64, u64)>,
+    /// Whether the manager was built for a group: then it goes by the group's time even if it is left alone.
+    grouped: bool,
+    /// Whether any worker has found a violation in this step.
+    pub(crate) violated: bool,
     /// How long this worker has been in exchanges in this step.
     exchange: Duration,
     /// Whether the weights of all workers' models have been compared since this process began, or went back.
@@ -45,6 +49,8 @@ impl<B: GraftBackend> Group<B> {
             place,
             time,
             packets: BTreeMap::new(),
+            grouped: !place.is_alone(),
+            violated: false,
             exchange: Duration::ZERO,
             compared: false,
             telemetry: Delivery::Nothing,
@@ -68,12 +74,21 @@ impl<B: GraftBackend> Group<B> {
 
     /// The time that decisions go by; alone, that of the worker's own clock.
     pub(crate) fn monotonic(&self) -> Monotonic {
-        if self.is_alone() { self.clock.monotonic() } else { self.time.monotonic }
+        match (self.grouped, self.is_alone()) {
+            (false, _) => self.clock.monotonic(),
+            (true, true) => self.proposes(),
+            (true, false) => self.time.monotonic,
+        }
     }
 
     /// The wall clock that commands are compared with.
     pub(crate) fn unix(&self) -> UnixTime {
         if self.is_alone() { self.clock.unix() } else { self.time.unix }
+    }
+
+    /// Others have agreed on this time.
+    pub(crate) fn agree_on(&mut self, at: UnixTime) {
+        self.time.unix = self.time.unix.max(at);
     }
 
     /// What this worker would say the time is: as much later than agreed as its own clock has gone on.

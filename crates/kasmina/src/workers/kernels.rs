@@ -1,10 +1,6 @@
 //! A kernel that has come to several workers.
 
-use burn::{
-    module::{Module, ModuleMapper, Param, ParamId},
-    tensor::{Tensor, backend::Backend},
-};
-use kasmina_kernel_load::KernelModule;
+use burn::module::ParamId;
 use kasmina_leyline::SeedId;
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KernelCame {
     pub(crate) seed: SeedId,
-    /// The checksum of its artifact and the ids of its parameters, or why there is no kernel.
-    pub(crate) outcome: Result<(String, Vec<u64>), String>,
+    /// The checksum of its artifact and the ids of its parameters, or why there is no kernel, and whether its source is to blame.
+    pub(crate) outcome: Result<(String, Vec<u64>), (String, bool)>,
 }
 
 impl KernelCame {
@@ -24,7 +20,7 @@ impl KernelCame {
             let outcome = came.iter().find(|one| one.seed == *seed).map(|one| &one.outcome);
             match outcome {
                 None => return Err(format!("worker {worker} does not have it")),
-                Some(Err(reason)) => return Err(format!("worker {worker}: {reason}")),
+                Some(Err((reason, _))) => return Err(format!("worker {worker}: {reason}")),
                 Some(Ok(kernel)) => {
                     let (artifact, ids) = first.get_or_insert(kernel);
                     if *artifact != kernel.0 || ids.len() != kernel.1.len() {
@@ -36,19 +32,10 @@ impl KernelCame {
         let (_, ids) = first.ok_or("no worker has it")?;
         Ok(ids.iter().copied().map(ParamId::from).collect())
     }
-}
 
-/// The kernel with other ids for its parameters, in the order in which it is visited.
-pub(crate) fn with_ids<B: Backend>(kernel: KernelModule<B>, ids: &[ParamId]) -> KernelModule<B> {
-    kernel.map(&mut Rename(ids.iter()))
-}
-
-struct Rename<'a>(std::slice::Iter<'a, ParamId>);
-
-impl<B: Backend> ModuleMapper<B> for Rename<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(id) = self.0.next() else { return param };
-        let (_, value, mapper) = param.consume();
-        Param::from_mapped_value(*id, value, mapper)
+    /// Whether the source of kernels is to blame on any worker.
+    pub(crate) fn source_failed(all: &[Vec<Self>], seed: &SeedId) -> bool {
+        let of_seed = all.iter().flatten().filter(|came| came.seed == *seed);
+        of_seed.filter_map(|came| came.outcome.as_ref().err()).any(|(_, source_failed)| *source_failed)
     }
 }

@@ -60,6 +60,8 @@ pub(crate) enum Delivery {
 pub(crate) struct Begun {
     pub(crate) monotonic: Monotonic,
     pub(crate) unix: UnixTime,
+    /// Whether the weights of all have been compared; if only some have sent theirs, all do so in the next step.
+    pub(crate) compared: bool,
     pub(crate) rng_seed: Option<u64>,
     pub(crate) memory: MemoryFacts,
     pub(crate) telemetry: Delivery,
@@ -76,14 +78,14 @@ impl Beginning {
             if other.step != own.step {
                 return Err((worker, format!("it has taken {} steps, and this worker {}", other.step, own.step)));
             }
+            if other.state != own.state {
+                return Err((worker, format!("its seeds are not as they are here after step {}", own.step)));
+            }
             if other.model != own.model {
                 return Err((worker, "its model has parameters of other names: begin all from one file".to_owned()));
             }
             if other.weights.zip(own.weights).is_some_and(|(theirs, ours)| theirs != ours) {
                 return Err((worker, "its model has other weights: begin all from one file".to_owned()));
-            }
-            if other.state != own.state {
-                return Err((worker, format!("its seeds are not as they are here after step {}", own.step)));
             }
         }
         let mut packets: BTreeMap<SeedId, (u64, u64)> = BTreeMap::new();
@@ -105,7 +107,8 @@ impl Beginning {
         let everywhere = |seed: &&SeedId| all.iter().all(|one| one.arrived.contains(*seed));
         Ok(Begun {
             monotonic: all.iter().map(|one| one.monotonic).max().unwrap_or(own.monotonic),
-            unix: all.iter().map(|one| one.unix).max().unwrap_or(own.unix),
+            unix: median(all.iter().map(|one| one.unix)).unwrap_or(own.unix),
+            compared: all.windows(2).all(|two| two[0].weights.is_some() == two[1].weights.is_some()),
             rng_seed: all.iter().find_map(|one| one.rng_seed),
             memory,
             telemetry: all.iter().map(|one| one.telemetry).max().unwrap_or_default(),
@@ -113,4 +116,11 @@ impl Beginning {
             arrived: own.arrived.iter().filter(everywhere).cloned().collect(),
         })
     }
+}
+
+/// One clock that is fast, or slow, changes nothing.
+fn median(times: impl Iterator<Item = UnixTime>) -> Option<UnixTime> {
+    let mut times: Vec<_> = times.collect();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
 }

@@ -13,7 +13,7 @@ use burn::{backend::Flex, tensor::Tensor};
 use kasmina::grown::HostModule;
 use kasmina::{
     Grafts, Grown, Settings, StepError, StepReport,
-    doubles::{Act, Act::*, Trainee},
+    doubles::{Act, Act::*, Trainee, slot},
     kernel_load::doubles::MemoryLibrary,
     leyline::v1::SeedLifecycleStage::*,
     reduce::{Part, Place, Reduce, ReduceError, Threads},
@@ -373,6 +373,8 @@ fn first_part(reduce: Threads<Flex>, host: &Mlp<B>, store: &MemoryStore, library
         return (None, "gone");
     }
     let reason = worker.step(3).unwrap_err().reason();
+    // The lost worker never hears of this one, and going back is to make all alike.
+    worker.world.manager.register_seed(seed("seed-9"), slot("mid")).unwrap();
     (Some(worker), reason)
 }
 
