@@ -155,6 +155,7 @@ mod trial;
 mod twin;
 mod violation;
 mod watch;
+mod withhold;
 
 pub use cast::{Cast, Participant};
 pub use gradients::{add_gradients, scale_gradients};
@@ -178,3 +179,4 @@ pub use trace::{Fault, PassKind, Trace};
 pub use trial::{PrewarmError, Trial, prewarm, trial};
 pub use twin::frozen_twin;
 pub use violation::{Pass, Violation, ViolationLog};
+pub use withhold::withhold;

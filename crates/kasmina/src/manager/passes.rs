@@ -71,6 +71,7 @@ impl<B: GraftBackend> SeedManager<B> {
             idle: idle(&pass.idle, learned),
         };
         report.violations.extend(pass.violations.iter().cloned());
+        self.report_withheld(&pass.withheld, report);
         if self.state().holds_kernels() || !facts.faults.is_empty() {
             self.act(Input::HostPass(facts));
         }
