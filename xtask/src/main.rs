@@ -40,6 +40,8 @@ enum Command {
     DemoPart(demo::PartArgs),
     /// Measure whether growing a network pays: beside the small network, the same architecture from scratch, and a wider one
     Growth(growth::Args),
+    /// Measure whether a small network learns more with a teacher, and what that costs in time and memory
+    Distill(growth::distill::Args),
     /// Run all tests, count them, and name what was skipped and why
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::DemoPart(args) => demo::part(&args),
         Command::Growth(args) => growth::run(&args),
+        Command::Distill(args) => growth::distill::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Floors => verify::architecture::print(),

@@ -9,7 +9,10 @@ use burn::{
     module::Module,
     tensor::{Tensor, backend::AutodiffBackend},
 };
-use kasmina_leyline::{Monotonic, v1::CircuitBreakerState::{self, CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown}};
+use kasmina_leyline::{
+    Monotonic,
+    v1::CircuitBreakerState::{self, CircuitStateClosed, CircuitStateHalfOpen, CircuitStateOpen, CircuitStateUnknown},
+};
 use kasmina_memory::{Cache, CacheStats, Evicted, Reservation};
 use kasmina_safety::{Breaker, BreakerEvent, Clock};
 use kasmina_telemetry::{Event, names};
@@ -245,7 +248,8 @@ impl<B: AutodiffBackend, M: Module<B::InnerBackend>> Distillation<B, M> {
     fn tell(&mut self, failure: Option<&DistillError>) {
         let reason = failure.map(DistillError::reason);
         if let Some(failure) = failure.filter(|_| reason != self.reason) {
-            let event = Event::new(names::DISTILLATION_SKIPPED).with("reason", failure.reason()).with("detail", failure);
+            let event =
+                Event::new(names::DISTILLATION_SKIPPED).with("reason", failure.reason()).with("detail", failure);
             self.emit(event);
         }
         self.reason = reason;

@@ -296,10 +296,7 @@ impl<B: GraftBackend> Tensors<B> {
                 self.registry.release_seed(seed);
             }
             // The manager drops the teacher.
-            Effect::Purge { .. }
-            | Effect::Fetch { .. }
-            | Effect::SaveWeights { .. }
-            | Effect::CountPackets { .. } => {}
+            Effect::Purge { .. } | Effect::Fetch { .. } | Effect::SaveWeights { .. } | Effect::CountPackets { .. } => {}
         }
     }
 

@@ -10,14 +10,14 @@ use burn::{
     module::AutodiffModule,
     optim::AdamWConfig,
 };
-use kasmina::{Grafts, Grown, SeedManager, Settings, doubles::bytes, kernel_load::blueprints::Blueprint};
+use kasmina::{Grafts, Grown, SeedManager, Settings, kernel_load::blueprints::Blueprint};
 use kasmina_distill::{DistillSettings, Distillation, Teacher};
 use kasmina_safety::doubles::ManualClock;
 
-use crate::common::{Network, batch, task};
+use crate::common::{Network, batch, task, weights};
 
-/// The bytes of a network after some steps of a managed run with a teacher and a seed.
-fn trained<C: CheckpointStrategy>(start: &Network<Flex>, teacher: &Network<Flex>) -> Vec<u8> {
+/// The weights of a network after some steps of a managed run with a teacher and a seed.
+fn trained<C: CheckpointStrategy>(start: &Network<Flex>, teacher: &Network<Flex>) -> Vec<u32> {
     type Student<C> = Autodiff<Flex, C>;
     let device = Default::default();
     let mut model = Grown::new(Network::<Student<C>>::from_inner(start.clone()));
@@ -39,13 +39,13 @@ fn trained<C: CheckpointStrategy>(start: &Network<Flex>, teacher: &Network<Flex>
         }
         manager.train_batch(&mut model, &mut optimizer, 1e-2, loss).unwrap();
     }
-    bytes(&model)
+    weights(&model)
 }
 
 #[test]
 fn checkpointed_student_has_the_weights_of_one_that_keeps_everything() {
     let (start, teacher) = (Network::new(6), Network::new(32));
     let kept = trained::<NoCheckpointing>(&start, &teacher);
-    assert!(kept != bytes(&start), "it has learned");
+    assert!(kept != weights(&start), "it has learned");
     assert!(trained::<BalancedCheckpointing>(&start, &teacher) == kept);
 }

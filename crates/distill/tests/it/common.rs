@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::{
     backend::{Autodiff, Flex},
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     nn::{Linear, LinearConfig, loss::CrossEntropyLossConfig},
     tensor::{Int, Tensor, TensorData, activation::relu, backend::Backend},
 };
@@ -26,8 +26,10 @@ pub(crate) struct Network<B: Backend> {
 impl<B: Backend> Network<B> {
     pub(crate) fn new(width: usize) -> Self {
         let device = Default::default();
-        let network =
-            Self { stem: LinearConfig::new(8, width).init(&device), head: LinearConfig::new(width, CLASSES).init(&device) };
+        let network = Self {
+            stem: LinearConfig::new(8, width).init(&device),
+            head: LinearConfig::new(width, CLASSES).init(&device),
+        };
         // Clones of a lazy parameter would be initialised with different numbers.
         network.num_params();
         network
@@ -72,6 +74,19 @@ pub(crate) fn vec<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> 
 
 pub(crate) fn bits<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<u32> {
     vec(tensor).into_iter().map(f32::to_bits).collect()
+}
+
+/// The numbers of all parameters, in their order, as bits.
+pub(crate) fn weights<B: Backend, M: Module<B>>(module: &M) -> Vec<u32> {
+    struct Weights(Vec<u32>);
+    impl<B: Backend> ModuleVisitor<B> for Weights {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            self.0.extend(bits(param.val()));
+        }
+    }
+    let mut weights = Weights(Vec::new());
+    module.visit(&mut weights);
+    weights.0
 }
 
 pub(crate) type Taught = Distillation<B, Network<Flex>>;

@@ -44,7 +44,8 @@ fn divergence_has_the_values_computed_by_hand() {
 #[test]
 fn divergence_equals_the_formula() {
     for (seed, temperature) in [(1, 0.5), (2, 1.0), (3, 4.0), (4, 20.0)] {
-        let (teacher, student) = (numbers::<Flex>(40, CLASSES, seed) * 6.0, numbers::<Flex>(40, CLASSES, seed + 50) * 6.0);
+        let (teacher, student) =
+            (numbers::<Flex>(40, CLASSES, seed) * 6.0, numbers::<Flex>(40, CLASSES, seed + 50) * 6.0);
         let expected = by_formula(&vec(teacher.clone()), &vec(student.clone()), f64::from(temperature));
         let got = Softened::new(teacher, temperature).unwrap().divergence(Tensor::<B, 2>::from_inner(student)).unwrap();
         let got = f64::from(vec(got)[0]);

@@ -10,7 +10,7 @@ use burn::{
 use kasmina::{
     Grafts, Grown, StepReport,
     commands::Order,
-    doubles::{Act, Act::*, World, bytes, lenient, optimizer, seed, slot},
+    doubles::{Act, World, bytes, lenient, optimizer, seed, slot},
     gates::doubles::AllowAll,
     kernel_load::{LayerSpec, SlotContract},
     leyline::v1::{SeedLifecycleStage::*, TelemetryEvent},
@@ -23,9 +23,8 @@ use crate::common::{B, Network, Taught, batch, bits, spoil, task, teach};
 const RATE: f64 = 1e-2;
 
 fn world() -> World {
-    let world = World::build(lenient(), |builder| {
-        builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap()
-    });
+    let world =
+        World::build(lenient(), |builder| builder.gatekeepers(AllowAll).volatile().build(&Default::default()).unwrap());
     world.publish("six", SlotContract::f32(2, 6, 6), vec![LayerSpec::linear(6, 6)]);
     world
 }
@@ -110,10 +109,8 @@ fn batch_without_an_answer_is_trained_as_if_there_were_no_teacher() {
     let (mut one, mut other) = (optimizer(), optimizer());
     let lesson = spoil(&mut distillation, 1);
     train(&mut world, &mut model, &mut one, &lesson, 1);
-    let gradients = GradientsParams::from_grads(
-        task(plain.host.logits(batch(1), &mut Grafts::none())).backward(),
-        &plain,
-    );
+    let gradients =
+        GradientsParams::from_grads(task(plain.host.logits(batch(1), &mut Grafts::none())).backward(), &plain);
     plain = other.step(RATE, plain, gradients);
     assert!(bytes(&model) == bytes(&plain));
     distillation.take_events().into_iter().for_each(|event| world.manager.emit(event));

@@ -47,7 +47,8 @@ impl<B: GraftBackend> SeedManager<B> {
         for seed in culled.iter().cloned() {
             self.decide_order(Order::Cull { seed, blend_out_steps: 0 }, &mut batch)?;
         }
-        let event = Event::new(names::MANAGER_RESET).with("culled", culled.len()).with("watermark_ns", watermark.as_nanos());
+        let event =
+            Event::new(names::MANAGER_RESET).with("culled", culled.len()).with("watermark_ns", watermark.as_nanos());
         batch.note(move |to| to.event(None, event));
         batch.entries.push(Entry::WatermarkReset { at: watermark });
         self.conclude(batch)?;
