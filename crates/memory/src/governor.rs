@@ -180,7 +180,7 @@ impl Governor {
     ///
     /// # Errors
     /// [`OverBudget`] if the pool's budget, the total, or the resident limit does not allow them; nothing is reserved.
-    pub fn reserve(&self, pool: Pool, bytes: u64) -> Result<Reservation, OverBudget> {
+    pub fn reserve(&mut self, pool: Pool, bytes: u64) -> Result<Reservation, OverBudget> {
         let resident = self.resident.zip(self.limits.resident_bytes);
         let budgets = [
             (Budget::Pool, self.held(pool).bytes, self.limits.pools[pool]),

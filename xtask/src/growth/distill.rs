@@ -35,13 +35,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
     /// Epochs of each student
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 8)]
     epochs: u64,
     /// Epochs of the teacher
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     teacher_epochs: u64,
     /// All learn from the first N examples
-    #[arg(long, value_name = "N", default_value_t = 6_000)]
+    #[arg(long, value_name = "N", default_value_t = 5_000)]
     examples: usize,
     /// Where the report goes
     #[arg(long, value_name = "DIR", default_value = "out/distill")]

@@ -101,7 +101,7 @@ fn budget_is_asked_with_what_the_header_says_and_nothing_is_read_that_is_not_res
     assert_eq!((file.bytes(), file.bytes_to_load(), file.tensors()), (TENSORS, TENSORS + size, 4));
     assert!(!file.is_grown());
 
-    let small = governor(file.bytes_to_load() - 1);
+    let mut small = governor(file.bytes_to_load() - 1);
     let refused: DistillError = small.reserve(Pool::Teacher, file.bytes_to_load()).unwrap_err().into();
     assert_eq!(refused.reason(), "over_pool_budget");
     let one_short = small.reserve(Pool::Teacher, file.bytes_to_load() - 1).unwrap();
@@ -116,7 +116,7 @@ fn budget_is_asked_with_what_the_header_says_and_nothing_is_read_that_is_not_res
 #[test]
 fn what_loading_took_beyond_the_tensors_is_given_back_and_the_rest_with_the_teacher() {
     let (_directory, path) = saved(&Network::new(WIDTH));
-    let governor = governor(1 << 20);
+    let mut governor = governor(1 << 20);
     let file = TeacherFile::inspect(&path).unwrap();
     let reservation = governor.reserve(Pool::Teacher, file.bytes_to_load()).unwrap();
     let teacher = file.load_module(Network::<Flex>::new(WIDTH), reservation).unwrap();

@@ -75,6 +75,7 @@ fn training_and_blending_seeds_learn_from_the_teacher_alone_and_the_host_is_that
         world.manager.register_seed(seed(name), slot(at)).unwrap();
         world.germinate(name, "six").unwrap();
     }
+    let start = bytes(&model);
     let weights = |world: &World, name: &str| bytes(&world.manager.kernel(&seed(name)).unwrap());
     for number in 1..=20 {
         if number == 11 {
@@ -97,6 +98,7 @@ fn training_and_blending_seeds_learn_from_the_teacher_alone_and_the_host_is_that
         control = its_optimizer.step(RATE, control, gradients);
         assert!(bytes(&model) == bytes(&control), "step {number} left a trace");
     }
+    assert!(bytes(&model) != start, "the host has learned, too");
     assert!(distillation.stats().taught == 21 && distillation.stats().untaught == 0);
 }
 

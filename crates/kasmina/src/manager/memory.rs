@@ -40,7 +40,7 @@ impl Memory {
     }
 
     /// Promises bytes of a pool.
-    pub(super) fn reserve(&self, pool: Pool, bytes: u64) -> Result<Reservation, OverBudget> {
+    pub(super) fn reserve(&mut self, pool: Pool, bytes: u64) -> Result<Reservation, OverBudget> {
         self.governor.reserve(pool, bytes)
     }
 

@@ -126,7 +126,7 @@ fn reset_of_a_manager_without_seeds_and_without_a_store_raises_the_watermark() {
 #[test]
 fn seed_whose_fossilize_was_answered_joins_the_model_after_a_reset() {
     let (mut world, mut trainee, _) = grown(&MemoryStore::new());
-    world.live(&mut trainee, 28, &[(11, Stabilize), (16, Evaluate)]);
+    world.live(&mut trainee, 45, &[(27, Stabilize), (32, Evaluate)]);
     world.act("seed-1", Fossilize).unwrap();
     assert_eq!(world.stage("seed-1"), SeedStageProbationary);
     let reset = world.manager.reset().unwrap();
@@ -134,7 +134,7 @@ fn seed_whose_fossilize_was_answered_joins_the_model_after_a_reset() {
     assert_eq!(world.manager.registry().parameters_of(&seed("seed-1")).count(), 0);
     world.manager.settle(&mut trainee.model).unwrap();
     assert_eq!((world.stage("seed-1"), trainee.model.fossils().len()), (SeedStageFossilized, 1));
-    world.live::<_, (u64, kasmina::doubles::Act)>(&mut trainee, 30, &[]);
+    world.live::<_, (u64, kasmina::doubles::Act)>(&mut trainee, 47, &[]);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn reservation_counts_as_held_until_it_is_dropped() {
 
 #[test]
 fn withdrawn_reservation_counts_as_held_until_it_is_dropped_and_later_ones_are_not_concerned() {
-    let governor = Governor::new(limits());
+    let mut governor = Governor::new(limits());
     let (old, kernels) = (governor.reserve(Pool::Teacher, 20).unwrap(), governor.reserve(Pool::Kernels, 5).unwrap());
     governor.withdraw(Pool::Teacher);
     let new = governor.reserve(Pool::Teacher, 10).unwrap();
@@ -149,7 +149,7 @@ fn withdrawn_reservation_counts_as_held_until_it_is_dropped_and_later_ones_are_n
 
 #[test]
 fn reservation_that_shrinks_gives_back_the_rest_and_never_grows() {
-    let governor = Governor::new(limits());
+    let mut governor = Governor::new(limits());
     let mut teacher = governor.reserve(Pool::Teacher, 50).unwrap();
     teacher.shrink_to(20);
     assert_eq!((teacher.bytes(), governor.reserved(Pool::Teacher)), (20, 20));
