@@ -17,10 +17,10 @@ use kasmina_safety::doubles::ManualClock;
 use crate::common::{B, Network, batch, task, weights};
 
 /// The weights of a network after some steps of a managed run with a teacher and a seed.
-fn trained<C: CheckpointStrategy>(start: &Network<Flex>, teacher: &Network<Flex>) -> Vec<u32> {
+fn trained<C: CheckpointStrategy>(start: &Network<B>, teacher: &Network<Flex>) -> Vec<u32> {
     type Student<C> = Autodiff<Flex, C>;
     let device = Default::default();
-    let mut model = Grown::new(Network::<Student<C>>::from_inner(start.clone()));
+    let mut model = Grown::new(Network::<Student<C>>::from_inner(start.valid()));
     let mut optimizer = AdamWConfig::new().init();
     let settings = Settings::automatic();
     let mut manager = SeedManager::<Student<C>>::local(settings, &device).unwrap();
@@ -44,7 +44,7 @@ fn trained<C: CheckpointStrategy>(start: &Network<Flex>, teacher: &Network<Flex>
 
 #[test]
 fn checkpointed_student_has_the_weights_of_one_that_keeps_everything() {
-    let (start, teacher) = (Network::<B>::new(6).valid(), Network::new(32));
+    let (start, teacher) = (Network::<B>::new(6), Network::new(32));
     let kept = trained::<NoCheckpointing>(&start, &teacher);
     assert!(kept != weights(&start), "it has learned");
     assert!(trained::<BalancedCheckpointing>(&start, &teacher) == kept);
