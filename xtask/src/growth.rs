@@ -2,6 +2,7 @@
 
 mod addition;
 mod data;
+pub(crate) mod distill;
 mod examples;
 mod gardener;
 mod hosts;
@@ -111,6 +112,8 @@ pub(crate) enum GrowthError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Teacher(#[from] kasmina_distill::DistillError),
     #[error(transparent)]
     Name(#[from] InvalidId),
 }

@@ -43,6 +43,8 @@ enum Command {
     DemoWorker(demo::WorkerArgs),
     /// Measure whether growing a network pays: beside the small network, the same architecture from scratch, and a wider one
     Growth(growth::Args),
+    /// Measure whether a small network learns more with a teacher, and what that costs in time and memory
+    Distill(growth::distill::Args),
     /// Run all tests, count them, and name what was skipped and why
     Test(test::Args),
     /// Check everything that must hold before a commit; changes no file
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::DemoPart(args) => demo::part(&args),
         Command::DemoWorker(args) => demo::worker(&args),
         Command::Growth(args) => growth::run(&args),
+        Command::Distill(args) => growth::distill::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Floors => verify::architecture::print(),

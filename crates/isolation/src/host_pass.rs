@@ -14,6 +14,7 @@ use kasmina_registry::{Owner, Ownership, RegistryError, UpdateRefusal, parameter
 use crate::{
     Cast, Fault, GradientLedger, Grafts, Idle, RngStream, StepRng, Trace, Violation,
     riders::{HostGradients, Ridden, ride},
+    withhold::remove,
 };
 
 /// The facts of the host's pass. Nothing has been stepped, and no seed has been culled.
@@ -29,6 +30,8 @@ pub struct HostPass<B: GraftBackend> {
     pub idle: Vec<(SeedId, Idle)>,
     /// Riders that share a parameter with the host or another kernel. The gradients are as if they had not been there.
     pub violations: Vec<Violation>,
+    /// The teacher's parameters that got a gradient because the host contains them, by id. They are not in the gradients.
+    pub withheld: Vec<UpdateRefusal>,
     /// The trace of the pass: its faults, and what the passes of seeds reuse.
     pub trace: Trace<B>,
     /// The time that the forward and backward passes took, riders included.
@@ -47,6 +50,7 @@ impl<B: GraftBackend> HostPass<B> {
             kernels: Vec::new(),
             idle: Vec::new(),
             violations: Vec::new(),
+            withheld: Vec::new(),
             trace: Grafts::<B>::none().finish(),
             pass_time: Duration::ZERO,
             verify_time: Duration::ZERO,
@@ -103,7 +107,8 @@ impl HostPassCause {
 /// the fossils' kernels are parameters of it. Its graph is the same, node for node, with and without riders. After its backward pass,
 /// each rider learns in a graph of its own from the gradient at its slot, at every visit. Nothing that happens there reaches the
 /// host, whether a fault or a gradient that is not finite. A rider that shares a parameter with the host or an earlier rider is a
-/// violation and gets no gradients. If the host has new parameters, it is registered again.
+/// violation and gets no gradients. If the host has new parameters, it is registered again. A gradient on a parameter of the teacher is
+/// taken out of the host's, and the rest of the step goes on.
 ///
 /// # Errors
 /// [`HostPassError`]. The pass may have moved the host's running statistics; nothing else has changed.
@@ -135,33 +140,45 @@ pub fn host_pass<B: GraftBackend, H: AutodiffModule<B>>(
         trace.faults.truncate(1);
         return Err(HostPassError { cause: HostPassCause::Fossil(Box::new(fossil)), faults: trace.faults });
     }
-    let present = check_host(host, &ledger, ownership).map_err(without_faults)?;
-    let gradients = ledger.take_all(host);
+    let Checked { present, withheld } = check_host(host, &ledger, ownership).map_err(without_faults)?;
+    let mut gradients = ledger.take_all(host);
+    remove::<B, H>(host, &mut gradients, &withheld);
+    let withheld = withheld.into_iter().map(|parameter| UpdateRefusal::Teacher { parameter }).collect();
     let verify_time = cast.clock().monotonic().since(passed);
     let ridden =
         ride(host, &HostGradients { gradients: &gradients, present: &present }, cast, &visits, &trace, ownership);
     trace.faults.extend(ridden.faults);
     let (pass_time, verify_time) = (passed.since(started) + ridden.pass_time, verify_time + ridden.verify_time);
     let Ridden { kernels, idle, violations, .. } = ridden;
-    Ok(HostPass { loss: value, gradients, kernels, idle, violations, trace, pass_time, verify_time })
+    Ok(HostPass { loss: value, gradients, kernels, idle, violations, withheld, trace, pass_time, verify_time })
 }
 
-/// Checks that the host may apply its gradients, and returns the parameters that have one. If the host has new parameters, it is
-/// registered again.
+/// The parameters of the host that have a gradient.
+struct Checked {
+    /// Those that the host may apply.
+    present: BTreeSet<ParamId>,
+    /// Those of the teacher.
+    withheld: BTreeSet<ParamId>,
+}
+
+/// Checks that the host may apply its gradients, but for those of the teacher. If the host has new parameters, it is registered again.
 fn check_host<B: GraftBackend, H: AutodiffModule<B>>(
     host: &H,
     ledger: &GradientLedger<B>,
     ownership: &mut dyn Ownership,
-) -> Result<BTreeSet<ParamId>, HostPassCause> {
+) -> Result<Checked, HostPassCause> {
+    let is_teachers = |ownership: &dyn Ownership, id: &ParamId| ownership.owner(*id) == Some(&Owner::Teacher);
     let present = ledger.present(host);
+    let (withheld, present) = present.into_iter().partition(|id| is_teachers(ownership, id));
     let allowed = ownership.validate_update(&Owner::Host, &present);
     if let Err(UpdateRefusal::Unregistered { .. }) = allowed {
-        ownership.register(&Owner::Host, &parameter_ids(host).into_iter().collect())?;
+        let own = parameter_ids(host).into_iter().filter(|id| !is_teachers(ownership, id)).collect();
+        ownership.register(&Owner::Host, &own)?;
         ownership.validate_update(&Owner::Host, &present)?;
     } else {
         allowed?;
     }
-    Ok(present)
+    Ok(Checked { present, withheld })
 }
 
 /// The loss as a number; NaN for an empty tensor.

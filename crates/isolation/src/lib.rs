@@ -156,6 +156,7 @@ mod trial;
 mod twin;
 mod violation;
 mod watch;
+mod withhold;
 
 pub use cast::{Cast, Participant};
 pub use flat::{flatten_gradients, gradients_present, unflatten_gradients};
@@ -180,3 +181,4 @@ pub use trace::{Fault, PassKind, Trace};
 pub use trial::{PrewarmError, Trial, prewarm, trial};
 pub use twin::frozen_twin;
 pub use violation::{Pass, Violation, ViolationLog};
+pub use withhold::withhold;

@@ -16,7 +16,7 @@ use kasmina_leyline::{
 };
 use kasmina_memory::CacheStats;
 use kasmina_reduce::Place;
-use kasmina_registry::RegistryError;
+use kasmina_registry::{RegistryError, UpdateRefusal};
 use kasmina_rollback::Timing;
 use kasmina_safety::{KernelPath, Outcome, PathChange};
 use kasmina_telemetry::{Assembler, Event, EventName, Metric, names};
@@ -384,6 +384,11 @@ pub(crate) fn registered(parameters: u64, values: usize) -> Event {
 /// A parameter belongs to another.
 pub(crate) fn not_registered(error: &RegistryError) -> Event {
     Event::new(names::PARAMETER_VIOLATION).with("reason", error.reason()).with("detail", error)
+}
+
+/// A parameter had a gradient of another, which was taken out of the step.
+pub(crate) fn not_updated(refusal: &UpdateRefusal) -> Event {
+    Event::new(names::PARAMETER_VIOLATION).with("reason", refusal.reason()).with("detail", refusal)
 }
 
 fn about(name: EventName, command: &AdaptationCommand) -> Event {

@@ -112,7 +112,7 @@ pub use kasmina_engine::{input::SeedStep, state::Validation};
 pub use kasmina_grown::Grown;
 pub use kasmina_isolation::{Activation, Fault, Grafts, SlotShape};
 pub use kernel_optimizer::SeedOptimizer;
-pub use manager::{MemoryReport, PoolReport, Probed, Receipt, RestoredModel, RolledBack, SeedManager, Step};
+pub use manager::{MemoryReport, PoolReport, Probed, Receipt, Reset, RestoredModel, RolledBack, SeedManager, Step};
 pub use ports::{CommandPort, TrainPort};
 pub use report::{Recovered, StepReport, StepTiming};
 pub use resident::ProcessMemory;

@@ -13,9 +13,11 @@ mod plant;
 mod prewarm;
 mod recover;
 mod refit;
+mod reset;
 mod samples;
 mod step;
 mod submit;
+mod teacher;
 mod together;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -58,6 +60,7 @@ pub(crate) use memory::{Memory, conservation};
 pub use memory::{MemoryReport, PoolReport};
 pub use model::RestoredModel;
 pub use passes::Probed;
+pub use reset::Reset;
 pub use step::Step;
 pub use submit::Receipt;
 

@@ -6,6 +6,7 @@ use kasmina_engine::input::SeedStep;
 use kasmina_isolation::Violation;
 use kasmina_leyline::SeedId;
 use kasmina_lifecycle::Transition;
+use kasmina_registry::UpdateRefusal;
 use kasmina_rollback::StoreError;
 
 /// What a training step did.
@@ -24,6 +25,8 @@ pub struct StepReport {
     pub transitions: Vec<Transition>,
     /// Gradients found where they must not be. The updates that they came with were discarded.
     pub violations: Vec<Violation>,
+    /// The teacher's parameters that got a gradient, because the model contains them. They were taken out of the step, which went on.
+    pub withheld: Vec<UpdateRefusal>,
     /// Where the time went.
     pub timing: StepTiming,
 }

@@ -108,6 +108,10 @@ impl<B: GraftBackend> Tensors<B> {
         &self.registry
     }
 
+    pub(crate) const fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     pub(crate) const fn slots(&self) -> &BTreeMap<SlotId, SlotShape> {
         &self.slots
     }
@@ -313,13 +317,8 @@ impl<B: GraftBackend> Tensors<B> {
                 self.staged.remove(seed);
                 self.registry.release_seed(seed);
             }
-            Effect::Purge { include_teacher: true } => {
-                self.registry.drop_teacher();
-            }
-            Effect::Purge { include_teacher: false }
-            | Effect::Fetch { .. }
-            | Effect::SaveWeights { .. }
-            | Effect::CountPackets { .. } => {}
+            // The manager drops the teacher.
+            Effect::Purge { .. } | Effect::Fetch { .. } | Effect::SaveWeights { .. } | Effect::CountPackets { .. } => {}
         }
     }
 

@@ -1,13 +1,10 @@
 //! Watches what all pools hold together, and says when to save and when to purge.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use kasmina_leyline::Monotonic;
 
-use crate::{Budget, Evict, Freed, Holding, OverBudget, PerPool, Pool, Reservation};
+use crate::{Budget, Evict, Freed, Holding, OverBudget, PerPool, Pool, Reservation, reservation::Ledger};
 
 /// What may be held, and what is done about it.
 ///
@@ -99,7 +96,7 @@ pub struct FreedTotals {
 pub struct Governor {
     limits: GovernorLimits,
     reported: PerPool<Holding>,
-    reserved: PerPool<Arc<AtomicU64>>,
+    reserved: PerPool<Arc<Ledger>>,
     resident: Option<u64>,
     conserving: bool,
     freed: FreedTotals,
@@ -198,6 +195,12 @@ impl Governor {
         Ok(Reservation::take(pool, bytes, &self.reserved[pool]))
     }
 
+    /// Asks for everything back that is reserved in a pool now. Its owners see it ([`Reservation::is_withdrawn`]), and the bytes count as
+    /// held until they drop it. What is reserved later is not concerned.
+    pub fn withdraw(&self, pool: Pool) {
+        self.reserved[pool].withdraw();
+    }
+
     /// What a pool holds, as it was last looked at, with what is reserved in it now.
     #[must_use]
     pub fn held(&self, pool: Pool) -> Holding {
@@ -209,7 +212,7 @@ impl Governor {
     /// The bytes that are reserved in a pool.
     #[must_use]
     pub fn reserved(&self, pool: Pool) -> u64 {
-        self.reserved[pool].load(Ordering::Relaxed)
+        self.reserved[pool].bytes()
     }
 
     /// The bytes of all pools.

@@ -13,14 +13,35 @@ use crate::Pool;
 pub struct Reservation {
     pool: Pool,
     bytes: u64,
-    reserved: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
+    /// How often the pool's reservations had been withdrawn when this one was made.
+    withdrawals: u64,
+}
+
+/// What is reserved in a pool.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    bytes: AtomicU64,
+    withdrawals: AtomicU64,
+}
+
+impl Ledger {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Asks for everything back that is reserved now.
+    pub(crate) fn withdraw(&self) {
+        self.withdrawals.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Reservation {
-    /// Takes `bytes` out of the pool whose reservations are counted in `reserved`. The caller has checked the budget.
-    pub(crate) fn take(pool: Pool, bytes: u64, reserved: &Arc<AtomicU64>) -> Self {
-        reserved.fetch_add(bytes, Ordering::Relaxed);
-        Self { pool, bytes, reserved: Arc::clone(reserved) }
+    /// Takes `bytes` out of the pool of this ledger. The caller has checked the budget.
+    pub(crate) fn take(pool: Pool, bytes: u64, ledger: &Arc<Ledger>) -> Self {
+        ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let withdrawals = ledger.withdrawals.load(Ordering::Relaxed);
+        Self { pool, bytes, ledger: Arc::clone(ledger), withdrawals }
     }
 
     /// The pool.
@@ -35,6 +56,20 @@ impl Reservation {
         self.bytes
     }
 
+    /// Whether the bytes are asked back ([`Governor::withdraw`](crate::Governor::withdraw)): drop what takes them, and then this. Until
+    /// then they count as held.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.ledger.withdrawals.load(Ordering::Relaxed) != self.withdrawals
+    }
+
+    /// Keeps at most so many bytes, and gives the rest back.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let given = self.bytes.saturating_sub(bytes);
+        self.bytes -= given;
+        self.ledger.bytes.fetch_sub(given, Ordering::Relaxed);
+    }
+
     /// Gives the bytes back. Dropping does the same.
     pub fn release(self) {
         drop(self);
@@ -43,7 +78,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.reserved.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.ledger.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

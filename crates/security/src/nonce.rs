@@ -167,9 +167,18 @@ impl NonceLedger {
         }
     }
 
-    /// Admits nothing from now on that was issued at `time` or before.
+    /// Admits nothing from now on that was issued at `time` or before. Ids that were issued then are forgotten, because the watermark
+    /// stands for them.
     pub fn forget_all_before(&mut self, time: UnixTime) {
         self.watermark = self.watermark.max(Some(time));
+        let (seen, watermark) = (&mut self.seen, self.watermark);
+        self.order.retain(|entry| {
+            let newer = watermark < Some(entry.issued_at);
+            if !newer {
+                seen.remove(&entry.id);
+            }
+            newer
+        });
     }
 
     /// The ledger's state, for telemetry.

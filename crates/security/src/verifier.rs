@@ -38,7 +38,8 @@ pub trait Verifier: Send {
     fn verify<'w>(&mut self, wire: &'w [u8], wall: UnixTime, now: Monotonic) -> Result<VerifiedBytes<'w>, Rejection>;
 
     /// Restores the replay protection after a restart: the nonces from the journal with their times of issue, and the watermark for
-    /// older ones. None of these commands is accepted again.
+    /// older ones. None of these commands is accepted again. A manager that is reset calls it too, with a watermark alone: nothing that
+    /// was issued then or before is accepted any more, and its nonces may be forgotten.
     fn restore(&mut self, seen: Vec<(CommandId, UnixTime)>, watermark: Option<UnixTime>, now: Monotonic);
 
     /// What a journal must keep, and the watermark to keep with it. If it is too little, a captured command can be obeyed twice; if

@@ -123,6 +123,10 @@ events! {
     DEGRADED_INPUTS: "degraded_inputs", Warning, "A command reports that its sender decided on incomplete inputs, or its context cannot be read.";
     PARAMETER_REGISTRATION: "parameter_registration", Info, "Parameters were registered as the host's or a seed's: how many tensors, and how many numbers are in them.";
     PARAMETER_VIOLATION: "parameter_violation", Critical, "A parameter would have been registered or updated by another than its owner, and why it was not.";
+    TEACHER_REGISTERED: "teacher_registered", Info, "Parameters were registered as the teacher's, which nobody updates: how many tensors.";
+    TEACHER_DROPPED: "teacher_dropped", Warning, "The teacher was dropped: how many tensors were its own, and how many bytes are asked back.";
+    DISTILLATION_SKIPPED: "distillation_skipped", Warning, "A batch was trained without the teacher, and why. Emitted when the reason changes.";
+    MANAGER_RESET: "manager_reset", Warning, "An administrator has reset the manager: every live seed was culled, the teacher dropped, and no older command is accepted.";
     NONCE_LEDGER_TRUNCATED: "nonce_ledger_truncated", Warning, "The nonce ledger was full and forgot nonces early, and how many. Older commands are stale from now on.";
     SINK_FAILED: "sink_failed", Warning, "A sink did not take a packet. Critical packets wait for it; others wait up to a bound.";
     PACKETS_DROPPED: "packets_dropped", Warning, "Packets that were not critical were dropped before a sink took them, and how many.";

@@ -119,7 +119,7 @@ impl Run<'_> {
     }
 
     /// The same batches for every contender, with the number of the step, from 0.
-    fn batches(&self) -> impl Iterator<Item = (u64, Batch)> {
+    pub(super) fn batches(&self) -> impl Iterator<Item = (u64, Batch)> {
         let Self { data, recipe, seed, .. } = *self;
         let batch = recipe.batch;
         let epochs = (0..recipe.epochs).flat_map(move |epoch| {
@@ -190,14 +190,14 @@ pub(super) fn loss<C: BlendBackend>(host: &Network<C>, batch: &Batch, grafts: &m
     cross_entropy(host.logits(batch, grafts), batch)
 }
 
-fn cross_entropy<C: Backend>(logits: Tensor<C, 2>, batch: &Batch) -> Tensor<C, 1> {
+pub(super) fn cross_entropy<C: Backend>(logits: Tensor<C, 2>, batch: &Batch) -> Tensor<C, 1> {
     let device = logits.device();
     let labels = Tensor::<C, 1, Int>::from_data(batch.labels.clone(), &device);
     CrossEntropyLossConfig::new().init(&device).forward(logits, labels)
 }
 
 /// Loss and accuracy over all labels.
-fn score<C: Backend>(
+pub(super) fn score<C: Backend>(
     examples: &Examples,
     logits: impl Fn(&Batch) -> Result<Tensor<C, 2>, GrowthError>,
 ) -> Result<Score, GrowthError> {

@@ -35,7 +35,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 23] = [
+pub(super) const FLOORS: [Row; 24] = [
     row(
         0,
         "leyline",
@@ -214,6 +214,14 @@ pub(super) const FLOORS: [Row; 23] = [
             "telemetry",
         ],
         "until it is fossilised, a seed does not change one bit of its host",
+    ),
+    row(
+        5,
+        "distill",
+        Anything,
+        "a teacher, its answers, and the losses that a student learns from",
+        &["grown", "kernel-load", "leyline", "memory", "safety", "telemetry"],
+        "nothing of a teacher changes, and whatever fails, training goes on",
     ),
     row(
         6,

@@ -5,7 +5,7 @@ use burn::{
     optim::{GradientsParams, Optimizer, SgdConfig},
     tensor::Tensor,
 };
-use kasmina_isolation::{Grafts, HostPass, HostPassCause, Pass, PassKind, host_pass};
+use kasmina_isolation::{Grafts, HostPass, HostPassCause, Pass, PassKind, host_pass, withhold};
 use kasmina_kernel_load::weights::module_to_bytes;
 use kasmina_leyline::v1::SeedLifecycleStage::*;
 use kasmina_registry::{Owner, Ownership, OwnsNothing, Registry, UpdateRefusal, doubles::pair, parameter_ids};
@@ -147,6 +147,50 @@ fn refusal_of_ownership_stops_the_host_or_the_rider() {
     handle.refuse_next(UpdateRefusal::Teacher { parameter: host.head.weight.id });
     let error = host_pass(&host, &forward, &cast(&[]), &mut ownership, &rng()).unwrap_err();
     assert_eq!(error.cause.reason(), "teacher");
+}
+
+#[test]
+fn gradient_on_a_parameter_of_the_teacher_is_taken_out_and_the_rest_is_that_of_the_control() {
+    let host = Host::init();
+    let taken = host.head.weight.id;
+    // The host is not registered yet: it is, but for what is the teacher's.
+    let mut registry = Registry::default();
+    registry.register_teacher([taken]).unwrap();
+    for _ in 0..2 {
+        let found = pass(&host, &[], &mut registry);
+        assert_eq!(found.withheld, [UpdateRefusal::Teacher { parameter: taken }]);
+        let plain = GradientsParams::from_grads(host.loss(&mut Grafts::none()).backward(), &host);
+        assert_eq!(found.gradients.len() + 1, plain.len());
+        assert!(found.gradients.get::<burn::backend::Flex, 2>(taken).is_none());
+        let mut expected = plain;
+        expected.remove::<burn::backend::Flex, 2>(taken);
+        assert_eq!(stepped(&host, found.gradients), stepped(&host, expected));
+    }
+    assert_eq!(registry.owner(taken), Some(&Owner::Teacher));
+}
+
+#[test]
+fn gradients_are_withheld_for_each_of_three_reasons() {
+    let host = Host::init();
+    let ids = parameter_ids(&host);
+    let [own, teachers, seeds] = [ids[0], ids[1], ids[2]];
+    let mut registry = Registry::default();
+    registry.register_host([own]).unwrap();
+    registry.register_teacher([teachers]).unwrap();
+    registry.register_seed(&seed("other"), [seeds]).unwrap();
+    let mut gradients = GradientsParams::from_grads(host.loss(&mut Grafts::none()).backward(), &host);
+    let all = gradients.len();
+    let withheld = withhold(&host, &mut gradients, &Owner::Host, &registry);
+    let mut reasons: Vec<_> = withheld.iter().map(|refusal| (refusal.parameter(), refusal.reason())).collect();
+    assert_eq!(reasons.len(), all - 1);
+    reasons.retain(|(id, _)| [teachers, seeds].contains(id));
+    let mut expected = [(teachers, "teacher"), (seeds, "cross_seed")];
+    expected.sort_unstable();
+    assert_eq!(reasons, expected);
+    let others = withheld.iter().filter(|refusal| ![teachers, seeds].contains(&refusal.parameter()));
+    assert!(others.into_iter().all(|refusal| refusal.reason() == "unregistered"));
+    assert_eq!(gradients.len(), 1);
+    assert_eq!(withhold(&host, &mut gradients, &Owner::Host, &registry), []);
 }
 
 /// A host whose stem has a weight of a kernel's shape.

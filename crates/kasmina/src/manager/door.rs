@@ -277,8 +277,9 @@ impl<B: GraftBackend> SeedManager<B> {
                 self.reporter.count_packets_from_here(seed);
             }
             self.tensors.perform(effect);
-            if let Effect::Purge { .. } = effect {
+            if let Effect::Purge { include_teacher } = effect {
                 self.purge_memory();
+                include_teacher.then(|| self.drop_teacher());
             }
             if let Effect::Detach { seed } = effect {
                 self.kernels.forget(seed);

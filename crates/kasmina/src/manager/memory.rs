@@ -39,6 +39,17 @@ impl Memory {
         let _ = self.blueprints.insert(blueprint.clone(), descriptor.clone(), bytes, now);
     }
 
+    /// Promises bytes of a pool.
+    pub(super) fn reserve(&mut self, pool: Pool, bytes: u64) -> Result<Reservation, OverBudget> {
+        self.governor.reserve(pool, bytes)
+    }
+
+    /// Asks for what is promised of a pool back. Returns how much that is.
+    pub(super) fn withdraw(&self, pool: Pool) -> u64 {
+        self.governor.withdraw(pool);
+        self.governor.reserved(pool)
+    }
+
     /// What the library has said of a blueprint, not long ago.
     pub(super) fn descriptor(&self, blueprint: &BlueprintId, now: Monotonic) -> Option<&BlueprintDescriptor> {
         self.blueprints.peek(blueprint, now)
@@ -150,16 +161,6 @@ impl<B: GraftBackend> SeedManager<B> {
             pressure: self.memory.pressure,
             conserving: self.state().run.conserving,
         }
-    }
-
-    /// Promises memory for a teacher: ask before it is loaded, and keep the reservation as long as it is. It is no part of what a
-    /// purge can free; EMERGENCY with `include_teacher` says that the teacher must go, and its owner then drops both.
-    ///
-    /// # Errors
-    /// [`OverBudget`]: `memory.teacher_bytes`, `memory.total_bytes` or `memory.resident_bytes` does not allow it.
-    pub fn reserve_teacher(&mut self, bytes: u64) -> Result<Reservation, OverBudget> {
-        self.assess_own_memory();
-        self.memory.governor.reserve(Pool::Teacher, bytes)
     }
 
     fn holdings(&self) -> PerPool<Holding> {

@@ -77,6 +77,7 @@ impl<B: GraftBackend> SeedManager<B> {
         report.violations.extend(pass.violations.iter().cloned());
         let facts = self.agree_on_host_pass(&mut pass, facts)?;
         report.timing.verify += pass.verify_time;
+        self.report_withheld(&pass.withheld, report);
         if self.state().holds_kernels() || !facts.faults.is_empty() {
             self.act(Input::HostPass(facts));
         }

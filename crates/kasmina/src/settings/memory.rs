@@ -17,8 +17,8 @@ pub(crate) const MEMORY_PER_WIRE_BYTE: u64 = 20;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MemorySettings {
-    /// What all pools may hold together. Default 1 GiB, our choice: the pools at the defaults of their own budgets are 78 % of it, so
-    /// that full caches alone, which make room for themselves, stop no seed.
+    /// What all pools may hold together. Default 10 GiB, our choice: the pools at the defaults of their own budgets are 68 % of it, so
+    /// that full caches, which make room for themselves, and a teacher stop no seed.
     pub total_bytes: u64,
     /// The budget of blueprints' descriptors. Default 1 MiB, our choice: some thousands of them.
     pub blueprint_bytes: u64,
@@ -29,7 +29,7 @@ pub struct MemorySettings {
     pub telemetry_bytes: u64,
     /// How long such a packet waits, in seconds, before the next clean-up drops it. Default 900: the bus does not take older ones.
     pub telemetry_ttl_seconds: u64,
-    /// What may be reserved for a teacher. Default 512 MiB, our choice: 128 million parameters in f32.
+    /// What may be reserved for a teacher. Default 7 GB, Esper's contract: 1.75 billion parameters in f32.
     pub teacher_bytes: u64,
     /// What the process may have in resident memory. Default: that does not matter, because only you know what else runs there.
     pub resident_bytes: Option<u64>,
@@ -76,12 +76,12 @@ impl MemorySettings {
 impl Default for MemorySettings {
     fn default() -> Self {
         Self {
-            total_bytes: 1 << 30,
+            total_bytes: 10 << 30,
             blueprint_bytes: 1 << 20,
             blueprint_ttl_seconds: 3600,
             telemetry_bytes: 32 << 20,
             telemetry_ttl_seconds: 900,
-            teacher_bytes: 512 << 20,
+            teacher_bytes: 7_000_000_000,
             resident_bytes: None,
             conserve_at: GovernorLimits::CONSERVE_AT,
             resume_below: GovernorLimits::RESUME_BELOW,

@@ -38,6 +38,7 @@ mod prometheus;
 mod proofs;
 mod random_hosts;
 mod readme;
+mod reset;
 mod rollback;
 mod shared_parameter;
 mod steps;

@@ -136,6 +136,30 @@ fn reservation_counts_as_held_until_it_is_dropped() {
 }
 
 #[test]
+fn withdrawn_reservation_counts_as_held_until_it_is_dropped_and_later_ones_are_not_concerned() {
+    let mut governor = Governor::new(limits());
+    let (old, kernels) = (governor.reserve(Pool::Teacher, 20).unwrap(), governor.reserve(Pool::Kernels, 5).unwrap());
+    governor.withdraw(Pool::Teacher);
+    let new = governor.reserve(Pool::Teacher, 10).unwrap();
+    assert_eq!([old.is_withdrawn(), new.is_withdrawn(), kernels.is_withdrawn()], [true, false, false]);
+    assert_eq!(governor.reserved(Pool::Teacher), 30);
+    drop(old);
+    assert_eq!(governor.reserved(Pool::Teacher), 10);
+}
+
+#[test]
+fn reservation_that_shrinks_gives_back_the_rest_and_never_grows() {
+    let mut governor = Governor::new(limits());
+    let mut teacher = governor.reserve(Pool::Teacher, 50).unwrap();
+    teacher.shrink_to(20);
+    assert_eq!((teacher.bytes(), governor.reserved(Pool::Teacher)), (20, 20));
+    teacher.shrink_to(40);
+    assert_eq!((teacher.bytes(), governor.reserved(Pool::Teacher)), (20, 20));
+    drop(teacher);
+    assert_eq!(governor.reserved(Pool::Teacher), 0);
+}
+
+#[test]
 fn limits_that_contradict_each_other_are_not_sound() {
     let sound = limits();
     assert!(sound.is_sound() && GovernorLimits::default().is_sound());

@@ -282,6 +282,27 @@ fn reset_watermark_lets_honest_senders_in_again() {
     assert_eq!(verifier.retention().watermark, Some(WALL));
 }
 
+#[test]
+fn watermark_alone_empties_the_ledger_of_what_it_stands_for_and_nothing_is_obeyed_twice() {
+    let mut verifier = verifier();
+    let ahead = WALL.after(Duration::from_secs(3));
+    let (old, later) = (signed(&command("old", WALL)), signed(&command("later", ahead)));
+    for wire in [&old, &later] {
+        assert_eq!(reason(verifier.verify(wire, WALL, NOW)), "ok");
+    }
+    verifier.restore(Vec::new(), Some(WALL), NOW);
+    assert_eq!((verifier.gauges().size, verifier.gauges().watermark), (1, Some(WALL)));
+    assert_eq!(reason(verifier.verify(&old, WALL, NOW)), "stale_command");
+    assert_eq!(reason(verifier.verify(&signed(&command("unseen", WALL)), WALL, NOW)), "stale_command");
+    // Its sender's clock is ahead of the watermark, which does not stand for it.
+    assert_eq!(reason(verifier.verify(&later, WALL, NOW)), "nonce_replayed");
+    let new = WALL.after(Duration::from_millis(1));
+    assert_eq!(reason(verifier.verify(&signed(&command("new", new)), new, NOW)), "ok");
+    // An earlier watermark changes nothing.
+    verifier.restore(Vec::new(), Some(WALL.before(Duration::from_secs(9))), NOW);
+    assert_eq!((verifier.gauges().size, verifier.gauges().watermark), (2, Some(WALL)));
+}
+
 /// A command of some 64 KiB with this many annotations beside the signature, and a signature that nobody made.
 fn forged(annotations: &[&str]) -> Vec<u8> {
     let mut command = command("forged", WALL);
