@@ -24,6 +24,9 @@ pub enum ReduceError {
     /// This worker has not met the others yet.
     #[error("this worker has not met the others")]
     NotMet,
+    /// An exchange timed out, and this group cannot make another.
+    #[error("this group of workers ended when an exchange timed out; form a new one")]
+    Ended,
     /// What carries the exchange failed.
     #[error("the link failed: {0}")]
     Link(String),
@@ -39,6 +42,7 @@ impl ReduceError {
             Self::Left { .. } => "workers_left",
             Self::Mismatch { .. } => "workers_apart",
             Self::NotMet => "workers_not_met",
+            Self::Ended => "group_ended",
             Self::Link(_) => "link_failed",
         }
     }

@@ -12,7 +12,9 @@
 //! | [`Threads`] | workers that are threads of one process | the last to come adds the tensors up as a tree |
 //! | [`Linked`] | workers that are processes | each gets what all have sent, and adds it up as a tree |
 //!
-//! A [`Link`] carries the bytes of [`Linked`]. With the feature `redis`, [`RedisLink`](redis_link::RedisLink) is one.
+//! A [`Link`] carries the bytes of [`Linked`]. With the feature `redis`, [`RedisLink`](redis_link::RedisLink) is one. The crate
+//! `kasmina-reduce-collective` has workers that need no server, and workers with a device each. The feature `doubles` brings the suite
+//! that all of them pass.
 //!
 //! The order of a sum is that of the workers' ranks, in pairs: (0 + 1) + (2 + 3). It does not depend on who comes first.
 //!
@@ -46,6 +48,9 @@
 //! - **What does not fit is refused**: another part, another length, or a step that the others are not in.
 
 mod alone;
+#[cfg(feature = "doubles")]
+#[cfg_attr(docsrs, doc(cfg(feature = "doubles")))]
+pub mod conformance;
 mod error;
 mod link;
 #[cfg(feature = "redis")]

@@ -10,8 +10,8 @@ use redis::{Client, Cmd, Connection, RedisError, Value};
 
 use crate::{Link, Place, ReduceError};
 
-/// Entries that a stream keeps, for each worker: a worker that is this many exchanges late finds nothing any more.
-const KEPT_PER_WORKER: usize = 32;
+/// Entries that a stream keeps, for each worker. A worker that is this many exchanges late does not try to catch up with each.
+const KEPT_PER_WORKER: usize = 8;
 /// How long a command may take that waits for nothing.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a stream stays on the server after the group has begun. A run that takes longer than that goes on in a new one.
@@ -24,7 +24,8 @@ const EXPIRES: Duration = Duration::from_secs(7 * 24 * 3600);
 /// the server ([`ReduceError::Link`]).
 ///
 /// The server sees all gradients, and whoever can write to it can change them: it is as trusted as the workers. An entry holds at most
-/// what Redis takes, 512 MiB; the stream holds the last 32 entries of each worker.
+/// what Redis takes, 512 MiB, which is 134 million values. The stream holds the last 8 entries of each worker, or some more: with 4 workers and a
+/// million values, some 130 MB.
 pub struct RedisLink {
     client: Client,
     /// `None` after it has broken: the next command makes another.
@@ -38,6 +39,8 @@ pub struct RedisLink {
     read: String,
     /// Exchanges that others have come to: from the one that this worker is in.
     ahead: VecDeque<Exchange>,
+    /// The last exchange that anybody has come to.
+    furthest: u64,
 }
 
 /// What the stream has said of an exchange.
@@ -60,8 +63,8 @@ impl RedisLink {
         }
         let client = Client::open(url)?;
         let connection = Some(client.get_connection_with_timeout(COMMAND_TIMEOUT)?);
-        let (made, read, ahead) = (0, "0".to_owned(), VecDeque::new());
-        Ok(Self { client, connection, stream: stream.to_owned(), place, timeout, made, read, ahead })
+        let (made, read, ahead, furthest) = (0, "0".to_owned(), VecDeque::new(), 0);
+        Ok(Self { client, connection, stream: stream.to_owned(), place, timeout, made, read, ahead, furthest })
     }
 
     /// Removes what the group has left on the server, once no worker needs it any more.
@@ -85,8 +88,8 @@ impl RedisLink {
         Ok(answer)
     }
 
-    /// `None` gives the exchange up.
-    fn send(&mut self, number: u64, bytes: Option<&[u8]>) -> Result<(), ReduceError> {
+    /// `None` gives the exchange up. Returns the server's time, in milliseconds.
+    fn send(&mut self, number: u64, bytes: Option<&[u8]>) -> Result<u64, ReduceError> {
         let mut command = redis::cmd("XADD");
         let kept = KEPT_PER_WORKER * self.place.workers;
         command.arg(&self.stream).arg("MAXLEN").arg("~").arg(kept).arg("*");
@@ -95,25 +98,29 @@ impl RedisLink {
             Some(bytes) => command.arg("sent").arg(bytes),
             None => command.arg("given_up").arg(""),
         };
-        let _: Value = self.ask(&command, COMMAND_TIMEOUT)?;
+        let id: String = self.ask(&command, COMMAND_TIMEOUT)?;
         if number == 0 {
             // A group that is killed leaves nothing for ever.
             let _: Value = self.ask(redis::cmd("EXPIRE").arg(&self.stream).arg(EXPIRES.as_secs()), COMMAND_TIMEOUT)?;
         }
-        Ok(())
+        milliseconds(&id).ok_or_else(|| ReduceError::Link(format!("an entry with the id {id}")))
     }
 
-    /// Reads what there is, or waits for it. Returns whether there was anything.
-    fn read(&mut self, number: u64, within: Duration) -> Result<bool, ReduceError> {
+    /// Reads what there is, or waits for it. Returns the time of the last entry, if there was one.
+    fn read(&mut self, number: u64, within: Duration) -> Result<Option<u64>, ReduceError> {
         let mut command = redis::cmd("XREAD");
         // 0 would wait for ever.
         let block = u64::try_from(within.as_millis()).unwrap_or(u64::MAX).max(1);
         command.arg("BLOCK").arg(block).arg("STREAMS").arg(&self.stream).arg(&self.read);
         let answer: Value = self.ask(&command, within + COMMAND_TIMEOUT)?;
         let entries = entries(answer).ok_or_else(|| ReduceError::Link("an answer that cannot be read".to_owned()))?;
-        let any = !entries.is_empty();
+        let mut last = None;
         for Entry { id, exchange, worker, sent } in entries {
+            last = milliseconds(&id).or(last);
             self.read = id;
+            if worker < self.place.workers {
+                self.furthest = self.furthest.max(exchange);
+            }
             let Some(at) = exchange.checked_sub(number).and_then(|at| usize::try_from(at).ok()) else { continue };
             // Nobody who is in step is further ahead than one exchange, but for those that were given up.
             if worker >= self.place.workers || at > KEPT_PER_WORKER {
@@ -131,12 +138,20 @@ impl RedisLink {
                 None => exchange.given_up = Some(worker),
             }
         }
-        Ok(any)
+        Ok(last)
     }
 
-    fn wait(&mut self, number: u64) -> Result<Vec<Vec<u8>>, ReduceError> {
-        let mut missing = Vec::new();
+    /// Waits for the others. `since` is when this worker came, by the server's clock.
+    fn wait(&mut self, number: u64, since: u64) -> Result<Vec<Vec<u8>>, ReduceError> {
+        let timeout = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
+        let (mut missing, mut gave_up) = (Vec::new(), false);
         loop {
+            if self.furthest > number + KEPT_PER_WORKER as u64 {
+                // The others have long gone on. What they sent since may be gone, too.
+                self.made = self.furthest;
+                self.ahead.clear();
+                return Err(ReduceError::GivenUp);
+            }
             let exchange = self.ahead.front();
             if let Some(exchange) = exchange {
                 if exchange.sent.len() == self.place.workers {
@@ -155,7 +170,11 @@ impl RedisLink {
                     None => {}
                 }
             }
-            if !self.read(number, self.timeout)? {
+            let last = self.read(number, self.timeout)?;
+            // Entries of other exchanges do not prolong the wait.
+            let is_over = last.is_none_or(|last| last >= since.saturating_add(timeout).saturating_add(1));
+            if is_over && !gave_up {
+                gave_up = true;
                 let came = |rank: &usize| self.ahead.front().is_some_and(|it| it.sent.contains_key(rank));
                 missing = (0..self.place.workers).filter(|rank| !came(rank)).collect();
                 self.send(number, None)?;
@@ -172,7 +191,7 @@ impl Link for RedisLink {
     fn exchange(&mut self, sent: Vec<u8>) -> Result<Vec<Vec<u8>>, ReduceError> {
         let number = self.made;
         self.made += 1;
-        let outcome = self.send(number, Some(&sent)).and_then(|()| self.wait(number));
+        let outcome = self.send(number, Some(&sent)).and_then(|since| self.wait(number, since));
         if let Err(ReduceError::Link(_)) = outcome {
             // What is there of this exchange is not looked at again.
             self.ahead.pop_front();
@@ -195,6 +214,11 @@ impl From<RedisError> for ReduceError {
     fn from(error: RedisError) -> Self {
         Self::Link(error.to_string())
     }
+}
+
+/// The time in the id of an entry.
+fn milliseconds(id: &str) -> Option<u64> {
+    id.split('-').next()?.parse().ok()
 }
 
 struct Entry {

@@ -104,9 +104,16 @@ impl<B: Backend> Exchange<B> {
 
     fn complete(&mut self) {
         let brought: Vec<_> = self.brought.iter_mut().filter_map(Option::take).collect();
-        let outcome = combine(brought);
+        let names: Vec<_> = brought.iter().map(Brought::name).collect();
+        let given = combine(brought);
         self.number += 1;
-        self.ended.iter_mut().for_each(|ended| *ended = Some(outcome.clone()));
+        for (ended, own) in self.ended.iter_mut().zip(&names) {
+            let apart = names.iter().position(|name| name != own);
+            *ended = Some(match apart {
+                Some(worker) => Err(ReduceError::Mismatch { worker, ours: own.clone(), theirs: names[worker].clone() }),
+                None => Ok(given.clone()),
+            });
+        }
     }
 
     fn give_up(&mut self, within: Duration) {
@@ -140,16 +147,17 @@ impl<B: Backend> Exchange<B> {
     }
 }
 
-fn combine<B: Backend>(brought: Vec<Brought<B>>) -> Outcome<B> {
-    let named = |brought: &Brought<B>| match brought {
-        Brought::Gradients(part, values) => format!("{} values of {part}", values.dims()[0]),
-        Brought::Facts(_) => "facts".to_owned(),
-    };
-    let names: Vec<_> = brought.iter().map(named).collect();
-    if let Some(worker) = names.iter().position(|name| *name != names[0]) {
-        let (ours, theirs) = (names[0].clone(), names[worker].clone());
-        return Err(ReduceError::Mismatch { worker, ours, theirs });
+impl<B: Backend> Brought<B> {
+    fn name(&self) -> String {
+        match self {
+            Self::Gradients(part, values) => format!("{} values of {part}", values.dims()[0]),
+            Self::Facts(_) => "facts".to_owned(),
+        }
     }
+}
+
+/// What all get, if all have brought the same kind of thing.
+fn combine<B: Backend>(brought: Vec<Brought<B>>) -> Given<B> {
     let (mut tensors, mut facts) = (Vec::new(), Vec::new());
     for brought in brought {
         match brought {
@@ -157,7 +165,9 @@ fn combine<B: Backend>(brought: Vec<Brought<B>>) -> Outcome<B> {
             Brought::Facts(bytes) => facts.push(bytes),
         }
     }
-    Ok(mean(tensors).map_or(Given::Facts(facts), Given::Mean))
+    let alike = tensors.windows(2).all(|two| two[0].dims() == two[1].dims());
+    let mean = if alike && facts.is_empty() { mean(tensors) } else { None };
+    mean.map_or(Given::Facts(facts), Given::Mean)
 }
 
 impl<B: Backend> Reduce<B> for Threads<B> {

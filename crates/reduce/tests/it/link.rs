@@ -1,10 +1,8 @@
 //! What comes over a link is not trusted.
 
 use burn::backend::Flex;
-use kasmina_reduce::{Link, Linked, Part, Place, Reduce, ReduceError};
+use kasmina_reduce::{Link, Linked, Part, Place, Reduce, ReduceError, conformance::tensor};
 use proptest::prelude::*;
-
-use crate::conformance::tensor;
 
 /// Gives what a test says, whatever was sent. Place 1 of 2.
 struct Scripted(Option<Vec<u8>>, usize);
@@ -38,7 +36,7 @@ fn gradients_that_were_cut_are_refused() {
         bytes
     };
     let mut worker = Linked::new(Scripted(Some(whole), 2));
-    let refused = worker.reduce(&Part::Host, tensor(&[1.0, 2.0])).unwrap_err();
+    let refused = worker.reduce(&Part::Host, tensor::<Flex>(&[1.0, 2.0])).unwrap_err();
     assert!(refused.to_string().contains("worker 1 sent 4 bytes"), "{refused}");
 }
 
@@ -46,6 +44,6 @@ proptest! {
     #[test]
     fn bytes_that_mean_nothing_are_refused_and_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let mut worker = Linked::new(Scripted(Some(bytes), 2));
-        prop_assert!(worker.reduce(&Part::Host, tensor(&[1.0])).is_err());
+        prop_assert!(worker.reduce(&Part::Host, tensor::<Flex>(&[1.0])).is_err());
     }
 }

@@ -7,7 +7,6 @@
     reason = "nothing is public in a test, and a test that cannot go on has failed"
 )]
 
-mod conformance;
 mod link;
 mod redis;
 mod threads;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use burn::backend::Flex;
 use kasmina_oona::doubles::RedisServer;
-use kasmina_reduce::{Linked, Place, Reduce, redis_link::RedisLink};
-
-use crate::conformance::{PATIENCE, gives_up_for_all, keeps_its_promises, refuses_what_does_not_go_together};
+use kasmina_reduce::{
+    Linked, Place, Reduce,
+    conformance::{Order, PATIENCE, gives_up_for_all, keeps_its_promises, refuses_what_does_not_go_together},
+    redis_link::RedisLink,
+};
 
 fn group(server: &RedisServer, stream: &str, workers: usize, timeout: Duration) -> Vec<Linked<RedisLink>> {
     let join = |rank| RedisLink::join(&server.address(), stream, Place { rank, workers }, timeout).unwrap();
@@ -21,9 +23,9 @@ fn promises_are_kept() {
         next.set(next.get() + 1);
         format!("reduce.{}", next.get())
     };
-    keeps_its_promises(|workers| group(&server, &stream(), workers, PATIENCE));
-    refuses_what_does_not_go_together(|workers| group(&server, &stream(), workers, PATIENCE));
-    gives_up_for_all(group(&server, &stream(), 2, Duration::from_millis(1)));
+    keeps_its_promises::<Flex, _>(Order::ByRank, |workers| group(&server, &stream(), workers, PATIENCE));
+    refuses_what_does_not_go_together::<Flex, _>(|workers| group(&server, &stream(), workers, PATIENCE));
+    gives_up_for_all::<Flex, _>(group(&server, &stream(), 2, Duration::from_millis(1)));
 }
 
 #[test]

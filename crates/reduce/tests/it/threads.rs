@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use burn::backend::Flex;
-use kasmina_reduce::{Part, Reduce, ReduceError, Threads};
-
-use crate::conformance::{
-    PATIENCE, each, gives_up_for_all, keeps_its_promises, numbers, refuses_what_does_not_go_together, tensor,
+use kasmina_reduce::{
+    Part, Reduce, ReduceError, Threads,
+    conformance::{
+        Order, PATIENCE, each, gives_up_for_all, keeps_its_promises, numbers, refuses_what_does_not_go_together, tensor,
+    },
 };
 
 #[test]
 fn promises_are_kept() {
-    keeps_its_promises(|workers| Threads::group(workers, PATIENCE));
-    refuses_what_does_not_go_together(|workers| Threads::group(workers, PATIENCE));
+    keeps_its_promises::<Flex, _>(Order::ByRank, |workers| Threads::group(workers, PATIENCE));
+    refuses_what_does_not_go_together::<Flex, _>(|workers| Threads::group(workers, PATIENCE));
     gives_up_for_all(Threads::<Flex>::group(2, Duration::ZERO));
 }
 
