@@ -13,7 +13,7 @@
 //! | [`Linked`] | workers that are processes | each gets what all have sent, and adds it up as a tree |
 //!
 //! A [`Link`] carries the bytes of [`Linked`]. With the feature `redis`, [`RedisLink`](redis_link::RedisLink) is one. The crate
-//! `kasmina-reduce-collective` has workers that need no server, and workers with a device each. The feature `doubles` brings the suite
+//! `examples/collective` of the repository has workers that need no server, and workers with a device each. The feature `doubles` brings the suite
 //! that all of them pass.
 //!
 //! The order of a sum is that of the workers' ranks, in pairs: (0 + 1) + (2 + 3). It does not depend on who comes first.
@@ -42,8 +42,8 @@
 //! # What is promised
 //! - **The same bits on all workers**, if they run the same program on the same kind of processor.
 //! - **All or none**, for [`Threads`]: an exchange that one worker gave up fails on every worker.
-//!   Over a [`Link`], the last message can get lost on one worker alone. It then refuses a step that the others take, and the next
-//!   exchange shows that: the manager compares the workers' states in every step.
+//!   Over a [`RedisLink`](redis_link::RedisLink), too, unless a worker loses the server. It then refuses a step that the others may
+//!   take, and the next exchange shows that: the manager compares the workers' states in every step.
 //! - **No worker waits for ever**: each has its own [time-out](ReduceError::TimedOut).
 //! - **What does not fit is refused**: another part, another length, or a step that the others are not in.
 

@@ -175,7 +175,7 @@ impl NonceLedger {
         self.order.retain(|entry| {
             let newer = watermark < Some(entry.issued_at);
             if !newer {
-                seen.remove(&entry.id);
+                seen.remove(entry.id);
             }
             newer
         });

@@ -35,7 +35,7 @@ const fn row(
     Row { floor, name, owns, knows, links, invariant }
 }
 
-pub(super) const FLOORS: [Row; 25] = [
+pub(super) const FLOORS: [Row; 24] = [
     row(
         0,
         "leyline",
@@ -165,14 +165,6 @@ pub(super) const FLOORS: [Row; 25] = [
         "kernels over the bus: a trainer's requests, and the library that answers them",
         &["kernel-load", "leyline", "oona", "safety"],
         "a kernel is Ready only if its file was verified just now, and its request is acknowledged once that is stored",
-    ),
-    row(
-        3,
-        "reduce-collective",
-        Anything,
-        "workers over Burn's own collective operations",
-        &["reduce"],
-        "a call that cannot be ended is made by a thread that nobody waits for past the time-out",
     ),
     row(
         3,

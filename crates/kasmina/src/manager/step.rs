@@ -105,15 +105,7 @@ impl<B: GraftBackend> SeedManager<B> {
         self.run = 0;
         self.joined.extend(joined);
         let report = StepReport { step: self.step().saturating_add(1), ..StepReport::default() };
-        Ok(Step {
-            manager: self,
-            report,
-            runs: 0,
-            model: None,
-            kernels: BTreeMap::new(),
-            logits: None,
-            numbers: None,
-        })
+        Ok(Step { manager: self, report, runs: 0, model: None, kernels: BTreeMap::new(), logits: None, numbers: None })
     }
 }
 

@@ -15,7 +15,7 @@ use kasmina::{
     Grafts, Grown, Settings, StepError, StepReport,
     doubles::{Act, Act::*, Trainee, slot},
     kernel_load::doubles::MemoryLibrary,
-    leyline::v1::SeedLifecycleStage::*,
+    leyline::v1::SeedLifecycleStage::{self, *},
     reduce::{Part, Place, Reduce, ReduceError, Threads},
     rollback::{Digest, doubles::MemoryStore},
 };
@@ -113,6 +113,14 @@ where
     })
 }
 
+/// What is seen after a step.
+#[derive(PartialEq)]
+struct Seen {
+    loss: f32,
+    replica: Replica,
+    stage: SeedLifecycleStage,
+}
+
 /// The life of a seed, by steps.
 const LIFE: [(u64, Act); 5] = [(3, Germinate), (14, Graft(5)), (22, Stabilize), (28, Evaluate), (40, Fossilize)];
 
@@ -120,7 +128,7 @@ fn live<H: Host<B> + HostModule<B>>(
     worker: &mut Worker<H>,
     until: u64,
     mut step: impl FnMut(&mut Worker<H>) -> StepReport,
-) -> Vec<(f32, Replica)> {
+) -> Vec<Seen> {
     let mut seen = Vec::new();
     while worker.trainee.step < until {
         let next = worker.trainee.step + 1;
@@ -128,7 +136,7 @@ fn live<H: Host<B> + HostModule<B>>(
             worker.world.order("seed-1", act.clone()).unwrap();
         }
         let report = step(worker);
-        seen.push((report.loss, worker.replica()));
+        seen.push(Seen { loss: report.loss, replica: worker.replica(), stage: worker.world.stage("seed-1") });
     }
     seen
 }
@@ -146,7 +154,7 @@ fn four_workers_have_the_same_bits_after_every_step_of_a_life() {
             assert!(one == first, "worker {rank} after step {}", step + 1);
         }
     }
-    let distinct: std::collections::BTreeSet<_> = lives[0].0.iter().map(|(_, replica)| &replica.0).collect();
+    let distinct: std::collections::BTreeSet<_> = lives[0].0.iter().map(|seen| &seen.replica.0).collect();
     assert_eq!(distinct.len(), 60, "the model has learned in every step");
 }
 
@@ -155,11 +163,12 @@ fn three_workers_learn_what_one_learns_from_the_joined_batch() {
     let host = determined(Mlp::init());
     let apart = together(3, &host, |mut worker| live(&mut worker, 60, |worker| worker.step(3).unwrap()));
     let joined = together(1, &host, |mut worker| live(&mut worker, 60, |worker| worker.step(1).unwrap()));
-    for (step, ((loss, replica), (expected, other))) in apart[0].iter().zip(&joined[0]).enumerate() {
+    for (step, (seen, other)) in apart[0].iter().zip(&joined[0]).enumerate() {
+        let (loss, expected) = (seen.loss, other.loss);
         assert!((loss - expected).abs() < 1e-4 * expected.abs().max(1.0), "step {}: {loss}, {expected}", step + 1);
-        assert_eq!(replica.1.is_some(), other.1.is_some(), "step {}", step + 1);
+        assert_eq!(seen.stage, other.stage, "step {}", step + 1);
         // AdamW divides by the gradient's own size, so rounding grows where a gradient is next to nothing.
-        let furthest = furthest(&replica.0, &other.0);
+        let furthest = furthest(&seen.replica.0, &other.replica.0);
         assert!(furthest < 5e-3, "step {}: {furthest}", step + 1);
     }
 }
@@ -226,6 +235,7 @@ fn seed_that_breaks_the_loss_of_one_worker_is_culled_on_all() {
         (worker.world.stage("seed-1"), worker.replica())
     });
     assert!(ends.windows(2).all(|two| two[0] == two[1]), "{:?}", ends.iter().map(|end| end.0).collect::<Vec<_>>());
+    assert!(matches!(ends[0].0, SeedStageCulled | SeedStageEmbargoed), "{:?}", ends[0].0);
 }
 
 #[test]

@@ -41,7 +41,7 @@ export function showFeed(state, run) {
 
 export function showTiles(run) {
   say(byId("tile-step"), run.last === null ? "no data" : count(run.last));
-  const worker = run.workers === null ? "" : `, worker ${run.rank} of ${run.workers}`;
+  const worker = run.workers === null ? "" : `; worker ${run.rank} (0 to ${run.workers - 1})`;
   say(byId("tile-step-note"), `batches learned from so far${worker}`);
   const loss = run.loss.latest;
   say(byId("tile-loss"), loss ? short(loss.value) : "no data");

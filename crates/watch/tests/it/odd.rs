@@ -29,7 +29,7 @@ fn one_of_several_workers_says_which_it_is() {
     rig.metric(Metric::new(names::WORKER_COUNT, 4.0));
     let lines = rig.step(2, 0.25);
     rig.append(&lines);
-    rig.browser.until_text("#tile-step-note", "worker 2 of 4");
+    rig.browser.until_text("#tile-step-note", "worker 2 (0 to 3)");
 }
 
 #[test]

@@ -110,8 +110,11 @@ impl Rounds {
         let (now, later) = std::mem::take(&mut self.due).into_iter().partition(|due| due.plan.apply_at <= step);
         self.due = later;
         let now: Vec<Decided> = now;
-        for order in now.into_iter().flat_map(|due| due.plan.orders) {
+        for (at, order) in
+            now.into_iter().flat_map(|due| due.plan.orders.into_iter().map(move |order| (due.plan.at, order)))
+        {
             // A refusal is part of the story.
+            manager.agree_on_time(at);
             let _ = manager.submit(&order.bytes);
             if let Some((_, delivery)) = self.pending.remove(&order.id) {
                 self.commands.acknowledge(delivery)?;

@@ -61,9 +61,9 @@ pub(super) fn work(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
         trainer.meet(&args.bus, meet)?;
         match trainer.train() {
             Ok(()) => break,
-            // What a lost worker looks like from here. All else is an error of the demo.
+            // What a lost worker looks like from here, before and after it has come back. All else is an error of the demo.
             Err(error) => match (error.downcast_ref::<StepError>(), error.downcast_ref::<OutOfRounds>()) {
-                (Some(StepError::Reduce(lost)), _) => why = lost.to_string(),
+                (Some(apart @ (StepError::Reduce(_) | StepError::OutOfStep { .. })), _) => why = apart.to_string(),
                 (_, Some(out)) => why = out.to_string(),
                 _ => return Err(error),
             },
