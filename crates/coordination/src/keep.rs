@@ -110,7 +110,11 @@ impl Promises {
         if let Some((tip, _)) = ledger.tip() {
             self.forget(tip);
         }
-        self.rounds.retain(|round, _| round.era == ledger.era());
+        // Those of later eras stay: it may have begun from a checkpoint before a rollback.
+        let ended = self.rounds.keys().rev().find(|round| round.era < ledger.era()).copied();
+        if let Some(ended) = ended {
+            self.forget(ended);
+        }
     }
 
     /// Forgets all rounds up to this one.

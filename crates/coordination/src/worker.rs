@@ -135,7 +135,9 @@ impl Worker {
             }
         }
         promises.close(&ledger);
-        let open = promises.rounds.iter().map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();
+        let is_now = |round: &Round| round.era == ledger.era();
+        let open = promises.rounds.iter().filter(|(round, _)| is_now(round));
+        let open = open.map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();
         let due = ledger.due().filter(|due| due.plan.apply_at >= next).cloned();
         Ok(Self {
             settings,
