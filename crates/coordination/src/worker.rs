@@ -139,7 +139,7 @@ impl Worker {
         let open = promises.rounds.iter().filter(|(round, _)| is_now(round));
         let open = open.map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();
         let due = ledger.due().filter(|due| due.plan.apply_at >= next).cloned();
-        Ok(Self {
+        let mut worker = Self {
             settings,
             membership,
             key,
@@ -161,7 +161,9 @@ impl Worker {
             early: Early::default(),
             paused: false,
             outputs: due.map(Output::Decided).into_iter().collect(),
-        })
+        };
+        worker.settle_passed();
+        Ok(worker)
     }
 
     /// Its place in the membership.

@@ -36,6 +36,19 @@ impl Worker {
         }
     }
 
+    /// After a restart: takes decisions that this worker has kept, of rounds that its checkpoint has come to and does not
+    /// know the end of.
+    pub(super) fn settle_passed(&mut self) {
+        let (era, next) = (self.ledger.era(), self.next);
+        let is_passed = |round: &Round| round.era == era && round.step < next;
+        let passed: Vec<_> = self.decisions.keys().copied().filter(is_passed).collect();
+        for round in passed {
+            if self.ledger.tip().is_none_or(|(tip, _)| tip < round) && self.ledger.covers(round) && !self.is_lost() {
+                self.settle(round);
+            }
+        }
+    }
+
     /// The last round before this one that was decided and whose decision this worker does not know.
     fn missing_before(&self, round: Round) -> Option<Round> {
         let mut previous = self.decisions.get(&round)?.plan.previous?.0;
