@@ -135,6 +135,9 @@ impl Worker {
             }
         }
         promises.close(&ledger);
+        let last =
+            decisions.last_key_value().map(|(round, proven): (&Round, &Proven)| (*round, proven.certificate.hash));
+        promises.known = promises.known.max(last);
         let is_now = |round: &Round| round.era == ledger.era();
         let open = promises.rounds.iter().filter(|(round, _)| is_now(round));
         let open = open.map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();

@@ -10,6 +10,7 @@ impl Worker {
             return;
         }
         let (round, previous) = (proven.certificate.round, proven.plan.previous);
+        self.promises.known = self.promises.known.max(Some((round, proven.certificate.hash)));
         self.keep_decision(&proven);
         self.decisions.insert(round, proven);
         while self.decisions.len() > self.settings.decisions {
