@@ -39,6 +39,9 @@ pub(crate) struct Promises {
     pub(crate) newest: Option<Round>,
     /// Up to this round, what it has signed is forgotten: there it signs nothing any more.
     pub(crate) floor: Option<Round>,
+    /// The newest decision that it has ever known, also in a former life whose checkpoint came after the present one's: it
+    /// votes for no plan that follows another one.
+    pub(crate) known: Option<(Round, Hash)>,
     /// Rounds that it has come to and that may still be decided.
     pub(crate) rounds: BTreeMap<Round, Given>,
 }
@@ -84,6 +87,12 @@ struct Stored {
     floor_era: Option<u64>,
     #[prost(uint64, tag = "8")]
     floor_step: u64,
+    #[prost(uint64, tag = "9")]
+    known_era: u64,
+    #[prost(uint64, tag = "10")]
+    known_step: u64,
+    #[prost(bytes = "vec", optional, tag = "11")]
+    known_hash: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -107,10 +116,15 @@ struct StoredRound {
 impl Promises {
     /// Forgets rounds that cannot be decided any more, because a later one was.
     pub(crate) fn close(&mut self, ledger: &Ledger) {
+        self.known = self.known.max(ledger.tip());
         if let Some((tip, _)) = ledger.tip() {
             self.forget(tip);
         }
-        self.rounds.retain(|round, _| round.era == ledger.era());
+        // Those of later eras stay: it may have begun from a checkpoint before a rollback.
+        let ended = self.rounds.keys().rev().find(|round| round.era < ledger.era()).copied();
+        if let Some(ended) = ended {
+            self.forget(ended);
+        }
     }
 
     /// Forgets all rounds up to this one.
@@ -151,6 +165,9 @@ impl Promises {
             has_come: self.newest.is_some(),
             floor_era: self.floor.map(|round| round.era),
             floor_step: self.floor.map_or(0, |round| round.step),
+            known_era: self.known.map_or(0, |(round, _)| round.era),
+            known_step: self.known.map_or(0, |(round, _)| round.step),
+            known_hash: self.known.map(|(_, hash)| hash.to_vec()),
             rounds: self.rounds.iter().map(stored).collect(),
         }
         .encode_to_vec()
@@ -163,7 +180,14 @@ impl Promises {
         }
         let newest = stored.has_come.then_some(Round { era: stored.era, step: stored.step });
         let floor = stored.floor_era.map(|era| Round { era, step: stored.floor_step });
-        let mut promises = Self { token: stored.token, newest, floor, rounds: BTreeMap::new() };
+        let known = match stored.known_hash {
+            None => None,
+            Some(hash) => {
+                let hash = hash.try_into().map_err(|_| bad(&"a hash of another length"))?;
+                Some((Round { era: stored.known_era, step: stored.known_step }, hash))
+            }
+        };
+        let mut promises = Self { token: stored.token, newest, floor, known, rounds: BTreeMap::new() };
         for stored in stored.rounds {
             let round = Round { era: stored.era, step: stored.step };
             promises.rounds.insert(round, given(stored, membership, settings)?);

@@ -135,9 +135,14 @@ impl Worker {
             }
         }
         promises.close(&ledger);
-        let open = promises.rounds.iter().map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();
+        let last =
+            decisions.last_key_value().map(|(round, proven): (&Round, &Proven)| (*round, proven.certificate.hash));
+        promises.known = promises.known.max(last);
+        let is_now = |round: &Round| round.era == ledger.era();
+        let open = promises.rounds.iter().filter(|(round, _)| is_now(round));
+        let open = open.map(|(round, given)| (*round, Open::again(given.lock.as_ref()))).collect();
         let due = ledger.due().filter(|due| due.plan.apply_at >= next).cloned();
-        Ok(Self {
+        let mut worker = Self {
             settings,
             membership,
             key,
@@ -159,7 +164,9 @@ impl Worker {
             early: Early::default(),
             paused: false,
             outputs: due.map(Output::Decided).into_iter().collect(),
-        })
+        };
+        worker.settle_passed();
+        Ok(worker)
     }
 
     /// Its place in the membership.

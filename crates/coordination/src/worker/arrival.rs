@@ -2,7 +2,7 @@
 
 use kasmina_leyline::Monotonic;
 
-use super::{Stand, Worker};
+use super::{Open, Stand, Worker};
 use crate::{
     Isolation, Message, Misuse, Output, Pace, Phase, Promise, Proposal, Report, Rollback, Round, SignedPromise, To,
     plan::sorted,
@@ -49,7 +49,8 @@ impl Worker {
             }
         }
         let report = self.complete(report);
-        self.open.entry(round).or_default().report = Some(report);
+        let lock = self.promises.rounds.get(&round).and_then(|given| given.lock.as_ref());
+        self.open.entry(round).or_insert_with(|| Open::again(lock)).report = Some(report);
         self.came = Some(round);
         self.retry_at = now.after(self.settings.retry);
         self.ahead.clear();
@@ -133,7 +134,8 @@ impl Worker {
             let apply_at = lock.into_iter().chain(voted).filter(|apply_at| *apply_at >= self.next).min()?;
             Some((*round, apply_at))
         };
-        self.promises.rounds.iter().filter_map(bound).min_by_key(|(_, apply_at)| *apply_at)
+        let now = self.promises.rounds.iter().filter(|(round, _)| round.era == self.ledger.era());
+        now.filter_map(bound).min_by_key(|(_, apply_at)| *apply_at)
     }
 
     /// A report with what can be proposed: orders that were not decided yet, as many as fit.

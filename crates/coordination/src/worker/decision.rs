@@ -10,6 +10,7 @@ impl Worker {
             return;
         }
         let (round, previous) = (proven.certificate.round, proven.plan.previous);
+        self.promises.known = self.promises.known.max(Some((round, proven.certificate.hash)));
         self.keep_decision(&proven);
         self.decisions.insert(round, proven);
         while self.decisions.len() > self.settings.decisions {
@@ -32,6 +33,19 @@ impl Worker {
             let behind = missing.step.saturating_sub(came.step) / self.settings.every;
             if missing < came || behind > self.settings.decisions as u64 {
                 self.isolate(round, Isolation::Missed);
+            }
+        }
+    }
+
+    /// After a restart: takes decisions that this worker has kept, of rounds that its checkpoint has come to and does not
+    /// know the end of.
+    pub(super) fn settle_passed(&mut self) {
+        let (era, next) = (self.ledger.era(), self.next);
+        let is_passed = |round: &Round| round.era == era && round.step < next;
+        let passed: Vec<_> = self.decisions.keys().copied().filter(is_passed).collect();
+        for round in passed {
+            if self.ledger.tip().is_none_or(|(tip, _)| tip < round) && self.ledger.covers(round) && !self.is_lost() {
+                self.settle(round);
             }
         }
     }

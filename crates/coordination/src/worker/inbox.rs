@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kasmina_leyline::Monotonic;
 
 use super::{Worker, arrival::OPEN_ROUNDS};
-use crate::{Event, Message, Phase, Proposal, Report, Round, Signed, To, Unfounded, Unreadable, WorkerId};
+use crate::{Event, Message, Phase, Proposal, Report, Round, Signed, Statement, To, Unfounded, Unreadable, WorkerId};
 
 /// A message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,9 +82,10 @@ impl Worker {
     /// Takes a message whose own signature is genuine.
     pub(super) fn handle(&mut self, message: Message, now: Monotonic) {
         if let Some(signed) = message.signed() {
-            self.note_place(signed.statement.worker, signed.statement.round);
+            let Statement { worker, round, .. } = signed.statement;
+            self.note_place(worker, round);
+            self.reopen(round, now);
         }
-        self.reopen(message.round(), now);
         if let Message::Query(signed) = message {
             self.answer(signed.statement.worker, signed.statement.round, now);
             return;

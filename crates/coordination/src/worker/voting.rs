@@ -26,7 +26,7 @@ impl Worker {
         if self.lease.is_none_or(|lease| lease.token < statement.token) {
             self.lease = Some(Lease { token: statement.token, holder: statement.worker });
         }
-        if prepare.plan.previous != self.ledger.tip() {
+        if prepare.plan.previous != self.promises.known {
             self.on_gap(&prepare.plan, statement.worker);
             return;
         }
@@ -131,7 +131,7 @@ impl Worker {
         if token < self.promises.token
             || !is_in_time
             || !self.promises.allow(round)
-            || plan.previous != self.ledger.tip()
+            || plan.previous != self.promises.known
         {
             return;
         }
