@@ -79,8 +79,24 @@ impl Rollback {
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Go { .. } => None,
-            Self::Refused { missing, .. } if !missing.is_empty() => Some("rollback_member_missing"),
-            Self::Refused { .. } => Some("rollback_checkpoint_missing"),
+            Self::Refused { missing, .. } if missing.is_empty() => Some(Obstacle::CheckpointMissing.reason()),
+            Self::Refused { .. } => Some(Obstacle::MemberMissing.reason()),
+        }
+    }
+}
+
+/// Why nobody goes back.
+#[derive(Clone, Copy)]
+enum Obstacle {
+    MemberMissing,
+    CheckpointMissing,
+}
+
+impl Obstacle {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::MemberMissing => "rollback_member_missing",
+            Self::CheckpointMissing => "rollback_checkpoint_missing",
         }
     }
 }

@@ -60,6 +60,9 @@ pub struct Distillation<B: AutodiffBackend, M> {
     untaught: u64,
 }
 
+/// An answer, and whether it was in the cache.
+type Answered<B> = (Arc<Answer<B>>, bool);
+
 impl<B: AutodiffBackend, M: Module<B::InnerBackend>> Distillation<B, M> {
     /// Without a teacher: every lesson leaves the task's loss as it is, until [`load`](Self::load) brings one.
     ///
@@ -148,7 +151,7 @@ impl<B: AutodiffBackend, M: Module<B::InnerBackend>> Distillation<B, M> {
         batch: u64,
         forward: impl FnOnce(&M, &Activations<B::InnerBackend>) -> Result<Tensor<B::InnerBackend, 2>, DistillError>,
         now: Monotonic,
-    ) -> Result<(Arc<Answer<B::InnerBackend>>, bool), DistillError> {
+    ) -> Result<Answered<B::InnerBackend>, DistillError> {
         if self.teacher.is_none() {
             return Err(DistillError::NoTeacher);
         }
