@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use burn::{backend::Flex, tensor::Tensor};
+use burn::{backend::Flex, optim::Optimizer, tensor::Tensor};
 use kasmina::grown::HostModule;
 use kasmina::{
     Grafts, Grown, Settings, StepError, StepReport,
     doubles::{Act, Act::*, Trainee, slot},
-    kernel_load::doubles::MemoryLibrary,
+    kernel_load::{LayerSpec, SlotContract, doubles::MemoryLibrary},
     leyline::v1::SeedLifecycleStage::{self, *},
     reduce::{Part, Place, Reduce, ReduceError, Threads},
     rollback::{Digest, doubles::MemoryStore},
@@ -231,6 +231,88 @@ fn seed_that_breaks_the_loss_of_one_worker_is_culled_on_all() {
     });
     assert!(ends.windows(2).all(|two| two[0] == two[1]), "{:?}", ends.iter().map(|end| end.0).collect::<Vec<_>>());
     assert!(matches!(ends[0].0, SeedStageCulled | SeedStageEmbargoed), "{:?}", ends[0].0);
+}
+
+#[test]
+fn kernel_that_fails_on_one_worker_fails_its_seed_on_all() {
+    let (host, shared) = (determined(Mlp::init()), World::new(lenient()));
+    let group = Threads::<Flex>::group(3, PATIENCE);
+    let ends: Vec<_> = thread::scope(|scope| {
+        let start = |reduce: Threads<Flex>| {
+            let (host, library) = (twin(&host), shared.library.clone());
+            scope.spawn(move || {
+                let mut shared = World::new(lenient());
+                if reduce.place().rank != 1 {
+                    shared.library = library;
+                } else {
+                    // The kernel of its own library is for another slot.
+                    shared.publish("mlp", SlotContract::f32(2, 6, 6), vec![LayerSpec::linear(6, 6)]);
+                }
+                let mut worker = Worker::new(reduce, &host, lenient(), &shared, None);
+                worker.step(3).unwrap();
+                worker.world.order("seed-1", Germinate).unwrap();
+                (0..3).for_each(|_| drop(worker.step(3).unwrap()));
+                (worker.world.stage("seed-1"), worker.replica())
+            })
+        };
+        let running: Vec<_> = group.into_iter().map(start).collect();
+        running.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(ends.windows(2).all(|two| two[0] == two[1]), "{:?}", ends.iter().map(|end| end.0).collect::<Vec<_>>());
+    assert!(matches!(ends[0].0, SeedStageCulled | SeedStageEmbargoed), "{:?}", ends[0].0);
+}
+
+#[test]
+fn step_that_all_dropped_leaves_no_running_statistics_behind() {
+    let ends = together(2, &determined(Cnn::init()), |mut worker| {
+        worker.step(2).unwrap();
+        let rows = worker.rank * 6..(worker.rank + 1) * 6;
+        let mut step = worker.world.manager.begin_step(&mut worker.trainee.model).unwrap();
+        step.run(&worker.trainee.model, |host, grafts| loss_of(host, 9, rows.clone(), grafts)).unwrap();
+        drop(step);
+        worker.step(2).unwrap();
+        worker.replica()
+    });
+    assert!(ends[0] == ends[1]);
+}
+
+#[test]
+fn several_runs_in_a_step_are_exchanged_once() {
+    let ends = together(2, &determined(Mlp::init()), |mut worker| {
+        live(&mut worker, 16, |worker| worker.step(2).unwrap());
+        let Trainee { model, optimizer, .. } = &mut worker.trainee;
+        let mut step = worker.world.manager.begin_step(model).unwrap();
+        for micro in [0, 3] {
+            let rows = worker.rank * 6 + micro..worker.rank * 6 + micro + 3;
+            step.run(model, |host, grafts| loss_of(host, 17, rows.clone(), grafts)).unwrap();
+        }
+        let gradients = step.gradients(model).unwrap();
+        *model = optimizer.step(RATE, model.clone(), gradients);
+        step.finish(model).unwrap();
+        worker.replica()
+    });
+    let whole = together(2, &determined(Mlp::init()), |mut worker| {
+        live(&mut worker, 17, |worker| worker.step(2).unwrap());
+        worker.replica()
+    });
+    assert!(ends[0] == ends[1] && furthest(&ends[0].0, &whole[0].0) < 5e-3);
+}
+
+#[test]
+fn embargo_ends_on_all_workers_by_the_clock_that_is_ahead() {
+    let ends = together(3, &determined(Mlp::init()), |mut worker| {
+        live(&mut worker, 16, |worker| worker.step(3).unwrap());
+        worker.world.order("seed-1", Cull).unwrap();
+        worker.step(3).unwrap();
+        let before = worker.world.stage("seed-1");
+        if worker.rank == 1 {
+            worker.world.wait(31);
+        }
+        worker.step(3).unwrap();
+        (before, worker.world.stage("seed-1"), worker.replica())
+    });
+    assert!(ends.windows(2).all(|two| two[0] == two[1]));
+    assert_eq!((ends[0].0, ends[0].1), (SeedStageEmbargoed, SeedStageDormant));
 }
 
 #[test]
