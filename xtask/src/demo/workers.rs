@@ -1,6 +1,6 @@
 //! `cargo xtask demo --workers N`: processes that train one growing network together, each on its share of every batch. Signed commands reach
-//! one of them each, and rounds make all carry them out before the same step. One worker is killed and comes back; at the end all
-//! have the same bytes.
+//! one of them each, and rounds make all carry them out before the same step. One worker is killed and comes back, and a command makes
+//! all go back by an epoch; at the end all have the same bytes.
 
 mod group;
 mod rounds;
@@ -37,6 +37,8 @@ enum Said {
     Waits { rank: usize, epochs: Vec<u64>, why: String },
     /// It has taken a step.
     At { rank: usize, step: u64, epoch: u64, stage: String },
+    /// It has gone back because a round has decided so; it has taken these steps.
+    WentBack { rank: usize, step: u64 },
     /// It has taken all steps.
     Done { rank: usize, outcome: Outcome, state: String },
 }

@@ -92,6 +92,8 @@ impl Story {
         settings.kernels.timeout_ms = 2 * settings.kernels.wait_ms;
         // So that a run that goes on from an epoch's checkpoint is the one that was interrupted there.
         settings.rollback.checkpoint_every = self.steps_per_epoch();
+        // A round takes an epoch to decide that all go back by one.
+        settings.rollback.keep_in_store = 5;
         settings
     }
 }

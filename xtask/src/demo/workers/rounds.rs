@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
 use kasmina::{
     SeedManager,
-    leyline::{CommandId, TrainingRunId, UnixTime, v1::AdaptationCommand},
+    leyline::{
+        CommandId, TrainingRunId, UnixTime,
+        v1::{AdaptationCommand, adaptation_command::Payload},
+    },
     reduce::Place,
     safety::{Clock, SystemClock},
 };
@@ -15,6 +18,7 @@ use kasmina_coordination::{
 use kasmina_dispatch::Inbox;
 use kasmina_oona::{Bus, DeliveryId, RedisBus};
 use prost::Message as _;
+use prost_types::value::Kind;
 
 use crate::demo::{
     processes::{Story, join},
@@ -30,6 +34,14 @@ const LEASE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 #[error("worker is out of the rounds: {0}")]
 pub(super) struct OutOfRounds(&'static str);
+
+/// What comes before the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Step,
+    /// All go back: the manager has been told to which epoch.
+    GoBack,
+}
 
 /// The rounds of one group. A group that meets anew begins with rounds of its own: what was undone is ordered again.
 pub(super) struct Rounds {
@@ -77,23 +89,24 @@ impl Rounds {
         manager: &mut SeedManager<B>,
         parameters: [u8; 32],
         sketch: &[f32],
-    ) -> Result<(), Box<dyn Error>> {
+    ) -> Result<Next, Box<dyn Error>> {
         let step = manager.step();
         let mut outcomes = if step.is_multiple_of(self.every) {
             self.take_commands()?;
             let digest = Digest { state: *manager.digest().as_bytes(), parameters, sketch: sketch.to_vec() };
             let pending = self.pending.values().map(|(order, _)| order.clone()).collect();
-            let report = Report { digest, pending, checkpoints: manager.epochs(), at: SystemClock::new().unix() };
+            let checkpoints = manager.epochs().into_iter().rev().collect();
+            let report = Report { digest, pending, checkpoints, at: SystemClock::new().unix() };
             self.member.barrier(step, report)?
         } else {
             self.member.poll()?
         };
-        match self.member.advance(step)? {
-            Pace::Go => {}
+        let next = match self.member.advance(step)? {
+            Pace::Go => Next::Step,
+            Pace::GoBack { .. } => Next::GoBack,
             Pace::Wait => return Err(OutOfRounds("it waits for a decision").into()),
-            Pace::GoBack { .. } => return Err(OutOfRounds("the others go back").into()),
             Pace::Isolated(cause) => return Err(OutOfRounds(cause.reason()).into()),
-        }
+        };
         outcomes.extend(self.member.take_outcomes());
         for outcome in outcomes {
             if let Outcome::Decided(decided) = outcome {
@@ -101,7 +114,13 @@ impl Rounds {
             }
         }
         self.check_events()?;
-        self.carry_out(manager)
+        self.carry_out(manager)?;
+        Ok(next)
+    }
+
+    /// The replica has gone back, and comes to the step that follows the checkpoint.
+    pub(super) fn went_back(&mut self, step: u64) -> Result<(), Box<dyn Error>> {
+        Ok(self.member.went_back(step)?)
     }
 
     /// Carries out what is due, on all workers before the same step.
@@ -129,9 +148,10 @@ impl Rounds {
             let bytes = delivery.envelope.payload.clone();
             let command = AdaptationCommand::decode(bytes.as_slice()).unwrap_or_default();
             let issued_at = command.issued_at.map(UnixTime::from);
-            match (CommandId::new(command.command_id), issued_at) {
+            match (CommandId::new(command.command_id.clone()), issued_at) {
                 (Ok(id), Some(at)) => {
-                    let order = Order::new(id.clone(), at, bytes);
+                    let rollback_to = epoch(command.payload.as_ref());
+                    let order = Order { rollback_to, ..Order::new(id.clone(), at, bytes) };
                     self.pending.insert(id, (order, delivery.id));
                 }
                 // The manager would reject it, too.
@@ -148,5 +168,14 @@ impl Rounds {
             Some(event) => Err(format!("{}: {event:?}", event.name()).into()),
             None => Ok(()),
         }
+    }
+}
+
+/// The epoch that a COMMAND_ROLLBACK names.
+fn epoch(payload: Option<&Payload>) -> Option<u64> {
+    let Some(Payload::RollbackPayload(payload)) = payload else { return None };
+    match payload.fields.get("target_epoch")?.kind {
+        Some(Kind::NumberValue(epoch)) => Some(epoch as u64),
+        _ => None,
     }
 }

@@ -1,9 +1,15 @@
 //! Whoever starts the workers: it kills one, brings all together again, and gives the orders of a policy.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    sync::Arc,
+    time::Duration,
+};
 
 use kasmina::{
     CommandSender,
+    commands::Order,
     leyline::v1::SeedLifecycleStage,
     safety::{Clock, SystemClock},
 };
@@ -18,6 +24,9 @@ use crate::{
 
 /// The epoch in which a worker is killed: its seed is being blended in.
 const KILLED_IN: u64 = 12;
+
+/// The epoch after which a command goes out to go back by one: all do so before the same step, or none.
+const GOES_BACK_AFTER: u64 = 20;
 
 /// What all have come to, by rank: the model, and the state of the seeds as a checksum.
 pub(super) struct Ended {
@@ -61,6 +70,7 @@ impl<'s> Supervisor<'s> {
 
     pub(super) fn run(mut self, progress: &Progress) -> Result<Ended, Box<dyn Error>> {
         let (victim, mut incidents) = (self.group.workers() / 2, Vec::new());
+        let (mut ordered_back, mut went_back) = (false, BTreeMap::new());
         let silent = Stopwatch::start();
         let mut heard_at = Duration::ZERO;
         while self.done.len() < self.group.workers() {
@@ -86,13 +96,26 @@ impl<'s> Supervisor<'s> {
                         incidents.push(format!("worker {victim} in epoch {epoch}"));
                         self.group.restart(victim)?;
                     }
+                    if epoch >= GOES_BACK_AFTER && !ordered_back && self.waiting.is_empty() {
+                        ordered_back = true;
+                        progress.print(format_args!(
+                            "  step {step:>5}  ordered to go back to the end of epoch {}",
+                            epoch - 1
+                        ));
+                        self.send(&Order::Rollback { epoch: epoch - 1 })?;
+                    }
                 }
                 Said::At { .. } => {}
+                Said::WentBack { rank, step } => drop(went_back.insert(rank, step)),
                 Said::Done { rank, outcome, state } => drop(self.done.insert(rank, (outcome, state))),
             }
         }
         if incidents.is_empty() {
             return Err("the run was over before a worker was killed".into());
+        }
+        let steps: BTreeSet<_> = went_back.values().collect();
+        if went_back.len() != self.group.workers() || steps.len() != 1 {
+            return Err(format!("all workers were to go back to one step, and did so: {went_back:?}").into());
         }
         Ok(Ended { ends: self.done.into_values().collect(), incidents: incidents.join(", ") })
     }
@@ -123,10 +146,14 @@ impl<'s> Supervisor<'s> {
             return Ok(());
         }
         if let Some(order) = self.story.order(stage, step) {
-            let command = self.sender.order(&order, SystemClock::new().unix())?;
-            self.bus.publish(kasmina_dispatch::command(command))?;
+            self.send(&order)?;
             self.ordered = Some(stage);
         }
         Ok(())
+    }
+
+    fn send(&mut self, order: &Order) -> Result<(), Box<dyn Error>> {
+        let command = self.sender.order(order, SystemClock::new().unix())?;
+        Ok(self.bus.publish(kasmina_dispatch::command(command)).map(drop)?)
     }
 }

@@ -28,7 +28,7 @@ use kasmina_reduce::{Linked, Place, Unmet, redis_link::RedisLink};
 
 use super::{
     Meet, Said, WorkerArgs,
-    rounds::{OutOfRounds, Rounds},
+    rounds::{Next, OutOfRounds, Rounds},
 };
 use crate::{
     demo::{
@@ -59,8 +59,14 @@ pub(super) fn work(args: &WorkerArgs) -> Result<(), Box<dyn Error>> {
         say(&Said::Waits { rank: place.rank, epochs: trainer.epochs(), why })?;
         let meet = hear()?;
         trainer.meet(&args.bus, meet)?;
-        match trainer.train() {
-            Ok(()) => break,
+        let trained = loop {
+            match trainer.train() {
+                Ok(Trained::WentBack) => say(&Said::WentBack { rank: place.rank, step: trainer.manager.step() })?,
+                trained => break trained,
+            }
+        };
+        match trained {
+            Ok(_) => break,
             // What a lost worker looks like from here, before and after it has come back. All else is an error of the demo.
             Err(error) => match (error.downcast_ref::<StepError>(), error.downcast_ref::<OutOfRounds>()) {
                 (Some(apart @ (StepError::Reduce(_) | StepError::OutOfStep { .. })), _) => why = apart.to_string(),
@@ -88,6 +94,13 @@ fn hear() -> Result<Meet, Box<dyn Error>> {
         return Err("whoever has started this worker is gone".into());
     }
     Ok(serde_json::from_str(&line)?)
+}
+
+/// How far the training has come.
+enum Trained {
+    All,
+    /// To an earlier epoch, from which it goes on.
+    WentBack,
 }
 
 struct Trainer<'s> {
@@ -145,7 +158,7 @@ impl<'s> Trainer<'s> {
         Ok(())
     }
 
-    fn train(&mut self) -> Result<(), Box<dyn Error>> {
+    fn train(&mut self) -> Result<Trained, Box<dyn Error>> {
         let Self { story, place, manager, model, optimizer, rounds, sketch, .. } = self;
         let rounds = rounds.as_mut().ok_or("the worker has not met the others")?;
         let (images, rate) = (&story.images, story.plan.learning_rate);
@@ -161,7 +174,12 @@ impl<'s> Trainer<'s> {
             // Nobody knows it before the gradients are fixed.
             let round = epoch;
             for chunk in order.chunks_exact(BATCH) {
-                rounds.before_step(manager, names(model), sketch)?;
+                if rounds.before_step(manager, names(model), sketch)? == Next::GoBack {
+                    manager.roll_back(model, optimizer)?;
+                    rounds.went_back(manager.step())?;
+                    sketch.clear();
+                    return Ok(Trained::WentBack);
+                }
                 let batch = batch(&images.train, &chunk[share(*place)]);
                 let mut step = manager.begin_step(model)?;
                 step.run(model, |host, grafts| loss(host, &batch, grafts))?;
@@ -182,7 +200,7 @@ impl<'s> Trainer<'s> {
             let (rank, step) = (place.rank, manager.step());
             say(&Said::At { rank, step, epoch: epoch + 1, stage: stage(story, manager) })?;
         }
-        Ok(())
+        Ok(Trained::All)
     }
 
     /// What has been grown: the file of the model as a checksum, and the state of the seeds.
