@@ -50,3 +50,23 @@ fn entries_that_no_worker_wrote_are_passed_over() {
     let mut worker = group(&server, "reduce.dirty", 1, PATIENCE).remove(0);
     assert_eq!(Reduce::<Flex>::gather(&mut worker, vec![7]), Ok(vec![vec![7]]));
 }
+
+#[test]
+fn worker_that_was_away_for_many_exchanges_finds_the_others_again() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let mut workers = group(&server, "reduce.away", 2, Duration::from_millis(20)).into_iter();
+    let (mut one, mut away) = (workers.next().unwrap(), workers.next().unwrap());
+    let gather = |worker: &mut Linked<RedisLink>| Reduce::<Flex>::gather(worker, vec![7]);
+    for _ in 0..30 {
+        assert_eq!(gather(&mut one).unwrap_err().reason(), "workers_missing");
+    }
+    // This worker does not try each of the exchanges that the other has given up.
+    assert_eq!(gather(&mut away).unwrap_err().reason(), "exchange_given_up");
+    let mut one = Some(one);
+    let met = std::thread::scope(|scope| {
+        let patient = one.take().map(|mut one| scope.spawn(move || (0..500).any(|_| gather(&mut one).is_ok())));
+        let other = (0..10).any(|_| gather(&mut away).is_ok());
+        patient.unwrap().join().unwrap() && other
+    });
+    assert!(met, "both come to one exchange again");
+}
