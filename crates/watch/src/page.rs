@@ -14,6 +14,7 @@ pub(crate) const ASSETS: &[Asset] = &[
     asset("/main.js", JS, include_str!("page/main.js")),
     asset("/feed.js", JS, include_str!("page/feed.js")),
     asset("/run.js", JS, include_str!("page/run.js")),
+    asset("/packet.js", JS, include_str!("page/packet.js")),
     asset("/numbers.js", JS, include_str!("page/numbers.js")),
     asset("/seed.js", JS, include_str!("page/seed.js")),
     asset("/series.js", JS, include_str!("page/series.js")),

@@ -30,19 +30,19 @@ export class Events {
   }
 
   draw(run) {
-    this.#seeds(run);
+    const all = run.told();
+    this.#seeds(run, all);
     const wanted = new Set(["critical", "warning", "info"].filter((level) => byId(`show-${level}`).checked));
     for (const level of ["critical", "warning", "info"]) say(byId(`count-${level}`), count(run.counts[level]));
     const seed = this.seeds.value;
     const isWanted = (event) => wanted.has(event.severity) && (seed === "" || (seed === "-" ? event.seed === null : event.seed === seed));
-    const all = run.told();
     const found = all.filter(isWanted);
     const kept = all.length;
     const total = run.counts.info + run.counts.warning + run.counts.critical;
     const older = total > kept ? ` ${count(total - kept)} older ones are not kept on this page.` : "";
     say(byId("event-count"), `${count(found.length)} of ${count(total)} events.${older}`);
     byId("more-events").hidden = found.length <= this.most;
-    const signature = `${found[0]?.number}/${found.length}/${this.most}/${seed}/${[...wanted]}`;
+    const signature = `${found[0]?.number}/${found.length}/${this.most}/${seed}/${[...wanted]}/${run.returns}`;
     if (signature === this.shown) return;
     this.shown = signature;
     this.#fill(found.slice(0, this.most));
@@ -68,13 +68,14 @@ export class Events {
     const parts = [
       html("h3", {}, `${SIGNS[event.severity]} ${event.name}`),
       html("p", {}, this.names[event.name] ?? "This page does not know this event."),
-      html("p", { class: "hint" }, `step ${count(event.step)}, ${event.seed ?? "the run"}, ${event.time ?? "no time"}`),
+      html("p", { class: "hint" }, `${at(event)}, ${event.seed ?? "the run"}, ${event.time ?? "no time"}`),
+      event.isGone ? html("p", { class: "hint" }, "Since then the run went back to an earlier step.") : null,
       html("dl", {}, ...rows),
     ];
     if (event.attributes.reason && event.name !== "gate_event") {
       parts.push(html("p", { class: "hint" }, "What the reason means and what to do: ", html("code", {}, `kasmina explain ${event.attributes.reason}`)));
     }
-    box.replaceChildren(...parts);
+    box.replaceChildren(...parts.filter(Boolean));
   }
 
   // Scrolls the list, and not the page.
@@ -91,6 +92,8 @@ export class Events {
     const stay = new Set(wanted);
     for (const item of there.values()) if (!stay.has(item)) item.remove();
     wanted.forEach((item, index) => {
+      item.firstChild.classList.toggle("undone", events[index].isGone);
+      say(item.querySelector(".at"), at(events[index]));
       if (this.list.children[index] !== item) this.list.insertBefore(item, this.list.children[index] ?? null);
     });
   }
@@ -107,7 +110,7 @@ export class Events {
     button.append(
       html("span", { class: "sign", title: event.severity }, SIGNS[event.severity]),
       html("span", { class: "level" }, event.severity),
-      html("span", { class: "at" }, `step ${count(event.step)}`),
+      html("span", { class: "at" }),
       html("span", { class: "who" }, who),
       html("span", { class: "what" }, sentence(event)),
     );
@@ -115,10 +118,13 @@ export class Events {
     return html("li", {}, button);
   }
 
-  #seeds(run) {
-    const known = new Set([...this.seeds.options].map((option) => option.value));
-    for (const id of run.seeds.keys()) if (!known.has(id)) this.seeds.append(html("option", { value: id }, id));
-    for (const option of [...this.seeds.options].slice(2)) if (!run.seeds.has(option.value)) option.remove();
+  // Seeds that have a lane, and those that only events tell of.
+  #seeds(run, events) {
+    const ids = new Set([...run.seeds.keys(), ...events.map((event) => event.seed).filter((id) => id !== null)]);
+    const [, , ...options] = this.seeds.options;
+    const known = new Set(options.map((option) => option.value));
+    for (const option of options) if (!ids.has(option.value)) option.remove();
+    for (const id of ids) if (!known.has(id)) this.seeds.append(html("option", { value: id }, id));
   }
 
   #key(key) {
@@ -130,4 +136,8 @@ export class Events {
     key.preventDefault();
     next.focus();
   }
+}
+
+function at(event) {
+  return `step ${count(event.step)}${event.isGone ? ", undone" : ""}`;
 }

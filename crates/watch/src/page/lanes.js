@@ -11,6 +11,8 @@ const ALPHA = { top: 24, bottom: 56 };
 const MARKS_AT = 73;
 const RUN_HEIGHT = 46;
 
+const UNDONE = "The run went back to before this seed's first step.";
+
 export class Lanes {
   // `pick(mark)` and `choose(seed)` are called when one is clicked.
   constructor(view, pick, choose) {
@@ -37,13 +39,15 @@ export class Lanes {
   draw(run, chosen, missing) {
     this.missing = missing;
     this.#run(run);
+    for (const id of this.rows.keys()) if (!run.seeds.has(id)) this.#drop(id);
     for (const seed of run.seeds.values()) {
       const row = this.rows.get(seed.id) ?? this.#row(seed.id);
-      const stage = seed.stage ?? "stage unknown";
+      const stage = seed.isGone ? "undone" : (seed.stage ?? "stage unknown");
       say(row.stage, stage.toLowerCase());
-      row.button.title = STAGES[stage] ?? "The lines do not say in which stage this seed is.";
+      row.button.title = seed.isGone ? UNDONE : (STAGES[stage] ?? "The lines do not say in which stage this seed is.");
       row.button.setAttribute("aria-pressed", String(chosen === seed.id));
-      say(row.told, told(seed));
+      row.element.classList.toggle("undone", seed.isGone);
+      say(row.told, seed.isGone ? "not there at this step" : told(seed));
       if (row.isSeen) this.#lane(row.plot, seed, run.last);
     }
     byId("no-seeds").hidden = run.seeds.size > 0;
@@ -56,11 +60,18 @@ export class Lanes {
     const button = html("button", { type: "button", class: "seed", onclick: () => this.choose(id) }, name, stage, numbers);
     const plot = svg("svg", { class: "lane", height: HEIGHT, preserveAspectRatio: "none", "aria-hidden": true });
     const element = html("div", { class: "row", "data-seed": id }, button, plot);
-    const row = { button, stage, told: numbers, plot, isSeen: false };
+    const row = { element, button, stage, told: numbers, plot, isSeen: false };
     this.rows.set(id, row);
     this.box.append(element);
     this.seen.observe(element);
     return row;
+  }
+
+  #drop(id) {
+    const { element } = this.rows.get(id);
+    this.seen.unobserve(element);
+    element.remove();
+    this.rows.delete(id);
   }
 
   #lane(plot, seed, end) {
@@ -134,9 +145,10 @@ export class Lanes {
 
 function told(seed) {
   const alpha = seed.alpha.latest;
-  const tensors = seed.parameters ?? seed.tensors;
+  const { tensors, parameters } = seed.registered.latest;
+  const size = parameters ?? tensors;
   return [
-    alpha ? `alpha ${short(alpha.value)}` : "no alpha yet",
-    Number.isFinite(tensors) ? `${short(tensors)} ${seed.parameters === null ? "tensors" : "parameters"}` : "",
+    alpha ? `alpha ${short(alpha.value)}` : seed.alpha.count > 0 ? "alpha unknown" : "no alpha yet",
+    Number.isFinite(size) ? `${short(size)} ${parameters === null ? "tensors" : "parameters"}` : "",
   ].filter(Boolean).join(", ");
 }

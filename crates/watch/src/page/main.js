@@ -75,6 +75,7 @@ function drawAll() {
   const missing = loss.draw(run);
   lanes.draw(run, byId("event-seed").value, missing);
   drawAxis();
+  hovered = hovered === null || run.last === null ? null : Math.min(hovered, run.last);
   showStep(run, hovered ?? view.step);
   showParameters(run);
   showNumbers(run, names.metrics);
@@ -119,8 +120,10 @@ function pickEvent(event) {
     due();
     return;
   }
-  view.look(event.step);
+  // A step that the run has gone back from cannot be looked at.
+  if (event.step <= run.last) view.look(event.step);
   events.select(event);
+  due();
 }
 
 // The events of a seed, or of all if it was chosen before.

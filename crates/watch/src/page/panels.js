@@ -3,6 +3,7 @@
 import { mean } from "./series.js";
 import { byId, html, say, svg } from "./svg.js";
 import { sample } from "./marks.js";
+import { MOST_NAMES } from "./run.js";
 import { GATES, HEALTH, MARKS, STAGES, bytes, count, short } from "./words.js";
 
 // Seeds in the line of what is at a step.
@@ -34,7 +35,7 @@ export function showFeed(state, run) {
   const { lines, oversized, example } = run.bad;
   if (lines > 0) notes.push(`${count(lines)} ${lines === 1 ? "line is" : "lines are"} not telemetry and left out${example ? `; the last one begins: ${example}` : ""}`);
   if (oversized > 0) notes.push(`${count(oversized)} too long ${oversized === 1 ? "line is" : "lines are"} left out.`);
-  if (run.untold > 0) notes.push(`The run has more seeds than this page shows: ${count(run.untold)} packets of others are left out.`);
+  if (run.undrawn.size > 0) notes.push(`${undrawn(run)} are not drawn and have no numbers here: the run has more than this page shows. Their events are in the list.`);
   say(byId("notes"), notes.join("\n"));
   byId("notes").hidden = notes.length === 0;
 }
@@ -44,14 +45,18 @@ export function showTiles(run) {
   const worker = run.workers === null ? "" : `; worker ${run.rank} (0 to ${run.workers - 1})`;
   say(byId("tile-step-note"), `batches learned from so far${worker}`);
   const loss = run.loss.latest;
-  say(byId("tile-loss"), loss ? short(loss.value) : "no data");
+  say(byId("tile-loss"), loss ? short(loss.value) : run.loss.count > 0 ? "unknown" : "no data");
   say(byId("tile-loss-note"), loss && loss.step < run.last ? `as of step ${count(loss.step)}` : "of the network on its last batch");
-  const stages = [...run.seeds.values()].map((seed) => seed.stage);
+  const stages = run.present().map((seed) => seed.stage);
   const gone = stages.filter((stage) => GONE.includes(stage)).length;
   const fossils = stages.filter((stage) => stage === "FOSSILIZED").length;
   const isEmpty = run.packets === 0;
-  say(byId("tile-seeds"), isEmpty ? "no data" : count(run.seeds.size));
-  say(byId("tile-seeds-note"), run.seeds.size === 0 ? "none yet" : `${fossils} accepted, ${gone} taken out, ${run.seeds.size - fossils - gone} on their way`);
+  say(byId("tile-seeds"), isEmpty ? "no data" : count(stages.length + run.undrawn.size));
+  const notes = [`${fossils} accepted`, `${gone} taken out`, `${stages.length - fossils - gone} on their way`];
+  if (run.undrawn.size > 0) notes.push(`${count(run.undrawn.size)} not drawn`);
+  const undone = run.seeds.size - stages.length;
+  if (undone > 0) notes.push(`not counted: ${count(undone)} that a rollback undid`);
+  say(byId("tile-seeds-note"), run.seeds.size === 0 ? "none yet" : notes.join(", "));
   const health = run.health.at(-1);
   const about = HEALTH[health?.status] ?? HEALTH.UNKNOWN;
   say(byId("tile-health"), `${about.sign} ${about.word}`);
@@ -59,6 +64,12 @@ export function showTiles(run) {
   say(byId("tile-health-note"), health?.summary || about.text);
   say(byId("tile-alarms"), isEmpty ? "no data" : `${count(run.counts.critical)} / ${count(run.counts.warning)}`);
   say(byId("run-name"), run.id ?? "");
+}
+
+// How many seeds have no lane.
+function undrawn(run) {
+  const { size } = run.undrawn;
+  return `${count(size)}${size >= MOST_NAMES ? " or more" : ""} of ${count(size + run.present().length)} seeds`;
 }
 
 // What is known of one step, in words.
@@ -69,7 +80,7 @@ export function showStep(run, step) {
   }
   const at = step ?? run.last;
   const number = (bucket) => (bucket === null ? "no data" : bucket.n === 0 ? "not a number" : bucket.n > 1 ? `about ${short(mean(bucket))}` : short(mean(bucket)));
-  const there = [...run.seeds.values()].filter((seed) => seed.seen !== null && seed.seen <= at);
+  const there = run.present().filter((seed) => seed.seen <= at);
   const seeds = worthiest(there, at).map((seed) => {
     const stage = seed.stageAt(at) ?? "stage unknown";
     const alpha = seed.alpha.at(at);
@@ -90,12 +101,14 @@ function worthiest(seeds, at) {
 }
 
 export function showParameters(run) {
-  const rows = [["network when it was attached", run.tensors, run.parameters, ""]];
-  for (const seed of run.seeds.values()) rows.push([seed.id, seed.tensors, seed.parameters, (seed.stage ?? "").toLowerCase()]);
+  const row = (name, { registered: { latest } }, stage) => [name, latest.tensors, latest.parameters, stage];
+  const rows = [row("network when it was attached", run, "")];
+  for (const seed of run.present()) rows.push(row(seed.id, seed, (seed.stage ?? "stage unknown").toLowerCase()));
   // A network that is attached again has the seeds of before in it.
-  const grown = [...run.seeds.values()].filter((seed) => seed.accepted !== null && seed.accepted > (run.registered ?? -1));
-  const sum = (of) => grown.reduce((total, seed) => total + (of(seed) ?? NaN), of(run) ?? NaN);
-  rows.push(["network with the seeds accepted since", sum((it) => it.tensors), sum((it) => it.parameters), `${grown.length} accepted`]);
+  const grown = run.present().filter((seed) => seed.accepted !== null && seed.accepted > (run.registered.latest.number ?? -1));
+  const sum = (of) => [run, ...grown].reduce((total, it) => total + (it.registered.latest[of] ?? NaN), 0);
+  const others = run.undrawn.size > 0 ? `, without the ${count(run.undrawn.size)} that are not drawn` : "";
+  rows.push(["network with the seeds accepted since", sum("tensors"), sum("parameters"), `${grown.length} accepted${others}`]);
   const known = (value) => (Number.isFinite(value) ? count(value) : "not written");
   const cells = rows.map(([name, tensors, parameters, stage]) => [name, known(parameters), known(tensors), stage]);
   fillTable(byId("parameters"), cells);
@@ -106,14 +119,18 @@ export function showNumbers(run, names) {
   const found = run.numbers();
   // Too many: those that were written last.
   const shown = found.length > MOST_ROWS ? found.sort((a, b) => b.step - a.step).slice(0, MOST_ROWS) : found;
-  const untold = [run, ...run.seeds.values()].filter((it) => it.values.untold > 0).map((it) => (it === run ? "the run" : it.id));
+  const untold = [run, ...run.present()].filter((it) => it.values.untold > 0).map((it) => (it === run ? "the run" : it.id));
   const notes = [];
   if (found.length > MOST_ROWS) notes.push(`The ${count(MOST_ROWS)} of ${count(found.length)} that were written last.`);
   if (untold.length > 0) notes.push(`More metrics than are kept: ${untold.slice(0, 8).join(", ")}${untold.length > 8 ? ` and ${count(untold.length - 8)} more` : ""}.`);
   say(byId("numbers-note"), notes.join(" "));
   byId("numbers-note").hidden = notes.length === 0;
   const all = shown.sort((a, b) => a.name.localeCompare(b.name) || a.seed.localeCompare(b.seed) || a.told.localeCompare(b.told));
-  const cells = all.map(({ name, seed, told, step, value }) => [name, [seed, told].filter(Boolean).join(" "), `${short(value)}${unit(names[name]?.unit)}`, count(step), names[name]?.meaning ?? ""]);
+  const cells = all.map(({ name, seed, told, step, value, isGone }) => {
+    const text = `${short(value)}${unit(names[name]?.unit)}`;
+    const whose = [seed, told].filter(Boolean).join(" ");
+    return [name, whose, isGone ? `unknown (was ${text})` : text, isGone ? `${count(step)}, undone` : count(step), names[name]?.meaning ?? ""];
+  });
   fillTable(byId("numbers"), cells);
 }
 

@@ -1,6 +1,7 @@
 // What is known of a run, from the packets that it has written.
 
-import { Numbers } from "./numbers.js";
+import { Numbers, Registered } from "./numbers.js";
+import { clip, isStep, parse } from "./packet.js";
 import { Seed } from "./seed.js";
 import { Series } from "./series.js";
 import { plain } from "./words.js";
@@ -8,9 +9,12 @@ import { plain } from "./words.js";
 // The newest events; of the critical ones some more, so that a chatty run does not push them out.
 const MOST_EVENTS = 3000;
 const MOST_CRITICAL = 1000;
+// Those that have a lane and numbers; and how many names of others are kept.
 const MOST_SEEDS = 512;
+export const MOST_NAMES = 10000;
 const MOST_BANDS = 2000;
 const MOST_IDS = 2000;
+const MOST_EPOCHS = 1000;
 
 const SEVERITY = {
   __proto__: null,
@@ -54,14 +58,19 @@ export class Run {
     this.bad = { lines: 0, oversized: 0, example: null };
     this.first = null;
     this.last = null;
-    this.time = null;
+    this.lastTime = null;
     // Which of several workers this run is; they count from 0.
     this.rank = null;
     this.workers = null;
-    this.tensors = null;
-    this.parameters = null;
-    this.registered = null;
-    this.untold = 0;
+    this.registered = new Registered();
+    // Seeds that there is no lane for, and when each came.
+    this.undrawn = new Map();
+    // Whether a seed may have left since the last time that room was looked for.
+    this.mayHaveRoom = true;
+    // The step of each epoch that can be gone back to.
+    this.epochs = new Map();
+    // How often the run went back.
+    this.returns = 0;
     this.ids = new Set();
     this.number = 0;
   }
@@ -69,17 +78,13 @@ export class Run {
   // Takes a line in; a line that is no packet is counted.
   line(text) {
     if (text.trim() === "") return;
-    try {
-      const packet = JSON.parse(text);
-      if (isPacket(packet)) {
-        this.packet(packet);
-        return;
-      }
-    } catch {
-      // Counted below. The lines after it are read.
+    const packet = parse(text);
+    if (packet) {
+      this.packet(packet);
+    } else {
+      this.bad.lines += 1;
+      this.bad.example = clip(text, 160);
     }
-    this.bad.lines += 1;
-    this.bad.example = text.slice(0, 160);
   }
 
   packet(packet) {
@@ -87,34 +92,57 @@ export class Run {
     const step = Number(indicators.step_index);
     this.packets += 1;
     this.id ??= indicators.training_run_id ?? null;
-    this.time = packet.timestamp ?? this.time;
     const id = indicators.seed_id || null;
     // A packet that was offered twice. Only events would count twice.
     const isNew = packet.events.length === 0 || this.#isNew(packet.packet_id);
     if (isNew) packet.events.forEach((event) => this.#back(event, id, step));
+    this.#backUntold(packet, id, step);
     this.first = this.first === null ? step : Math.min(this.first, step);
-    this.last = this.last === null ? step : Math.max(this.last, step);
-    const seed = id === null ? null : this.#seed(id, step);
-    if (id !== null && seed === null) return;
-    for (const metric of packet.metrics) this.#measure(seed, step, metric);
-    if (isNew) for (const event of packet.events) this.#event(seed, id, step, packet.timestamp, event);
+    if (this.last === null || step >= this.last) [this.last, this.lastTime] = [step, packet.timestamp];
+    const seed = id === null ? null : this.#seed(id, step, packet);
+    if (id === null || seed) for (const metric of packet.metrics) this.#measure(seed, step, metric);
+    if (isNew) for (const event of packet.events) this.#event(id, step, packet.timestamp, event);
     if (id === null) this.#feel(step, packet.system_health);
   }
 
-  // The run went back to an earlier step: what came after it did not stay.
-  #back(event, id, step) {
-    const isRollback = event.description === "rolled_back" && id === null;
-    if (!(isRollback || event.description === "recovered")) return;
-    const told = event.attributes?.step;
-    const target = isStep(told) ? Number(told) : step;
+  // The run, or a seed alone, went back to an earlier step.
+  #back({ description, attributes }, packetId, step) {
+    if (description !== "recovered" && description !== "rolled_back") return;
+    const id = packetId ?? attributes?.seed_id ?? null;
+    const epoch = this.epochs.get(attributes?.epoch) ?? null;
+    if (description === "rolled_back" && id !== null) {
+      this.seeds.get(id)?.restore(step, epoch, this.number);
+      return;
+    }
+    const told = isStep(attributes?.step) ? Number(attributes.step) : epoch;
+    this.#cut(told === null ? step : Math.min(told, step));
+  }
+
+  // A step that is learned from later than a later one: the event that the run went back was lost.
+  #backUntold({ timestamp, metrics }, id, step) {
+    if (this.last === null || step >= this.last || id !== null) return;
+    if (!(Date.parse(timestamp) > Date.parse(this.lastTime)) || !metrics.some((it) => it.name === "kasmina.host.loss")) return;
+    this.#cut(Math.max(step - 1, 0));
+    const attributes = { reason: "no_event_tells_why" };
+    this.marks.push({ step, kind: "rollback", label: "", severity: "warning", number: null, name: "", attributes, isGone: false });
+  }
+
+  // What came after this step did not stay.
+  #cut(target) {
     if (this.last === null || !(target < this.last)) return;
+    this.returns += 1;
+    this.mayHaveRoom = true;
     const gone = this.loss.cut(target);
     if (gone.buckets.length > 0) this.abandoned.push(gone);
     if (this.abandoned.length > 8) this.abandoned.shift();
     for (const seed of this.seeds.values()) seed.cut(target);
-    for (const mark of this.marks) mark.isGone ||= mark.step > target;
+    for (const told of [...this.marks, ...this.events, ...this.critical]) told.isGone ||= told.step > target;
+    for (const [id, seen] of this.undrawn) if (seen > target) this.undrawn.delete(id);
+    this.values.cut(target);
+    this.registered.cut(target);
     this.health = this.health.filter((band) => band.step <= target);
-    this.last = Math.max(target, this.first ?? target);
+    this.first = Math.min(this.first, target);
+    [this.last, this.lastTime] = [target, null];
   }
 
   #isNew(id) {
@@ -126,18 +154,33 @@ export class Run {
   }
 
   // The seed of this name, or null if there are too many.
-  #seed(id, step) {
+  #seed(id, step, { events, metrics }) {
     let seed = this.seeds.get(id);
     if (!seed) {
-      if (this.seeds.size >= MOST_SEEDS) {
-        this.untold += 1;
+      if (this.seeds.size >= MOST_SEEDS && !this.#makeRoom()) {
+        if (this.undrawn.size < MOST_NAMES && !this.undrawn.has(id)) this.undrawn.set(id, step);
         return null;
       }
+      this.undrawn.delete(id);
       seed = new Seed(id, step);
       this.seeds.set(id, seed);
     }
-    seed.see(step);
+    // The report on a life that a rollback undid does not say that the seed is there.
+    const isReport = metrics.length === 0 && events.every((event) => event.description === "field_report");
+    if (!seed.isGone || !isReport) seed.see(step);
     return seed;
+  }
+
+  // Leaves out the seed that was the first to be over for good, or that a rollback undid.
+  #makeRoom() {
+    if (!this.mayHaveRoom) return false;
+    const over = [...this.seeds.values()].filter((seed) => seed.isGone || seed.stage === "TERMINATED");
+    const first = over.sort((a, b) => b.isGone - a.isGone || a.last - b.last)[0];
+    this.mayHaveRoom = over.length > 1;
+    if (!first) return false;
+    this.seeds.delete(first.id);
+    if (!first.isGone && this.undrawn.size < MOST_NAMES) this.undrawn.set(first.id, first.seen);
+    return true;
   }
 
   #measure(seed, step, metric) {
@@ -150,23 +193,25 @@ export class Run {
     (seed ?? this).values.keep(seed?.id ?? "", step, metric, Object.values(attributes).join(", "));
   }
 
-  #event(seed, id, step, time, event) {
+  #event(packetId, step, time, event) {
     const severity = SEVERITY[event.level] ?? "info";
     const attributes = event.attributes ?? {};
     const name = event.description;
-    const told = { number: this.number++, step, time, seed: id, name, severity, attributes };
+    const id = packetId ?? attributes.seed_id ?? null;
+    const seed = this.seeds.get(id) ?? null;
+    const told = { number: this.number++, step, time, seed: id, name, severity, attributes, isGone: false };
     this.counts[severity] += 1;
     const list = severity === "critical" ? this.critical : this.events;
     list.push(told);
     if (list.length > (severity === "critical" ? MOST_CRITICAL : MOST_EVENTS)) list.shift();
-    if (seed && name === "seed_state") seed.enter(step, plain(attributes.from), plain(attributes.to), told.number);
-    if (name === "parameter_registration") {
-      const about = seed ?? this;
-      about.tensors = Number(attributes.parameters ?? NaN);
-      about.parameters = attributes.values === undefined ? null : Number(attributes.values);
-      about.registered = told.number;
+    // Of a seed that there is no lane for, the event is all that is shown.
+    if (id !== null && !seed) return;
+    if (seed && name === "seed_state") {
+      seed.enter(step, plain(attributes.from), plain(attributes.to), told.number);
+      this.mayHaveRoom ||= seed.stage === "TERMINATED";
     }
-    if (seed && attributes.blueprint_id) seed.blueprint = attributes.blueprint_id;
+    if (name === "parameter_registration") (seed ?? this).registered.add(step, told.number, attributes);
+    if (name === "rollback_ready" && isStep(attributes.step)) this.#reach(attributes.epoch, Number(attributes.step));
     const kind = MARKS[name];
     if (!kind) return;
     const label = attributes.gate ? plain(attributes.gate).slice(0, 2) : "";
@@ -174,6 +219,12 @@ export class Run {
     if (seed) seed.mark(mark);
     else this.marks.push(mark);
     if (this.marks.length > MOST_BANDS) this.marks.shift();
+  }
+
+  #reach(epoch, step) {
+    this.epochs.delete(epoch);
+    this.epochs.set(epoch, step);
+    if (this.epochs.size > MOST_EPOCHS) this.epochs.delete(this.epochs.keys().next().value);
   }
 
   #feel(step, health) {
@@ -188,39 +239,16 @@ export class Run {
 
   // The last value of each metric, of the run and of each seed.
   numbers() {
-    return [this, ...this.seeds.values()].flatMap((it) => it.values.told());
+    return [this, ...this.present()].flatMap((it) => it.values.told());
+  }
+
+  // The seeds that are drawn and that no rollback has undone.
+  present() {
+    return [...this.seeds.values()].filter((seed) => !seed.isGone);
   }
 
   // All events that are kept, the newest first.
   told() {
     return [...this.events, ...this.critical].sort((a, b) => b.number - a.number);
   }
-}
-
-// Whether it has the form of a packet, so that nothing else has to ask.
-function isPacket(packet) {
-  if (!isRecord(packet) || !isRecord(packet.system_health) || !isRecord(packet.system_health.indicators)) return false;
-  const { timestamp, packet_id, events, metrics, system_health: { status, summary, indicators } } = packet;
-  if (!isStep(indicators.step_index) || !Array.isArray(events) || !Array.isArray(metrics)) return false;
-  if (![timestamp, packet_id, status, summary, indicators.training_run_id, indicators.seed_id].every(isTextOrAbsent)) return false;
-  const isEvent = (it) => isRecord(it) && typeof it.description === "string" && isTextOrAbsent(it.level) && hasTexts(it.attributes);
-  const isMetric = (it) => isRecord(it) && typeof it.name === "string" && ["number", "string"].includes(typeof it.value) && hasTexts(it.attributes);
-  return events.every(isEvent) && metrics.every(isMetric);
-}
-
-function isRecord(it) {
-  return it !== null && typeof it === "object";
-}
-
-function isTextOrAbsent(it) {
-  return it === undefined || it === null || typeof it === "string";
-}
-
-function hasTexts(attributes) {
-  return isRecord(attributes ?? {}) && Object.values(attributes ?? {}).every((it) => typeof it === "string");
-}
-
-// A whole number that a double holds exactly.
-function isStep(it) {
-  return typeof it === "string" && /^\d{1,15}$/.test(it);
 }

@@ -1,6 +1,6 @@
 // What is known of one seed.
 
-import { Numbers } from "./numbers.js";
+import { Numbers, Registered } from "./numbers.js";
 import { Series } from "./series.js";
 
 const MOST_BUCKETS = 2048;
@@ -16,13 +16,15 @@ export class Seed {
     // When each stage was entered. The first is known only from the move out of it.
     this.stages = [];
     this.marks = [];
-    this.dropped = 0;
     this.loss = new Series(MOST_BUCKETS);
     this.alpha = new Series(MOST_BUCKETS);
     this.values = new Numbers();
-    this.tensors = null;
-    this.parameters = null;
-    this.blueprint = null;
+    this.registered = new Registered();
+  }
+
+  // Whether the run went back to before its first step.
+  get isGone() {
+    return this.seen === null;
   }
 
   // When it became part of the network, if it is one.
@@ -44,16 +46,17 @@ export class Seed {
   // `number` says when, among all events of the run.
   enter(step, from, to, number) {
     if (this.stages.length === 0 && from) this.stages.push({ step: this.seen, stage: from, isOpen: true });
-    this.stages.push({ step, stage: to, number });
+    this.#push({ step, stage: to, number });
+  }
+
+  #push(entered) {
+    this.stages.push(entered);
     if (this.stages.length > MOST_STAGES) this.stages.shift();
   }
 
   mark(mark) {
     this.marks.push(mark);
-    if (this.marks.length > MOST_MARKS) {
-      this.marks.shift();
-      this.dropped += 1;
-    }
+    if (this.marks.length > MOST_MARKS) this.marks.shift();
   }
 
   measure(step, name, value) {
@@ -63,12 +66,21 @@ export class Seed {
 
   // The run went back to `step`. No event says which stage the seed has then: it is that of `step`, if it was known there.
   cut(step) {
-    this.loss.cut(step);
-    this.alpha.cut(step);
+    for (const part of [this.loss, this.alpha, this.values, this.registered]) part.cut(step);
     this.stages = this.stages.filter((entered) => entered.step <= step);
     for (const mark of this.marks) mark.isGone ||= mark.step > step;
     if (this.seen !== null && this.seen > step) this.seen = null;
     this.last = Math.min(this.last, step);
+    if (this.isGone) this.values = new Numbers();
+  }
+
+  // The seed alone, at `step`, went back to how it was at the step `then`; null if no line tells that step.
+  restore(step, then, number) {
+    const stage = then === null ? null : this.stageAt(then);
+    if (stage !== this.stage) this.#push({ step, stage, number });
+    this.loss.latest = null;
+    this.alpha.latest = null;
+    this.values.cut(then ?? -1);
   }
 
   // The stage at a step, or null if it is not known.

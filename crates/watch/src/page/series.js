@@ -22,6 +22,7 @@ export class Series {
     if (last && step > last.last) this.#vote(step - last.last);
     const key = Math.floor(step / this.width);
     let bucket = last && last.key === key ? last : this.#at(key, step);
+    if (step >= bucket.last) bucket.value = value;
     bucket.first = Math.min(bucket.first, step);
     bucket.last = Math.max(bucket.last, step);
     bucket.stride = this.stride;
@@ -44,9 +45,11 @@ export class Series {
     gone.width = this.width;
     gone.buckets = this.buckets.filter((bucket) => bucket.first > step);
     this.buckets = this.buckets.filter((bucket) => bucket.first <= step);
-    for (const bucket of this.buckets) bucket.last = Math.min(bucket.last, step);
+    this.count = this.buckets.reduce((count, bucket) => count + bucket.n + bucket.odd, 0);
     const last = this.buckets.at(-1);
-    this.latest = last ? { step: last.last, value: mean(last) } : null;
+    // A bucket that goes on after `step` does not tell its last number before.
+    this.latest = last && last.last <= step ? { step: last.last, value: last.value } : null;
+    if (last) last.last = Math.min(last.last, step);
     return gone;
   }
 
@@ -93,7 +96,7 @@ export class Series {
   }
 
   #at(key, step) {
-    const fresh = { key, first: step, last: step, stride: 1, low: Infinity, high: -Infinity, sum: 0, n: 0, odd: 0 };
+    const fresh = { key, first: step, last: step, value: null, stride: 1, low: Infinity, high: -Infinity, sum: 0, n: 0, odd: 0 };
     const last = this.buckets.at(-1);
     if (!last || last.key < key) {
       this.buckets.push(fresh);
@@ -129,6 +132,7 @@ export function mean(bucket) {
 }
 
 function merge(into, from) {
+  if (from.last >= into.last) into.value = from.value;
   into.first = Math.min(into.first, from.first);
   into.last = Math.max(into.last, from.last);
   into.stride = Math.max(into.stride, from.stride);

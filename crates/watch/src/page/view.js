@@ -24,6 +24,9 @@ export class View {
     }
     this.bounds = { from: first, to: Math.max(last, first + LEAST) };
     if (this.follows !== null) this.window = this.#newest(this.follows);
+    // The run went back to before what is shown.
+    if (this.step !== null && this.step > this.bounds.to) this.step = null;
+    if (this.window && this.window.to > this.bounds.to) this.#clamp();
   }
 
   get from() {
@@ -89,6 +92,12 @@ export class View {
 
   #newest(steps) {
     return { from: Math.max(this.bounds.to - steps, this.bounds.from), to: this.bounds.to };
+  }
+
+  #clamp() {
+    const span = this.window.to - this.window.from;
+    if (span < this.bounds.to - this.bounds.from) this.#show(this.window.from, span);
+    else this.window = null;
   }
 
   #show(from, span) {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[cfg(unix)]
+mod back;
+#[cfg(unix)]
 mod chromium;
 mod follower;
 #[cfg(unix)]

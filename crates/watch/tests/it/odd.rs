@@ -146,6 +146,8 @@ fn keys_pass_over_marks_that_a_rollback_undid() {
 #[test]
 fn what_is_left_out_of_a_large_run_is_told() {
     let Some(mut rig) = Rig::open() else { return };
+    rig.event(Event::new(names::GRAFT_FAULT));
+    let fault = String::from_utf8(rig.packets(2)).unwrap();
     let first = String::from_utf8(rig.step(1, 0.5)).unwrap();
     for seed in 0..520 {
         rig.append(first.replace("seed-1", &format!("seed-{seed}")).as_bytes());
@@ -154,7 +156,15 @@ fn what_is_left_out_of_a_large_run_is_told() {
         rig.append(first.replace("kasmina.host.loss", &format!("metric-{metric}")).as_bytes());
     }
     rig.browser.value("document.getElementById('numbers-box').open = true");
-    rig.browser.until_text("#notes", "more seeds than this page shows: 8 packets of others are left out");
+    rig.append(fault.replace("seed-1", "seed-519").as_bytes());
+    rig.browser.until_text("#notes", "8 of 520 seeds are not drawn");
+    rig.browser.until_text("#tile-seeds-note", "8 not drawn");
+    rig.browser.until_text("#count-critical", "1");
+    let choose = "(() => { const of = document.getElementById('event-seed'); of.value = 'seed-519'; \
+                  of.dispatchEvent(new Event('change')); return of.value; })()";
+    assert_eq!(rig.browser.value(choose), "seed-519");
+    rig.browser.until_text("#event-list", "seed-519graft fault");
+    assert_eq!(rig.browser.value("document.querySelectorAll('#lanes .row').length"), 512);
     rig.browser.until_text("#numbers-note", "More metrics than are kept: the run.");
     rig.browser.until("!document.getElementById('numbers-note').hidden");
     assert_eq!(rig.browser.complaints(true), [""; 0]);

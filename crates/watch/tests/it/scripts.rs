@@ -19,7 +19,7 @@ const read = (run, ...packets) => packets.forEach((it) => run.line(JSON.stringif
 "#;
 
 /// The value of a script's `return`, in the page of a server that has nothing to show.
-fn answer(script: &str) -> Option<Value> {
+pub(crate) fn answer(script: &str) -> Option<Value> {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(Follower::new(directory.path()), 0).unwrap();
     let mut browser = Browser::open(&format!("http://{}/", server.address()))?;
@@ -67,29 +67,70 @@ fn a_packet_with_a_field_of_a_wrong_type_is_a_bad_line() {
 }
 
 #[test]
-fn a_step_that_is_no_number_does_not_end_a_rollback_at_0() {
-    let script = r#"
-        const run = new Run();
-        for (const step of [1, 30, 50]) read(run, packet(step, { metrics: [["kasmina.host.loss", 1]] }));
-        read(run, packet(40, { events: [["recovered", { step: "" }]] }));
-        return [run.last, run.loss.latest.step];
-    "#;
-    let Some(found) = answer(script) else { return };
-    assert_eq!(found, json!([40, 30]));
-}
-
-#[test]
-fn packets_of_seeds_beyond_the_bound_are_left_out() {
+fn a_seed_beyond_the_bound_has_events_and_no_numbers() {
     let script = r#"
         const run = new Run();
         const registered = (values) => [["parameter_registration", { parameters: "3", values }]];
         read(run, packet(1, { events: registered("500") }));
         for (let seed = 0; seed < 512; seed += 1) read(run, packet(2, { seed: `s${seed}`, metrics: [["m", 1]] }));
-        read(run, packet(3, { seed: "late", events: [...registered("7"), ["pause"]], metrics: [["kasmina.host.loss", 9], ["m", 2]] }));
-        return [run.parameters, run.marks.length, run.loss.count, run.seeds.size, run.untold, run.last];
+        const late = packet(3, { seed: "late", events: [...registered("7"), ["gate_failure"]], metrics: [["kasmina.host.loss", 9], ["m", 2]] });
+        late.events[1].level = "TELEMETRY_LEVEL_CRITICAL";
+        read(run, late);
+        const numbers = [run.registered.latest.parameters, run.marks.length, run.loss.count, run.numbers().some((it) => it.seed === "late")];
+        const [event] = run.told();
+        return [numbers, run.seeds.size, [...run.undrawn.keys()], run.last, run.counts.critical, [event.seed, event.name, event.severity]];
     "#;
     let Some(found) = answer(script) else { return };
-    assert_eq!(found, json!([500, 0, 0, 512, 1, 3]));
+    assert_eq!(found, json!([[500, 0, 0, false], 512, ["late"], 3, 1, ["late", "gate_failure", "critical"]]));
+}
+
+#[test]
+fn a_seed_that_is_over_for_good_makes_room() {
+    let script = r#"
+        const run = new Run();
+        for (let seed = 0; seed < 512; seed += 1) read(run, packet(2, { seed: `s${seed}`, metrics: [["m", 1]] }));
+        const over = (step, seed) => read(run, packet(step, { seed, events: [moved("CULLED", "TERMINATED")] }));
+        read(run, packet(3, { seed: "late", metrics: [["m", 2]] }));
+        over(5, "s7");
+        over(4, "s9");
+        read(run, packet(6, { seed: "late", metrics: [["m", 3]] }));
+        const first = [run.seeds.has("s9"), run.seeds.has("late"), [...run.undrawn.keys()]];
+        for (const seed of ["later", "latest"]) read(run, packet(7, { seed, metrics: [["m", 4]] }));
+        const events = run.told().map((event) => event.seed);
+        return [first, run.seeds.has("s7"), run.seeds.has("later"), run.seeds.size, [...run.undrawn.keys()], events];
+    "#;
+    let Some(found) = answer(script) else { return };
+    let first = json!([false, true, ["s9"]]);
+    assert_eq!(found, json!([first, false, true, 512, ["s9", "s7", "latest"], ["s9", "s7"]]));
+}
+
+#[test]
+fn an_event_of_the_run_that_names_a_seed_is_about_that_seed() {
+    let script = r#"
+        const run = new Run();
+        read(run, packet(1, { seed: "a" }), packet(5, { metrics: [["kasmina.host.loss", 1]] }));
+        const fault = (seed_id) => ["graft_fault", { seed_id }];
+        read(run, packet(6, { events: [fault("a"), fault("b"), ["rolled_back", { seed_id: "a", epoch: "0" }]] }));
+        return [run.marks.length, run.seeds.get("a").marks.length, run.told().map((event) => event.seed), [...run.seeds.keys()], run.last];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!([0, 2, ["a", "b", "a"], ["a"], 6]));
+}
+
+#[test]
+fn long_texts_and_many_attributes_are_cut_down() {
+    let script = r#"
+        const run = new Run();
+        const many = Object.fromEntries([...Array(5000).keys()].map((at) => [`key-${at}`, "v"]));
+        read(run, packet(1, { seed: "s".repeat(5000), events: [["graft_fault", { detail: "d".repeat(100000), ...many }]], metrics: [["m".repeat(5000), 1]] }));
+        run.line("x".repeat(100000));
+        const [{ attributes, seed }] = run.told();
+        const all = Object.entries(attributes);
+        const longest = Math.max(...all.flat().map((text) => text.length), seed.length, run.bad.example.length, run.numbers()[0].name.length);
+        return [run.packets, all.length, attributes["…"], longest < 1100, attributes.detail.endsWith("d… (99000 more characters)")];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!([1, 65, "4937 more attributes are left out", true, true]));
 }
 
 #[test]
@@ -104,34 +145,4 @@ fn many_metrics_of_one_seed_leave_room_for_the_others() {
     "#;
     let Some(found) = answer(script) else { return };
     assert_eq!(found, json!([true, 2000, 1, 1]));
-}
-
-#[test]
-fn a_seed_that_the_rollback_undid_has_no_band() {
-    let script = r#"
-        const run = new Run();
-        read(run, packet(1), packet(80, { seed: "a", events: [moved("TRAINING", "BLENDING")] }), packet(90));
-        read(run, packet(20, { events: [["rolled_back"]] }));
-        const seed = run.seeds.get("a");
-        const undone = [seed.bands(run.last), seed.stage];
-        read(run, packet(30, { seed: "a", events: [moved("GERMINATED", "TRAINING")] }));
-        read(run, packet(35, { seed: "a" }));
-        return [undone, seed.bands(run.last).map((band) => [band.from, band.to, band.stage])];
-    "#;
-    let Some(found) = answer(script) else { return };
-    assert_eq!(found, json!([[[], null], [[30, 30, "GERMINATED"], [30, 35, "TRAINING"]]]));
-}
-
-#[test]
-fn marks_beyond_a_rollback_are_set_apart() {
-    let script = r#"
-        const run = new Run();
-        read(run, packet(10, { seed: "a", events: [["pause"]] }), packet(40, { seed: "a", events: [["resume"]] }));
-        read(run, packet(50, { events: [["breaker_open"]] }), packet(20, { events: [["rolled_back"]] }));
-        read(run, packet(40, { seed: "a", events: [["pause"]] }));
-        const told = (marks) => marks.map((mark) => [mark.step, mark.isGone]);
-        return [told(run.seeds.get("a").marks), told(run.marks)];
-    "#;
-    let Some(found) = answer(script) else { return };
-    assert_eq!(found, json!([[[10, false], [40, true], [40, false]], [[50, true], [20, false]]]));
 }
