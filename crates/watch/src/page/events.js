@@ -68,7 +68,7 @@ export class Events {
     const parts = [
       html("h3", {}, `${SIGNS[event.severity]} ${event.name}`),
       html("p", {}, this.names[event.name] ?? "This page does not know this event."),
-      html("p", { class: "hint" }, `${at(event)}, ${event.seed ?? "the run"}, ${event.time ?? "no time"}`),
+      html("p", { class: "hint" }, `step ${count(event.step)}, ${event.seed ?? "the run"}, ${event.time ?? "no time"}`),
       event.isGone ? html("p", { class: "hint" }, "Since then the run went back to an earlier step.") : null,
       html("dl", {}, ...rows),
     ];
@@ -93,7 +93,7 @@ export class Events {
     for (const item of there.values()) if (!stay.has(item)) item.remove();
     wanted.forEach((item, index) => {
       item.firstChild.classList.toggle("undone", events[index].isGone);
-      say(item.querySelector(".at"), at(events[index]));
+      say(item.querySelector(".what"), `${sentence(events[index])}${events[index].isGone ? " (undone)" : ""}`);
       if (this.list.children[index] !== item) this.list.insertBefore(item, this.list.children[index] ?? null);
     });
   }
@@ -110,9 +110,9 @@ export class Events {
     button.append(
       html("span", { class: "sign", title: event.severity }, SIGNS[event.severity]),
       html("span", { class: "level" }, event.severity),
-      html("span", { class: "at" }),
+      html("span", { class: "at" }, `step ${count(event.step)}`),
       html("span", { class: "who" }, who),
-      html("span", { class: "what" }, sentence(event)),
+      html("span", { class: "what" }),
     );
     button.title = this.names[event.name] ?? spaced(event.name);
     return html("li", {}, button);
@@ -136,8 +136,4 @@ export class Events {
     key.preventDefault();
     next.focus();
   }
-}
-
-function at(event) {
-  return `step ${count(event.step)}${event.isGone ? ", undone" : ""}`;
 }

@@ -3,7 +3,7 @@
 import { drawMissing, line } from "./loss.js";
 import { drawMarks } from "./marks.js";
 import { byId, html, say, svg } from "./svg.js";
-import { HEALTH, STAGES, short } from "./words.js";
+import { HEALTH, STAGES, count, short } from "./words.js";
 
 const HEIGHT = 84;
 const BAND = { top: 2, bottom: 60 };
@@ -47,14 +47,14 @@ export class Lanes {
       row.button.title = seed.isGone ? UNDONE : (STAGES[stage] ?? "The lines do not say in which stage this seed is.");
       row.button.setAttribute("aria-pressed", String(chosen === seed.id));
       row.element.classList.toggle("undone", seed.isGone);
-      say(row.told, seed.isGone ? "not there at this step" : told(seed));
+      say(row.told, seed.isGone ? "not there at this step" : told(seed, run.last));
       if (row.isSeen) this.#lane(row.plot, seed, run.last);
     }
     byId("no-seeds").hidden = run.seeds.size > 0;
   }
 
   #row(id) {
-    const name = html("span", { class: "seed-name" }, id);
+    const name = html("span", { class: "seed-name", title: id }, id);
     const stage = html("span", { class: "seed-stage" });
     const numbers = html("span", { class: "seed-told" });
     const button = html("button", { type: "button", class: "seed", onclick: () => this.choose(id) }, name, stage, numbers);
@@ -91,7 +91,8 @@ export class Lanes {
     const points = seed.alpha.columns(view.from, view.to, Math.max(Math.floor(view.width / 2), 50));
     const path = line(points, view, y, 0);
     parts.push(svg("path", { class: "alpha-edge", d: path }), svg("path", { class: "alpha", d: path }));
-    for (const [text, y] of [["alpha 1", ALPHA.top + 4], ["0", ALPHA.bottom + 2]]) {
+    // Inside of the scale, where a line along its edge does not strike them out.
+    for (const [text, y] of [["alpha 1", ALPHA.top + 12], ["0", ALPHA.bottom - 4]]) {
       parts.push(svg("text", { class: "alpha-scale", x: view.width - 3, y, "text-anchor": "end" }, text));
     }
     parts.push(...drawMissing(this.missing, view, BAND.bottom));
@@ -143,12 +144,13 @@ export class Lanes {
   }
 }
 
-function told(seed) {
+function told(seed, step) {
   const alpha = seed.alpha.latest;
+  const isOld = alpha !== null && step - alpha.step > 2 * seed.alpha.stride;
   const { tensors, parameters } = seed.registered.latest;
   const size = parameters ?? tensors;
   return [
-    alpha ? `alpha ${short(alpha.value)}` : seed.alpha.count > 0 ? "alpha unknown" : "no alpha yet",
+    alpha ? `alpha ${short(alpha.value)}${isOld ? ` at step ${count(alpha.step)}` : ""}` : seed.alpha.count > 0 ? "alpha unknown" : "no alpha yet",
     Number.isFinite(size) ? `${short(size)} ${parameters === null ? "tensors" : "parameters"}` : "",
-  ].filter(Boolean).join(", ");
+  ].filter(Boolean).join(" · ");
 }

@@ -26,8 +26,8 @@ export class LossPlot {
     this.plot.setAttribute("viewBox", `0 0 ${view.width} ${HEIGHT}`);
     const columns = Math.max(Math.floor(view.width / 2), 50);
     const curves = [{ name: "network", series: run.loss, number: 0 }];
-    const all = [...run.seeds.values()].map((seed, index) => ({ name: seed.id, series: seed.loss, number: 1 + (index % 6), last: seed.last }));
-    const seen = all.filter(({ series }) => series.count > 0).sort((a, b) => b.last - a.last);
+    const all = [...run.seeds.values()].map((seed, index) => ({ name: seed.id, series: seed.loss, number: 1 + (index % 6), seed }));
+    const seen = all.filter(({ series }) => series.count > 0).sort((a, b) => b.seed.last - a.seed.last || b.seed.seen - a.seed.seen);
     curves.push(...seen.slice(0, MOST_CURVES));
     for (const curve of curves) curve.points = curve.series.columns(view.from, view.to, columns);
     const gone = run.abandoned.map((series) => series.columns(view.from, view.to, columns));
@@ -45,7 +45,7 @@ export class LossPlot {
     parts.push(svg("path", { class: "range", d: band(curves[0].points, view, scale.y) }));
     for (const curve of curves.toReversed()) {
       if (curve.points.length === 0) continue;
-      parts.push(svg("path", { class: `curve c${curve.number}`, d: line(curve.points, view, scale.y) }));
+      parts.push(svg("path", { class: `curve c${curve.number}`, d: line(curve.points, view, scale.y) }, svg("title", {}, curve.name)));
       for (const point of lonely(curve.points)) {
         parts.push(svg("circle", { class: `dot c${curve.number}`, cx: view.x(middle(point)), cy: scale.y(mean(point)), r: 1.8 }));
       }
@@ -91,7 +91,7 @@ export class LossPlot {
     for (const value of at) parts.push(svg("line", { class: "grid", x1: 0, x2: this.view.width, y1: y(value), y2: y(value) }));
   }
 
-  // A name at the end of each curve.
+  // A name at the end of each curve, as far as there is room for it.
   #labels(curves, scale, parts) {
     const taken = [];
     for (const curve of curves) {
@@ -100,6 +100,7 @@ export class LossPlot {
       const x = this.view.x(middle(last));
       let y = scale.y(mean(last)) - 8;
       while (taken.some((other) => Math.abs(other.y - y) < 14 && Math.abs(other.x - x) < 90)) y -= 14;
+      if (y < 12 && taken.length > 0) continue;
       y = Math.max(y, 12);
       taken.push({ x, y });
       const isRight = x > this.view.width - 90;

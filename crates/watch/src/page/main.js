@@ -17,6 +17,8 @@ let run = new Run();
 let state = { word: "waiting" };
 let names = { events: { __proto__: null }, metrics: { __proto__: null } };
 let drawn = 0;
+// How long that took.
+let took = 0;
 let isDue = false;
 // The step under the pointer.
 let hovered = null;
@@ -47,11 +49,12 @@ const feed = new Feed({
   },
 });
 
-// Soon, and not more often than that.
+// Soon, and not more often than that; while much is read, most of the time is for reading.
 function due() {
   if (isDue) return;
   isDue = true;
-  const wait = Math.max(drawn + DRAW_EVERY - performance.now(), 0);
+  const every = state.word === "reading" ? Math.max(DRAW_EVERY, 5 * took) : DRAW_EVERY;
+  const wait = Math.max(drawn + every - performance.now(), 0);
   setTimeout(() => requestAnimationFrame(draw), wait);
 }
 
@@ -82,7 +85,8 @@ function drawAll() {
   events.draw(run);
   // For whoever tests the page.
   document.body.dataset.packets = run.packets;
-  document.body.dataset.drawMs = (performance.now() - drawn).toFixed(1);
+  took = performance.now() - drawn;
+  document.body.dataset.drawMs = took.toFixed(1);
 }
 
 function drawAxis() {
@@ -90,7 +94,7 @@ function drawAxis() {
   plot.setAttribute("viewBox", `0 0 ${view.width} 34`);
   const parts = [];
   if (run.last !== null) {
-    for (const step of ticks(view.from, view.to, Math.floor(view.width / 110)).filter(Number.isInteger)) {
+    for (const step of ticks(view.from, view.to, Math.max(Math.floor(view.width / 110), 2)).filter(Number.isInteger)) {
       const x = view.x(step);
       const anchor = x < 20 ? "start" : x > view.width - 20 ? "end" : "middle";
       parts.push(svg("line", { class: "tick", x1: x, x2: x, y1: 0, y2: 5 }), svg("text", { x, y: 17, "text-anchor": anchor }, short(step)));

@@ -15,6 +15,12 @@ export function parse(text) {
   }
 }
 
+// The packet behind a torn one: a process was killed while it wrote a line, and the next one went on in the same line.
+export function parseTorn(text) {
+  const start = [...text.matchAll(/\{"(?:events|packet_id)":/g)].at(-1)?.index ?? 0;
+  return start > 0 ? parse(text.slice(start)) : null;
+}
+
 function shorten(key, value) {
   if (typeof value === "string") return clip(value);
   if (key !== "attributes" || !isRecord(value)) return value;

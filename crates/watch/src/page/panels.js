@@ -102,13 +102,13 @@ function worthiest(seeds, at) {
 
 export function showParameters(run) {
   const row = (name, { registered: { latest } }, stage) => [name, latest.tensors, latest.parameters, stage];
-  const rows = [row("network when it was attached", run, "")];
-  for (const seed of run.present()) rows.push(row(seed.id, seed, (seed.stage ?? "stage unknown").toLowerCase()));
   // A network that is attached again has the seeds of before in it.
   const grown = run.present().filter((seed) => seed.accepted !== null && seed.accepted > (run.registered.latest.number ?? -1));
   const sum = (of) => [run, ...grown].reduce((total, it) => total + (it.registered.latest[of] ?? NaN), 0);
   const others = run.undrawn.size > 0 ? `, without the ${count(run.undrawn.size)} that are not drawn` : "";
+  const rows = [row("network when it was attached", run, "")];
   rows.push(["network with the seeds accepted since", sum("tensors"), sum("parameters"), `${grown.length} accepted${others}`]);
+  for (const seed of run.present()) rows.push(row(seed.id, seed, (seed.stage ?? "stage unknown").toLowerCase()));
   const known = (value) => (Number.isFinite(value) ? count(value) : "not written");
   const cells = rows.map(([name, tensors, parameters, stage]) => [name, known(parameters), known(tensors), stage]);
   fillTable(byId("parameters"), cells);

@@ -1,7 +1,7 @@
 // What is known of a run, from the packets that it has written.
 
 import { Numbers, Registered } from "./numbers.js";
-import { clip, isStep, parse } from "./packet.js";
+import { clip, isStep, parse, parseTorn } from "./packet.js";
 import { Seed } from "./seed.js";
 import { Series } from "./series.js";
 import { plain } from "./words.js";
@@ -78,13 +78,13 @@ export class Run {
   // Takes a line in; a line that is no packet is counted.
   line(text) {
     if (text.trim() === "") return;
-    const packet = parse(text);
-    if (packet) {
-      this.packet(packet);
-    } else {
+    let packet = parse(text);
+    if (!packet) {
       this.bad.lines += 1;
       this.bad.example = clip(text, 160);
+      packet = parseTorn(text);
     }
+    if (packet) this.packet(packet);
   }
 
   packet(packet) {

@@ -101,7 +101,7 @@ export function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (Number.isInteger(value) && size < 1e15) return WHOLE.format(value);
-  return size < 1e-5 || size >= 1e7 ? value.toExponential(2) : String(Number(value.toPrecision(4)));
+  return size < 1e-5 || size >= 1e7 ? value.toExponential(2).replace(/\.?0+e/, "e") : String(Number(value.toPrecision(4)));
 }
 
 export function bytes(value) {

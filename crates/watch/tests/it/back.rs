@@ -176,6 +176,24 @@ fn a_step_back_without_an_event_is_a_rollback_if_it_is_later() {
 }
 
 #[test]
+fn a_window_beyond_the_end_moves_back_with_the_run() {
+    let script = r#"
+        const { View } = await import("/view.js");
+        const view = new View(() => {});
+        view.extend(0, 1000);
+        view.look(900);
+        view.zoom(0.1);
+        const before = [view.from, view.to];
+        view.extend(0, 400);
+        const between = [view.from, view.to, view.step];
+        view.extend(0, 50);
+        return [before, between, [view.from, view.to, view.window]];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!([[810, 910], [300, 400, null], [0, 50, null]]));
+}
+
+#[test]
 fn what_a_rollback_undid_is_shown_as_undone() {
     let Some(mut rig) = Rig::open() else { return };
     let first = rig.step(1, 0.5);
@@ -200,7 +218,7 @@ fn what_a_rollback_undid_is_shown_as_undone() {
     rig.browser.until_text("#tile-seeds-note", "not counted: 1 that a rollback undid");
     rig.browser.until_text("#lanes .undone[data-seed=seed-2] .seed-stage", "undone");
     rig.browser.until_text("#lanes [data-seed=seed-1] .seed-told", "alpha 0.01");
-    rig.browser.until("document.querySelector('#event-list .undone .at').textContent === 'step 31, undone'");
+    rig.browser.until("document.querySelector('#event-list .undone .what').textContent === 'graft fault (undone)'");
     assert_eq!(rig.browser.text("#tile-seeds"), "1");
     for table in ["#parameters", "#numbers"] {
         assert!(!rig.browser.text(table).contains("seed-2"), "{table}");

@@ -113,6 +113,13 @@ impl Browser {
         self.until(&format!("document.querySelector({selector:?}).textContent.includes({text:?})"));
     }
 
+    /// Makes the page so many pixels wide.
+    pub(crate) fn widen(&mut self, width: u32) {
+        let size = json!({ "width": width, "height": 1600, "deviceScaleFactor": 1, "mobile": false });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        self.until(&format!("innerWidth === {width}"));
+    }
+
     /// Presses a key and lets it go: `"ArrowRight"`, `"Tab"`, `"n"`.
     pub(crate) fn press(&mut self, key: &str) {
         let mut event = json!({ "type": "keyDown", "key": key, "windowsVirtualKeyCode": code(key) });

@@ -169,3 +169,64 @@ fn what_is_left_out_of_a_large_run_is_told() {
     rig.browser.until("!document.getElementById('numbers-note').hidden");
     assert_eq!(rig.browser.complaints(true), [""; 0]);
 }
+
+#[test]
+fn a_narrow_page_has_nothing_beyond_its_edge() {
+    let Some(mut rig) = Rig::open() else { return };
+    let long = "x".repeat(120);
+    let text = "a reason of many words ".repeat(40);
+    rig.event(Event::new(names::GRAFT_FAULT).with("reason", &text).with("detail", &long));
+    rig.metric(Metric::new(names::COMMANDS_REJECTED, 1.0).with("reason", &long));
+    let lines = String::from_utf8(rig.step(1, 0.5)).unwrap();
+    rig.append(lines.replace("seed-1", &long).replace("run-7", &long).as_bytes());
+    rig.other(&format!("{long}.jsonl"), lines.as_bytes(), -600);
+    rig.append(format!("{long}{long}\n").as_bytes());
+    rig.browser.widen(360);
+    rig.browser.value("document.getElementById('numbers-box').open = true");
+    rig.browser.until_text("#tile-step", "1");
+    rig.browser.until_text("#numbers", &long);
+    rig.browser.until_text("#notes", "not telemetry");
+    rig.until_looked(2);
+    rig.browser.value("document.querySelector('#event-list button').click()");
+    rig.browser.until_text("#event-detail", &long);
+    rig.browser.until("document.querySelector('#event-list .what').clientHeight > 0");
+    let beyond = "[...document.querySelectorAll('header *, main *')].filter((it) => !it.closest('.table, svg') && \
+                  it.getBoundingClientRect().right > document.documentElement.clientWidth).map((it) => `${it.tagName} ${it.id} ${it.className}`)";
+    assert_eq!(rig.browser.value(beyond), serde_json::json!([]));
+    let root = "document.documentElement";
+    assert_eq!(rig.browser.value(&format!("{root}.scrollWidth === {root}.clientWidth")), true);
+    // An event of many words is not the whole list.
+    let height = rig.browser.value("document.querySelector('#event-list .what').clientHeight").as_u64().unwrap();
+    assert!(height < 60, "{height}");
+}
+
+#[test]
+fn names_of_many_curves_do_not_cover_each_other() {
+    let Some(mut rig) = Rig::open() else { return };
+    for step in 1..=40 {
+        let lines = String::from_utf8(rig.step(step, 0.5)).unwrap().replace("kasmina.seed.alpha", "kasmina.seed.loss");
+        for seed in 0..step {
+            rig.append(lines.replace("seed-1", &format!("seed-{seed}")).as_bytes());
+        }
+    }
+    rig.browser.until_text("#tile-step", "40");
+    rig.browser.until_text("#smoothing", "Only the newest 24 seeds");
+    let labels = rig.browser.value("[...document.querySelectorAll('.curve-label')].map((it) => it.textContent)");
+    assert_eq!((&labels[0], &labels[1]), (&"network".into(), &"seed-39".into()), "{labels}");
+    let places = "[...document.querySelectorAll('.curve-label')].map((it) => it.getBBox().y)";
+    let distinct =
+        rig.browser.value(&format!("(() => {{ const all = {places}; return [all.length, new Set(all).size]; }})()"));
+    assert_eq!(distinct[0], distinct[1]);
+    assert_eq!(rig.browser.value("document.querySelectorAll('#loss-plot .curve title').length"), 25);
+}
+
+#[test]
+fn an_alpha_that_was_not_written_of_late_says_its_step() {
+    let Some(mut rig) = Rig::open() else { return };
+    rig.run_to(3);
+    rig.browser.until("document.querySelector('#lanes .seed-told')?.textContent === 'alpha 0.03'");
+    rig.metric(Metric::new(names::HOST_LOSS, 0.5));
+    let lines = rig.packets(9);
+    rig.append(&lines);
+    rig.browser.until_text("#lanes .seed-told", "alpha 0.03 at step 3");
+}

@@ -134,6 +134,19 @@ fn long_texts_and_many_attributes_are_cut_down() {
 }
 
 #[test]
+fn a_packet_on_the_line_of_a_torn_one_is_read() {
+    let script = r#"
+        const run = new Run();
+        const whole = JSON.stringify(packet(7, { events: [["recovered", { detail: '{"events":[]}' }]] }));
+        run.line(whole.slice(0, 40) + whole);
+        run.line(`{"packet_id":"torn`);
+        return [run.bad.lines, run.packets, run.told().map((event) => event.name)];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!([2, 1, ["recovered"]]));
+}
+
+#[test]
 fn many_metrics_of_one_seed_leave_room_for_the_others() {
     let script = r#"
         const run = new Run();
