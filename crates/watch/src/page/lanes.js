@@ -11,7 +11,7 @@ const ALPHA = { top: 24, bottom: 56 };
 const MARKS_AT = 73;
 const RUN_HEIGHT = 46;
 
-const UNDONE = "The run went back to before this seed's first step.";
+const UNDONE = "The run went back to before this seed's first step, or another run began.";
 
 export class Lanes {
   // `pick(mark)` and `choose(seed)` are called when one is clicked.

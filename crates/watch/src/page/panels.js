@@ -55,7 +55,7 @@ export function showTiles(run) {
   const notes = [`${fossils} accepted`, `${gone} taken out`, `${stages.length - fossils - gone} on their way`];
   if (run.undrawn.size > 0) notes.push(`${count(run.undrawn.size)} not drawn`);
   const undone = run.seeds.size - stages.length;
-  if (undone > 0) notes.push(`not counted: ${count(undone)} that a rollback undid`);
+  if (undone > 0) notes.push(`not counted: ${count(undone)} undone`);
   say(byId("tile-seeds-note"), run.seeds.size === 0 ? "none yet" : notes.join(", "));
   const health = run.health.at(-1);
   const about = HEALTH[health?.status] ?? HEALTH.UNKNOWN;

@@ -59,6 +59,8 @@ export class Run {
     this.first = null;
     this.last = null;
     this.lastTime = null;
+    // The step of the last packet, if it is one before `last`.
+    this.behind = null;
     // Which of several workers this run is; they count from 0.
     this.rank = null;
     this.workers = null;
@@ -91,7 +93,8 @@ export class Run {
     const { indicators } = packet.system_health;
     const step = Number(indicators.step_index);
     this.packets += 1;
-    this.id ??= indicators.training_run_id ?? null;
+    const { training_run_id } = indicators;
+    if (training_run_id && training_run_id !== this.id) this.#another(training_run_id, step);
     const id = indicators.seed_id || null;
     // A packet that was offered twice. Only events would count twice.
     const isNew = packet.events.length === 0 || this.#isNew(packet.packet_id);
@@ -118,13 +121,30 @@ export class Run {
     this.#cut(told === null ? step : Math.min(told, step));
   }
 
-  // A step that is learned from later than a later one: the event that the run went back was lost.
+  // Steps that are learned from after later ones: the event that the run went back was lost. One alone may be that of another worker.
   #backUntold({ timestamp, metrics }, id, step) {
-    if (this.last === null || step >= this.last || id !== null) return;
-    if (!(Date.parse(timestamp) > Date.parse(this.lastTime)) || !metrics.some((it) => it.name === "kasmina.host.loss")) return;
-    this.#cut(Math.max(step - 1, 0));
-    const attributes = { reason: "no_event_tells_why" };
-    this.marks.push({ step, kind: "rollback", label: "", severity: "warning", number: null, name: "", attributes, isGone: false });
+    if (id !== null || !metrics.some((it) => it.name === "kasmina.host.loss")) return;
+    const isBehind = this.last !== null && step < this.last && Date.parse(timestamp) > Date.parse(this.lastTime);
+    const first = this.behind;
+    this.behind = isBehind ? (first ?? step) : null;
+    if (!isBehind || first === null || step <= first) return;
+    this.#cut(first);
+    this.#markUntold(first, "rollback", "no_event_tells_why");
+  }
+
+  // Another run goes on in the same file: nothing of the one before holds.
+  #another(id, step) {
+    const isFirst = this.id === null;
+    this.id = id;
+    if (isFirst) return;
+    this.#cut(-1);
+    [this.first, this.last, this.rank, this.workers] = [null, null, null, null];
+    this.epochs.clear();
+    this.#markUntold(step, "restart", "another_run_began");
+  }
+
+  #markUntold(step, kind, reason) {
+    this.marks.push({ step, kind, label: "", severity: "warning", number: null, name: "", attributes: { reason }, isGone: false });
   }
 
   // What came after this step did not stay.
@@ -142,7 +162,7 @@ export class Run {
     this.registered.cut(target);
     this.health = this.health.filter((band) => band.step <= target);
     this.first = Math.min(this.first, target);
-    [this.last, this.lastTime] = [target, null];
+    [this.last, this.lastTime, this.behind] = [target, null, null];
   }
 
   #isNew(id) {

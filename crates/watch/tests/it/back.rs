@@ -167,12 +167,30 @@ fn a_step_back_without_an_event_is_a_rollback_if_it_is_later() {
         for (const step of [10, 20, 30]) read(run, at(step, step));
         // Older ones, which came late, and one that no step was learned from.
         read(run, at(12, 12), { ...packet(15), timestamp: "2026-01-01T00:00:40Z" });
+        // Two workers in one file.
+        read(run, at(31, 29), at(32, 31), at(33, 30), at(34, 32));
         const late = [run.last, run.marks.length];
         read(run, at(41, 15), at(42, 16));
         return [late, run.last, run.returns, run.marks.map((mark) => [mark.step, mark.kind]), run.loss.buckets.map((bucket) => bucket.last)];
     "#;
     let Some(found) = answer(script) else { return };
-    assert_eq!(found, json!([[30, 0], 16, 1, [[15, "rollback"]], [10, 12, 15, 16]]));
+    assert_eq!(found, json!([[32, 0], 16, 1, [[15, "rollback"]], [10, 12, 15, 16]]));
+}
+
+#[test]
+fn another_run_in_the_same_file_undoes_the_first() {
+    let script = r#"
+        const run = new Run();
+        const of = (id, it) => { it.system_health.indicators.training_run_id = id; return it; };
+        const loss = (step) => packet(step, { metrics: [["kasmina.host.loss", step], ["kasmina.worker.rank", 1]] });
+        read(run, of("one", loss(30)), of("one", packet(31, { seed: "a", events: [["pause"]] })), of("one", loss(40)));
+        read(run, of("two", packet(35)), of("two", packet(35, { seed: "b" })));
+        const told = [run.id, run.first, run.last, run.rank, run.loss.latest, run.present().map((seed) => seed.id)];
+        return [told, run.told().map((event) => event.isGone), run.marks.map((mark) => [mark.step, mark.kind, mark.isGone])];
+    "#;
+    let Some(found) = answer(script) else { return };
+    let told = json!(["two", 35, 35, null, null, ["b"]]);
+    assert_eq!(found, json!([told, [true], [[35, "restart", false]]]));
 }
 
 #[test]
@@ -215,7 +233,7 @@ fn what_a_rollback_undid_is_shown_as_undone() {
     rig.append(&back);
     rig.browser.until_text("#tile-step", "20");
     rig.browser.until_text("#tile-loss", "0.5");
-    rig.browser.until_text("#tile-seeds-note", "not counted: 1 that a rollback undid");
+    rig.browser.until_text("#tile-seeds-note", "not counted: 1 undone");
     rig.browser.until_text("#lanes .undone[data-seed=seed-2] .seed-stage", "undone");
     rig.browser.until_text("#lanes [data-seed=seed-1] .seed-told", "alpha 0.01");
     rig.browser.until("document.querySelector('#event-list .undone .what').textContent === 'graft fault (undone)'");
