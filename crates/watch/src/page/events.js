@@ -93,7 +93,7 @@ export class Events {
     for (const item of there.values()) if (!stay.has(item)) item.remove();
     wanted.forEach((item, index) => {
       item.firstChild.classList.toggle("undone", events[index].isGone);
-      say(item.querySelector(".what"), `${sentence(events[index])}${events[index].isGone ? " (undone)" : ""}`);
+      say(item.querySelector(".what"), `${sentence(events[index])}${events[index].isGone ? " (before the run went back)" : ""}`);
       if (this.list.children[index] !== item) this.list.insertBefore(item, this.list.children[index] ?? null);
     });
   }

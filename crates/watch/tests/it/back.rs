@@ -236,7 +236,9 @@ fn what_a_rollback_undid_is_shown_as_undone() {
     rig.browser.until_text("#tile-seeds-note", "not counted: 1 undone");
     rig.browser.until_text("#lanes .undone[data-seed=seed-2] .seed-stage", "undone");
     rig.browser.until_text("#lanes [data-seed=seed-1] .seed-told", "alpha 0.01");
-    rig.browser.until("document.querySelector('#event-list .undone .what').textContent === 'graft fault (undone)'");
+    rig.browser.until(
+        "document.querySelector('#event-list .undone .what').textContent === 'graft fault (before the run went back)'",
+    );
     assert_eq!(rig.browser.text("#tile-seeds"), "1");
     for table in ["#parameters", "#numbers"] {
         assert!(!rig.browser.text(table).contains("seed-2"), "{table}");
