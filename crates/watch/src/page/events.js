@@ -4,6 +4,8 @@ import { byId, html, say } from "./svg.js";
 import { SIGNS, count, plain, sentence, spaced } from "./words.js";
 
 const SHOWN = 200;
+// In place of a seed, whose name has no space.
+const RUN = " ";
 
 export class Events {
   // `pick(event)` when one is chosen.
@@ -35,7 +37,7 @@ export class Events {
     const wanted = new Set(["critical", "warning", "info"].filter((level) => byId(`show-${level}`).checked));
     for (const level of ["critical", "warning", "info"]) say(byId(`count-${level}`), count(run.counts[level]));
     const seed = this.seeds.value;
-    const isWanted = (event) => wanted.has(event.severity) && (seed === "" || (seed === "-" ? event.seed === null : event.seed === seed));
+    const isWanted = (event) => wanted.has(event.severity) && (seed === "" || (seed === RUN ? event.seed === null : event.seed === seed));
     const found = all.filter(isWanted);
     const kept = all.length;
     const total = run.counts.info + run.counts.warning + run.counts.critical;

@@ -96,15 +96,15 @@ export class Run {
     const { training_run_id } = indicators;
     if (training_run_id && training_run_id !== this.id) this.#another(training_run_id, step);
     const id = indicators.seed_id || null;
-    // A packet that was offered twice. Only events would count twice.
-    const isNew = packet.events.length === 0 || this.#isNew(packet.packet_id);
-    if (isNew) packet.events.forEach((event) => this.#back(event, id, step));
+    // A packet that was offered twice, for example by the process that came back.
+    if (packet.events.length > 0 && !this.#isNew(packet.packet_id)) return;
+    packet.events.forEach((event) => this.#back(event, id, step));
     this.#backUntold(packet, id, step);
     this.first = this.first === null ? step : Math.min(this.first, step);
     if (this.last === null || step >= this.last) [this.last, this.lastTime] = [step, packet.timestamp];
     const seed = id === null ? null : this.#seed(id, step, packet);
     if (id === null || seed) for (const metric of packet.metrics) this.#measure(seed, step, metric);
-    if (isNew) for (const event of packet.events) this.#event(id, step, packet.timestamp, event);
+    for (const event of packet.events) this.#event(id, step, packet.timestamp, event);
     if (id === null) this.#feel(step, packet.system_health);
   }
 
@@ -118,7 +118,9 @@ export class Run {
       return;
     }
     const told = isStep(attributes?.step) ? Number(attributes.step) : epoch;
-    this.#cut(told === null ? step : Math.min(told, step));
+    const target = told === null ? step : Math.min(told, step);
+    // What was ordered after that step is in the journal, and is written with the step after it.
+    this.#cut(target, description === "recovered" ? target + 1 : target);
   }
 
   // Steps that are learned from after later ones: the event that the run went back was lost. One alone may be that of another worker.
@@ -147,19 +149,19 @@ export class Run {
     this.marks.push({ step, kind, label: "", severity: "warning", number: null, name: "", attributes: { reason }, isGone: false });
   }
 
-  // What came after this step did not stay.
-  #cut(target) {
+  // What came after this step did not stay, but for events up to the step `told`.
+  #cut(target, told = target) {
     if (this.last === null || !(target < this.last)) return;
     this.returns += 1;
     this.mayHaveRoom = true;
     const gone = this.loss.cut(target);
     if (gone.buckets.length > 0) this.abandoned.push(gone);
     if (this.abandoned.length > 8) this.abandoned.shift();
-    for (const seed of this.seeds.values()) seed.cut(target);
-    for (const told of [...this.marks, ...this.events, ...this.critical]) told.isGone ||= told.step > target;
-    for (const [id, seen] of this.undrawn) if (seen > target) this.undrawn.delete(id);
+    for (const seed of this.seeds.values()) seed.cut(target, told);
+    for (const it of [...this.marks, ...this.events, ...this.critical]) it.isGone ||= it.step > told;
+    for (const [id, seen] of this.undrawn) if (seen > told) this.undrawn.delete(id);
     this.values.cut(target);
-    this.registered.cut(target);
+    this.registered.cut(told);
     this.health = this.health.filter((band) => band.step <= target);
     this.first = Math.min(this.first, target);
     [this.last, this.lastTime, this.behind] = [target, null, null];

@@ -65,12 +65,14 @@ export class Seed {
   }
 
   // The run went back to `step`. No event says which stage the seed has then: it is that of `step`, if it was known there.
-  cut(step) {
-    for (const part of [this.loss, this.alpha, this.values, this.registered]) part.cut(step);
-    this.stages = this.stages.filter((entered) => entered.step <= step);
-    for (const mark of this.marks) mark.isGone ||= mark.step > step;
-    if (this.seen !== null && this.seen > step) this.seen = null;
-    this.last = Math.min(this.last, step);
+  // Events up to the step `told` stay.
+  cut(step, told) {
+    for (const part of [this.loss, this.alpha, this.values]) part.cut(step);
+    this.registered.cut(told);
+    this.stages = this.stages.filter((entered) => entered.step <= told);
+    for (const mark of this.marks) mark.isGone ||= mark.step > told;
+    if (this.seen !== null && this.seen > told) this.seen = null;
+    this.last = Math.min(this.last, told);
     if (this.isGone) this.values = new Numbers();
   }
 

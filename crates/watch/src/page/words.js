@@ -48,7 +48,7 @@ export const GRAVITY = ["resume", "pause", "postponed", "passed", "restart", "ro
 
 export const HEALTH = {
   __proto__: null,
-  HEALTHY: { word: "healthy", sign: "✓", text: "Nothing is wrong." },
+  HEALTHY: { word: "healthy", sign: "✓", text: "The run itself reports nothing wrong." },
   DEGRADED: { word: "degraded", sign: "!", text: "Something deserves a look." },
   UNHEALTHY: { word: "unhealthy", sign: "✕", text: "Something is wrong." },
   CRITICAL: { word: "critical", sign: "‼", text: "Something has just failed." },

@@ -112,6 +112,34 @@ fn a_number_inside_of_a_thinned_out_bucket_is_unknown() {
 }
 
 #[test]
+fn what_was_ordered_before_the_lost_steps_stays_after_a_restart() {
+    let script = r#"
+        const run = new Run();
+        const lost = (step) => packet(step, { metrics: [["kasmina.host.loss", step]] });
+        read(run, lost(80), lost(81), packet(81, { seed: "a", events: [moved("DORMANT", "GERMINATED")], metrics: [["m", 1]] }));
+        read(run, lost(85), packet(85, { seed: "a", events: [moved("GERMINATED", "TRAINING")] }), packet(90, { seed: "b" }));
+        // The order was carried out after step 80.
+        read(run, packet(81, { events: [["recovered", { step: "80" }]] }));
+        const seed = run.seeds.get("a");
+        return [seed.stage, run.loss.latest.step, run.numbers().map((it) => it.isGone), run.told().map((event) => event.isGone), run.present().length];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!(["GERMINATED", 80, [true, true], [false, true, false], 1]));
+}
+
+#[test]
+fn a_packet_that_is_offered_again_changes_nothing() {
+    let script = r#"
+        const run = new Run();
+        const fault = { ...packet(90, { seed: "a", events: [["graft_fault"]], metrics: [["m", 1]] }), packet_id: "run-7" };
+        read(run, packet(80, { metrics: [["kasmina.host.loss", 1]] }), fault, packet(80, { events: [["recovered", { step: "80" }]] }), fault);
+        return [run.last, run.told().length, run.seeds.get("a").isGone, run.packets];
+    "#;
+    let Some(found) = answer(script) else { return };
+    assert_eq!(found, json!([80, 2, true, 4]));
+}
+
+#[test]
 fn the_step_of_an_epoch_is_gone_back_to() {
     let script = r#"
         const run = new Run();

@@ -152,6 +152,11 @@ fn everything_can_be_reached_by_keys() {
     for id in ["runs", "plot", "seed", "log-scale", "zoom-newest", "show-critical", "event-seed", "event info"] {
         assert!(reached.iter().any(|it| it == id), "{id}: {reached:?}");
     }
+    for (link, to) in [(1, "plot"), (2, "show-critical"), (3, "parameters-box")] {
+        rig.browser.value(&format!("document.querySelector('.skip:nth-of-type({link})').focus()"));
+        rig.browser.press("Enter");
+        rig.browser.until(&format!("document.activeElement.id === '{to}'"));
+    }
     let now = "Number(document.getElementById('plot').getAttribute('aria-valuenow'))";
     rig.browser.value("document.getElementById('plot').focus()");
     rig.browser.press("Home");
@@ -185,6 +190,15 @@ fn events_are_filtered_by_severity_and_seed() {
     rig.browser.value("document.querySelector('.seed').click()");
     rig.browser.until(&format!("{shown} === 1"));
     assert!(rig.browser.text("#event-list").contains("refused by gate G2: loss rising"));
+    // A seed may have any name without a space.
+    let odd = String::from_utf8(rig.step(2, 0.5)).unwrap().replace("seed-1", "-");
+    rig.append(odd.as_bytes());
+    rig.browser.until("document.querySelector('#event-seed option[value=\"-\"]')");
+    let choose = "(() => { const of = document.getElementById('event-seed'); of.value = '-'; of.dispatchEvent(new Event('change')); })()";
+    rig.browser.value(choose);
+    rig.browser.until(&format!("{shown} === 0"));
+    rig.browser.value(&choose.replace("'-'", "' '"));
+    rig.browser.until_text("#event-list", "recovered");
 }
 
 #[test]
