@@ -99,7 +99,8 @@ export class LossPlot {
       if (!last) continue;
       const x = this.view.x(middle(last));
       let y = scale.y(mean(last)) - 8;
-      while (taken.some((other) => Math.abs(other.y - y) < 14 && Math.abs(other.x - x) < 90)) y -= 14;
+      const covers = (other) => Math.abs(other.y - y) < 13.9 && Math.abs(other.x - x) < 90;
+      for (let other = taken.find(covers); other; other = taken.find(covers)) y = other.y - 14;
       if (y < 12 && taken.length > 0) continue;
       y = Math.max(y, 12);
       taken.push({ x, y });
