@@ -1,22 +1,24 @@
 //! One pass on the CPU, into the memory of an argument if nobody else holds it.
 
+mod plan;
 mod real;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType};
 use half::{bf16, f16};
+use plan::{Blend, Own, Plan};
 use rayon::prelude::*;
 use real::Real;
 
 use crate::backend::plain_mix;
 use crate::{BlendBackend, Weights};
 
-/// The number of elements that are computed together: enough to pay for finding their weights, few enough to stay in L1.
+/// The number of elements that are computed together where they cannot be computed where they are: few enough to stay in L1.
 const BLOCK: usize = 512;
-/// From this many elements on, several threads are faster than one. Measured on 2 cores under other load: 2^18 elements take one
-/// thread 45 us and two threads 69 us; 2^20 elements take 246 us and 226 us.
-const PARALLEL_FROM: usize = 1 << 19;
+/// From this many elements on, several threads are faster than one. Measured on 2 cores: one thread blends 2^20 elements in 157 us, where two take
+/// 280 us; from 2^24 on, two are faster, because they share the first touch of fresh memory.
+const PARALLEL_FROM: usize = 1 << 23;
 /// The minimum work of a thread, in blocks: 64 KiB of each tensor of f32.
 const BLOCKS_PER_TASK: usize = 32;
 
@@ -33,26 +35,18 @@ impl BlendBackend for Flex {
 }
 
 fn mix<T: Real>(host: FlexTensor, seed: FlexTensor, weights: Weights<Flex>) -> FlexTensor {
+    let convex = |host: f32, seed: f32, weight: f32| host * (1.0 - weight) + seed * weight;
     match weights {
         Weights::Convex(alpha) if alpha > 0.0 && alpha < 1.0 => {
-            let (rest, [host, seed]) = (1.0 - alpha, alike([host, seed]));
-            one_pass::<T>(host, seed, move |_, host, seed, out| {
-                zip(host, seed, out, |host, seed| host * rest + seed * alpha);
-            })
+            one_pass::<T>(alike([host, seed]), &Plan::same(alpha, convex))
         }
         Weights::Residual(alpha) if alpha > 0.0 => {
-            let [host, seed] = alike([host, seed]);
-            one_pass::<T>(host, seed, move |_, host, seed, out| {
-                zip(host, seed, out, |host, seed| host + seed * alpha);
-            })
+            one_pass::<T>(alike([host, seed]), &Plan::same(alpha, |host, seed, weight| host + seed * weight))
         }
         Weights::Each(weight) => match run_length(weight.layout().shape(), host.layout().shape()) {
             Some(inner) if weight.dtype() == host.dtype() => {
-                let weight = contiguous(weight);
-                let values = T::widened(elements(&weight));
-                one_pass::<T>(contiguous(host), contiguous(seed), |offset, host, seed, out| {
-                    weighted(&values, inner, offset, host, seed, out);
-                })
+                let weights = T::in_f32(elements(&contiguous(weight)));
+                one_pass::<T>([contiguous(host), contiguous(seed)], &Plan::new(weights, inner, convex))
             }
             _ => plain_mix::<Flex>(host, seed, Weights::Each(weight)),
         },
@@ -73,122 +67,58 @@ fn run_length(weight: &[usize], full: &[usize]) -> Option<usize> {
     }
 }
 
-/// Fills the part of the output that starts at `offset`, from the same part of host and seed. `values` repeat along the output, each
-/// for `inner` elements.
-#[inline]
-fn weighted(values: &[f32], inner: usize, offset: usize, host: &[f32], seed: &[f32], out: &mut [f32]) {
-    if out.is_empty() {
-        // An empty axis may be what `inner` counts.
-        return;
-    }
-    // A division takes as long as the blend of some dozen elements, so there are two for a block and none for a run.
-    let (mut which, mut done) = (offset / inner % values.len(), offset % inner);
-    let mut start = 0;
-    while start < out.len() {
-        let run = if inner == 1 {
-            let run = (values.len() - which).min(out.len() - start);
-            let here = start..start + run;
-            let parts = out[here.clone()].iter_mut().zip(&host[here.clone()]).zip(&seed[here]);
-            for (((out, host), seed), weight) in parts.zip(&values[which..]) {
-                *out = host * (1.0 - weight) + seed * weight;
-            }
-            which = 0;
-            run
-        } else {
-            let weight = values[which];
-            let rest = 1.0 - weight;
-            let run = (inner - done).min(out.len() - start);
-            let here = start..start + run;
-            zip(&host[here.clone()], &seed[here.clone()], &mut out[here], |host, seed| host * rest + seed * weight);
-            done = 0;
-            which = if which + 1 == values.len() { 0 } else { which + 1 };
-            run
-        };
-        start += run;
-    }
-}
-
-#[inline(always)]
-fn zip(host: &[f32], seed: &[f32], out: &mut [f32], blend: impl Fn(f32, f32) -> f32) {
-    for ((out, host), seed) in out.iter_mut().zip(host).zip(seed) {
-        *out = blend(*host, *seed);
-    }
-}
-
-/// Blends block by block: `fill(offset, host, seed, out)`. Both tensors are dense, with the same strides.
+/// Blends two tensors that are dense, with the same strides.
 ///
 /// Fresh memory costs more than the arithmetic: the system clears each page when it is first touched.
-fn one_pass<T: Real>(
-    mut host: FlexTensor,
-    mut seed: FlexTensor,
-    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
-) -> FlexTensor {
-    if overwrite::<T>(&mut seed, elements(&host), |offset, seed, host, out| fill(offset, host, seed, out)) {
+fn one_pass<T: Real>([mut host, mut seed]: [FlexTensor; 2], plan: &Plan<impl Blend>) -> FlexTensor {
+    if overwrite::<T>(&mut seed, elements(&host), plan, Own::Seed) {
         seed
-    } else if overwrite::<T>(&mut host, elements(&seed), &fill) {
+    } else if overwrite::<T>(&mut host, elements(&seed), plan, Own::Host) {
         host
     } else {
-        fresh::<T>(&host, &seed, fill)
+        fresh::<T>(&host, &seed, plan)
     }
 }
 
-/// Puts the blend in place of `own`, if nobody else holds it: `fill(offset, own, other, out)`.
-fn overwrite<T: Real>(
-    own: &mut FlexTensor,
-    other: &[T],
-    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
-) -> bool {
+/// Puts the blend in place of `own`, if nobody else holds it.
+fn overwrite<T: Real>(own: &mut FlexTensor, other: &[T], plan: &Plan<impl Blend>, whose: Own) -> bool {
     let start = own.layout().start_offset();
     let Some(own) = own.try_storage_mut::<T>() else { return false };
     let own = &mut own[start..start + other.len()];
-    let task = |first: usize, own: &mut [T], other: &[T]| {
-        for (index, (own, other)) in own.chunks_mut(BLOCK).zip(other.chunks(BLOCK)).enumerate() {
-            let mut before = [T::default(); BLOCK];
-            let before = &mut before[..own.len()];
-            before.copy_from_slice(own);
-            T::blend(before, other, own, |before, other, out| fill(first + index * BLOCK, before, other, out));
-        }
-    };
     if own.len() < PARALLEL_FROM {
-        task(0, own, other);
+        T::overwrite(plan, whose, 0, own, other);
     } else {
         const TASK: usize = BLOCK * BLOCKS_PER_TASK;
         let tasks = own.par_chunks_mut(TASK).zip(other.par_chunks(TASK)).enumerate();
-        tasks.for_each(|(index, (own, other))| task(index * TASK, own, other));
+        tasks.for_each(|(index, (own, other))| T::overwrite(plan, whose, index * TASK, own, other));
     }
     true
 }
 
-/// Puts the blend into memory of its own.
-fn fresh<T: Real>(
-    host: &FlexTensor,
-    seed: &FlexTensor,
-    fill: impl Fn(usize, &[f32], &[f32], &mut [f32]) + Sync,
-) -> FlexTensor {
-    let ((host_blocks, host_rest), (seed_blocks, seed_rest)) =
-        (elements::<T>(host).as_chunks::<BLOCK>(), elements::<T>(seed).as_chunks::<BLOCK>());
-    let block = |index: usize, host: &[T; BLOCK], seed: &[T; BLOCK]| {
-        let mut out = [T::default(); BLOCK];
-        T::blend(host, seed, &mut out, |host, seed, out| fill(index * BLOCK, host, seed, out));
-        out
-    };
-    // Collecting whole blocks writes fresh memory once; filling a zeroed vector would write it twice. One block more leaves room
-    // for the rest.
-    let mut blocks = Vec::with_capacity(host_blocks.len() + 1);
-    if host_blocks.len() * BLOCK < PARALLEL_FROM {
-        let pairs = host_blocks.iter().zip(seed_blocks).enumerate();
-        blocks.extend(pairs.map(|(index, (host, seed))| block(index, host, seed)));
-    } else {
-        let pairs = host_blocks.par_iter().zip(seed_blocks).with_min_len(BLOCKS_PER_TASK).enumerate();
-        pairs.map(|(index, (host, seed))| block(index, host, seed)).collect_into_vec(&mut blocks);
-    }
-    let mut values = blocks.into_flattened();
-    let mut rest = [T::default(); BLOCK];
-    let rest = &mut rest[..host_rest.len()];
-    T::blend(host_rest, seed_rest, rest, |host, seed, out| fill(values.len(), host, seed, out));
-    values.extend_from_slice(rest);
+/// Puts the blend into memory of its own, which is written once: a vector of zeros would be written twice.
+fn fresh<T: Real>(host: &FlexTensor, seed: &FlexTensor, plan: &Plan<impl Blend>) -> FlexTensor {
     let layout = Layout::new(host.layout().shape().clone(), host.layout().strides().to_vec(), 0);
-    FlexTensor::new(Bytes::from_elems(values), layout, host.dtype())
+    let dtype = host.dtype();
+    let (host, seed) = (elements::<T>(host), elements::<T>(seed));
+    let mut values = Vec::new();
+    if host.len() < PARALLEL_FROM {
+        values.reserve_exact(host.len());
+        T::append(plan, 0, host, seed, &mut values);
+    } else {
+        let ((hosts, host_rest), (seeds, seed_rest)) = (host.as_chunks::<BLOCK>(), seed.as_chunks::<BLOCK>());
+        // One block more leaves room for the rest.
+        let mut blocks = Vec::with_capacity(hosts.len() + 1);
+        let pairs = hosts.par_iter().zip(seeds).with_min_len(BLOCKS_PER_TASK).enumerate();
+        let blended = pairs.map(|(index, (host, seed))| {
+            let mut block = *host;
+            T::overwrite(plan, Own::Host, index * BLOCK, &mut block, seed);
+            block
+        });
+        blended.collect_into_vec(&mut blocks);
+        values = blocks.into_flattened();
+        T::append(plan, values.len(), host_rest, seed_rest, &mut values);
+    }
+    FlexTensor::new(Bytes::from_elems(values), layout, dtype)
 }
 
 /// Two tensors whose elements lie in the same order without gaps: as they are, if they do, otherwise copies.
