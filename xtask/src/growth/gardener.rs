@@ -1,13 +1,20 @@
 //! A manager, the kernels that it can graft, and the policy that gives it orders.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::module::Module;
 use kasmina::{
     Refusal, SeedManager, Settings, StepReport,
     engine::{self, Observation, Policy, Stage},
     kernel_load::{Initialisation, Manifest, doubles::MemoryLibrary},
-    leyline::{BlueprintId, SeedId, SlotId, TrainingRunId},
+    leyline::{
+        BlueprintId, SeedId, SlotId, TrainingRunId,
+        v1::{FieldReport, TelemetryPacket},
+    },
+    telemetry::{Sink, SinkError, field_report},
 };
 
 use super::{
@@ -28,6 +35,21 @@ pub(super) struct Gardener {
     policy: GrowWhereItPulls,
     /// Parameters of each seed's kernel.
     parameters: BTreeMap<SeedId, u64>,
+    ends: Ends,
+    /// The reason for which a gate postponed last.
+    postponed: Option<&'static str>,
+}
+
+/// The reports on seeds whose life has ended.
+#[derive(Clone, Default)]
+struct Ends(Arc<Mutex<Vec<FieldReport>>>);
+
+impl Sink for Ends {
+    fn deliver(&mut self, packet: &Arc<TelemetryPacket>) -> Result<(), SinkError> {
+        let reports = packet.events.iter().filter_map(field_report).filter_map(Result::ok);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(reports);
+        Ok(())
+    }
 }
 
 impl Gardener {
@@ -53,9 +75,11 @@ impl Gardener {
                 });
             }
         }
+        let ends = Ends::default();
         let mut manager = SeedManager::<B>::builder(TrainingRunId::new(format!("growth-{}", run.seed))?)
             .settings(settings(run.recipe))
             .kernels(library)
+            .sink(ends.clone())
             .volatile()
             .build(&Device::default())?;
         let batch = run.data.train.batch(&[0], None);
@@ -65,7 +89,8 @@ impl Gardener {
         }
         let parameters = candidates.iter().map(|it| (it.seed.clone(), it.parameters)).collect();
         let rules = run.recipe.rules(model.num_params(), run.steps());
-        Ok(Self { manager, policy: GrowWhereItPulls::new(rules, candidates), parameters })
+        let policy = GrowWhereItPulls::new(rules, candidates);
+        Ok(Self { manager, policy, parameters, ends, postponed: None })
     }
 
     /// Parameters of the seeds that learn in the next step.
@@ -81,14 +106,30 @@ impl Gardener {
         for seed in &report.joined {
             progress.print(format_args!("  step {:>6}  {seed} is part of the network", report.step));
         }
+        self.take_ends(report.step, progress);
         let seen = Observation { state: self.manager.state(), host_loss: report.loss, seeds: report.seeds.as_slice() };
         for order in self.policy.orders(&seen) {
             match self.manager.order(order.clone()) {
+                Ok(_) => {}
                 // A gate that postpones is asked again after the next step.
-                Ok(_) | Err(Refusal::Decided(engine::Refusal::Postponed(_))) => {}
+                Err(Refusal::Decided(engine::Refusal::Postponed(verdict))) => self.postponed = Some(verdict.reason),
                 Err(refusal) => progress.print(format_args!("  step {:>6}  {}: {refusal}", report.step, order.name())),
             }
         }
+    }
+
+    /// Records why the seed that was chosen last was taken out, if it was.
+    fn take_ends(&mut self, step: u64, progress: &Progress) {
+        let ends = std::mem::take(&mut *self.ends.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let Some(chosen) = self.policy.history.last_mut().filter(|chosen| chosen.fossilised.is_none()) else { return };
+        let fossils = &self.manager.state().run.fossils;
+        let is_gone =
+            |end: &FieldReport| end.seed_id == chosen.seed && !fossils.iter().any(|it| it.as_str() == chosen.seed);
+        let Some(end) = ends.into_iter().find(is_gone) else { return };
+        let waited = self.postponed.take().map(|reason| format!(", after a gate had waited for {reason}"));
+        let why = end.notes + &waited.unwrap_or_default();
+        progress.print(format_args!("  step {step:>6}  {} was taken out: {why}", chosen.seed));
+        chosen.culled = Some(why);
     }
 
     /// What became of the seeds that were chosen.

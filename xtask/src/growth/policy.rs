@@ -4,6 +4,8 @@
 //! 2. **Choose.** The one with the largest gradient, as a share of the host's, is grafted: there the loss asks most for a change. The
 //!    others are culled.
 //! 3. **Grow.** It is put before each gate as soon as it can pass. If a gate postpones for too long, it is culled.
+//!    If `leaves_weak_slots`, a slot whose last seed was weak, which is to say that it lowered the loss by less than a threshold, is left
+//!    alone until a seed elsewhere was not.
 //! 4. **Stop** when the last seeds have lowered the loss by less than a threshold, when the budget is used up, or when too little of the
 //!    run is left for a new seed to learn with the host.
 
@@ -40,6 +42,8 @@ pub(super) struct Rules {
     /// Growth is over when each of the last `weak_seeds` seeds has lowered the loss by less than this share of it.
     pub(super) least_contribution: f64,
     pub(super) weak_seeds: usize,
+    /// Whether no seed germinates at the slots of the weak seeds among the last ones.
+    pub(super) leaves_weak_slots: bool,
     /// The most parameters of all fossils.
     pub(super) budget: u64,
 }
@@ -65,6 +69,9 @@ pub(super) struct Grown {
     pub(super) contribution: f64,
     /// The step after which it was part of the network, if it ever was.
     pub(super) fossilised: Option<u64>,
+    /// Why it was taken out, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) culled: Option<String>,
 }
 
 /// The policy. What it has done so far is in `history`.
@@ -104,16 +111,22 @@ impl GrowWhereItPulls {
     }
 
     fn is_over(&self, state: &State) -> bool {
-        let Rules { first_step, last_step, weak_seeds, least_contribution, .. } = self.rules;
-        let weak = self.history.iter().rev().take_while(|grown| grown.contribution < least_contribution).count();
-        !(first_step..=last_step).contains(&state.run.step) || weak >= weak_seeds
+        let Rules { first_step, last_step, weak_seeds, .. } = self.rules;
+        !(first_step..=last_step).contains(&state.run.step) || self.weak().count() >= weak_seeds
+    }
+
+    /// The last seeds that were chosen, back to the last one that was not weak.
+    fn weak(&self) -> impl Iterator<Item = &Grown> {
+        self.history.iter().rev().take_while(|grown| grown.contribution < self.rules.least_contribution)
     }
 
     /// One seed for each slot, if it is within the budget.
     fn scout(&mut self, state: &State) -> Vec<Order> {
         let fossil = |candidate: &&Candidate| state.run.fossils.contains(&candidate.seed);
         let used: u64 = self.candidates.iter().filter(fossil).map(|candidate| candidate.parameters).sum();
-        let mut slots = BTreeSet::new();
+        let is_weak = |it: &Candidate| self.weak().any(|grown| grown.seed == it.seed.as_str());
+        let weak = self.candidates.iter().filter(|it| self.rules.leaves_weak_slots && is_weak(it));
+        let mut slots: BTreeSet<_> = weak.map(|it| it.slot).collect();
         self.ratios.clear();
         let fresh = self.candidates.iter().filter(|it| state.seeds.get(&it.seed).is_some_and(|seed| seed.lives == 0));
         let next = fresh.filter(|it| slots.insert(it.slot) && used + it.parameters <= self.rules.budget);
@@ -150,6 +163,7 @@ impl GrowWhereItPulls {
             others: others.iter().map(|seed| (seed.to_string(), ratio(seed))).collect(),
             contribution: 0.0,
             fossilised: None,
+            culled: None,
         };
         let cull = others.into_iter().map(|seed| Order::Cull { seed: seed.clone(), blend_out_steps: 0 });
         let orders = cull.chain([self.graft(best.clone())]).collect();

@@ -18,6 +18,7 @@ const RULES: Rules = Rules {
     patience: 50,
     least_contribution: 0.01,
     weak_seeds: 2,
+    leaves_weak_slots: false,
     budget: 1_000,
 };
 
@@ -193,4 +194,14 @@ fn growth_ends_when_the_last_seeds_were_weak() {
     assert_eq!(ask(&mut policy, &state), ["germinate b-1"]);
     fossilise(&mut policy, &mut state, "b-1", 0.009);
     assert!(ask(&mut policy, &state).is_empty());
+}
+
+#[test]
+fn the_slot_of_a_weak_seed_is_left_alone_until_another_seed_was_not_weak() {
+    let (mut policy, mut state) = policy();
+    (policy.rules.budget, policy.rules.leaves_weak_slots) = (u64::MAX, true);
+    fossilise(&mut policy, &mut state, "a-1", 0.001);
+    assert_eq!(ask(&mut policy, &state), ["germinate b-1"]);
+    fossilise(&mut policy, &mut state, "b-1", 0.25);
+    assert_eq!(ask(&mut policy, &state), ["germinate a-2", "germinate b-2"]);
 }

@@ -69,6 +69,9 @@ pub(super) struct Growth {
     /// Seeds that can become part of one slot.
     pub(super) seeds_per_slot: usize,
     pub(super) least_contribution: f64,
+    /// Whether a slot whose last seed was weak is left alone until a seed elsewhere was not.
+    #[serde(default)]
+    pub(super) leaves_weak_slots: bool,
 }
 
 impl fmt::Display for HostName {
@@ -103,6 +106,7 @@ impl Recipe {
             probes: 12,
             seeds_per_slot: 6,
             least_contribution: 0.002,
+            leaves_weak_slots: false,
         };
         let base = Self {
             epochs: 10,
@@ -121,7 +125,22 @@ impl Recipe {
                 Self { epochs: 120, learning_rate: 0.001, weight_decay: 0.05, parameters: 30_000, growth, ..base }
             }
             (Source::Digits, HostName::Cnn) => Self { epochs: 80, parameters: 6_000, ..base },
-            (Source::Mnist(_), _) => Self { epochs: 20, batch: 64, shift: 2, parameters: 25_000, ..base },
+            (Source::Mnist(_), _) => Self {
+                epochs: 20,
+                batch: 64,
+                learning_rate: 0.01,
+                shift: 2,
+                parameters: 25_000,
+                growth: Growth {
+                    alpha_steps: 40,
+                    blend_steps: 300,
+                    seeds_per_slot: 3,
+                    least_contribution: 0.0005,
+                    leaves_weak_slots: true,
+                    ..growth
+                },
+                ..base
+            },
             (Source::Addition, _) => Self { epochs: 5, ..base },
             (Source::Text(_), _) => Self {
                 epochs: 1,
@@ -176,7 +195,17 @@ impl Recipe {
 
     /// The rules of the policy for a host of `host` parameters and a run of `steps`.
     pub(super) fn rules(&self, host: usize, steps: u64) -> Rules {
-        let Growth { from, until, scout_steps, alpha_steps, blend_steps, probes, least_contribution, .. } = self.growth;
+        let Growth {
+            from,
+            until,
+            scout_steps,
+            alpha_steps,
+            blend_steps,
+            probes,
+            least_contribution,
+            leaves_weak_slots,
+            ..
+        } = self.growth;
         let share = |share: f64| (share * steps as f64) as u64;
         Rules {
             first_step: share(from),
@@ -190,6 +219,7 @@ impl Recipe {
             patience: blend_steps.max(scout_steps).saturating_add(120),
             least_contribution,
             weak_seeds: 3,
+            leaves_weak_slots,
             budget: self.parameters.saturating_sub(host as u64),
         }
     }
