@@ -63,6 +63,10 @@ impl<B: BlendBackend, C: CheckpointStrategy> BlendBackend for Autodiff<B, C> {
         }
     }
 
+    fn is_queued() -> bool {
+        B::is_queued()
+    }
+
     fn is_fused() -> bool {
         B::is_fused()
     }

@@ -52,6 +52,13 @@ pub trait BlendBackend: Backend {
         Self::float_sum(Self::float_mul(seed, gradient))
     }
 
+    /// Whether a call returns before its result is there: the device works through a queue. Then the time of a call is not that of the
+    /// operation, unless the device is waited for.
+    #[must_use]
+    fn is_queued() -> bool {
+        false
+    }
+
     /// Whether this backend fuses operations into kernels that it compiles when they are first run.
     #[must_use]
     fn is_fused() -> bool {

@@ -12,6 +12,10 @@ use crate::plain::gradients;
 use crate::{BlendBackend, PlainFunction};
 
 impl<B: FusionBackend> BlendBackend for Fusion<B> {
+    fn is_queued() -> bool {
+        true
+    }
+
     fn is_fused() -> bool {
         true
     }
@@ -38,9 +42,13 @@ impl<B: FusionBackend> BlendBackend for Fusion<B> {
     }
 }
 
-impl<R: CubeRuntime, F: FloatElement, I: IntElement, T: BoolElement> BlendBackend for CubeBackend<R, F, I, T> where
-    CubeBackend<R, F, I, T>: burn::tensor::backend::Backend
+impl<R: CubeRuntime, F: FloatElement, I: IntElement, T: BoolElement> BlendBackend for CubeBackend<R, F, I, T>
+where
+    CubeBackend<R, F, I, T>: burn::tensor::backend::Backend,
 {
+    fn is_queued() -> bool {
+        true
+    }
 }
 
 /// A tensor of the backend below as one that the fusing backend has made. Nothing is copied.

@@ -43,18 +43,19 @@ pub struct Participant<'a, B: GraftBackend> {
 pub struct Cast<'a, B: GraftBackend> {
     participants: Vec<Participant<'a, B>>,
     clock: Arc<dyn Clock>,
+    times_blends: bool,
     /// How kernels are run that do not take the fused path.
     routes: BTreeMap<SeedId, Route>,
 }
 
 impl<'a, B: GraftBackend> Cast<'a, B> {
     /// A cast of these participants. If several share a slot, their kernels are applied in this order. Fossils are moved to the
-    /// front; give them in the order in which they were committed. `clock` times kernels and blends.
+    /// front; give them in the order in which they were committed. `clock` times passes, kernels and blends.
     #[must_use]
     pub fn new(participants: impl IntoIterator<Item = Participant<'a, B>>, clock: Arc<dyn Clock>) -> Self {
         let mut participants: Vec<_> = participants.into_iter().collect();
         participants.sort_by_key(|participant| participant.stage != SeedStageFossilized);
-        Self { participants, clock, routes: BTreeMap::new() }
+        Self { participants, clock, times_blends: true, routes: BTreeMap::new() }
     }
 
     /// The same cast, in which these seeds take these routes. All others take the fused path. A fossil always does, because it is part
@@ -66,6 +67,13 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
             routes.remove(fossil.seed);
         }
         Self { routes, ..self }
+    }
+
+    /// Whether passes behind the barrier measure how long each seed's kernel and blend take. They do if this is not called. On a device
+    /// that [queues](BlendBackend::is_queued), it is waited for before and after each of them, so let only some steps do it.
+    #[must_use]
+    pub fn timing_blends(self, times_blends: bool) -> Self {
+        Self { times_blends, ..self }
     }
 
     /// All participants, fossils first.
@@ -145,7 +153,7 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     /// The same cast with other participants.
     pub(crate) fn altered(&self, alter: impl Fn(Participant<'a, B>) -> Option<Participant<'a, B>>) -> Self {
         let participants = self.participants.iter().filter_map(|participant| alter(*participant)).collect();
-        Self { participants, clock: Arc::clone(&self.clock), routes: self.routes.clone() }
+        Self { participants, ..self.clone() }
     }
 
     /// The slots at which the measures of this step may find another activation than the host's pass, whether a seed is in or not:
@@ -193,7 +201,8 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
             let route = self.route(&seed);
             slots.entry(participant.slot.clone()).or_default().push(Graft { seed, kernel, route, role, blend, alpha });
         }
-        Grafts::new(pass, slots, Arc::clone(&self.clock))
+        let is_timed = self.times_blends && matches!(pass, PassKind::Learning | PassKind::Measure);
+        Grafts::new(pass, slots, is_timed.then(|| Arc::clone(&self.clock)))
     }
 }
 

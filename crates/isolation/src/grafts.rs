@@ -25,6 +25,7 @@ use crate::{
 /// A `Grafts` without kernels ([`Grafts::none`]) returns every activation unchanged, bit for bit.
 pub struct Grafts<B: BlendBackend> {
     slots: BTreeMap<SlotId, Vec<Graft<B>>>,
+    /// What times blends, if they are timed.
     clock: Option<Arc<dyn Clock>>,
     reuse: Reuse<B>,
     /// What riders will learn from. In a pass that has it, every slot has a tap.
@@ -130,10 +131,10 @@ impl<B: BlendBackend> Grafts<B> {
         Self { slots: BTreeMap::new(), clock: None, reuse: Reuse::No, visits: None, draws: None, watch: None, trace }
     }
 
-    pub(crate) fn new(pass: PassKind, slots: BTreeMap<SlotId, Vec<Graft<B>>>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(pass: PassKind, slots: BTreeMap<SlotId, Vec<Graft<B>>>, clock: Option<Arc<dyn Clock>>) -> Self {
         // Taps belong to the host's graph, whoever rides: they are there in every pass that trains it.
         let visits = (pass == PassKind::Host).then(Visits::default);
-        Self { slots, clock: Some(clock), visits, ..Self::bare(pass) }
+        Self { slots, clock, visits, ..Self::bare(pass) }
     }
 
     /// Whether this seed has a share in what leaves the slot.
@@ -214,13 +215,20 @@ impl<B: BlendBackend> Grafts<B> {
         };
         let mut out = h;
         for graft in grafts.iter().filter(|graft| graft.role != Role::StraightThrough) {
-            let started = self.clock.as_ref().map(|clock| clock.monotonic());
+            let now = |clock: &Arc<dyn Clock>, after: &Tensor<B, D>| {
+                if B::is_queued() {
+                    // What a device cannot do is an error of the pass that reads from it.
+                    let _ = B::sync(&after.device());
+                }
+                clock.monotonic()
+            };
+            let started = self.clock.as_ref().map(|clock| now(clock, &out));
             let input = tap.as_ref().unwrap_or(&out).clone();
             let (blended, done) = graft.apply(input, out, self.trace.logits.as_ref());
             out = blended;
             if let (Some(clock), Some(started)) = (&self.clock, started) {
                 let time = self.trace.blend_times.entry(graft.seed.clone()).or_default();
-                *time += clock.monotonic().since(started);
+                *time += now(clock, &out).since(started);
             }
             if let Err((reason, detail)) = done {
                 self.trace.faults.push(Fault { seed: graft.seed.clone(), slot: slot.clone(), reason, detail });

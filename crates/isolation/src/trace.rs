@@ -65,8 +65,8 @@ pub struct Trace<B: BlendBackend> {
     pub logits: Option<Tensor<B, 2>>,
     /// Lazy activations, if the pass kept them.
     pub activations: Activations<B>,
-    /// The time of each seed's kernel and blend. On an asynchronous device, the time to launch them. Seeds that only ride are not
-    /// listed.
+    /// The time that the device took for each seed's kernel and blend, in a pass behind the barrier that
+    /// [times them](crate::Cast::timing_blends).
     pub blend_times: BTreeMap<SeedId, Duration>,
 }
 

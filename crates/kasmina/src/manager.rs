@@ -26,7 +26,7 @@ use burn::{
     module::{AutodiffModule, Module},
     tensor::{Distribution, Tensor},
 };
-use kasmina_blending::{Alpha, GraftBackend};
+use kasmina_blending::{Alpha, BlendBackend, GraftBackend};
 use kasmina_commands::BreakerName;
 use kasmina_engine::{Deadline, Engine, Input, Policy, State, commands::ReadSettings};
 use kasmina_grown::{Grown, HostModule, PendingJoins};
@@ -410,7 +410,8 @@ impl<B: GraftBackend> SeedManager<B> {
     }
 
     fn cast<'a, H: HostModule<B>>(&'a self, model: &'a Grown<B, H>) -> Cast<'a, B> {
-        self.tensors.cast(model.fossils(), self.engine.state(), &self.clock)
+        let times_blends = !<B as BlendBackend>::is_queued() || self.samples(self.step().saturating_add(1));
+        self.tensors.cast(model.fossils(), self.engine.state(), &self.clock).timing_blends(times_blends)
     }
 
     /// The random numbers of the step that comes next, in this run of it.

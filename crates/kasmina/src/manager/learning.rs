@@ -33,7 +33,8 @@ impl<B: GraftBackend> SeedManager<B> {
         })
     }
 
-    /// Whether gradient norms are read from the device in this step: every so many, and once for every new seed.
+    /// Whether gradient norms are read from the device in this step, and blends are timed on a device that queues: every so many, and
+    /// once for every new seed.
     pub(super) fn samples(&self, step: u64) -> bool {
         let unknown = |seed: &Seed| {
             let learns = matches!(seed.stage.turn(), Turn::Rides | Turn::Learns);
