@@ -261,13 +261,14 @@ pub(crate) fn rollback_ready(epoch: u64, step: u64, stored: bool) -> Event {
     Event::new(names::ROLLBACK_READY).with("epoch", epoch).with("step", step).with("in_store", stored)
 }
 
-pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64, timing: &Timing) {
+/// A seed went back to an epoch, or the whole run, to the `step` with which that epoch ended.
+pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64, step: Option<u64>, timing: &Timing) {
     let took = milliseconds(timing.took);
     let event = Event::new(names::ROLLED_BACK)
         .with("epoch", epoch)
         .with("path", timing.sla.name)
         .with("took_ms", format_args!("{took:.3}"));
-    to.event(seed, event);
+    to.event(seed, step.into_iter().fold(event, |event, step| event.with("step", step)));
     to.metric(None, Metric::new(names::ROLLBACK_LATENCY, took).with("path", timing.sla.name));
     if let Some(over) = timing.breach {
         let event = Event::new(names::DEADLINE_VIOLATION)

@@ -105,7 +105,7 @@ impl<B: GraftBackend> SeedManager<B> {
             batch.entries.extend(self.entry(event));
             if let (Event::SeedRolledBack { seed, epoch }, Some(sla)) = (event, measured.sla) {
                 let (seed, epoch, timing) = (seed.clone(), *epoch, sla.judge(started, self.clock.monotonic()));
-                batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, &timing));
+                batch.note(move |to| events::rolled_back(to, Some(&seed), epoch, None, &timing));
             }
             if let Event::LifeEnded(ended) = event {
                 let (seed, report) = (ended.seed.id.clone(), self.field_report(ended));

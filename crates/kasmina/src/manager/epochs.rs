@@ -181,7 +181,8 @@ impl<B: GraftBackend> SeedManager<B> {
         }
         *trainer = back;
         let timing = sla.judge(started, self.clock.monotonic());
-        self.reporter.write(|to| events::rolled_back(to, None, epoch, &timing));
+        let step = self.step();
+        self.reporter.write(|to| events::rolled_back(to, None, epoch, Some(step), &timing));
         let mut seeds = BTreeMap::new();
         for seed in self.state().seeds.values() {
             let (was, is) = (before.get(&seed.id).copied().unwrap_or_default(), seed.stage.leyline());
