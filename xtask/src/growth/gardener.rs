@@ -36,6 +36,7 @@ pub(super) struct Gardener {
     /// Parameters of each seed's kernel.
     parameters: BTreeMap<SeedId, u64>,
     ends: Ends,
+    rate_on_trial: f64,
     /// The reason for which a gate postponed last.
     postponed: Option<&'static str>,
 }
@@ -90,7 +91,8 @@ impl Gardener {
         let parameters = candidates.iter().map(|it| (it.seed.clone(), it.parameters)).collect();
         let rules = run.recipe.rules(model.num_params(), run.steps());
         let policy = GrowWhereItPulls::new(rules, candidates);
-        Ok(Self { manager, policy, parameters, ends, postponed: None })
+        let rate_on_trial = run.recipe.growth.rate_on_trial;
+        Ok(Self { manager, policy, parameters, ends, rate_on_trial, postponed: None })
     }
 
     /// Parameters of the seeds that learn in the next step.
@@ -98,6 +100,13 @@ impl Gardener {
         let learns = |stage: &Stage| matches!(stage, Stage::Training(_) | Stage::Blending(..));
         let seeds = self.manager.state().seeds.values().filter(|seed| learns(&seed.stage));
         seeds.filter_map(|seed| self.parameters.get(&seed.id)).sum()
+    }
+
+    /// The share of its learning rate by which the network learns in the next step.
+    pub(super) fn share_of_rate(&self) -> f64 {
+        let on_trial = |stage: &Stage| matches!(stage, Stage::Shadowing(..) | Stage::Probationary(..));
+        let is_judged = self.manager.state().seeds.values().any(|seed| on_trial(&seed.stage));
+        if is_judged { self.rate_on_trial } else { 1.0 }
     }
 
     /// Asks the policy and carries out its orders. It is asked here and not by the manager, because an order that is given between two steps

@@ -4,8 +4,7 @@
 //! 2. **Choose.** The one with the largest gradient, as a share of the host's, is grafted: there the loss asks most for a change. The
 //!    others are culled.
 //! 3. **Grow.** It is put before each gate as soon as it can pass. If a gate postpones for too long, it is culled.
-//!    If `leaves_weak_slots`, a slot whose last seed was weak, which is to say that it lowered the loss by less than a threshold, is left
-//!    alone until a seed elsewhere was not.
+//!    A slot with as many fossils as `fossils_per_slot` is left alone.
 //! 4. **Stop** when the last seeds have lowered the loss by less than a threshold, when the budget is used up, or when too little of the
 //!    run is left for a new seed to learn with the host.
 
@@ -42,8 +41,8 @@ pub(super) struct Rules {
     /// Growth is over when each of the last `weak_seeds` seeds has lowered the loss by less than this share of it.
     pub(super) least_contribution: f64,
     pub(super) weak_seeds: usize,
-    /// Whether no seed germinates at the slots of the weak seeds among the last ones.
-    pub(super) leaves_weak_slots: bool,
+    /// The most seeds that become part of one slot.
+    pub(super) fossils_per_slot: usize,
     /// The most parameters of all fossils.
     pub(super) budget: u64,
 }
@@ -111,22 +110,18 @@ impl GrowWhereItPulls {
     }
 
     fn is_over(&self, state: &State) -> bool {
-        let Rules { first_step, last_step, weak_seeds, .. } = self.rules;
-        !(first_step..=last_step).contains(&state.run.step) || self.weak().count() >= weak_seeds
-    }
-
-    /// The last seeds that were chosen, back to the last one that was not weak.
-    fn weak(&self) -> impl Iterator<Item = &Grown> {
-        self.history.iter().rev().take_while(|grown| grown.contribution < self.rules.least_contribution)
+        let Rules { first_step, last_step, weak_seeds, least_contribution, .. } = self.rules;
+        let weak = self.history.iter().rev().take_while(|grown| grown.contribution < least_contribution).count();
+        !(first_step..=last_step).contains(&state.run.step) || weak >= weak_seeds
     }
 
     /// One seed for each slot, if it is within the budget.
     fn scout(&mut self, state: &State) -> Vec<Order> {
         let fossil = |candidate: &&Candidate| state.run.fossils.contains(&candidate.seed);
-        let used: u64 = self.candidates.iter().filter(fossil).map(|candidate| candidate.parameters).sum();
-        let is_weak = |it: &Candidate| self.weak().any(|grown| grown.seed == it.seed.as_str());
-        let weak = self.candidates.iter().filter(|it| self.rules.leaves_weak_slots && is_weak(it));
-        let mut slots: BTreeSet<_> = weak.map(|it| it.slot).collect();
+        let fossils: Vec<_> = self.candidates.iter().filter(fossil).collect();
+        let used: u64 = fossils.iter().map(|candidate| candidate.parameters).sum();
+        let is_full = |slot| fossils.iter().filter(|it| it.slot == slot).count() >= self.rules.fossils_per_slot;
+        let mut slots: BTreeSet<_> = self.candidates.iter().map(|it| it.slot).filter(|slot| is_full(*slot)).collect();
         self.ratios.clear();
         let fresh = self.candidates.iter().filter(|it| state.seeds.get(&it.seed).is_some_and(|seed| seed.lives == 0));
         let next = fresh.filter(|it| slots.insert(it.slot) && used + it.parameters <= self.rules.budget);

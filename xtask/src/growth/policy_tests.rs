@@ -18,7 +18,7 @@ const RULES: Rules = Rules {
     patience: 50,
     least_contribution: 0.01,
     weak_seeds: 2,
-    leaves_weak_slots: false,
+    fossils_per_slot: usize::MAX,
     budget: 1_000,
 };
 
@@ -197,11 +197,11 @@ fn growth_ends_when_the_last_seeds_were_weak() {
 }
 
 #[test]
-fn the_slot_of_a_weak_seed_is_left_alone_until_another_seed_was_not_weak() {
+fn no_seed_germinates_at_a_slot_that_is_full() {
     let (mut policy, mut state) = policy();
-    (policy.rules.budget, policy.rules.leaves_weak_slots) = (u64::MAX, true);
-    fossilise(&mut policy, &mut state, "a-1", 0.001);
+    (policy.rules.budget, policy.rules.fossils_per_slot) = (u64::MAX, 1);
+    fossilise(&mut policy, &mut state, "a-1", 0.25);
     assert_eq!(ask(&mut policy, &state), ["germinate b-1"]);
     fossilise(&mut policy, &mut state, "b-1", 0.25);
-    assert_eq!(ask(&mut policy, &state), ["germinate a-2", "germinate b-2"]);
+    assert!(ask(&mut policy, &state).is_empty());
 }

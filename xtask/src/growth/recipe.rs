@@ -66,12 +66,25 @@ pub(super) struct Growth {
     pub(super) blend_steps: u64,
     /// Probes before G4 lets a seed become part of the network, one a step. The fewer, the less the host changes meanwhile.
     pub(super) probes: u64,
-    /// Seeds that can become part of one slot.
+    /// Seeds that can germinate at one slot. In each comparison, one does at every slot.
     pub(super) seeds_per_slot: usize,
+    /// The most seeds that become part of one slot; absent: as many as germinate there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fossils_per_slot: Option<usize>,
     pub(super) least_contribution: f64,
-    /// Whether a slot whose last seed was weak is left alone until a seed elsewhere was not.
-    #[serde(default)]
-    pub(super) leaves_weak_slots: bool,
+    /// The share of its learning rate by which the network learns while a seed is on trial, which is in SHADOWING and PROBATIONARY. The
+    /// slower it is, the longer a seed that does not learn then fits.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub(super) rate_on_trial: f64,
+}
+
+const fn whole() -> f64 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_whole(share: &f64) -> bool {
+    *share == whole()
 }
 
 impl fmt::Display for HostName {
@@ -105,8 +118,9 @@ impl Recipe {
             blend_steps: 100,
             probes: 12,
             seeds_per_slot: 6,
+            fossils_per_slot: None,
             least_contribution: 0.002,
-            leaves_weak_slots: false,
+            rate_on_trial: whole(),
         };
         let base = Self {
             epochs: 10,
@@ -132,11 +146,13 @@ impl Recipe {
                 shift: 2,
                 parameters: 25_000,
                 growth: Growth {
-                    alpha_steps: 40,
-                    blend_steps: 300,
-                    seeds_per_slot: 3,
+                    from: 0.01,
+                    alpha_steps: 30,
+                    blend_steps: 150,
+                    seeds_per_slot: 15,
+                    fossils_per_slot: Some(2),
                     least_contribution: 0.0005,
-                    leaves_weak_slots: true,
+                    rate_on_trial: 0.0,
                     ..growth
                 },
                 ..base
@@ -171,7 +187,7 @@ impl Recipe {
 
     /// This recipe if a network can be trained by it.
     pub(super) fn checked(self) -> Result<Self, RecipeError> {
-        let Growth { from, until, least_contribution, .. } = self.growth;
+        let Growth { from, until, least_contribution, rate_on_trial, .. } = self.growth;
         let count = |name, value: u64| (name, value as f64, value >= 1, "1 or more");
         let share = |name, value: f64| (name, value, (0.0..=1.0).contains(&value), "a share from 0 to 1");
         let (rate, decay) = (self.learning_rate, f64::from(self.weight_decay));
@@ -183,6 +199,7 @@ impl Recipe {
             share("growth.from", from),
             share("growth.until", until),
             share("growth.least_contribution", least_contribution),
+            share("growth.rate_on_trial", rate_on_trial),
         ];
         let wrong = checks.into_iter().find(|(_, _, right, _)| !right);
         wrong.map_or(Ok(self), |(name, value, _, rule)| Err(RecipeError::Setting { name, value, rule }))
@@ -203,7 +220,7 @@ impl Recipe {
             blend_steps,
             probes,
             least_contribution,
-            leaves_weak_slots,
+            fossils_per_slot,
             ..
         } = self.growth;
         let share = |share: f64| (share * steps as f64) as u64;
@@ -219,7 +236,7 @@ impl Recipe {
             patience: blend_steps.max(scout_steps).saturating_add(120),
             least_contribution,
             weak_seeds: 3,
-            leaves_weak_slots,
+            fossils_per_slot: fossils_per_slot.unwrap_or(usize::MAX),
             budget: self.parameters.saturating_sub(host as u64),
         }
     }
@@ -319,6 +336,7 @@ mod tests {
             (r#"{"weight_decay": -1}"#, "weight_decay is -1 and must be finite and 0 or more"),
             (r#"{"weight_decay": 1e300}"#, "weight_decay is inf and must be finite and 0 or more"),
             (r#"{"growth": {"from": -0.1}}"#, "growth.from is -0.1 and must be a share from 0 to 1"),
+            (r#"{"growth": {"rate_on_trial": -1}}"#, "growth.rate_on_trial is -1 and must be a share from 0 to 1"),
             (r#"{"growth": {"until": 1.5}}"#, "growth.until is 1.5 and must be a share from 0 to 1"),
         ] {
             assert_eq!(base.with(text).unwrap_err().to_string(), said);

@@ -93,7 +93,7 @@ impl Run<'_> {
             let parameters = model.num_params() as u64 + gardener.learning();
             let rate = Recipe::rate(step, steps);
             gardener.manager.scale_learning_rates(rate)?;
-            let learning_rate = self.recipe.learning_rate * rate;
+            let learning_rate = self.recipe.learning_rate * rate * gardener.share_of_rate();
             let trained = gardener
                 .manager
                 .train_batch(&mut model, &mut optimizer, learning_rate, |host, grafts| loss(host, &batch, grafts));
