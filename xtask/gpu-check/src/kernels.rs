@@ -85,7 +85,7 @@ fn by_hand() -> [(SlotContract, Vec<LayerSpec>); 3] {
     [(SlotContract::f32(2, 6, 4), rows), (SlotContract::f32(3, 8, 4), tokens), (SlotContract::f32(4, 4, 2), images)]
 }
 
-fn artifact(manifest: &Manifest, seed: u64) -> Result<VerifiedArtifact, Failure> {
+pub(crate) fn artifact(manifest: &Manifest, seed: u64) -> Result<VerifiedArtifact, Failure> {
     let limits = ArtifactLimits::default();
     let bytes = initialise(manifest, &Initialisation { seed, zero_last: false }).map_err(refused("an artifact"))?;
     let digests = Digests::of(&bytes, &limits).map_err(refused("an artifact"))?;

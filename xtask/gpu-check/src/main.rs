@@ -11,6 +11,7 @@ mod numbers;
 mod plain_path;
 mod report;
 mod subject;
+mod times;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -89,6 +90,7 @@ fn run<B: GraftBackend>(args: &Args) -> Result<(), Failure> {
     report.check("bits of stacks of layers beside a seed", || growth::bits_of_stacks::<B>(cases));
     report.check("bits of a CNN beside a seed", || growth::bits_of_a_cnn::<B>());
     report.check("plain path", || plain_path::check::<B>());
+    report.check("time of a blend", || times::check::<B>());
     if B::is_fused() {
         report.check("launches of a blend", || launches::blend(args.device));
         report.check("launches of a step", || launches::step(args.device));

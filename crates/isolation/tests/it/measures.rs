@@ -129,6 +129,19 @@ fn fault_of_another_seed_is_listed_and_the_loss_counts() {
     assert!(found.blend_times.contains_key(&seed("shadowing")));
 }
 
+#[test]
+fn a_cast_that_times_no_blends_reports_no_times_and_the_same_loss() {
+    let (host, seeds) = (Host::init(), seeds());
+    let measured = |times_blends: bool| {
+        let cast = cast(&seeds).timing_blends(times_blends);
+        let pass = host_pass(&host, &forward, &cast, &mut registry(&seeds), &rng()).unwrap();
+        measure(&host, &forward, &cast, &[], &pass, &rng())
+    };
+    let (timed, untimed) = (measured(true), measured(false));
+    assert!(!timed.blend_times.is_empty() && untimed.blend_times.is_empty());
+    assert_eq!(timed.loss, untimed.loss);
+}
+
 /// A host with dropout before, between and behind its slots.
 #[derive(Module, Debug)]
 struct Noisy<B: Backend> {
