@@ -33,33 +33,26 @@ impl Real for f32 {
     }
 }
 
-impl Real for f16 {
-    fn in_f32(values: &[Self]) -> Vec<f32> {
-        values.to_f32_vec()
-    }
+macro_rules! impl_real_for_half {
+    ($half:ty) => {
+        impl Real for $half {
+            fn in_f32(values: &[Self]) -> Vec<f32> {
+                values.to_f32_vec()
+            }
 
-    fn append(plan: &Plan<impl Blend>, offset: usize, host: &[Self], seed: &[Self], out: &mut Vec<Self>) {
-        append(plan, offset, host, seed, out);
-    }
+            fn append(plan: &Plan<impl Blend>, offset: usize, host: &[Self], seed: &[Self], out: &mut Vec<Self>) {
+                append(plan, offset, host, seed, out);
+            }
 
-    fn overwrite(plan: &Plan<impl Blend>, whose: Own, offset: usize, own: &mut [Self], other: &[Self]) {
-        overwrite(plan, whose, offset, own, other);
-    }
+            fn overwrite(plan: &Plan<impl Blend>, whose: Own, offset: usize, own: &mut [Self], other: &[Self]) {
+                overwrite(plan, whose, offset, own, other);
+            }
+        }
+    };
 }
 
-impl Real for bf16 {
-    fn in_f32(values: &[Self]) -> Vec<f32> {
-        values.to_f32_vec()
-    }
-
-    fn append(plan: &Plan<impl Blend>, offset: usize, host: &[Self], seed: &[Self], out: &mut Vec<Self>) {
-        append(plan, offset, host, seed, out);
-    }
-
-    fn overwrite(plan: &Plan<impl Blend>, whose: Own, offset: usize, own: &mut [Self], other: &[Self]) {
-        overwrite(plan, whose, offset, own, other);
-    }
-}
+impl_real_for_half!(f16);
+impl_real_for_half!(bf16);
 
 /// Block by block, each copied and then changed while it is in L1.
 fn append<T: Copy>(plan: &Plan<impl Blend>, offset: usize, host: &[T], seed: &[T], out: &mut Vec<T>)

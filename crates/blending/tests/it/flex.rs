@@ -69,6 +69,32 @@ fn sizes_around_block_and_thread_limits_match_plain_operations() {
     }
 }
 
+/// From 2^23 elements on, several threads share the work, in blocks and with a rest.
+#[test]
+fn blends_of_several_threads_have_the_bits_of_one() {
+    const LIMIT: usize = 1 << 23;
+    let alpha = Alpha::new(ALPHA).unwrap();
+    for (elements, dtype) in [(LIMIT, DType::F32), (LIMIT + 513, DType::F32), (LIMIT + 7, DType::BF16)] {
+        let given = |seed| tensor::<Flex, 2>([elements, 1], seed).cast(dtype);
+        // Each of the rows is a sample: weights that change from one element to the next.
+        let logits = || tensor::<Flex, 2>([elements, 2], 5);
+        let gate = BlendConfig::confidence(4.0, 0.2, 0.1, 0.9).unwrap();
+        for (config, logits) in [(BlendConfig::residual(), None), (gate, Some(logits()))] {
+            let blend =
+                |host, seed, logits| barrier_blend(host, seed, &config, alpha, logits).unwrap().cast(DType::F32);
+            let whole = bits(&blend(given(1), given(2), logits.clone()));
+            let (host, seed) = (given(1), given(2));
+            assert!(bits(&blend(host.clone(), seed.clone(), logits.clone())) == whole, "{config:?} in fresh memory");
+            let (half, rest) = (0..LIMIT / 2, LIMIT / 2..elements);
+            let parts = [half, rest].map(|part| {
+                let logits = logits.clone().map(|logits| logits.slice([part.clone(), 0..2]));
+                bits(&blend(host.clone().slice([part.clone()]), seed.clone().slice([part]), logits))
+            });
+            assert!(parts.concat() == whole, "{config:?} of {elements} elements of {dtype:?}");
+        }
+    }
+}
+
 #[test]
 fn views_match_plain_operations() {
     for size in [6, 40] {
