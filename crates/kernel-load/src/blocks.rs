@@ -92,13 +92,14 @@ impl<B: Backend> Layer<B> {
     }
 }
 
-/// The convolution in the form whose backward pass costs least on the CPU. There, Burn's copies its tensors number by number, once for the
-/// weights and once for the bias. A convolution of single places is a matrix product, whose backward pass copies nothing, and a bias that
-/// is added apart has a sum as its gradient.
+/// A convolution, in a form that is fast on the CPU. The backward pass of Burn's own copies its tensors number by number there, once for the weights
+/// and once for the bias. So a bias is added apart, and a convolution of single places is a matrix product, whose backward pass
+/// copies nothing. The product has a gradient of the weights for each example, which must not be larger than the activation.
 fn convolve<B: Backend>(layer: &Conv2d<B>, x: Tensor<B, 4>) -> Tensor<B, 4> {
     let ([batch, channels_in, height, width], channels_out) = (x.dims(), layer.weight.dims()[0]);
-    let is_pointwise = layer.kernel_size == [1, 1] && layer.groups == 1 && height * width > 0;
-    let out = if is_pointwise && matches!(layer.padding, PaddingConfig2d::Explicit(0, 0, 0, 0)) {
+    let is_padded = !matches!(layer.padding, PaddingConfig2d::Explicit(0, 0, 0, 0));
+    let is_pointwise = layer.kernel_size == [1, 1] && layer.stride == [1, 1] && layer.groups == 1 && !is_padded;
+    let out = if is_pointwise && height * width >= channels_in {
         let weight = layer.weight.val().reshape([1, channels_out, channels_in]);
         let places = x.reshape([batch, channels_in, height * width]);
         weight.matmul(places).reshape([batch, channels_out, height, width])

@@ -10,7 +10,8 @@ use burn::tensor::activation::{gelu, relu, sigmoid};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 use kasmina_kernel_load::blueprints::{Blueprint, Start};
-use kasmina_kernel_load::{ArtifactLimits, SlotContract, write_artifact};
+use kasmina_kernel_load::{ArtifactLimits, LayerSpec, Manifest, SlotContract, write_artifact};
+use kasmina_leyline::BlueprintId;
 
 use crate::common::{numbers, verified};
 
@@ -104,7 +105,39 @@ fn squeeze_excite_and_scale_have_the_gradients_of_plain_burn() {
     });
 }
 
-/// The kernel gets the weights of the plain module, which has its parameters in the same order.
+#[test]
+fn convolutions_of_every_form_have_the_gradients_of_plain_burn() {
+    for (shape, kernel, padding, dilation, groups, bias) in [
+        // A matrix product, and with more channels than places not.
+        ([3, 4, 5, 6], [1, 1], [0, 0], [1, 1], 1, true),
+        ([3, 4, 5, 6], [1, 1], [0, 0], [1, 1], 1, false),
+        ([3, 4, 1, 2], [1, 1], [0, 0], [1, 1], 1, true),
+        ([3, 4, 5, 6], [1, 1], [0, 0], [1, 1], 2, true),
+        ([2, 4, 7, 5], [3, 3], [1, 1], [1, 1], 1, true),
+        ([2, 4, 7, 6], [3, 3], [2, 2], [2, 2], 4, true),
+    ] {
+        let [_, channels, ..] = shape;
+        let layer = LayerSpec::Conv2d {
+            channels_in: channels,
+            channels_out: channels,
+            kernel,
+            padding,
+            dilation,
+            groups,
+            bias,
+        };
+        let contract = SlotContract::f32(4, channels, channels);
+        let manifest = Manifest::new(BlueprintId::new("conv").unwrap(), contract, vec![layer]).unwrap();
+        let plain = Conv2dConfig::new([channels, channels], kernel)
+            .with_padding(PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]))
+            .with_dilation(dilation)
+            .with_groups(groups)
+            .with_bias(bias)
+            .init(&Default::default());
+        agree(&manifest, shape, plain, |plain, x| plain.forward(x));
+    }
+}
+
 fn agrees<const D: usize, M: AutodiffModule<Train>>(
     blueprint: Blueprint,
     shape: [usize; D],
@@ -113,12 +146,22 @@ fn agrees<const D: usize, M: AutodiffModule<Train>>(
 ) {
     let channels = if D == 3 { shape[2] } else { shape[1] };
     let manifest = blueprint.for_slot(SlotContract::f32(D, channels, channels), Start::Identity).unwrap();
+    agree(&manifest, shape, plain, forward);
+}
+
+/// The kernel gets the weights of the plain module, which has its parameters in the same order.
+fn agree<const D: usize, M: AutodiffModule<Train>>(
+    manifest: &Manifest,
+    shape: [usize; D],
+    plain: M,
+    forward: impl Fn(&M, Tensor<Train, D>) -> Tensor<Train, D>,
+) {
     let mut weights = Collect::<'_> { gradients: None, found: Vec::new() };
     plain.visit(&mut weights);
     let plan = manifest.tensors(&ArtifactLimits::default()).unwrap();
     assert_eq!(plan.len(), weights.found.len());
     let tensors = plan.into_iter().map(|spec| spec.name).zip(weights.found).collect();
-    let kernel = verified(&write_artifact(&manifest, &tensors).unwrap()).build::<Train>(&Default::default());
+    let kernel = verified(&write_artifact(manifest, &tensors).unwrap()).build::<Train>(&Default::default());
 
     let x = TensorData::new(numbers(11, shape.iter().product()), shape);
     let run = |module: &dyn Fn(Tensor<Train, D>) -> Tensor<Train, D>| {
