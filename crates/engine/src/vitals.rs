@@ -45,6 +45,12 @@ impl Latencies {
         self.0.record(latency, Self::WINDOW);
     }
 
+    /// Whether there is none yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The median; zero before the first.
     #[must_use]
     pub fn median(&self) -> Duration {

@@ -153,7 +153,8 @@ impl<'a, B: GraftBackend> Cast<'a, B> {
     /// The same cast with other participants.
     pub(crate) fn altered(&self, alter: impl Fn(Participant<'a, B>) -> Option<Participant<'a, B>>) -> Self {
         let participants = self.participants.iter().filter_map(|participant| alter(*participant)).collect();
-        Self { participants, ..self.clone() }
+        let Self { clock, times_blends, routes, .. } = self;
+        Self { participants, clock: Arc::clone(clock), times_blends: *times_blends, routes: routes.clone() }
     }
 
     /// The slots at which the measures of this step may find another activation than the host's pass, whether a seed is in or not:

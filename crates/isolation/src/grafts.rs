@@ -216,10 +216,7 @@ impl<B: BlendBackend> Grafts<B> {
         let mut out = h;
         for graft in grafts.iter().filter(|graft| graft.role != Role::StraightThrough) {
             let now = |clock: &Arc<dyn Clock>, after: &Tensor<B, D>| {
-                if B::is_queued() {
-                    // What a device cannot do is an error of the pass that reads from it.
-                    let _ = B::sync(&after.device());
-                }
+                wait_for(after);
                 clock.monotonic()
             };
             let started = self.clock.as_ref().map(|clock| now(clock, &out));
@@ -276,6 +273,14 @@ impl<B: BlendBackend> Grafts<B> {
             slots.entry(slot).or_default().push(Graft { seed, kernel, route: Route::default(), role, blend, alpha });
         }
         Self { slots, ..Self::bare(PassKind::Committed) }
+    }
+}
+
+/// Waits until a device that queues has computed the tensor. It reads a number of it: `B::sync` would take errors of the device with it, which
+/// the read of the loss must find.
+fn wait_for<B: BlendBackend, const D: usize>(tensor: &Tensor<B, D>) {
+    if B::is_queued() && tensor.shape().num_elements() > 0 {
+        drop(tensor.clone().detach().slice([(); D].map(|()| 0..1)).into_data());
     }
 }
 
