@@ -93,11 +93,11 @@ export class Run {
     const { indicators } = packet.system_health;
     const step = Number(indicators.step_index);
     this.packets += 1;
+    // A packet that was offered twice, for example by the process that came back.
+    if (packet.events.length > 0 && !this.#isNew(packet.packet_id)) return;
     const { training_run_id } = indicators;
     if (training_run_id && training_run_id !== this.id) this.#another(training_run_id, step);
     const id = indicators.seed_id || null;
-    // A packet that was offered twice, for example by the process that came back.
-    if (packet.events.length > 0 && !this.#isNew(packet.packet_id)) return;
     packet.events.forEach((event) => this.#back(event, id, step));
     this.#backUntold(packet, id, step);
     this.first = this.first === null ? step : Math.min(this.first, step);
