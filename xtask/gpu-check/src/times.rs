@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use burn::tensor::backend::Backend;
 use kasmina::{
     GraftBackend,
     blending::{Alpha, BlendConfig},
@@ -66,7 +65,7 @@ pub(crate) fn check<B: GraftBackend>() -> Result<Checked, Failure> {
     }
     let counted = &mut ratios[WARM..];
     counted.sort_by(f64::total_cmp);
-    let worst = counted[TIMES / 2];
-    ensure(worst <= TOLERANCE, || format!("the device is busy for {worst:.1} times the time that is reported"))?;
-    Ok(Checked { cases: TIMES, worst, tolerance: TOLERANCE })
+    let median = counted[TIMES / 2];
+    ensure(median <= TOLERANCE, || format!("the device is busy for {median:.1} times the time that is reported"))?;
+    Ok(Checked { cases: TIMES, worst: median, tolerance: TOLERANCE })
 }

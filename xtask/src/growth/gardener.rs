@@ -37,7 +37,7 @@ pub(super) struct Gardener {
     parameters: BTreeMap<SeedId, u64>,
     ends: Ends,
     rate_on_trial: f64,
-    /// The reason for which a gate postponed last.
+    /// The reason for which a gate has postponed since it last let a seed pass.
     postponed: Option<&'static str>,
 }
 
@@ -115,11 +115,13 @@ impl Gardener {
         for seed in &report.joined {
             progress.print(format_args!("  step {:>6}  {seed} is part of the network", report.step));
         }
-        self.take_ends(report.step, progress);
+        if let Some((seed, why)) = self.take_ends() {
+            progress.print(format_args!("  step {:>6}  {seed} was taken out: {why}", report.step));
+        }
         let seen = Observation { state: self.manager.state(), host_loss: report.loss, seeds: report.seeds.as_slice() };
         for order in self.policy.orders(&seen) {
             match self.manager.order(order.clone()) {
-                Ok(_) => {}
+                Ok(_) => self.postponed = None,
                 // A gate that postpones is asked again after the next step.
                 Err(Refusal::Decided(engine::Refusal::Postponed(verdict))) => self.postponed = Some(verdict.reason),
                 Err(refusal) => progress.print(format_args!("  step {:>6}  {}: {refusal}", report.step, order.name())),
@@ -128,21 +130,23 @@ impl Gardener {
     }
 
     /// Records why the seed that was chosen last was taken out, if it was.
-    fn take_ends(&mut self, step: u64, progress: &Progress) {
+    fn take_ends(&mut self) -> Option<(String, String)> {
         let ends = std::mem::take(&mut *self.ends.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(chosen) = self.policy.history.last_mut().filter(|chosen| chosen.fossilised.is_none()) else { return };
+        let chosen = self.policy.history.last_mut().filter(|chosen| chosen.fossilised.is_none())?;
         let fossils = &self.manager.state().run.fossils;
         let is_gone =
             |end: &FieldReport| end.seed_id == chosen.seed && !fossils.iter().any(|it| it.as_str() == chosen.seed);
-        let Some(end) = ends.into_iter().find(is_gone) else { return };
+        let end = ends.into_iter().find(is_gone)?;
         let waited = self.postponed.take().map(|reason| format!(", after a gate had waited for {reason}"));
         let why = end.notes + &waited.unwrap_or_default();
-        progress.print(format_args!("  step {step:>6}  {} was taken out: {why}", chosen.seed));
-        chosen.culled = Some(why);
+        chosen.culled = Some(why.clone());
+        Some((chosen.seed.clone(), why))
     }
 
     /// What became of the seeds that were chosen.
     pub(super) fn finish(mut self) -> Vec<Grown> {
+        self.manager.flush_telemetry();
+        self.take_ends();
         let seen = Observation { state: self.manager.state(), host_loss: f32::NAN, seeds: &[] };
         // It is told how its last seed ended; it is too late for orders.
         drop(self.policy.orders(&seen));

@@ -1,10 +1,10 @@
 //! Where the networks grow, and when: one seed after another.
 //!
-//! 1. **Scout.** A seed germinates at every slot for which there is one within the budget. They learn behind the host for some steps.
+//! 1. **Scout.** A seed germinates at every slot that has fewer than `fossils_per_slot` fossils, if there is one within the budget. They learn
+//!    behind the host for some steps.
 //! 2. **Choose.** The one with the largest gradient, as a share of the host's, is grafted: there the loss asks most for a change. The
 //!    others are culled.
 //! 3. **Grow.** It is put before each gate as soon as it can pass. If a gate postpones for too long, it is culled.
-//!    A slot with as many fossils as `fossils_per_slot` is left alone.
 //! 4. **Stop** when the last seeds have lowered the loss by less than a threshold, when the budget is used up, or when too little of the
 //!    run is left for a new seed to learn with the host.
 

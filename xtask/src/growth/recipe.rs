@@ -140,9 +140,9 @@ impl Recipe {
             }
             (Source::Digits, HostName::Cnn) => Self { epochs: 80, parameters: 6_000, ..base },
             (Source::Mnist(_), _) => Self {
-                epochs: 20,
+                epochs: 12,
                 batch: 64,
-                learning_rate: 0.01,
+                learning_rate: 0.005,
                 shift: 2,
                 parameters: 25_000,
                 growth: Growth {
@@ -194,6 +194,7 @@ impl Recipe {
         let checks = [
             count("epochs", self.epochs),
             count("batch", self.batch as u64),
+            count("growth.fossils_per_slot", self.growth.fossils_per_slot.unwrap_or(1) as u64),
             ("learning_rate", rate, rate.is_finite() && rate > 0.0, "finite and above 0"),
             ("weight_decay", decay, decay.is_finite() && decay >= 0.0, "finite and 0 or more"),
             share("growth.from", from),
@@ -336,6 +337,7 @@ mod tests {
             (r#"{"weight_decay": -1}"#, "weight_decay is -1 and must be finite and 0 or more"),
             (r#"{"weight_decay": 1e300}"#, "weight_decay is inf and must be finite and 0 or more"),
             (r#"{"growth": {"from": -0.1}}"#, "growth.from is -0.1 and must be a share from 0 to 1"),
+            (r#"{"growth": {"fossils_per_slot": 0}}"#, "growth.fossils_per_slot is 0 and must be 1 or more"),
             (r#"{"growth": {"rate_on_trial": -1}}"#, "growth.rate_on_trial is -1 and must be a share from 0 to 1"),
             (r#"{"growth": {"until": 1.5}}"#, "growth.until is 1.5 and must be a share from 0 to 1"),
         ] {
