@@ -268,7 +268,11 @@ pub(crate) fn rolled_back(to: &mut Assembler, seed: Option<&SeedId>, epoch: u64,
         .with("epoch", epoch)
         .with("path", timing.sla.name)
         .with("took_ms", format_args!("{took:.3}"));
-    to.event(seed, step.into_iter().fold(event, |event, step| event.with("step", step)));
+    let event = match step {
+        Some(step) => event.with("step", step),
+        None => event,
+    };
+    to.event(seed, event);
     to.metric(None, Metric::new(names::ROLLBACK_LATENCY, took).with("path", timing.sla.name));
     if let Some(over) = timing.breach {
         let event = Event::new(names::DEADLINE_VIOLATION)

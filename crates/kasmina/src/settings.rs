@@ -117,8 +117,8 @@ pub struct TrainingSettings {
     /// own output on it, so large steps would overshoot. Default 0.1: of 0.02, 0.05, 0.1, 0.2 and 1, it gave the networks of
     /// `cargo xtask demo` the largest gain. At 1, most of their seeds became unstable in BLENDING.
     pub straight_through_scale: f64,
-    /// Gradient norms are read from the device every so many steps. Default 10: a read costs about as much as all other checks
-    /// together, and the gates look at windows of steps.
+    /// Gradient norms are read from the device every so many steps, and on a device that queues, blends are timed in these steps. Default 10: a
+    /// read costs about as much as all other checks together, and the gates look at windows of steps.
     pub sample_every: u64,
     /// What a seed changes is measured every so many steps, all seeds under trial in turn. Default 2: a probe is two forward passes,
     /// so this adds at most one to a step on average.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::{optim::GradientsParams, tensor::Tensor};
-use kasmina_blending::{GraftBackend, sample};
+use kasmina_blending::{BlendBackend, GraftBackend, sample};
 use kasmina_engine::{
     Event, Input, Observation, Seed,
     input::{Learned, SeedStep, StepFacts},
@@ -36,12 +36,17 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Whether gradient norms are read from the device in this step, and blends are timed on a device that queues: every so many, and
     /// once for every new seed.
     pub(super) fn samples(&self, step: u64) -> bool {
+        let is_untimed = |seed: &Seed| {
+            let is_live = <B as BlendBackend>::is_queued() && seed.stage.is_live();
+            seed.stage.graft().is_some_and(|graft| is_live && graft.vitals.blend_latency.is_empty())
+        };
         let unknown = |seed: &Seed| {
             let learns = matches!(seed.stage.turn(), Turn::Rides | Turn::Learns);
             let graft = seed.stage.graft().filter(|_| learns);
             graft.is_some_and(|graft| graft.idle.is_none() && graft.vitals.gradient_norm.is_none())
         };
-        step.is_multiple_of(self.settings.training.sample_every) || self.state().seeds.values().any(unknown)
+        step.is_multiple_of(self.settings.training.sample_every)
+            || self.state().seeds.values().any(|seed| unknown(seed) || is_untimed(seed))
     }
 
     /// Gradient norms and blends in numbers, with one read from the device.

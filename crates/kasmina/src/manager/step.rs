@@ -33,6 +33,9 @@ impl<B: GraftBackend> SeedManager<B> {
     /// Between its passes it seeds the backend's random numbers (`training.reseed`), and once more at its end, so that what the
     /// trainer draws before the next batch does not depend on the seeds.
     ///
+    /// Burn's optimizers take a model by value, and one that panics must not leave a trainer without its model. So the old parameters
+    /// live until the optimizer is done. A [`Step`] in parts can move the model into its optimizer instead.
+    ///
     /// # Errors
     /// [`StepError`]; the model's weights and its optimizer are as they were.
     pub fn train_batch<H, O>(

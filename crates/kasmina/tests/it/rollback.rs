@@ -295,6 +295,8 @@ fn a_rollback_over_its_budget_is_told() {
     let events: Vec<_> = packets.iter().flat_map(|packet| &packet.events).collect();
     let breach = events.iter().find(|event| event.description == "deadline_violation").unwrap();
     assert_eq!((breach.attributes["path"].as_str(), breach.attributes["late_ms"].as_str()), ("fast", "1"));
+    let back = events.iter().find(|event| event.description == "rolled_back").unwrap();
+    assert_eq!((back.attributes["epoch"].as_str(), back.attributes["step"].as_str()), ("0", "0"));
     let latency = packets.iter().flat_map(|packet| &packet.metrics);
     let latency = latency.clone().find(|metric| metric.name == "kasmina.rollback.latency_ms").unwrap();
     assert_eq!((latency.value, latency.attributes["path"].as_str()), (501.0, "fast"));
