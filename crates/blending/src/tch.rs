@@ -9,7 +9,7 @@ impl<E> BlendBackend for LibTorch<E>
 where
     Self: Backend,
 {
-    /// On a GPU it queues. On the CPU, waiting for it costs nothing.
+    /// On a GPU it queues. On the CPU it does not, and waiting costs the read of a number.
     fn is_queued() -> bool {
         true
     }

@@ -52,7 +52,7 @@ impl<F: Blend> Plan<F> {
         });
     }
 
-    /// Puts it in place of `own` instead.
+    /// Puts the blend in place of `own`, which is the host or the seed.
     #[inline]
     pub(super) fn overwrite(&self, whose: Own, offset: usize, own: &mut [f32], other: &[f32]) {
         let blend = &self.blend;
@@ -83,7 +83,7 @@ impl<F: Blend> Plan<F> {
             // An empty axis may be what `inner` counts.
             return;
         }
-        // A division takes as long as the blend of some dozen elements, so there are two and none for a run.
+        // A division takes as long as the blend of some dozen elements, so there are two here and none in the loop.
         let (mut which, mut done) = (offset / inner % weights.len(), offset % inner);
         let mut start = 0;
         while start < length {
